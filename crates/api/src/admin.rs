@@ -1,0 +1,41 @@
+//! The admin API below `/admin/v1`: JSON in, JSON out, signed like every other request (version 2 or 4, path as sent).
+//!
+//! | request | who | body -> answer |
+//! |---|---|---|
+//! | `GET /admin/v1/whoami` | any account | -> `WhoAmI` |
+//! | `GET /admin/v1/status` | any account | -> `ServerStatus` |
+//! | `GET /admin/v1/tasks` | administrator | -> `TaskList` |
+//! | `POST /admin/v1/collect` | administrator | `Collect` -> `Collected` |
+//! | `GET /admin/v1/accounts` | administrator | -> `AccountList` |
+//! | `POST /admin/v1/accounts` | administrator | `CreateAccount` -> `AccountView` |
+//! | `GET /admin/v1/accounts/{account}` | administrator | -> `AccountView` |
+//! | `POST /admin/v1/accounts/{account}/enable`, `.../disable` | administrator | -> `AccountView` |
+//! | `GET /admin/v1/keys?account=` | own keys; administrator: any or all (`account=*`) | -> `KeyList` |
+//! | `POST /admin/v1/keys` | for oneself; administrator: for anyone | `CreateKey` -> `NewKey` (201) |
+//! | `POST /admin/v1/keys/{key}/enable`, `.../disable` | own keys; administrator | -> `KeyView` |
+//! | `DELETE /admin/v1/keys/{key}` | own keys; administrator | -> `Done` |
+//! | `GET /admin/v1/projects?prefix=&marker=&maxitems=` | own and admitted; administrator: all | -> `ProjectList` |
+//! | `POST /admin/v1/projects` | for oneself; administrator: for anyone | `CreateProject` -> `ProjectView` (201) |
+//! | `GET /admin/v1/projects/{project}` | member | -> `ProjectView` |
+//! | `DELETE /admin/v1/projects/{project}` | owner | -> `Done` |
+//! | `PUT /admin/v1/projects/{project}/properties` | owner | `SetProperties` -> `ProjectView` |
+//! | `GET /admin/v1/projects/{project}/members` | member | -> `AccountList` |
+//! | `POST /admin/v1/projects/{project}/members` | owner | `Admit` -> `AccountList` |
+//! | `DELETE /admin/v1/projects/{project}/members/{account}` | owner | -> `AccountList` |
+//! | `POST /admin/v1/projects/{project}/sql` | member | `SubmitSql` -> `InstanceView` |
+//! | `GET /admin/v1/projects/{project}/instances?status=&from_ms=&to_ms=&owner=&marker=&maxitems=` | member | -> `InstanceList` |
+//! | `GET /admin/v1/projects/{project}/instances/{instance}?wait_ms=` | member | -> `InstanceView` |
+//! | `POST /admin/v1/projects/{project}/instances/{instance}/stop` | member | -> `InstanceView` |
+//! | `GET /admin/v1/projects/{project}/instances/{instance}/rows?start=&count=&format=json` | member | -> `Rows`, or CSV with `format=csv` |
+//!
+//! "Member" is an account of the project or an administrator; "owner" is the project's owner or an administrator.
+//! `{account}` is a name or an id. Bearer tokens are not accepted. Errors are `ErrorBody`. Every call may be sent again:
+//! creating what exists with the same content answers as the first time, removing what is gone is `Done`; only keys made
+//! without a chosen `access_id` and jobs without a `guid` are made anew.
+
+pub(crate) mod accounts;
+pub(crate) mod instances;
+pub(crate) mod keys;
+pub(crate) mod projects;
+pub(crate) mod server;
+pub mod types;

@@ -1,0 +1,157 @@
+//! Jobs: submit, look, wait, stop, read the rows.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::response::Response;
+use feitian_base::{Error, Kind, Result};
+use feitian_meta::rows::{Instance, InstanceState};
+use feitian_wire::xml::{Task, TaskKind};
+use futures::StreamExt;
+
+use super::types::{ColumnView, InstanceList, InstanceView, Rows, StageView, SubmitSql};
+use crate::answers;
+use crate::call::{Answer, Call};
+use crate::csv::{csv_body, instance_zone, text_rows};
+use crate::jobs::{self, Envelope, job_element};
+use crate::odps::instances::wait_for;
+use crate::warehouse::{InstanceFilter, RowRange, Stage};
+
+const TASK_NAME: &str = "AdminSQLTask";
+/// Rows that one answer in JSON holds.
+const MOST_ROWS: u64 = 10_000;
+
+async fn view(call: &Call, instance: Instance, in_full: bool) -> Result<InstanceView> {
+    let warehouse = &call.state.warehouse;
+    let waits = instance.state == InstanceState::Waiting;
+    let queue_place = if waits && in_full { warehouse.queue_place(&instance).await? } else { None };
+    let stages = if waits || !in_full { Vec::new() } else { warehouse.progress(&instance).await? };
+    let text = match &instance.result_inline {
+        Some(bytes) if !instance.is_select && instance.state == InstanceState::Success => {
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        }
+        _ => None,
+    };
+    Ok(InstanceView {
+        settings: serde_json::from_str(&instance.settings).unwrap_or_default(),
+        state: instance.state.as_str().to_string(),
+        stages: stages.into_iter().map(stage).collect(),
+        queue_place,
+        text,
+        id: instance.id,
+        project: instance.project,
+        owner: instance.owner,
+        query: instance.query,
+        submitted_ms: instance.submitted_ms,
+        started_ms: instance.started_ms,
+        ended_ms: instance.ended_ms,
+        is_select: instance.is_select,
+        result_rows: instance.result_rows,
+        error: instance.error,
+    })
+}
+
+fn stage(s: Stage) -> StageView {
+    let Stage { id, workers_total, workers_running, workers_done, rows_in, rows_out, percent } = s;
+    StageView { id, workers_total, workers_running, workers_done, rows_in, rows_out, percent }
+}
+
+/// Waits for the end of an instance, at most `ms` and at most as long as the server grants.
+async fn waited(call: &Call, id: &str, ms: u64) -> Result<Instance> {
+    let limit = Duration::from_millis(ms).min(call.state.settings.limits.admin_wait);
+    wait_for(call, id, limit).await
+}
+
+pub async fn submit(call: Call) -> Answer {
+    let wanted: SubmitSql = call.json().await?;
+    if wanted.sql.trim().is_empty() {
+        return Err(Error::invalid("'sql' is empty"));
+    }
+    let settings: Vec<(String, String)> = wanted.settings.into_iter().collect();
+    let priority = wanted.priority.unwrap_or(9);
+    let source = job_element(priority, &wanted.guid, TASK_NAME, &wanted.sql, &settings);
+    let envelope = Envelope { guid: wanted.guid, priority, source };
+    let task = Task {
+        kind: TaskKind::Sql,
+        name: TASK_NAME.into(),
+        query: wanted.sql,
+        table: None,
+        settings,
+        properties: Vec::new(),
+    };
+    let instance = jobs::submit(&call, call.caller()?, envelope, task).await?;
+    let instance = if wanted.wait_ms == 0 { instance } else { waited(&call, &instance.id, wanted.wait_ms).await? };
+    answers::json(&view(&call, instance, true).await?)
+}
+
+pub async fn get(call: Call) -> Answer {
+    let wait_ms = call.query.number("wait_ms")?.unwrap_or(0);
+    let instance = waited(&call, call.instance(), wait_ms).await?;
+    answers::json(&view(&call, instance, true).await?)
+}
+
+pub async fn list(call: Call) -> Answer {
+    let time = |key: &str| -> Result<Option<i64>> {
+        Ok(call.query.number(key)?.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)))
+    };
+    let status = call.query.get("status").map(str::to_string);
+    if let Some(status) = &status
+        && !matches!(status.as_str(), "Running" | "Suspended" | "Terminated")
+    {
+        return Err(Error::invalid(format!("status must be Running, Suspended or Terminated, not '{status}'")));
+    }
+    let filter = InstanceFilter {
+        status,
+        from_ms: time("from_ms")?,
+        to_ms: time("to_ms")?,
+        owner: call.query.get("owner").map(str::to_string),
+    };
+    let (marker, size) = (call.query.get("marker"), call.page_size(200)?);
+    let page = call.state.warehouse.list_instances(call.project(), filter, marker, size).await?;
+    let mut instances = Vec::with_capacity(page.items.len());
+    for instance in page.items {
+        instances.push(view(&call, instance, false).await?);
+    }
+    answers::json(&InstanceList { instances, next: page.next })
+}
+
+/// Stops a job. One that has ended stays as it is, so that the call may be sent again.
+pub async fn stop(call: Call) -> Answer {
+    let warehouse = &call.state.warehouse;
+    match warehouse.stop(call.project(), call.instance()).await {
+        Err(e) if e.code() != "InvalidStateSetting" => return Err(e),
+        _ => {}
+    }
+    let instance = warehouse.instance(call.project(), call.instance()).await?;
+    answers::json(&view(&call, instance, true).await?)
+}
+
+pub async fn rows(call: Call) -> Answer {
+    let warehouse = &call.state.warehouse;
+    let instance = warehouse.instance(call.project(), call.instance()).await?;
+    let set = warehouse.result(&instance).await?;
+    let zone = instance_zone(&call, &instance).await?;
+    let start = call.query.number("start")?.unwrap_or(0);
+    let count = call.query.number("count")?;
+    match call.query.get("format").unwrap_or("json") {
+        "csv" => {
+            let range = RowRange { start, count: count.unwrap_or(u64::MAX) };
+            let (columns, batches) = warehouse.read_result(&instance, range, None).await?;
+            let mut response = Response::new(Body::from_stream(csv_body(&columns, zone, batches)));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+            Ok(response)
+        }
+        "json" => {
+            let range = RowRange { start, count: count.unwrap_or(MOST_ROWS).min(MOST_ROWS) };
+            let (columns, mut batches) = warehouse.read_result(&instance, range, None).await?;
+            let mut rows = Vec::new();
+            while let Some(batch) = batches.next().await {
+                text_rows(&columns, zone, &batch?, &mut rows)?;
+            }
+            let columns = columns.iter().map(|c| ColumnView { name: c.name.clone(), ty: c.ty.to_string() }).collect();
+            answers::json(&Rows { columns, rows, total: set.num_rows })
+        }
+        other => Err(Error::new(Kind::Invalid, "InvalidParameter", format!("format must be json or csv, not '{other}'"))),
+    }
+}

@@ -1,0 +1,125 @@
+//! Access keys.
+
+use axum::http::StatusCode;
+use feitian_base::{Error, Kind, Result};
+use feitian_meta::rows::AccessKey;
+
+use super::accounts;
+use super::types::{CreateKey, Done, KeyList, KeyView, NewKey};
+use crate::answers;
+use crate::call::{Answer, Call};
+use crate::keys::{ChosenKey, IssuedKey, issue_key};
+use crate::rights::own_or_admin;
+use crate::secrets::Secret;
+
+const LONGEST_TTL_SECONDS: i64 = 30 * 86_400;
+
+fn view(key: AccessKey) -> KeyView {
+    let AccessKey { access_id, account_id, enabled, expires_ms, created_ms, .. } = key;
+    KeyView { access_id, account_id, enabled, expires_ms, created_ms }
+}
+
+pub async fn list(call: Call) -> Answer {
+    let (meta, caller) = (&call.state.meta, call.caller()?);
+    let account = match call.query.get("account") {
+        None => Some(caller.account_id.clone()),
+        Some("*") => {
+            own_or_admin(caller, None)?;
+            None
+        }
+        Some(name) => {
+            let account = owned_account(&call, name).await?;
+            Some(account)
+        }
+    };
+    let keys = meta.list_keys(account.as_deref()).await?.into_iter().map(view).collect();
+    answers::json(&KeyList { keys })
+}
+
+pub async fn create(call: Call) -> Answer {
+    let wanted: CreateKey = call.json().await?;
+    let account_id = match &wanted.account {
+        Some(name) => owned_account(&call, name).await?,
+        None => call.caller()?.account_id.clone(),
+    };
+    let ttl_ms = match wanted.sts_ttl_seconds {
+        Some(seconds) if !(1..=LONGEST_TTL_SECONDS).contains(&seconds) => {
+            return Err(Error::invalid(format!("sts_ttl_seconds must be 1 to {LONGEST_TTL_SECONDS}, not {seconds}")));
+        }
+        seconds => seconds.map(|s| s * 1000),
+    };
+    let chosen = chosen(wanted.access_id, wanted.secret)?;
+    if chosen.is_some() && ttl_ms.is_some() {
+        return Err(Error::invalid("a temporary key cannot have a chosen access_id: its token is made by the server"));
+    }
+    let issued = issue_key(&call.state.meta, &call.state.secrets, &account_id, ttl_ms, chosen).await?;
+    tracing::info!(access_id = issued.row.access_id, temporary = ttl_ms.is_some(), "access key created");
+    answers::json_with(StatusCode::CREATED, &shown(issued)?)
+}
+
+fn shown(issued: IssuedKey) -> Result<NewKey> {
+    Ok(NewKey {
+        secret: issued.secret.as_str()?.to_string(),
+        sts_token: issued.sts_token.as_ref().map(|t| t.as_str().map(str::to_string)).transpose()?,
+        key: view(issued.row),
+    })
+}
+
+fn chosen(access_id: Option<String>, secret: Option<String>) -> Result<Option<ChosenKey>> {
+    let (access_id, secret) = match (access_id, secret) {
+        (None, None) => return Ok(None),
+        (Some(a), Some(s)) => (a, Secret::new(s)),
+        _ => return Err(Error::invalid("access_id and secret come together or not at all")),
+    };
+    if !(8..=64).contains(&access_id.len()) || !access_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(Error::invalid("access_id must be 8 to 64 letters and digits"));
+    }
+    if !(16..=128).contains(&secret.as_bytes().len()) || !secret.as_bytes().iter().all(u8::is_ascii_graphic) {
+        return Err(Error::invalid("secret must be 16 to 128 visible ASCII characters"));
+    }
+    Ok(Some(ChosenKey { access_id, secret }))
+}
+
+pub async fn enable(call: Call) -> Answer {
+    set_enabled(call, true).await
+}
+
+pub async fn disable(call: Call) -> Answer {
+    set_enabled(call, false).await
+}
+
+async fn set_enabled(call: Call, enabled: bool) -> Answer {
+    let Some(key) = owned_key(&call).await? else {
+        return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("there is no key '{}'", call.segment("key"))));
+    };
+    call.state.meta.set_key_enabled(&key.access_id, enabled).await?;
+    tracing::info!(access_id = key.access_id, enabled, "access key changed");
+    answers::json(&view(AccessKey { enabled, ..key }))
+}
+
+pub async fn delete(call: Call) -> Answer {
+    if let Some(key) = owned_key(&call).await? {
+        call.state.meta.delete_key(&key.access_id).await?;
+        tracing::info!(access_id = key.access_id, "access key deleted");
+    }
+    answers::json(&Done {})
+}
+
+/// The key of the path, if it is there and the caller may touch it.
+async fn owned_key(call: &Call) -> Result<Option<AccessKey>> {
+    let key = call.state.meta.key(call.segment("key")).await?;
+    if let Some(key) = &key {
+        own_or_admin(call.caller()?, Some(&key.account_id))?;
+    }
+    Ok(key)
+}
+
+/// The id of the account `name`, if the caller may manage its keys. Others learn nothing about who exists.
+async fn owned_account(call: &Call, name: &str) -> Result<String> {
+    let caller = call.caller()?;
+    if name == caller.name || name == caller.account_id {
+        return Ok(caller.account_id.clone());
+    }
+    own_or_admin(caller, None)?;
+    Ok(accounts::find(&call.state.meta, name).await?.id)
+}

@@ -1,0 +1,165 @@
+//! One request on its way to its handler: decoded, authenticated and authorised.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use feitian_base::{Error, Kind, Result};
+use feitian_types::PartitionSpec;
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+
+use crate::identity::Identity;
+use crate::operations::Operation;
+use crate::origin::Origin;
+use crate::query::Query;
+use crate::state::AppState;
+use crate::warehouse::Caller;
+
+/// An authorised request. Handlers get it whole and answer it.
+pub struct Call {
+    pub state: AppState,
+    pub operation: &'static Operation,
+    /// Values of the `{name}` segments of the operation's path.
+    pub path: Params,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub origin: Origin,
+    pub identity: Identity,
+    pub request_id: String,
+    pub arrived: Instant,
+    pub body: BodySlot,
+}
+
+/// A request's body until somebody takes it. What nobody took is read and dropped before an error is answered.
+pub type BodySlot = Arc<Mutex<Option<Body>>>;
+
+/// Values of the `{name}` segments of a path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Params(pub Vec<(&'static str, String)>);
+
+impl Params {
+    /// The value of `{name}`, if the path has one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
+    }
+
+    fn must(&self, name: &'static str) -> &str {
+        self.get(name).expect("the operation's path has this segment")
+    }
+}
+
+/// What a handler answers.
+pub type Answer = Result<Response>;
+
+impl Call {
+    /// The account that asks. Operations open to everyone have none and must not ask for it.
+    pub fn caller(&self) -> Result<&Caller> {
+        self.identity.caller()
+    }
+
+    pub fn project(&self) -> &str {
+        self.path.must("project")
+    }
+
+    pub fn table(&self) -> &str {
+        self.path.must("table")
+    }
+
+    pub fn instance(&self) -> &str {
+        self.path.must("instance")
+    }
+
+    /// A path segment of the admin API.
+    pub fn segment(&self, name: &'static str) -> &str {
+        self.path.must(name)
+    }
+
+    /// A header's text; a header that is not text counts as absent.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// The `partition` parameter: quoted on REST, bare on the tunnel.
+    pub fn partition(&self) -> Result<Option<PartitionSpec>> {
+        let parse = |text: &str| {
+            let message = format!("partition '{text}' is no list of name=value pairs");
+            PartitionSpec::parse(text).ok_or_else(|| Error::new(Kind::Invalid, "InvalidPartitionSpec", message))
+        };
+        self.query.get("partition").map(parse).transpose()
+    }
+
+    /// `maxitems`, at most `most`.
+    pub fn page_size(&self, most: usize) -> Result<usize> {
+        Ok(self.query.number("maxitems")?.map_or(most, |n| usize::try_from(n).unwrap_or(most)).clamp(1, most))
+    }
+
+    /// Refuses parameters whose meaning we do not act on: leaving one out would answer another question.
+    pub fn refuse_parameters(&self, keys: &[&str]) -> Result<()> {
+        match keys.iter().find(|k| self.query.get(k).is_some()) {
+            Some(key) => Err(Error::new(
+                Kind::Unsupported,
+                "MethodNotAllowed",
+                format!("query parameter '{key}' is not supported by {}; leave it out", self.operation.name),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The whole body, at most [`crate::settings::Limits::document_bytes`].
+    pub async fn document(&self) -> Result<Bytes> {
+        let limits = &self.state.settings.limits;
+        read_document(self.take_body(), limits.document_bytes, limits.body_idle).await
+    }
+
+    /// The body, once; empty afterwards.
+    pub fn take_body(&self) -> Body {
+        self.body.lock().take().unwrap_or_default()
+    }
+
+    /// The whole body as UTF-8.
+    pub async fn text(&self) -> Result<String> {
+        let bytes = self.document().await?;
+        String::from_utf8(bytes.into()).map_err(|e| {
+            Error::invalid(format!("the body is not UTF-8: byte {} is no character", e.utf8_error().valid_up_to()))
+        })
+    }
+
+    /// The body as JSON. Unknown keys are an error when `T` says so.
+    pub async fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        let bytes = self.document().await?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::invalid(format!("the body is not the expected JSON: {e}")))
+    }
+}
+
+async fn read_document(mut body: Body, limit: usize, idle: Duration) -> Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| body_timeout(idle))?;
+        let Some(frame) = frame else { return Ok(bytes.freeze()) };
+        let frame = frame.map_err(broken_body)?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(Error::new(
+                Kind::Invalid,
+                "RequestEntityTooLarge",
+                format!("the body is larger than {limit} bytes"),
+            ));
+        }
+        bytes.extend_from_slice(&data);
+    }
+}
+
+/// A request body that stopped in the middle or is not framed as HTTP says.
+pub fn broken_body(e: axum::Error) -> Error {
+    Error::new(Kind::Invalid, "IncompleteBody", format!("the request body broke off or is not well formed: {e}"))
+}
+
+/// A client that sends nothing for too long.
+pub fn body_timeout(idle: Duration) -> Error {
+    Error::new(Kind::Invalid, "RequestTimeout", format!("no byte of the body came for {} seconds", idle.as_secs()))
+}

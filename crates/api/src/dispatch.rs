@@ -1,0 +1,237 @@
+//! The path of every request: find the operation, prove the identity, check the right, run the handler, answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderValue;
+use axum::http::request::Parts;
+use axum::response::Response;
+use feitian_base::{Error, Kind, Result, id};
+use futures::FutureExt;
+use http_body_util::BodyExt;
+use percent_encoding::percent_decode_str;
+use tracing::Instrument;
+
+use crate::auth;
+use crate::call::{BodySlot, Call, Params};
+use crate::error;
+use crate::metrics::{Route, RouteStatus};
+use crate::operations::{self, Found, Operation, Surface};
+use crate::origin::Origin;
+use crate::query::Query;
+use crate::rights::{Right, authorize};
+use crate::state::AppState;
+
+/// How much of an unread body is taken in before an error is answered, so that the client reads the answer instead of
+/// a closed connection.
+const DISCARD_BYTES: usize = 64 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+
+/// Answers one request. Never fails and never panics.
+pub(crate) async fn dispatch(State(state): State<AppState>, request: Request) -> Response {
+    let started = Instant::now();
+    let request_id = id::request_id();
+    let (parts, body) = request.into_parts();
+    let target = Target::of(&parts);
+    let found = target.as_ref().ok().map(|t| t.find(parts.method.as_str()));
+    let (route, surface) = match (&found, &target) {
+        (Some(Found::Operation(op, _)), _) => (op.name, op.surface),
+        (_, Ok(target)) => ("unknown", target.surface),
+        _ => ("unknown", Surface::Rest),
+    };
+    let span = tracing::info_span!(
+        "request",
+        id = %request_id,
+        route,
+        project = tracing::field::Empty,
+        instance = tracing::field::Empty,
+        account = tracing::field::Empty,
+    );
+    let slot: BodySlot = Arc::new(parking_lot::Mutex::new(Some(body)));
+    let work = async {
+        let result = match (found, target) {
+            (Some(Found::Operation(op, params)), Ok(target)) => {
+                let work = run(&state, &parts, target, op, params, &request_id, slot.clone());
+                AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| Err(after_panic(&*panic)))
+            }
+            (Some(Found::NoSuchAction(why)), _) => Err(Error::unsupported(why)),
+            (Some(Found::NoSuchPath), _) => {
+                Err(Error::new(Kind::NotFound, "NoSuchObject", "no operation has this path; see docs/compat.md"))
+            }
+            (_, Err(e)) => Err(e),
+            (_, Ok(_)) => Err(Error::internal("a request has a place and has none")),
+        };
+        let response = match result {
+            Ok(response) => response,
+            Err(e) => {
+                log_failure(&e);
+                discard(&slot).await;
+                error::response(&e, surface, &request_id)
+            }
+        };
+        tracing::debug!(status = response.status().as_u16(), ms = started.elapsed().as_millis() as u64, "answered");
+        response
+    };
+    let mut response = work.instrument(span).await;
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert("x-odps-request-id", value);
+    }
+    let status = response.status().as_u16();
+    state.metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+    state.metrics.seconds.get_or_create(&Route { route }).observe(started.elapsed().as_secs_f64());
+    response
+}
+
+/// A request's decoded place: which protocol, which path, which query.
+struct Target {
+    surface: Surface,
+    segments: Vec<String>,
+    /// The schema of a tunnel path; taken out of the segments.
+    schema: Option<String>,
+    query: Query,
+}
+
+impl Target {
+    fn of(parts: &Parts) -> Result<Self> {
+        // Names may hold an encoded slash (`registration%2Ffunctions`): decode first, then cut.
+        let path = percent_decode_str(parts.uri.path())
+            .decode_utf8()
+            .map_err(|_| Error::invalid("the path of the request is not UTF-8"))?;
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let mut segments: Vec<String> = path.split('/').map(str::to_string).collect();
+        let word = |i: usize| segments.get(i).map(String::as_str).unwrap_or_default();
+        let surface = match (word(0), word(1)) {
+            ("api", "storage") => Surface::Tunnel,
+            ("api", _) => Surface::Rest,
+            ("admin", _) => Surface::Admin,
+            ("logview", _) => Surface::Page,
+            ("healthz" | "readyz" | "metrics", "") => Surface::Probe,
+            _ => Surface::Tunnel,
+        };
+        if surface == Surface::Rest {
+            segments.remove(0);
+        }
+        let mut schema = None;
+        if surface == Surface::Tunnel && segments.len() > 4 && segments[2] == "schemas" && segments[4] == "tables" {
+            schema = segments.drain(2..4).next_back();
+        }
+        Ok(Self { surface, segments, schema, query: Query::parse(parts.uri.query().unwrap_or_default()) })
+    }
+
+    fn find(&self, method: &str) -> Found {
+        let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
+        operations::find(self.surface, method, &segments, &self.query)
+    }
+}
+
+async fn run(
+    state: &AppState,
+    parts: &Parts,
+    target: Target,
+    op: &'static Operation,
+    mut path: Params,
+    request_id: &str,
+    body: BodySlot,
+) -> Result<Response> {
+    for (name, value) in &mut path.0 {
+        // Names of these have no case and are stored in lower case.
+        if matches!(*name, "project" | "table" | "schema" | "function") {
+            *value = value.to_lowercase();
+        }
+    }
+    if op.surface == Surface::Page {
+        let from_query = |key: &str| target.query.get(key).unwrap_or_default().to_string();
+        path.0 = vec![("project", from_query("p").to_lowercase()), ("instance", from_query("i"))];
+    }
+    let span = tracing::Span::current();
+    for name in ["project", "instance"] {
+        if let Some(value) = path.get(name) {
+            span.record(name, value);
+        }
+    }
+    let identity = if op.right == Right::Public {
+        crate::identity::Identity::Nobody
+    } else {
+        auth::authenticate(state, op.surface, parts, &target.query).await?
+    };
+    if let Ok(caller) = identity.caller() {
+        span.record("account", caller.name.as_str());
+    }
+    authorize(&state.meta, &identity, op.right, &path).await?;
+    check_schema(&target)?;
+    let Some(handler) = op.handler else {
+        return Err(Error::unsupported(format!("{} is not supported: {}", op.name, op.note)));
+    };
+    let peer: Option<IpAddr> = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
+    let origin = Origin::of(&state.settings, &parts.uri, &parts.headers, peer);
+    handler(Call {
+        state: state.clone(),
+        operation: op,
+        path,
+        query: target.query,
+        headers: parts.headers.clone(),
+        origin,
+        identity,
+        request_id: request_id.to_string(),
+        arrived: Instant::now(),
+        body,
+    })
+    .await
+}
+
+/// Schemas inside projects are off: only `default` exists.
+fn check_schema(target: &Target) -> Result<()> {
+    for name in [target.schema.as_deref(), target.query.get("curr_schema"), target.query.get("schema_name")] {
+        if let Some(name) = name
+            && !name.eq_ignore_ascii_case("default")
+        {
+            let message = format!("schema '{name}' does not exist: schemas are off, every table is in 'default'");
+            return Err(Error::new(Kind::NotFound, "NoSuchSchema", message));
+        }
+    }
+    Ok(())
+}
+
+fn after_panic(panic: &(dyn std::any::Any + Send)) -> Error {
+    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = words.unwrap_or("no message"), "a handler panicked");
+    Error::internal("the server failed at this request; its log has the details under the request id")
+}
+
+fn log_failure(e: &Error) {
+    let status = error::status(e).as_u16();
+    if status >= 500 {
+        tracing::error!(status, code = e.code(), error = ?e, "request failed");
+    } else {
+        // The message of a wrong signature repeats the request, which may hold what does not belong into a log.
+        let message = if e.code() == "SignatureNotMatch" { "" } else { e.message() };
+        tracing::info!(status, code = e.code(), message, "request refused");
+    }
+}
+
+/// Reads what is left of a body that no handler took.
+async fn discard(slot: &BodySlot) {
+    let body = slot.lock().take();
+    if let Some(body) = body {
+        discard_body(body).await;
+    }
+}
+
+/// Reads and drops a body, within bounds.
+pub(crate) async fn discard_body(mut body: Body) {
+    let read = async {
+        let mut left = DISCARD_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, |d| d.len())) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIME, read).await;
+}

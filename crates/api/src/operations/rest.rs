@@ -1,0 +1,245 @@
+//! Operations of ODPS REST.
+
+use super::{Operation, Surface, run};
+use crate::odps::{instance_detail, instance_docs, instances, partitions, projects, quotas, security, service, tables};
+use crate::rights::{Object, Right};
+
+const READ: Right = Right::Project("odps:Read");
+const LIST: Right = Right::Project("odps:List");
+const WRITE: Right = Right::Project("odps:Write");
+const TABLE: Right = Right::Object("odps:Describe", Object::Table);
+const INSTANCE: Right = Right::Object("odps:Read", Object::Instance);
+const STOP: Right = Right::Object("odps:Write", Object::Instance);
+const FUNCTION: Right = Right::Object("odps:Read", Object::Function);
+const RESOURCE: Right = Right::Object("odps:Read", Object::Resource);
+const VOLUME: Right = Right::Object("odps:Read", Object::Volume);
+const VOLUME_WRITE: Right = Right::Object("odps:Write", Object::Volume);
+const SCHEMA: Right = Right::Object("odps:Read", Object::Schema);
+const ROLE: Right = Right::Object("odps:Read", Object::Role);
+const MODEL: Right = Right::Object("odps:Read", Object::Model);
+
+pub(super) const GROUPS: &[(&str, &[Operation])] = &[
+    ("Service", SERVICE),
+    ("Projects", PROJECTS),
+    ("Schemas", SCHEMAS),
+    ("Tables and partitions", TABLES),
+    ("Functions", FUNCTIONS),
+    ("Resources", RESOURCES),
+    ("Volumes", VOLUMES),
+    ("Instances", INSTANCES),
+    ("Security", SECURITY),
+    ("Quotas", QUOTAS),
+    ("Machine learning", MODELS),
+    ("MCQA 2 (interactive)", MCQA),
+];
+
+const fn op(
+    name: &'static str,
+    method: &'static str,
+    path: &'static str,
+    query: &'static [&'static str],
+    right: Right,
+) -> Operation {
+    Operation::new(name, Surface::Rest, method, path, query, right)
+}
+
+const SERVICE: &[Operation] = &[
+    op("GetLogviewHost", "GET", "/logview/host", &[], Right::Signed).done(run!(service::logview_host)),
+    op("GetJobInsightHost", "GET", "/webconsole/host", &[], Right::Signed)
+        .refused("there is no job insight page; clients fall back to Logview"),
+    op("GetCatalogEndpoint", "GET", "/catalogapi", &[], Right::Signed).refused("there is no catalog service"),
+    op("GetTenant", "GET", "/tenants", &[], Right::Signed)
+        .partial(run!(service::tenant), "one tenant; schemas are off"),
+    op("PutUsageLogs", "PUT", "/projects/{project}/logs", &[], Right::Signed)
+        .partial(run!(service::logs), "accepted and dropped"),
+    op("GetMcqaConnection", "GET", "/connection/mcqa", &[], Right::Signed).refused("no interactive quotas"),
+    op("GetTunnelEndpoint", "GET", "/projects/{project}/tunnel", &["service"], READ)
+        .done(run!(service::tunnel_endpoint)),
+];
+
+const PROJECTS: &[Operation] = &[
+    op("ListProjects", "GET", "/projects", &[], Right::Account)
+        .partial(run!(projects::list), "filters name and owner; others are refused"),
+    op("CreateProject", "POST", "/projects", &[], Right::Account).refused("use the admin API"),
+    op("GetProject", "GET", "/projects/{project}", &[], READ)
+        .flags(&["extended", "properties"])
+        .done(run!(projects::get)),
+    op("UpdateProject", "PUT", "/projects/{project}", &[], Right::Owner).refused("use the admin API"),
+    op("DeleteProject", "DELETE", "/projects/{project}", &[], Right::Owner).refused("use the admin API"),
+    op("GetProjectSystem", "GET", "/projects/{project}/system", &[], READ).refused("no system information"),
+    op("GetProjectPolicy", "GET", "/projects/{project}", &["policy"], READ).refused("projects have no policies"),
+    op("PutProjectPolicy", "PUT", "/projects/{project}", &["policy"], Right::Owner)
+        .refused("projects have no policies"),
+    op("GetSecurityConfiguration", "GET", "/projects/{project}", &["security_configuration"], READ)
+        .refused("no security options"),
+    op("PutSecurityConfiguration", "PUT", "/projects/{project}", &["security_configuration"], Right::Owner)
+        .refused("no security options"),
+];
+
+const SCHEMAS: &[Operation] = &[
+    op("ListSchemas", "GET", "/projects/{project}/schemas", &[], LIST).refused("schemas are off"),
+    op("CreateSchema", "POST", "/projects/{project}/schemas", &[], WRITE).refused("schemas are off"),
+    op("GetSchema", "GET", "/projects/{project}/schemas/{schema}", &[], SCHEMA).refused("schemas are off"),
+    op("DeleteSchema", "DELETE", "/projects/{project}/schemas/{schema}", &[], WRITE).refused("schemas are off"),
+];
+
+const TABLES: &[Operation] = &[
+    op("ListTables", "GET", "/projects/{project}/tables", &[], LIST).flags(&["extended"]).done(run!(tables::list)),
+    op("GetTable", "GET", "/projects/{project}/tables/{table}", &[], TABLE).done(run!(tables::get)),
+    op("GetTableExtended", "GET", "/projects/{project}/tables/{table}", &["extended"], TABLE)
+        .done(run!(tables::get_extended)),
+    op(
+        "PreviewTable",
+        "GET",
+        "/projects/{project}/tables/{table}",
+        &["data"],
+        Right::Object("odps:Select", Object::Table),
+    )
+    .done(run!(tables::preview)),
+    op("ListPartitions", "GET", "/projects/{project}/tables/{table}", &["partitions"], TABLE)
+        .flags(&["reverse"])
+        .done(run!(partitions::list)),
+    op("GetPartition", "GET", "/projects/{project}/tables/{table}", &["partition"], TABLE)
+        .done(run!(partitions::get)),
+    op("GetPartitionExtended", "GET", "/projects/{project}/tables/{table}", &["partition", "extended"], TABLE)
+        .done(run!(partitions::get_extended)),
+];
+
+const NO_UDF: &str = "functions written by users are not run";
+
+const FUNCTIONS: &[Operation] = &[
+    op("ListFunctions", "GET", "/projects/{project}/registration/functions", &[], LIST).refused(NO_UDF),
+    op("CreateFunction", "POST", "/projects/{project}/registration/functions", &[], WRITE).refused(NO_UDF),
+    op("GetFunction", "GET", "/projects/{project}/registration/functions/{function}", &[], FUNCTION).refused(NO_UDF),
+    op("UpdateFunction", "PUT", "/projects/{project}/registration/functions/{function}", &[], WRITE).refused(NO_UDF),
+    op(
+        "ChangeFunctionOwner",
+        "PUT",
+        "/projects/{project}/registration/functions/{function}",
+        &["updateowner"],
+        WRITE,
+    )
+    .refused(NO_UDF),
+    op("DeleteFunction", "DELETE", "/projects/{project}/registration/functions/{function}", &[], WRITE)
+        .refused(NO_UDF),
+];
+
+const RESOURCES: &[Operation] = &[
+    op("ListResources", "GET", "/projects/{project}/resources", &[], LIST).refused(NO_UDF),
+    op("CreateResource", "POST", "/projects/{project}/resources", &[], WRITE).refused(NO_UDF),
+    op("CreateResourcePart", "POST", "/projects/{project}/resources", &["rIsPart"], WRITE).refused(NO_UDF),
+    op("MergeResourceParts", "POST", "/projects/{project}/resources", &["rOpMerge"], WRITE).refused(NO_UDF),
+    op("GetResource", "GET", "/projects/{project}/resources/{resource}", &[], RESOURCE).refused(NO_UDF),
+    op("GetResourceMeta", "GET", "/projects/{project}/resources/{resource}", &["meta"], RESOURCE).refused(NO_UDF),
+    op("UpdateResource", "PUT", "/projects/{project}/resources/{resource}", &[], WRITE).refused(NO_UDF),
+    op("MergeResourcePartsInto", "PUT", "/projects/{project}/resources/{resource}", &["rOpMerge"], WRITE)
+        .refused(NO_UDF),
+    op("DeleteResource", "DELETE", "/projects/{project}/resources/{resource}", &[], WRITE).refused(NO_UDF),
+];
+
+const NO_VOLUMES: &str = "there are no volumes; use an object store";
+
+const VOLUMES: &[Operation] = &[
+    op("ListVolumes", "GET", "/projects/{project}/volumes", &[], LIST).refused(NO_VOLUMES),
+    op("CreateVolume", "POST", "/projects/{project}/volumes", &[], WRITE).refused(NO_VOLUMES),
+    op("GetVolumeMeta", "GET", "/projects/{project}/volumes/{volume}", &["meta"], VOLUME).refused(NO_VOLUMES),
+    op("ListVolumeItems", "GET", "/projects/{project}/volumes/{volume}", &[], VOLUME).refused(NO_VOLUMES),
+    op("CreateVolumeDirectory", "POST", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE)
+        .refused(NO_VOLUMES),
+    op("MoveVolumeItem", "PUT", "/projects/{project}/volumes/{volume}", &["meta"], VOLUME_WRITE).refused(NO_VOLUMES),
+    op("DeleteVolume", "DELETE", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
+    op("ListVolumeFiles", "GET", "/projects/{project}/volumes/{volume}/{part}", &[], VOLUME).refused(NO_VOLUMES),
+    op("GetVolumePartitionMeta", "GET", "/projects/{project}/volumes/{volume}/{part}", &["meta"], VOLUME)
+        .refused(NO_VOLUMES),
+    op("DeleteVolumePartition", "DELETE", "/projects/{project}/volumes/{volume}/{part}", &[], VOLUME_WRITE)
+        .refused(NO_VOLUMES),
+];
+
+const INSTANCES: &[Operation] = &[
+    op("ListInstances", "GET", "/projects/{project}/instances", &[], LIST)
+        .flags(&["status", "daterange", "jobname", "quotaIndex"])
+        .partial(run!(instances::list), "filters status, daterange, onlyowner; others are refused"),
+    op("ListCachedInstances", "GET", "/projects/{project}/cachedinstances", &[], LIST)
+        .partial(run!(instances::list_cached), "running and waiting jobs; filters are refused"),
+    op("CreateInstance", "POST", "/projects/{project}/instances", &[], Right::Sql)
+        .partial(run!(instances::create), "tasks SQL, SQLCost and Merge; one task per job"),
+    op("GetInstance", "GET", "/projects/{project}/instances/{instance}", &[], INSTANCE).done(run!(instances::get)),
+    op("GetInstanceStatus", "GET", "/projects/{project}/instances/{instance}", &["instancestatus"], INSTANCE)
+        .done(run!(instances::wait)),
+    op("GetTaskStatus", "GET", "/projects/{project}/instances/{instance}", &["taskstatus"], INSTANCE)
+        .done(run!(instance_docs::task_status)),
+    op("GetInstanceResult", "GET", "/projects/{project}/instances/{instance}", &["result"], INSTANCE)
+        .done(run!(instance_docs::result)),
+    op("GetInstanceSource", "GET", "/projects/{project}/instances/{instance}", &["source"], INSTANCE)
+        .done(run!(instance_docs::source)),
+    op("GetInstanceProgress", "GET", "/projects/{project}/instances/{instance}", &["instanceprogress"], INSTANCE)
+        .done(run!(instance_docs::progress)),
+    op("GetInstanceSummary", "GET", "/projects/{project}/instances/{instance}", &["instancesummary"], INSTANCE)
+        .done(run!(instance_detail::summary)),
+    op("GetInstanceDetail", "GET", "/projects/{project}/instances/{instance}", &["instancedetail"], INSTANCE)
+        .partial(run!(instance_detail::detail), "one worker per stage"),
+    op("GetTaskDetail", "GET", "/projects/{project}/instances/{instance}", &["detail"], INSTANCE)
+        .partial(run!(instance_detail::detail), "one worker per stage"),
+    op("GetWorkerLog", "GET", "/projects/{project}/instances/{instance}", &["log"], INSTANCE)
+        .flags(&["id", "logtype", "size"])
+        .refused("workers keep no logs"),
+    op("GetTaskInfo", "GET", "/projects/{project}/instances/{instance}", &["info"], INSTANCE)
+        .flags(&["key"])
+        .partial(run!(instance_detail::info), "key warnings only"),
+    op("PutTaskInfo", "PUT", "/projects/{project}/instances/{instance}", &["info"], STOP)
+        .partial(run!(instance_detail::put_info), "answers empty: no task takes information while it runs"),
+    op("GetInstanceQuota", "GET", "/projects/{project}/instances/{instance}", &["instancequota"], INSTANCE)
+        .partial(run!(instance_detail::quota), "the one default quota"),
+    op("GetInstanceQueueing", "GET", "/projects/{project}/instances/{instance}", &["cached"], INSTANCE)
+        .done(run!(instance_detail::queueing)),
+    op("StopInstance", "PUT", "/projects/{project}/instances/{instance}", &[], STOP).done(run!(instances::stop)),
+];
+
+const NO_ROLES: &str = "accounts are admitted to projects whole; there are no roles";
+
+const SECURITY: &[Operation] = &[
+    op("RunSecurityQuery", "POST", "/projects/{project}/authorization", &[], READ)
+        .partial(run!(security::query), "whoami and list accountproviders"),
+    op("SignBearerToken", "POST", "/projects/{project}/authorization", &["sign_bearer_token"], Right::Member)
+        .partial(run!(security::sign_token), "policies with Effect, Action and Resource"),
+    op("GetSecurityQuery", "GET", "/projects/{project}/authorization/{query}", &[], READ)
+        .refused("security queries answer at once"),
+    op("ListUsers", "GET", "/projects/{project}/users", &[], Right::Member).done(run!(security::users)),
+    op("GetUser", "GET", "/projects/{project}/users/{user}", &[], Right::Member).done(run!(security::user)),
+    op("ListUserRoles", "GET", "/projects/{project}/users/{user}", &["roles"], Right::Member).refused(NO_ROLES),
+    op("ListRoles", "GET", "/projects/{project}/roles", &[], LIST).refused(NO_ROLES),
+    op("GetRole", "GET", "/projects/{project}/roles/{role}", &[], ROLE).refused(NO_ROLES),
+    op("ListRoleUsers", "GET", "/projects/{project}/roles/{role}", &["users"], ROLE).refused(NO_ROLES),
+    op("GetRolePolicy", "GET", "/projects/{project}/roles/{role}", &["policy"], ROLE).refused(NO_ROLES),
+    op("PutRolePolicy", "PUT", "/projects/{project}/roles/{role}", &["policy"], Right::Owner).refused(NO_ROLES),
+];
+
+const QUOTAS: &[Operation] = &[
+    op("ListQuotas", "GET", "/quotas", &[], Right::Signed).partial(run!(quotas::list), "the one default quota"),
+    op("GetQuota", "GET", "/quotas/{quota}", &[], Right::Signed).partial(run!(quotas::get), "the one default quota"),
+];
+
+const NO_MODELS: &str = "machine learning is not part of feitian";
+
+const MODELS: &[Operation] = &[
+    op("ListXFlows", "GET", "/projects/{project}/xflows", &[], LIST).refused(NO_MODELS),
+    op("CreateXFlow", "POST", "/projects/{project}/xflows", &[], WRITE).refused(NO_MODELS),
+    op("GetXFlow", "GET", "/projects/{project}/xflows/{model}", &[], MODEL).refused(NO_MODELS),
+    op("UpdateXFlow", "PUT", "/projects/{project}/xflows/{model}", &[], WRITE).refused(NO_MODELS),
+    op("DeleteXFlow", "DELETE", "/projects/{project}/xflows/{model}", &[], WRITE).refused(NO_MODELS),
+    op("ListOfflineModels", "GET", "/projects/{project}/offlinemodels", &[], LIST).refused(NO_MODELS),
+    op("GetOfflineModel", "GET", "/projects/{project}/offlinemodels/{model}", &[], MODEL).refused(NO_MODELS),
+    op("DeleteOfflineModel", "DELETE", "/projects/{project}/offlinemodels/{model}", &[], WRITE).refused(NO_MODELS),
+];
+
+const NO_MCQA: &str = "no interactive quotas; clients fall back to ordinary instances";
+
+const MCQA: &[Operation] = &[
+    op("McqaCreateInstance", "POST", "/mcqa/projects/{project}/instances", &[], Right::Sql).refused(NO_MCQA),
+    op("McqaGetInstance", "GET", "/mcqa/projects/{project}/instances/{instance}", &[], INSTANCE)
+        .flags(&["instancestatus", "taskstatus", "result", "source", "info", "detail", "cached", "instancesummary"])
+        .refused(NO_MCQA),
+    op("McqaUpdateInstance", "PUT", "/mcqa/projects/{project}/instances/{instance}", &[], STOP)
+        .flags(&["info"])
+        .refused(NO_MCQA),
+];

@@ -1,0 +1,111 @@
+//! Operations of the tunnel.
+
+use super::{Operation, Surface, run};
+use crate::rights::{Object, Right};
+use crate::tunnel::{downloads, preview, results, streams, uploads};
+
+const SELECT: Right = Right::Object("odps:Select", Object::Table);
+const UPDATE: Right = Right::Object("odps:Update", Object::Table);
+const INSTANCE: Right = Right::Object("odps:Read", Object::Instance);
+const VOLUME_READ: Right = Right::Project("odps:Read");
+const VOLUME_WRITE: Right = Right::Project("odps:Write");
+
+pub(super) const GROUPS: &[(&str, &[Operation])] = &[
+    ("Tunnel: uploads", UPLOADS),
+    ("Tunnel: downloads", DOWNLOADS),
+    ("Tunnel: instance results", RESULTS),
+    ("Tunnel: preview", PREVIEW),
+    ("Tunnel: stream uploads", STREAMS),
+    ("Tunnel: upserts", UPSERTS),
+    ("Tunnel: volumes", VOLUMES),
+];
+
+const fn op(
+    name: &'static str,
+    method: &'static str,
+    path: &'static str,
+    query: &'static [&'static str],
+    right: Right,
+) -> Operation {
+    Operation::new(name, Surface::Tunnel, method, path, query, right)
+}
+
+const TABLE: &str = "/projects/{project}/tables/{table}";
+const IN: &str = "/projects/{project}/instances/{instance}";
+const STREAM: &str = "/projects/{project}/tables/{table}/streams";
+const UPSERT: &str = "/projects/{project}/tables/{table}/upserts";
+
+const UPLOADS: &[Operation] = &[
+    op("CreateUpload", "POST", TABLE, &["uploads"], UPDATE).done(run!(uploads::create)),
+    op("WriteUploadBlock", "PUT", TABLE, &["uploadid", "blockid"], UPDATE)
+        .flags(&["arrow"])
+        .done(run!(uploads::write)),
+    op("GetUpload", "GET", TABLE, &["uploadid"], UPDATE).done(run!(uploads::status)),
+    op("CommitUpload", "POST", TABLE, &["uploadid"], UPDATE).done(run!(uploads::commit)),
+];
+
+const DOWNLOADS: &[Operation] = &[
+    op("CreateDownload", "POST", TABLE, &["downloads"], SELECT).done(run!(downloads::create)),
+    op("GetDownload", "GET", TABLE, &["downloadid"], SELECT).done(run!(downloads::status)),
+    op("ReadDownload", "GET", TABLE, &["downloadid", "data"], SELECT)
+        .flags(&["arrow"])
+        .partial(run!(downloads::read), "without raw_size, which is not advertised"),
+];
+
+const RESULTS: &[Operation] = &[
+    op("CreateInstanceDownload", "POST", IN, &["downloads"], INSTANCE)
+        .flags(&["instance_tunnel_limit_enabled"])
+        .done(run!(results::create)),
+    op("GetInstanceDownload", "GET", IN, &["downloadid"], INSTANCE).done(run!(results::status)),
+    op("ReadInstanceResult", "GET", IN, &["downloadid", "data"], INSTANCE)
+        .flags(&["arrow", "instance_tunnel_limit_enabled"])
+        .partial(run!(results::read), "without raw_size, which is not advertised"),
+    op("ReadCachedResult", "GET", IN, &["data", "cached"], INSTANCE)
+        .flags(&["arrow", "columns", "queryid"])
+        .refused("no interactive sessions"),
+];
+
+const PREVIEW: &[Operation] = &[
+    op("PreviewTableArrow", "GET", "/projects/{project}/tables/{table}/preview", &[], SELECT)
+        .flags(&["columns", "limit"])
+        .done(run!(preview::read)),
+];
+
+const STREAMS: &[Operation] = &[
+    op("CreateStream", "POST", STREAM, &[], UPDATE)
+        .partial(run!(streams::create), "without zorder_columns and dynamic_partition"),
+    op("WriteStream", "PUT", STREAM, &["uploadid"], UPDATE).done(run!(streams::write)),
+    op("GetStream", "GET", STREAM, &["uploadid"], UPDATE).done(run!(streams::status)),
+    op("CloseStream", "POST", STREAM, &["uploadid"], UPDATE).done(run!(streams::close)),
+];
+
+const NO_UPSERTS: &str = "tables with primary keys are not implemented";
+
+const UPSERTS: &[Operation] = &[
+    op("CreateUpsert", "POST", UPSERT, &[], UPDATE).refused(NO_UPSERTS),
+    op("WriteUpsert", "PUT", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
+    op("CommitUpsert", "POST", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
+    op("GetUpsert", "GET", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
+    op("AbortUpsert", "DELETE", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
+];
+
+const NO_VOLUMES: &str = "there are no volumes; use an object store";
+
+const VOLUMES: &[Operation] = &[
+    op("CreateVolumeUpload", "POST", "/projects/{project}/tunnel/uploads", &[], VOLUME_WRITE).refused(NO_VOLUMES),
+    op("WriteVolumeFile", "POST", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
+        .flags(&["resume"])
+        .refused(NO_VOLUMES),
+    op("GetVolumeUpload", "GET", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
+        .refused(NO_VOLUMES),
+    op("CommitVolumeUpload", "PUT", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
+        .refused(NO_VOLUMES),
+    op("CreateVolumeDownload", "POST", "/projects/{project}/tunnel/downloads", &[], VOLUME_READ).refused(NO_VOLUMES),
+    op("ReadVolumeFile", "GET", "/projects/{project}/tunnel/downloads/{download}", &["data"], VOLUME_READ)
+        .refused(NO_VOLUMES),
+    op("GetVolumeDownload", "GET", "/projects/{project}/tunnel/downloads/{download}", &[], VOLUME_READ)
+        .refused(NO_VOLUMES),
+    op("ReadVolumeObject", "GET", "/projects/{project}/volumes/{volume}", &[], VOLUME_READ).refused(NO_VOLUMES),
+    op("WriteVolumeObject", "POST", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
+    op("CommitVolumeObject", "PUT", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
+];

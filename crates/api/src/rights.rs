@@ -1,0 +1,162 @@
+//! Who may do what: the one function that every operation passes before its handler runs.
+
+use feitian_base::{Error, Kind, Result};
+use feitian_meta::Meta;
+
+use crate::call::Params;
+use crate::identity::{Grant, Identity, missing_credentials};
+use crate::warehouse::Caller;
+
+/// What an operation asks of the one who calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Nothing: anyone may call it.
+    Public,
+    /// Any account or bearer token, in no particular project.
+    Signed,
+    /// Any account that signs with its own key; bearer tokens may not.
+    Account,
+    /// An account of the project, or a token whose policy allows this action on the project.
+    Project(&'static str),
+    /// An account of the project, or a token whose policy allows this action on the object that the path names.
+    Object(&'static str, Object),
+    /// An account of the project, or a token whose policy allows everything that SQL could do there.
+    Sql,
+    /// An account of the project that signs with its own key, or an administrator.
+    Member,
+    /// The project's owner, or an administrator.
+    Owner,
+    /// An administrator.
+    Admin,
+}
+
+/// A kind of object that a path names inside a project, as policies spell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    Table,
+    Instance,
+    Function,
+    Resource,
+    Volume,
+    Schema,
+    Role,
+    Model,
+}
+
+impl Object {
+    /// The word of resource names and the path segment that holds the object's name.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Table => ("tables", "table"),
+            Self::Instance => ("instances", "instance"),
+            Self::Function => ("registration/functions", "function"),
+            Self::Resource => ("resources", "resource"),
+            Self::Volume => ("volumes", "volume"),
+            Self::Schema => ("schemas", "schema"),
+            Self::Role => ("roles", "role"),
+            Self::Model => ("offlinemodels", "model"),
+        }
+    }
+}
+
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Public => f.write_str("none"),
+            Self::Signed => f.write_str("any account or token"),
+            Self::Account => f.write_str("any account"),
+            Self::Project(action) => write!(f, "{action} on the project"),
+            Self::Object(action, object) => write!(f, "{action} on the {}", object.words().1),
+            Self::Sql => f.write_str("odps:CreateInstance; tokens: every table action"),
+            Self::Member => f.write_str("account of the project, or administrator"),
+            Self::Owner => f.write_str("owner of the project, or administrator"),
+            Self::Admin => f.write_str("administrator"),
+        }
+    }
+}
+
+/// Decides whether `who` has `right` on what `path` names. `Ok` means yes.
+///
+/// A project that does not exist is `NoSuchObject` for everyone who proved an identity; one that exists but is closed to
+/// the caller is `NoPermission`.
+pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &Params) -> Result<()> {
+    if right == Right::Public {
+        return Ok(());
+    }
+    let caller = match (who, right) {
+        (Identity::Nobody, _) => return Err(missing_credentials()),
+        (Identity::Token { .. }, Right::Account | Right::Member | Right::Owner | Right::Admin) => {
+            return Err(denied("a bearer token may not do this; sign the request with an access key".to_string()));
+        }
+        (Identity::Account(caller) | Identity::Token { caller, .. }, _) => caller,
+    };
+    match right {
+        Right::Public | Right::Signed | Right::Account => return Ok(()),
+        Right::Admin if caller.admin => return Ok(()),
+        Right::Admin => return Err(denied(format!("account '{}' is no administrator", caller.name))),
+        _ => {}
+    }
+    let name = path.get("project").ok_or_else(|| Error::internal("an operation on a project names none"))?;
+    let Some(project) = meta.project(name).await? else {
+        return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Project not found - '{name}'")));
+    };
+    let manages = matches!(right, Right::Member | Right::Owner) && caller.admin;
+    if right == Right::Owner && !manages && project.owner_id != caller.account_id {
+        let (account, owner) = (&caller.name, &project.owner_name);
+        return Err(denied(format!("account '{account}' is not the owner of project '{name}'; '{owner}' is")));
+    }
+    if !manages && !meta.is_admitted(name, &caller.account_id).await? {
+        return Err(foreign_project(caller, name));
+    }
+    match who {
+        Identity::Token { grant, .. } => authorize_token(grant, right, name, path),
+        _ => Ok(()),
+    }
+}
+
+fn authorize_token(grant: &Grant, right: Right, project: &str, path: &Params) -> Result<()> {
+    if grant.project != project {
+        return Err(denied(format!("this bearer token was issued for project '{}' only", grant.project)));
+    }
+    let (action, resource) = match right {
+        Right::Project(action) => (action, format!("projects/{project}")),
+        Right::Object(action, object) => {
+            let (word, segment) = object.words();
+            (action, format!("projects/{project}/{word}/{}", path.get(segment).unwrap_or("*")))
+        }
+        Right::Sql if grant.policy.allows_sql(project) => return Ok(()),
+        Right::Sql => {
+            return Err(denied(format!(
+                "the policy of this bearer token does not allow odps:CreateInstance and every action on every table of \
+                 project '{project}', which submitting a job needs"
+            )));
+        }
+        _ => return Err(denied("a bearer token may not do this".to_string())),
+    };
+    if grant.policy.allows(action, &resource) {
+        Ok(())
+    } else {
+        Err(denied(format!("the policy of this bearer token does not allow {action} on acs:odps:*:{resource}")))
+    }
+}
+
+fn foreign_project(caller: &Caller, project: &str) -> Error {
+    denied(format!(
+        "account '{}' may not act in project '{project}': it neither owns it nor was admitted; ask its owner to admit it",
+        caller.name
+    ))
+}
+
+/// `NoPermission` with the words for the user.
+pub(crate) fn denied(message: String) -> Error {
+    Error::new(Kind::Denied, "NoPermission", message)
+}
+
+/// Accounts manage what belongs to themselves, administrators what belongs to anyone (`owner` is an account id).
+pub(crate) fn own_or_admin(caller: &Caller, owner: Option<&str>) -> Result<()> {
+    if caller.admin || owner == Some(&caller.account_id) {
+        Ok(())
+    } else {
+        Err(denied(format!("account '{}' may manage only what is its own", caller.name)))
+    }
+}

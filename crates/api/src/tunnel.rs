@@ -1,0 +1,16 @@
+//! The tunnel: bulk upload and download of tables and results.
+//!
+//! Rows travel as record streams or Arrow, compressed or not ([`codec`]). Bodies cross from the connection to a
+//! blocking thread and back through short channels ([`body_in`], [`body_out`]), so that a transfer holds a few chunks
+//! and one batch in memory, whatever its size.
+
+pub mod body_in;
+pub mod body_out;
+pub mod codec;
+pub mod downloads;
+pub mod permit;
+pub mod preview;
+pub mod results;
+pub mod session;
+pub mod streams;
+pub mod uploads;

@@ -1,0 +1,75 @@
+//! The instance tunnel: rows of a query's result.
+//!
+//! A result never changes, so its download session is nothing but the instance and whether the rows are limited: the id
+//! says both, and it works on any server and after a restart.
+
+use feitian_base::{Error, Kind, Result};
+use feitian_meta::rows::Instance;
+use feitian_types::TableSchema;
+use feitian_wire::schema_json::{Session, download_session};
+
+use super::codec::Output;
+use super::session;
+use crate::answers;
+use crate::call::{Answer, Call};
+use crate::odps::projects::read_limit;
+use crate::warehouse::{RowRange, RowSet};
+
+const LIMIT_FLAG: &str = "instance_tunnel_limit_enabled";
+
+struct Download {
+    instance: Instance,
+    rows: RowSet,
+    /// Rows that this session shows, at most those of the result.
+    count: u64,
+    id: String,
+}
+
+async fn download(call: &Call, limited: bool) -> Result<Download> {
+    let instance = call.state.warehouse.instance(call.project(), call.instance()).await?;
+    let rows = call.state.warehouse.result(&instance).await?;
+    let count = if limited { rows.num_rows.min(read_limit(call).await?) } else { rows.num_rows };
+    let id = format!("{}-{}", instance.id, if limited { "limited" } else { "all" });
+    Ok(Download { instance, rows, count, id })
+}
+
+/// The session that a request names.
+async fn find(call: &Call) -> Result<Download> {
+    let id = call.query.need("downloadid")?;
+    let limited = match id.strip_prefix(call.instance()) {
+        Some("-limited") => true,
+        Some("-all") => false,
+        _ => {
+            let message = format!("there is no download '{id}' of instance '{}'", call.instance());
+            return Err(Error::new(Kind::NotFound, "NoSuchDownload", message));
+        }
+    };
+    download(call, limited).await
+}
+
+fn document(call: &Call, download: &Download) -> Answer {
+    let schema = TableSchema { columns: download.rows.columns.clone(), partition_columns: Vec::new() };
+    let shown = Session { id: &download.id, status: "normal", schema: &schema, quota: session::quota(call) };
+    answers::json_text(download_session(&shown, download.count))
+}
+
+pub async fn create(call: Call) -> Answer {
+    let limited = call.query.has(LIMIT_FLAG) && call.query.flag(LIMIT_FLAG, true)?;
+    document(&call, &download(&call, limited).await?)
+}
+
+pub async fn status(call: Call) -> Answer {
+    document(&call, &find(&call).await?)
+}
+
+pub async fn read(call: Call) -> Answer {
+    call.refuse_parameters(&["raw_size"])?;
+    let download = find(&call).await?;
+    let asked = session::row_range(&call)?;
+    let start = asked.start.min(download.count);
+    let range = RowRange { start, count: asked.count.min(download.count - start) };
+    let wanted = session::wanted_columns(&call, "columns", &download.rows.columns)?;
+    let output = Output::of_result(&call, wanted.as_deref())?;
+    let (columns, batches) = call.state.warehouse.read_result(&download.instance, range, wanted).await?;
+    output.respond(&call, columns, batches).await
+}

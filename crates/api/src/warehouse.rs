@@ -1,0 +1,217 @@
+//! The one trait through which the network edge sees the warehouse, and the values that cross it.
+//!
+//! The binary implements it over the real warehouse; tests implement it in memory.
+
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use feitian_base::Result;
+use feitian_meta::rows::{Block, Instance, Partition, Session, Table};
+use feitian_types::{Column, PartitionSpec};
+use futures::stream::BoxStream;
+
+/// Batches in engine form, in row order.
+pub type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// Batches of one upload in engine form. It is drawn on a blocking thread, so `next` may read from the network.
+/// An `Err` item makes the whole block void.
+pub type BatchSource = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// Who asks: an authenticated account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub account_id: String,
+    /// `Account::name`, for example `ALIYUN$demo`.
+    pub name: String,
+    pub admin: bool,
+}
+
+/// A job to submit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewJob {
+    /// The client's own id of this submission; empty when none.
+    pub guid: String,
+    pub priority: i64,
+    /// The `<Job>` element as submitted.
+    pub source: String,
+    pub task_name: String,
+    /// `SQL`, `SQLCost` or `Merge`.
+    pub task_type: String,
+    pub query: String,
+    pub settings: Vec<(String, String)>,
+}
+
+/// One stage of a running or finished job. All counts are totals so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stage {
+    /// Contains `_job_`, for example `M1_job_0`.
+    pub id: String,
+    pub workers_total: u64,
+    pub workers_running: u64,
+    pub workers_done: u64,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    /// 0 to 100.
+    pub percent: u64,
+}
+
+/// Which instances to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceFilter {
+    /// `Running`, `Suspended` or `Terminated`; anything else lists all.
+    pub status: Option<String>,
+    pub from_ms: Option<i64>,
+    pub to_ms: Option<i64>,
+    /// Only instances of this account name.
+    pub owner: Option<String>,
+}
+
+/// A page of a listing; `next` is the marker of the following page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+/// A table with the sums of its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableInfo {
+    pub table: Table,
+    pub num_rows: i64,
+    pub num_bytes: i64,
+    pub num_files: i64,
+}
+
+/// A row set that can be read: its columns and how many rows it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowSet {
+    pub columns: Vec<Column>,
+    pub num_rows: u64,
+}
+
+/// Rows `start .. start + count`; a range beyond the end is clipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRange {
+    pub start: u64,
+    pub count: u64,
+}
+
+/// What a tunnel session is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRequest {
+    pub project: String,
+    pub table: String,
+    /// `None` when the client named no partition.
+    pub partition: Option<PartitionSpec>,
+    pub overwrite: bool,
+    pub create_partition: bool,
+    /// Stream sessions: refused with `NoSuchSchema` unless it is the table's.
+    pub schema_version: Option<i64>,
+}
+
+/// A tunnel session with what its document shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    pub session: Session,
+    pub columns: Vec<Column>,
+    pub partition_columns: Vec<Column>,
+    pub blocks: Vec<Block>,
+}
+
+/// The warehouse as the network edge needs it.
+///
+/// Project and table names are lower case. Every method that names a project answers `NoSuchProject` for an unknown
+/// one and `NoSuchTable` for an unknown table. Rights are the edge's business and were checked before.
+#[async_trait]
+pub trait Warehouse: Send + Sync + 'static {
+    /// Writes the instance and returns it; it runs later. A known `guid` returns the instance of that `guid`.
+    ///
+    /// The instance survives a crash once this returns. Dropping the future may or may not submit.
+    async fn submit(&self, caller: &Caller, project: &str, job: NewJob) -> Result<Instance>;
+    async fn instance(&self, project: &str, id: &str) -> Result<Instance>;
+    /// Returns when the instance has ended, `limit` has passed or the server stops, whichever is first.
+    async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance>;
+    /// Asks the instance to end; `InvalidStateSetting` when it has ended already.
+    async fn stop(&self, project: &str, id: &str) -> Result<()>;
+    /// Newest first. `marker` is an instance id.
+    async fn list_instances(
+        &self,
+        project: &str,
+        filter: InstanceFilter,
+        marker: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Instance>>;
+    /// At least one stage for an instance that has started.
+    async fn progress(&self, instance: &Instance) -> Result<Vec<Stage>>;
+    /// Place in the queue of a waiting instance, 1 is next; `None` when it does not wait.
+    async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>>;
+    /// The row set of a successful query; `InstanceTypeNotSupported` for other statements, `InstanceNotTerminate` while
+    /// it runs, the job's own error when it failed.
+    async fn result(&self, instance: &Instance) -> Result<RowSet>;
+    /// Rows of the result. `columns` selects by name, in table order.
+    async fn read_result(
+        &self,
+        instance: &Instance,
+        range: RowRange,
+        columns: Option<Vec<String>>,
+    ) -> Result<(Vec<Column>, Batches)>;
+
+    async fn table(&self, project: &str, table: &str) -> Result<TableInfo>;
+    /// By name; `marker` is the last name seen. `prefix`, `owner` and `kind` filter.
+    async fn list_tables(
+        &self,
+        project: &str,
+        prefix: Option<&str>,
+        owner: Option<&str>,
+        kind: Option<&str>,
+        marker: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Table>>;
+    /// Partitions whose leading columns have the values of `prefix`, by value; `marker` is the last spec seen.
+    async fn list_partitions(
+        &self,
+        project: &str,
+        table: &str,
+        prefix: Option<&PartitionSpec>,
+        reverse: bool,
+        marker: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Partition>>;
+    /// `NoSuchPartition` when it is not there.
+    async fn partition(&self, project: &str, table: &str, spec: &PartitionSpec) -> Result<Partition>;
+    /// At most `limit` rows of the current version; partition columns follow the data columns.
+    async fn preview(
+        &self,
+        project: &str,
+        table: &str,
+        partition: Option<&PartitionSpec>,
+        columns: Option<Vec<String>>,
+        limit: u64,
+    ) -> Result<(Vec<Column>, Batches)>;
+
+    async fn create_upload(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
+    /// An upload, download or stream session of this table; `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.
+    async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo>;
+    /// Writes one block. It is durable when this returns, and replaces an earlier block of the same id. On error, or
+    /// when the future is dropped, the block is as it was before.
+    async fn write_block(&self, session: &SessionInfo, block_id: i64, batches: BatchSource) -> Result<()>;
+    /// Makes exactly the session's blocks visible, once. A second call answers as the first.
+    async fn commit_upload(&self, session: &SessionInfo) -> Result<SessionInfo>;
+    async fn create_download(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
+    /// Rows of the session's snapshot; `columns` selects by name, batches come in table column order and never span two
+    /// data files.
+    async fn read_download(
+        &self,
+        session: &SessionInfo,
+        range: RowRange,
+        columns: Option<Vec<String>>,
+    ) -> Result<(Vec<Column>, Batches)>;
+    async fn create_stream(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
+    /// Writes rows that are durable and visible when this returns.
+    async fn write_stream(&self, session: &SessionInfo, batches: BatchSource) -> Result<()>;
+    async fn close_stream(&self, session: &SessionInfo) -> Result<()>;
+
+    /// Removes files that nothing refers to and that are older than `older_than`; returns how many went.
+    async fn collect(&self, older_than: Duration) -> Result<u64>;
+}

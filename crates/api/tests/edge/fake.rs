@@ -1,0 +1,494 @@
+//! A warehouse in memory that writes down every call it gets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use feitian_api::warehouse::*;
+use feitian_base::{Error, Kind, Result, clock, id};
+use feitian_meta::rows::{Block, Instance, InstanceState, Partition, Session, Table};
+use feitian_types::arrow::engine_schema;
+use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+
+pub struct Fake {
+    calls: Mutex<Vec<String>>,
+    tables: Mutex<BTreeMap<String, Table>>,
+    instances: Mutex<BTreeMap<String, Instance>>,
+    sessions: Mutex<HashMap<String, SessionInfo>>,
+    blocks: Mutex<BTreeMap<(String, i64), Vec<RecordBatch>>>,
+    rows: Mutex<HashMap<String, Vec<RecordBatch>>>,
+    /// An instance came to its end.
+    pub ended: Notify,
+    /// A call to `wait` has begun.
+    pub waiting: Notify,
+    /// Uploads whose batches are being drawn.
+    drawing: Arc<Semaphore>,
+}
+
+pub fn two_columns() -> Vec<Column> {
+    vec![Column::new("s", DataType::String), Column::new("n", DataType::BigInt)]
+}
+
+/// Rows ("a", 1) and (NULL, -5): those of the documented record stream.
+pub fn two_rows() -> RecordBatch {
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(StringArray::from(vec![Some("a"), None])), Arc::new(Int64Array::from(vec![1, -5]))];
+    RecordBatch::try_new(engine_schema(&two_columns()), columns).unwrap()
+}
+
+fn missing(code: &'static str, what: &str) -> Error {
+    Error::new(Kind::NotFound, code, format!("{what} is not there"))
+}
+
+impl Fake {
+    /// Tables `t` (s string, n bigint) and `pt`, the same partitioned by ds, both in project `p`.
+    pub fn new() -> Arc<Self> {
+        let fake = Self {
+            calls: Mutex::default(),
+            tables: Mutex::default(),
+            instances: Mutex::default(),
+            sessions: Mutex::default(),
+            blocks: Mutex::default(),
+            rows: Mutex::default(),
+            ended: Notify::new(),
+            waiting: Notify::new(),
+            drawing: Arc::new(Semaphore::new(1)),
+        };
+        for (name, partition_columns) in [("t", vec![]), ("pt", vec![Column::new("ds", DataType::String)])] {
+            let table = Table {
+                id: id::ulid(),
+                project: "p".into(),
+                schema_name: "default".into(),
+                name: name.into(),
+                kind: "MANAGED_TABLE".into(),
+                owner: "ALIYUN$demo".into(),
+                location: format!("warehouse/p/{name}"),
+                schema: TableSchema { columns: two_columns(), partition_columns },
+                schema_version: 1,
+                comment: "a ]]> comment & <more>".into(),
+                properties: "{}".into(),
+                lifecycle: -1,
+                view_text: None,
+                created_ms: 1_704_067_200_000,
+                ddl_ms: 1_704_067_200_000,
+                modified_ms: 1_704_067_200_123,
+                log_version: 0,
+                dropped_ms: None,
+            };
+            fake.tables.lock().insert(name.into(), table);
+        }
+        Arc::new(fake)
+    }
+
+    /// Returns once no upload is being drawn.
+    pub async fn drained(&self) {
+        drop(self.drawing.acquire().await.unwrap());
+    }
+
+    async fn drawn(&self, batches: BatchSource) -> Result<Vec<RecordBatch>> {
+        let permit = self.drawing.clone().acquire_owned().await.unwrap();
+        let draw = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            batches.collect::<Result<Vec<_>>>()
+        });
+        draw.await.unwrap()
+    }
+
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock())
+    }
+
+    fn note(&self, call: impl Into<String>) {
+        self.calls.lock().push(call.into());
+    }
+
+    /// Rows of a table that are visible, as text.
+    pub fn visible(&self, table: &str) -> Vec<(Option<String>, i64)> {
+        let rows = self.rows.lock();
+        rows.get(table).into_iter().flatten().flat_map(|b| text_rows(b)).collect()
+    }
+
+    pub fn block_count(&self) -> usize {
+        self.blocks.lock().len()
+    }
+
+    /// Ends a running instance.
+    pub fn end(&self, id: &str) {
+        if let Some(i) = self.instances.lock().get_mut(id) {
+            (i.state, i.ended_ms) = (InstanceState::Success, Some(clock::now_ms()));
+        }
+        self.ended.notify_waiters();
+    }
+
+    fn found(&self, project: &str, table: &str) -> Result<Table> {
+        let table = self.tables.lock().get(table).filter(|_| project == "p").cloned();
+        table.ok_or_else(|| missing("NoSuchTable", "the table"))
+    }
+
+    fn info(&self, session: Session) -> Result<SessionInfo> {
+        let table = self.tables.lock().values().find(|t| t.id == session.table_id).cloned();
+        let schema = table.ok_or_else(|| missing("NoSuchTable", "the table"))?.schema;
+        let blocks = self
+            .blocks
+            .lock()
+            .iter()
+            .filter(|((s, _), _)| *s == session.id)
+            .map(|((s, block_id), batches)| Block {
+                session_id: s.clone(),
+                block_id: *block_id,
+                path: format!("{block_id}.parquet"),
+                num_rows: batches.iter().map(|b| b.num_rows() as i64).sum(),
+                num_bytes: 1,
+                stats: "{}".into(),
+            })
+            .collect();
+        Ok(SessionInfo { session, columns: schema.columns, partition_columns: schema.partition_columns, blocks })
+    }
+
+    fn open(&self, kind: &str, request: SessionRequest) -> Result<SessionInfo> {
+        let table = self.found(&request.project, &request.table)?;
+        if request.schema_version.is_some_and(|v| v != table.schema_version) {
+            return Err(missing("NoSuchSchema", "the schema version"));
+        }
+        if table.schema.is_partitioned() != request.partition.is_some() {
+            return Err(Error::new(Kind::Invalid, "InvalidPartitionSpec", "the partition does not fit the table"));
+        }
+        let session = Session {
+            id: id::ulid(),
+            kind: kind.into(),
+            project: request.project,
+            table_id: table.id,
+            schema_version: table.schema_version,
+            log_version: 0,
+            partition: request.partition.map(|p| p.to_string()).unwrap_or_default(),
+            overwrite: request.overwrite,
+            status: "normal".into(),
+            owner: String::new(),
+            record_count: self.visible(&table.name).len() as i64,
+            created_ms: clock::now_ms(),
+            expires_ms: clock::now_ms() + 86_400_000,
+        };
+        let info = self.info(session)?;
+        self.sessions.lock().insert(info.session.id.clone(), info.clone());
+        Ok(info)
+    }
+}
+
+fn text_rows(batch: &RecordBatch) -> Vec<(Option<String>, i64)> {
+    let s = batch.column(0).as_any().downcast_ref::<StringArray>().unwrap();
+    let n = batch.column(1).as_any().downcast_ref::<Int64Array>().unwrap();
+    s.iter().zip(n.iter()).map(|(s, n)| (s.map(str::to_string), n.unwrap_or_default())).collect()
+}
+
+fn selected(
+    batches: Vec<RecordBatch>,
+    columns: &[Column],
+    names: Option<Vec<String>>,
+    range: RowRange,
+) -> (Vec<Column>, Batches) {
+    let keep: Vec<usize> = (0..columns.len())
+        .filter(|i| names.as_ref().is_none_or(|names| names.contains(&columns[*i].name)))
+        .collect();
+    let (mut skip, mut left) = (range.start as usize, range.count as usize);
+    let mut out = Vec::new();
+    for batch in batches {
+        let from = skip.min(batch.num_rows());
+        skip -= from;
+        let n = left.min(batch.num_rows() - from);
+        left -= n;
+        if n > 0 {
+            out.push(Ok(batch.slice(from, n).project(&keep).unwrap()));
+        }
+    }
+    (keep.iter().map(|i| columns[*i].clone()).collect(), stream::iter(out).boxed())
+}
+
+#[async_trait]
+impl Warehouse for Fake {
+    async fn submit(&self, caller: &Caller, project: &str, job: NewJob) -> Result<Instance> {
+        self.note(format!("submit {} {}", caller.name, job.query));
+        let mut instances = self.instances.lock();
+        if let Some(known) = instances.values().find(|i| !job.guid.is_empty() && i.guid == job.guid) {
+            return Ok(known.clone());
+        }
+        let state = match job.query.split_whitespace().next().unwrap_or_default() {
+            "sleep" => InstanceState::Running,
+            "queue" => InstanceState::Waiting,
+            "fail" => InstanceState::Failed,
+            _ => InstanceState::Success,
+        };
+        let now = clock::now_ms();
+        let is_select = job.query.starts_with("select");
+        let settings: serde_json::Map<_, _> = job.settings.into_iter().map(|(k, v)| (k, v.into())).collect();
+        let instance = Instance {
+            id: id::instance_id(),
+            project: project.into(),
+            owner: caller.name.clone(),
+            guid: job.guid,
+            priority: job.priority,
+            source: job.source,
+            task_name: job.task_name,
+            task_type: job.task_type,
+            query: job.query,
+            settings: serde_json::Value::Object(settings).to_string(),
+            state,
+            node: "n".into(),
+            attempt: 1,
+            step: 0,
+            stop_requested: false,
+            submitted_ms: now,
+            started_ms: (state != InstanceState::Waiting).then_some(now),
+            ended_ms: state.is_terminal().then_some(now + 1000),
+            is_select,
+            result_columns: None,
+            result_inline: (!is_select).then(|| b"hello\x01\n".to_vec()),
+            result_path: None,
+            result_rows: if is_select { 2 } else { 0 },
+            error: (state == InstanceState::Failed)
+                .then(|| "ODPS-0130131:[1,15] Table not found - table p.<t> cannot be resolved".into()),
+            summary: "{}".into(),
+        };
+        instances.insert(instance.id.clone(), instance.clone());
+        Ok(instance)
+    }
+
+    async fn instance(&self, project: &str, id: &str) -> Result<Instance> {
+        self.note(format!("instance {id}"));
+        let instance = self.instances.lock().get(id).filter(|i| i.project == project).cloned();
+        instance.ok_or_else(|| missing("NoSuchObject", "the instance"))
+    }
+
+    /// Does not listen for the stop of the server: the edge must.
+    async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance> {
+        self.note(format!("wait {id}"));
+        let ended = self.ended.notified();
+        self.waiting.notify_one();
+        if !self.instance(project, id).await?.state.is_terminal() {
+            let _ = tokio::time::timeout(limit, ended).await;
+        }
+        self.instance(project, id).await
+    }
+
+    async fn stop(&self, project: &str, id: &str) -> Result<()> {
+        self.note(format!("stop {id}"));
+        let instance = self.instance(project, id).await?;
+        if instance.state.is_terminal() {
+            return Err(Error::new(Kind::Conflict, "InvalidStateSetting", "the instance has ended"));
+        }
+        self.instances.lock().get_mut(id).unwrap().state = InstanceState::Cancelled;
+        Ok(())
+    }
+
+    async fn list_instances(
+        &self,
+        project: &str,
+        _filter: InstanceFilter,
+        _marker: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Instance>> {
+        self.note("list_instances");
+        let all = self.instances.lock();
+        let mine: Vec<_> = all.values().rev().filter(|i| i.project == project).cloned().collect();
+        let next = (mine.len() > limit).then(|| mine[limit - 1].id.clone());
+        Ok(Page { items: mine.into_iter().take(limit).collect(), next })
+    }
+
+    async fn progress(&self, _instance: &Instance) -> Result<Vec<Stage>> {
+        self.note("progress");
+        Ok(vec![Stage { id: "M1_job_0".into(), workers_total: 1, workers_done: 1, rows_in: 3, rows_out: 3, percent: 100, ..Stage::default() }])
+    }
+
+    async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
+        self.note("queue_place");
+        Ok((instance.state == InstanceState::Waiting).then_some(3))
+    }
+
+    async fn result(&self, instance: &Instance) -> Result<RowSet> {
+        self.note("result");
+        match (instance.state, instance.is_select) {
+            (InstanceState::Success, true) => Ok(RowSet { columns: two_columns(), num_rows: 2 }),
+            (InstanceState::Success, false) => {
+                Err(Error::new(Kind::Invalid, "InstanceTypeNotSupported", "the statement has no row set"))
+            }
+            (InstanceState::Running | InstanceState::Waiting, _) => {
+                Err(Error::new(Kind::Conflict, "InstanceNotTerminate", "the instance still runs"))
+            }
+            _ => Err(Error::new(Kind::Invalid, "ODPS-0130131", instance.error.clone().unwrap_or_default())),
+        }
+    }
+
+    async fn read_result(
+        &self,
+        instance: &Instance,
+        range: RowRange,
+        columns: Option<Vec<String>>,
+    ) -> Result<(Vec<Column>, Batches)> {
+        self.note("read_result");
+        self.result(instance).await?;
+        Ok(selected(vec![two_rows()], &two_columns(), columns, range))
+    }
+
+    async fn table(&self, project: &str, table: &str) -> Result<TableInfo> {
+        self.note(format!("table {table}"));
+        let table = self.found(project, table)?;
+        Ok(TableInfo { num_rows: self.visible(&table.name).len() as i64, table, num_bytes: 2048, num_files: 1 })
+    }
+
+    async fn list_tables(
+        &self,
+        project: &str,
+        prefix: Option<&str>,
+        _owner: Option<&str>,
+        _kind: Option<&str>,
+        marker: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Table>> {
+        self.note("list_tables");
+        let all: Vec<Table> = self.tables.lock().values().filter(|_| project == "p").cloned().collect();
+        let mut fitting = all
+            .into_iter()
+            .filter(|t| t.name.starts_with(prefix.unwrap_or_default()) && marker.is_none_or(|m| t.name.as_str() > m));
+        let items: Vec<Table> = fitting.by_ref().take(limit).collect();
+        let next = fitting.next().and(items.last().map(|t| t.name.clone()));
+        Ok(Page { items, next })
+    }
+
+    async fn list_partitions(
+        &self,
+        project: &str,
+        table: &str,
+        prefix: Option<&PartitionSpec>,
+        _reverse: bool,
+        _marker: Option<&str>,
+        _limit: usize,
+    ) -> Result<Page<Partition>> {
+        self.note("list_partitions");
+        self.found(project, table)?;
+        let wanted = prefix.and_then(|p| p.get("ds")).is_none_or(|ds| ds == "20240101");
+        let items = if table == "pt" && wanted { vec![partition()] } else { vec![] };
+        Ok(Page { items, next: None })
+    }
+
+    async fn partition(&self, project: &str, table: &str, spec: &PartitionSpec) -> Result<Partition> {
+        self.note("partition");
+        self.found(project, table)?;
+        if spec.get("ds") == Some("20240101") { Ok(partition()) } else { Err(missing("NoSuchPartition", "the partition")) }
+    }
+
+    async fn preview(
+        &self,
+        project: &str,
+        table: &str,
+        _partition: Option<&PartitionSpec>,
+        columns: Option<Vec<String>>,
+        limit: u64,
+    ) -> Result<(Vec<Column>, Batches)> {
+        self.note("preview");
+        let table = self.found(project, table)?;
+        let rows = self.rows.lock().get(&table.name).cloned().unwrap_or_default();
+        Ok(selected(rows, &table.schema.columns, columns, RowRange { start: 0, count: limit }))
+    }
+
+    async fn create_upload(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
+        self.note("create_upload");
+        self.open("upload", request)
+    }
+
+    async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo> {
+        self.note(format!("session {kind}"));
+        let table = self.found(project, table)?;
+        let known = self.sessions.lock().get(id).map(|i| i.session.clone());
+        let code = match kind {
+            "upload" => "NoSuchUpload",
+            "download" => "NoSuchDownload",
+            _ => "StreamSessionNotFound",
+        };
+        match known {
+            Some(session) if session.kind == kind && session.table_id == table.id => self.info(session),
+            _ => Err(missing(code, "the session")),
+        }
+    }
+
+    async fn write_block(&self, session: &SessionInfo, block_id: i64, batches: BatchSource) -> Result<()> {
+        self.note(format!("write_block {block_id}"));
+        let batches = self.drawn(batches).await?;
+        self.blocks.lock().insert((session.session.id.clone(), block_id), batches);
+        Ok(())
+    }
+
+    async fn commit_upload(&self, session: &SessionInfo) -> Result<SessionInfo> {
+        self.note("commit_upload");
+        let mut sessions = self.sessions.lock();
+        let stored = sessions.get_mut(&session.session.id).unwrap();
+        if stored.session.status == "normal" {
+            stored.session.status = "closed".into();
+            let name = self.tables.lock().values().find(|t| t.id == session.session.table_id).unwrap().name.clone();
+            let blocks = self.blocks.lock();
+            let mine = blocks.iter().filter(|((s, _), _)| *s == session.session.id).flat_map(|(_, b)| b.clone());
+            self.rows.lock().entry(name).or_default().extend(mine);
+        }
+        let session = stored.session.clone();
+        drop(sessions);
+        self.info(session)
+    }
+
+    async fn create_download(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
+        self.note("create_download");
+        self.open("download", request)
+    }
+
+    async fn read_download(
+        &self,
+        session: &SessionInfo,
+        range: RowRange,
+        columns: Option<Vec<String>>,
+    ) -> Result<(Vec<Column>, Batches)> {
+        self.note("read_download");
+        let name = self.tables.lock().values().find(|t| t.id == session.session.table_id).unwrap().name.clone();
+        let rows = self.rows.lock().get(&name).cloned().unwrap_or_default();
+        Ok(selected(rows, &session.columns, columns, range))
+    }
+
+    async fn create_stream(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
+        self.note("create_stream");
+        self.open("stream", request)
+    }
+
+    async fn write_stream(&self, session: &SessionInfo, batches: BatchSource) -> Result<()> {
+        self.note("write_stream");
+        let batches = self.drawn(batches).await?;
+        let name = self.tables.lock().values().find(|t| t.id == session.session.table_id).unwrap().name.clone();
+        self.rows.lock().entry(name).or_default().extend(batches);
+        Ok(())
+    }
+
+    async fn close_stream(&self, _session: &SessionInfo) -> Result<()> {
+        self.note("close_stream");
+        Ok(())
+    }
+
+    async fn collect(&self, _older_than: Duration) -> Result<u64> {
+        self.note("collect");
+        Ok(7)
+    }
+}
+
+fn partition() -> Partition {
+    Partition {
+        table_id: "x".into(),
+        spec: "ds=20240101".into(),
+        values: vec!["20240101".into()],
+        created_ms: 1_704_067_200_000,
+        ddl_ms: 1_704_067_200_000,
+        modified_ms: 1_704_067_260_000,
+        num_rows: 12,
+        num_bytes: 2048,
+        num_files: 1,
+    }
+}

@@ -1,0 +1,198 @@
+//! Jobs over REST: submission, status, results, documents.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::client::{Client, Reply, between};
+use crate::world::World;
+
+/// A job as PyODPS (`odps/models/job.py`) writes it.
+fn job(query: &str, guid: &str) -> String {
+    let guid = if guid.is_empty() { String::new() } else { format!("<Guid>{guid}</Guid>") };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Instance>\n  <Job>\n    <Priority>9</Priority>{guid}\n    <Tasks>\n\
+         <SQL>\n<Name>AnonymousSQLTask</Name>\n<Config>\n<Property>\n<Name>settings</Name>\n\
+         <Value>{{\"odps.sql.timezone\": \"UTC\", \"ODD.key\": \"x\"}}</Value>\n</Property>\n\
+         <Property>\n<Name>uuid</Name>\n<Value>u-1</Value>\n</Property>\n</Config>\n\
+         <Query><![CDATA[{query}]]></Query>\n</SQL>\n    </Tasks>\n    <DAG>\n<RunMode>Sequence</RunMode>\n</DAG>\n  \
+         </Job>\n</Instance>"
+    )
+}
+
+/// Submits and returns the instance id, the text after the last slash of `Location`.
+pub async fn submit(client: &Client, query: &str) -> String {
+    let reply = client.post("/api/projects/p/instances", job(query, "")).await.ok();
+    assert_eq!(reply.status.as_u16(), 201);
+    assert!(reply.body.is_empty(), "clients take a body for a result");
+    reply.header("location").rsplit('/').next().unwrap().to_string()
+}
+
+async fn doc(client: &Client, id: &str, action: &str) -> Reply {
+    client.get(&format!("/api/projects/p/instances/{id}?{action}")).await.ok()
+}
+
+#[tokio::test]
+async fn a_job_is_submitted_with_its_settings_and_shown_as_it_came() {
+    let world = World::new().await;
+    let client = world.demo();
+    let reply = client.post("/api/projects/p/instances?curr_project=p", job("select 1;", "")).await.ok();
+    let location = reply.header("location").to_string();
+    assert!(location.starts_with("http://feitian.test:7700/api/projects/p/instances/"), "{location}");
+    assert_eq!(world.fake.calls(), ["submit ALIYUN$demo select 1;"]);
+    let id = location.rsplit('/').next().unwrap();
+    let source = doc(&client, id, "source").await.text();
+    let sent = job("select 1;", "");
+    assert_eq!(source, sent[sent.find("<Job>").unwrap()..sent.find("</Instance>").unwrap()].trim_end());
+}
+
+#[tokio::test]
+async fn a_submission_that_is_sent_again_is_the_same_job() {
+    let world = World::new().await;
+    let client = world.demo();
+    let first = client.post("/api/projects/p/instances", job("select 1;", "g-1")).await.ok();
+    let again = client.post("/api/projects/p/instances", job("select 1;", "g-1")).await.ok();
+    assert_eq!(first.header("location"), again.header("location"));
+}
+
+#[tokio::test]
+async fn status_documents_follow_the_job() {
+    let world = World::new().await;
+    let client = world.demo();
+    let id = submit(&client, "select 1;").await;
+    let reply = client.get(&format!("/api/projects/p/instances/{id}")).await.ok();
+    assert!(reply.text().contains("<Status>Terminated</Status>"));
+    assert_eq!(reply.header("x-odps-owner"), "ALIYUN$demo");
+    for name in ["x-odps-start-time", "x-odps-end-time"] {
+        chrono::DateTime::parse_from_rfc2822(&reply.header(name).replace("GMT", "+0000")).unwrap();
+    }
+    let tasks = doc(&client, &id, "taskstatus").await.text();
+    assert!(tasks.contains("<Task Type=\"SQL\"><Name>AnonymousSQLTask</Name>"), "{tasks}");
+    assert!(tasks.contains("<Status>Success</Status>"));
+    let waiting = submit(&client, "queue").await;
+    let tasks = doc(&client, &waiting, "taskstatus").await.text();
+    assert!(tasks.contains("<Status>Running</Status>") && tasks.contains("<Status>Waiting</Status>"), "{tasks}");
+    client.get("/api/projects/p/instances/nope").await.refused(404, "NoSuchObject");
+    client.get(&format!("/api/projects/p/instances/{id}?result&taskname=other")).await.refused(404, "NoSuchObject");
+}
+
+#[tokio::test]
+async fn results_come_as_csv_text_or_error() {
+    let world = World::new().await;
+    let client = world.demo();
+    let result = |text: &str| STANDARD.decode(between(text, "<![CDATA[", "]]>")).unwrap();
+    let select = submit(&client, "select 1;").await;
+    let text = doc(&client, &select, "result").await.text();
+    assert!(text.contains("Format=\"csv\""));
+    // The dialect: PyODPS odps/readers.py, CsvRecordReader; rows ("a", 1), (NULL, -5).
+    assert_eq!(String::from_utf8(result(&text)).unwrap(), "\"s\",\"n\"\n\"a\",1\n\\N,-5\n");
+    let statement = submit(&client, "desc t;").await;
+    let text = doc(&client, &statement, "result").await.text();
+    assert!(text.contains("Format=\"text\""));
+    assert_eq!(result(&text), b"hello\x01\n");
+    let failed = submit(&client, "fail").await;
+    let text = doc(&client, &failed, "result").await.text();
+    assert_eq!(
+        String::from_utf8(result(&text)).unwrap(),
+        "FAILED: ODPS-0130131:[1,15] Table not found - table p.<t> cannot be resolved"
+    );
+    assert!(text.contains("<Status>Failed</Status>"));
+    let running = submit(&client, "sleep").await;
+    assert!(doc(&client, &running, "result").await.text().contains("Format=\"text\"/>"));
+}
+
+#[tokio::test]
+async fn progress_summary_and_queue_have_what_clients_read() {
+    let world = World::new().await;
+    let client = world.demo();
+    let id = submit(&client, "select 1;").await;
+    let progress = doc(&client, &id, "instanceprogress=AnonymousSQLTask&taskname=AnonymousSQLTask").await.text();
+    assert!(progress.contains("<Stage ID=\"M1_job_0\">") && progress.contains("<InputRecords>3</InputRecords>"));
+    let summary = doc(&client, &id, "instancesummary&taskname=AnonymousSQLTask").await;
+    assert_eq!(summary.header("x-odps-task-finalized"), "true");
+    let inner: serde_json::Value =
+        serde_json::from_str(summary.json()["Instance"]["JsonSummary"].as_str().unwrap()).unwrap();
+    for key in ["CPU", "Memory", "Input"] {
+        assert!(inner["Cost"][key].is_number(), "{key}");
+    }
+    let detail = doc(&client, &id, "detail&taskname=AnonymousSQLTask").await.json();
+    assert_eq!(detail["mapReduce"]["jobs"][0]["tasks"][0]["name"], "M1_job_0");
+    assert!(doc(&client, &id, "info&taskname=AnonymousSQLTask&key=warnings").await.json()["warnings"].is_object());
+    let info = "<Instance><Key>k</Key><Value>v</Value></Instance>";
+    let put = client.put(&format!("/api/projects/p/instances/{id}?info&taskname=AnonymousSQLTask"), info).await.ok();
+    assert!(put.body.is_empty());
+    assert_eq!(doc(&client, &id, "cached").await.json(), json!({}));
+    let waiting = submit(&client, "queue").await;
+    let entry = doc(&client, &waiting, "cached").await.json();
+    assert_eq!((&entry["instanceId"], &entry["status"]), (&json!(waiting), &json!("Running")));
+    assert!(entry["subStatusHistory"][0]["description"].as_str().unwrap().contains("place 3"));
+    let list = client.get("/api/projects/p/cachedinstances").await.ok().text();
+    let content: serde_json::Value = serde_json::from_str(between(&list, "<![CDATA[", "]]>")).unwrap();
+    assert!(content.as_array().unwrap().iter().any(|e| e["instanceId"] == json!(waiting)));
+}
+
+#[tokio::test]
+async fn instances_are_listed_in_pages_and_filters_are_checked() {
+    let world = World::new().await;
+    let client = world.demo();
+    for _ in 0..3 {
+        submit(&client, "select 1;").await;
+    }
+    let page = client.get("/api/projects/p/instances?maxitems=2&status=Terminated&daterange=1:").await.ok().text();
+    assert_eq!(page.matches("<Instance>").count(), 2);
+    assert!(!between(&page, "<Marker>", "</Marker>").is_empty());
+    for (query, status) in
+        [("status=Done", 400), ("daterange=x", 400), ("jobname=j", 405), ("quotaIndex=1", 405), ("maxitems=x", 400)]
+    {
+        assert_eq!(client.get(&format!("/api/projects/p/instances?{query}")).await.status.as_u16(), status, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_job_is_stopped_once() {
+    let world = World::new().await;
+    let client = world.demo();
+    let id = submit(&client, "sleep").await;
+    let stop = "<Instance><Status>Terminated</Status></Instance>";
+    client.put(&format!("/api/projects/p/instances/{id}"), stop).await.ok();
+    client.put(&format!("/api/projects/p/instances/{id}"), stop).await.refused(409, "InvalidStateSetting");
+    let odd = "<Instance><Status>Suspended</Status></Instance>";
+    client.put(&format!("/api/projects/p/instances/{id}"), odd).await.refused(400, "InvalidParameter");
+}
+
+#[tokio::test]
+async fn a_job_that_is_not_well_formed_is_refused_and_not_run() {
+    let world = World::new().await;
+    let client = world.demo();
+    let task = "<SQL><Name>a</Name><Query>select 1;</Query></SQL>";
+    let two = format!("<Instance><Job><Tasks>{task}{task}</Tasks></Job></Instance>");
+    let cupid = "<Instance><Job><Tasks><CUPID><Name>a</Name></CUPID></Tasks></Job></Instance>".to_string();
+    let interactive = "<Instance><Job><Tasks><SQLRT><Name>a</Name></SQLRT></Tasks></Job></Instance>".to_string();
+    let urgent = format!("<Instance><Job><Priority>-1</Priority><Tasks>{task}</Tasks></Job></Instance>");
+    for body in ["".to_string(), "<Instance>".into(), "<Instance/>".into(), "\u{1}".into(), two, cupid, interactive, urgent] {
+        client.post("/api/projects/p/instances", body.clone()).await.refused(400, "InvalidParameter");
+    }
+    // MaxCompute documents 2 MB as the longest statement.
+    let long = job(&"x".repeat((2 << 20) + 1), "");
+    client.post("/api/projects/p/instances", long).await.refused(400, "InvalidArgument");
+    let huge = vec![b' '; (16 << 20) + 1];
+    client.post("/api/projects/p/instances", huge).await.refused(413, "RequestEntityTooLarge");
+    assert_eq!(world.fake.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_status_of_a_job_that_ends_meanwhile_is_told_at_once() {
+    let world = World::new().await;
+    let client = world.demo();
+    let id = submit(&client, "sleep").await;
+    let target = format!("/api/projects/p/instances/{id}?instancestatus");
+    let end = async {
+        world.fake.waiting.notified().await;
+        world.fake.end(&id);
+    };
+    let started = std::time::Instant::now();
+    let (reply, ()) = tokio::join!(client.get(&target), end);
+    assert!(reply.ok().text().contains("Terminated"));
+    // The long poll would last five seconds.
+    assert!(started.elapsed().as_secs() < 4);
+}

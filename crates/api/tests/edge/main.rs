@@ -1,0 +1,15 @@
+//! The network edge against a warehouse in memory and a metadata database in a temporary directory.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod client;
+mod doors;
+mod fake;
+mod jobs;
+mod logview;
+mod rest;
+mod stop;
+mod streams;
+mod tunnel;
+mod walk;
+mod world;

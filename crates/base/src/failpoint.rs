@@ -1,0 +1,43 @@
+//! Fail points: named places between two steps of a protocol where a test may end the process at once.
+//!
+//! `FEITIAN_FAILPOINTS=commit.after_record:3` kills the process (SIGKILL, no destructor runs) the third time that
+//! `commit.after_record` is passed; `name:3:panic` panics there instead. Without the variable a fail point costs one load.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Armed {
+    passed: AtomicU64,
+    nth: u64,
+    panics: bool,
+}
+
+fn armed() -> Option<&'static HashMap<String, Armed>> {
+    static ARMED: OnceLock<Option<HashMap<String, Armed>>> = OnceLock::new();
+    let read = || std::env::var("FEITIAN_FAILPOINTS").ok().map(|t| t.split(',').filter_map(parse).collect());
+    ARMED.get_or_init(read).as_ref()
+}
+
+fn parse(item: &str) -> Option<(String, Armed)> {
+    let mut parts = item.trim().split(':');
+    let name = parts.next()?.to_string();
+    let nth = parts.next().unwrap_or("1").parse().ok()?;
+    let panics = parts.next() == Some("panic");
+    Some((name, Armed { passed: AtomicU64::new(0), nth, panics }))
+}
+
+/// Ends the process with SIGKILL, or panics, if the environment says so for the point `name`; otherwise does nothing.
+#[inline]
+pub fn hit(name: &str) {
+    let Some(point) = armed().and_then(|a| a.get(name)) else { return };
+    if point.passed.fetch_add(1, Ordering::SeqCst) + 1 != point.nth {
+        return;
+    }
+    if point.panics {
+        panic!("fail point {name}");
+    }
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    // SIGKILL is delivered before this thread runs on; abort is for a system that would not.
+    std::process::abort();
+}

@@ -1,0 +1,45 @@
+//! Names that we hand out: they sort by time and are never given twice.
+
+use chrono::{DateTime, Utc};
+
+/// A new ULID, lower case, 26 characters: tables, sessions, commit records.
+pub fn ulid() -> String {
+    ulid::Ulid::generate().to_string().to_lowercase()
+}
+
+/// A new instance id: `yyyymmddhhMMssSSS`, `g`, and random lower-case letters and digits, as MaxCompute forms them.
+pub fn instance_id() -> String {
+    let now: DateTime<Utc> = Utc::now();
+    format!("{}g{}", now.format("%Y%m%d%H%M%S%3f"), random_text(12))
+}
+
+/// A new request id: 26 upper-case letters and digits.
+pub fn request_id() -> String {
+    ulid::Ulid::generate().to_string()
+}
+
+/// `len` random lower-case letters and digits from the system's generator.
+pub fn random_text(len: usize) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = vec![0u8; len];
+    getrandom::fill(&mut bytes).expect("the system has a random source");
+    bytes.iter().map(|b| ALPHABET[(b & 31) as usize] as char).collect()
+}
+
+/// `N` random bytes from the system's generator.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0u8; N];
+    getrandom::fill(&mut bytes).expect("the system has a random source");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn instance_ids_have_the_documented_shape() {
+        let id = super::instance_id();
+        assert_eq!(id.len(), 17 + 1 + 12);
+        assert!(id[..17].bytes().all(|b| b.is_ascii_digit()) && id.as_bytes()[17] == b'g');
+        assert_ne!(id, super::instance_id());
+    }
+}

@@ -1,0 +1,200 @@
+//! The kill loop: concurrent writers, a server that dies at every step of every protocol, and the whole contents compared
+//! with what was acknowledged.
+//!
+//! `feitian-kill --feitian BIN --data DIR --kills N [--seed S]` prints one line a round and, at the end, how often each
+//! fail point was reached. `DIR.expected.json` then holds what every table must contain, for a check from outside.
+
+mod writers;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use feitian_drive::client::Client;
+use feitian_drive::server::{Running, Server};
+use writers::{KINDS, Writer};
+
+/// Every numbered step of every protocol.
+const POINTS: &[&str] = &[
+    "session.before_row",
+    "session.after_row",
+    "block.before_file",
+    "block.before_row",
+    "block.after_row",
+    "upload.closing",
+    "upload.joined",
+    "commit.before_record",
+    "commit.after_record",
+    "commit.before_log",
+    "commit.after_log",
+    "commit.after_settle",
+    "ddl.before_log",
+    "ddl.before_row",
+    "ddl.before",
+    "ddl.after",
+    "submit.before_row",
+    "submit.after_row",
+    "job.claimed",
+    "result.before_write",
+    "result.after_write",
+    "job.before_finish",
+    "collect.before_delete",
+];
+
+/// Writers start with a new table after so many kills, so that reading everything back stays quick.
+const KILLS_PER_GENERATION: u64 = 8;
+/// A round without its fail point ends with a kill after this time.
+const ROUND: Duration = Duration::from_secs(20);
+
+struct Args {
+    feitian: PathBuf,
+    data: PathBuf,
+    kills: u64,
+    seed: u64,
+}
+
+fn args() -> Result<Args> {
+    let mut args = Args { feitian: PathBuf::new(), data: PathBuf::new(), kills: 200, seed: 1 };
+    let mut words = std::env::args().skip(1);
+    while let Some(flag) = words.next() {
+        let value = words.next().with_context(|| format!("{flag} needs a value"))?;
+        match flag.as_str() {
+            "--feitian" => args.feitian = value.into(),
+            "--data" => args.data = value.into(),
+            "--kills" => args.kills = value.parse()?,
+            "--seed" => args.seed = value.parse()?,
+            other => bail!("unknown flag {other}"),
+        }
+    }
+    ensure!(args.feitian.is_file(), "--feitian must name the binary");
+    Ok(args)
+}
+
+/// A small generator (xorshift), so that a run can be repeated from its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+fn main() -> Result<()> {
+    let args = args()?;
+    println!("seed {}, {} kills", args.seed, args.kills);
+    let server = Server::new(&args.feitian, &args.data)?;
+    let mut random = Random(args.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut running = server.start("")?;
+    let (access_id, secret) = server.credentials()?;
+    let client = Client::new(&server.base(), &access_id, &secret, "demo")?;
+    let mut reached: BTreeMap<String, u64> = BTreeMap::new();
+    let mut old: Vec<Writer> = Vec::new();
+    let mut writers = new_generation(&client, 0)?;
+    let started = Instant::now();
+    for kill in 0..args.kills {
+        if kill > 0 && kill % KILLS_PER_GENERATION == 0 {
+            old.append(&mut writers);
+            writers = new_generation(&client, kill / KILLS_PER_GENERATION)?;
+        }
+        running.kill();
+        // Every ninth kill falls at a random moment, the others at the points in turn.
+        let random_moment = kill % 9 == 8;
+        let point = POINTS[(kill - kill / 9) as usize % POINTS.len()];
+        let nth = if point == "collect.before_delete" { 1 } else { 4 + random.below(12) };
+        let armed = if random_moment { String::new() } else { format!("{point}:{nth}") };
+        running = server.start(&armed).with_context(|| format!("kill {kill}"))?;
+        let limit = if random_moment { Duration::from_millis(300 + random.below(1500)) } else { ROUND };
+        let before: u64 = writers.iter().map(|w| w.acknowledged).sum();
+        let hit = round(&mut running, &client, &mut writers, limit);
+        let name = if random_moment { "a random moment" } else if hit { point } else { "no fail point" };
+        *reached.entry(name.to_string()).or_default() += 1;
+        running.kill();
+        running = server.start("").with_context(|| format!("restart after {name}"))?;
+        for w in &mut writers {
+            w.settle(&client).with_context(|| format!("kill {kill} at {name}"))?;
+            w.verify(&client).with_context(|| format!("kill {kill} at {name}"))?;
+        }
+        let acknowledged = writers.iter().map(|w| w.acknowledged).sum::<u64>() - before;
+        println!("kill {kill:4} at {name:24} {acknowledged:4} acknowledged, all there once");
+    }
+    old.append(&mut writers);
+    for w in &old {
+        w.verify(&client).context("final comparison")?;
+    }
+    let total: u64 = old.iter().map(|w| w.acknowledged).sum();
+    write_expectations(&args, &old)?;
+    println!("{} kills, {total} acknowledged writes, {:.1} a kill", args.kills, total as f64 / args.kills as f64);
+    println!("took {:.0} s", started.elapsed().as_secs_f64());
+    for (name, n) in &reached {
+        println!("{n:5} kills at {name}");
+    }
+    let mut never: Vec<_> = POINTS.iter().filter(|p| !reached.contains_key(**p)).collect();
+    never.retain(|_| args.kills > 2 * POINTS.len() as u64);
+    ensure!(never.is_empty(), "fail points never reached: {never:?}");
+    ensure!(total >= 20 * args.kills, "fewer than 20 acknowledged writes a kill");
+    Ok(())
+}
+
+fn new_generation(client: &Client, generation: u64) -> Result<Vec<Writer>> {
+    let mut writers = Vec::new();
+    for (i, kind) in KINDS.iter().enumerate() {
+        let writer = Writer::new(*kind, i as i64, generation);
+        if let Some(sql) = writer.create() {
+            client.run(&sql, "")?;
+        }
+        writers.push(writer);
+    }
+    Ok(writers)
+}
+
+/// Lets all writers work until the server dies or `limit` has passed; true if it died by itself.
+fn round(running: &mut Running, client: &Client, writers: &mut [Writer], limit: Duration) -> bool {
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let begin = Instant::now();
+    let mut died = false;
+    std::thread::scope(|scope| {
+        for writer in writers.iter_mut() {
+            let (stop, done) = (&stop, &done);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) && writer.step(client).is_ok() {
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let collector = client.clone();
+        let stop = &stop;
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) && collector.collect("5s").is_ok() {
+                std::thread::park_timeout(Duration::from_millis(200));
+            }
+        });
+        while begin.elapsed() < limit {
+            if running.has_ended() {
+                died = true;
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        if !died {
+            kill_now(running.pid());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    died
+}
+
+/// SIGKILL in the middle of whatever runs.
+fn kill_now(pid: u32) {
+    let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+}
+
+fn write_expectations(args: &Args, writers: &[Writer]) -> Result<()> {
+    let tables: BTreeMap<String, Vec<i64>> = writers.iter().filter_map(Writer::expectation).collect();
+    let path = args.data.with_extension("expected.json");
+    std::fs::write(&path, serde_json::to_string(&tables)?).with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,247 @@
+//! The writers of the kill loop. Each does one thing over and over, knows what was acknowledged, and after a restart
+//! settles the one operation whose answer it did not get, by asking again as a client would.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Int64Array, RecordBatch, StringArray};
+use feitian_drive::client::{Client, columns, records};
+use feitian_types::Column;
+use feitian_types::arrow::engine_schema;
+
+/// Rows of one operation.
+const ROWS: i64 = 5;
+
+/// What a writer does with its table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Uploads two blocks a session, unpartitioned.
+    Upload,
+    /// INSERT INTO … PARTITION … VALUES.
+    Insert,
+    /// INSERT OVERWRITE … PARTITION … VALUES: the partition holds the last one.
+    Overwrite,
+    /// An upload that replaces the table.
+    Replace,
+    /// CREATE TABLE, ALTER TABLE ADD PARTITION, DROP TABLE.
+    Ddl,
+    /// Create a table out of a query, read it, drop it.
+    Ctas,
+}
+
+pub const KINDS: [Kind; 6] = [Kind::Upload, Kind::Insert, Kind::Overwrite, Kind::Replace, Kind::Ddl, Kind::Ctas];
+
+/// An operation whose answer did not come.
+enum Open {
+    /// A session whose blocks were all acknowledged: committing it again must succeed.
+    Commit { session: String, seq: i64 },
+    /// A job under this client id: submitting it again must give the same job.
+    Job { sql: String, guid: String, seq: i64 },
+}
+
+/// One writer and what it knows.
+pub struct Writer {
+    pub kind: Kind,
+    id: i64,
+    pub table: String,
+    next: i64,
+    /// Acknowledged sequence numbers that must be visible.
+    pub visible: BTreeSet<i64>,
+    /// Tables that exist by this writer's DDL.
+    pub tables: BTreeSet<String>,
+    open: Option<Open>,
+    pub acknowledged: u64,
+}
+
+fn data_columns() -> Result<Arc<Vec<Column>>> {
+    columns(&[("writer", "bigint"), ("seq", "bigint"), ("row_no", "bigint"), ("crc", "string")])
+}
+
+/// The checksum that a row carries: of its own numbers, so that a row torn between two is seen.
+fn checksum(writer: i64, seq: i64, row: i64) -> String {
+    let mut h: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in [writer, seq, row].iter().flat_map(|v| v.to_le_bytes()) {
+        h = (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{h:016x}")
+}
+
+fn batch(writer: i64, seq: i64, rows: std::ops::Range<i64>) -> Result<RecordBatch> {
+    let n = (rows.end - rows.start) as usize;
+    let crc: StringArray = rows.clone().map(|r| Some(checksum(writer, seq, r))).collect();
+    let rows: Int64Array = rows.collect();
+    let (writers, seqs) = (Int64Array::from(vec![writer; n]), Int64Array::from(vec![seq; n]));
+    let schema = engine_schema(data_columns()?.iter());
+    Ok(RecordBatch::try_new(schema, vec![Arc::new(writers), Arc::new(seqs), Arc::new(rows), Arc::new(crc)])?)
+}
+
+fn values(writer: i64, seq: i64) -> String {
+    let row = |r| format!("({writer}L,{seq}L,{r}L,'{}')", checksum(writer, seq, r));
+    (0..ROWS).map(row).collect::<Vec<_>>().join(",")
+}
+
+impl Writer {
+    /// A writer for generation `generation`; its table does not exist yet.
+    pub fn new(kind: Kind, id: i64, generation: u64) -> Self {
+        let table = format!("{kind:?}_{id}_{generation}").to_lowercase();
+        let (visible, tables) = (BTreeSet::new(), BTreeSet::new());
+        Self { kind, id, table, next: 0, visible, tables, open: None, acknowledged: 0 }
+    }
+
+    /// The partition that this writer writes, in SQL.
+    fn partition(&self) -> &'static str {
+        if matches!(self.kind, Kind::Insert | Kind::Overwrite) { " PARTITION (p='w')" } else { "" }
+    }
+
+    /// The statement that makes the table, if this writer has one.
+    pub fn create(&self) -> Option<String> {
+        let parts = if self.partition().is_empty() { "" } else { " PARTITIONED BY (p STRING)" };
+        let columns = "writer BIGINT, seq BIGINT, row_no BIGINT, crc STRING";
+        let own = !matches!(self.kind, Kind::Ddl | Kind::Ctas);
+        own.then(|| format!("CREATE TABLE IF NOT EXISTS {} ({columns}){parts}", self.table))
+    }
+
+    fn guid(&self, seq: i64) -> String {
+        format!("{}-{seq}", self.table)
+    }
+
+    /// One operation; returns once it is acknowledged.
+    pub fn step(&mut self, client: &Client) -> Result<()> {
+        let seq = self.next;
+        self.next += 1;
+        match self.kind {
+            Kind::Upload | Kind::Replace => self.upload(client, seq),
+            Kind::Insert | Kind::Overwrite => {
+                let verb = if self.kind == Kind::Insert { "INTO" } else { "OVERWRITE" };
+                let target = format!("{}{}", self.table, self.partition());
+                self.job(client, format!("INSERT {verb} TABLE {target} VALUES {}", values(self.id, seq)), seq)
+            }
+            Kind::Ddl => self.job(client, self.ddl(seq), seq),
+            Kind::Ctas => self.job(client, self.ctas(seq), seq),
+        }
+    }
+
+    /// Create, add a partition, drop: three numbers in a row are one table's life.
+    fn ddl(&self, seq: i64) -> String {
+        let table = format!("{}_{}", self.table, seq / 3);
+        match seq % 3 {
+            0 => format!("CREATE TABLE {table} (a BIGINT) PARTITIONED BY (p STRING)"),
+            1 => format!("ALTER TABLE {table} ADD PARTITION (p='x')"),
+            _ => format!("DROP TABLE {table}"),
+        }
+    }
+
+    fn ctas(&self, seq: i64) -> String {
+        let table = format!("{}_{}", self.table, seq / 3);
+        let (v, columns) = (values(self.id, seq), "writer,seq,row_no,crc");
+        match seq % 3 {
+            0 => format!("CREATE TABLE {table} AS SELECT * FROM VALUES {v} t({columns})"),
+            1 => format!("SELECT * FROM {table}"),
+            _ => format!("DROP TABLE {table}"),
+        }
+    }
+
+    fn upload(&mut self, client: &Client, seq: i64) -> Result<()> {
+        let columns = data_columns()?;
+        let session = client.open_upload(&self.table, "", self.kind == Kind::Replace)?;
+        for (block, rows) in [(1, 0..2), (7, 2..ROWS)] {
+            let body = records(&columns, &[batch(self.id, seq, rows)?])?;
+            client.put_block(&self.table, &session, block, false, body.into())?;
+        }
+        self.open = Some(Open::Commit { session: session.clone(), seq });
+        client.commit(&self.table, &session)?;
+        self.done(seq);
+        Ok(())
+    }
+
+    fn job(&mut self, client: &Client, sql: String, seq: i64) -> Result<()> {
+        let guid = self.guid(seq);
+        self.open = Some(Open::Job { sql: sql.clone(), guid: guid.clone(), seq });
+        client.run(&sql, &guid)?;
+        self.done(seq);
+        Ok(())
+    }
+
+    fn done(&mut self, seq: i64) {
+        self.open = None;
+        self.acknowledged += 1;
+        match self.kind {
+            Kind::Upload | Kind::Insert => {
+                self.visible.insert(seq);
+            }
+            Kind::Overwrite | Kind::Replace => self.visible = BTreeSet::from([seq]),
+            Kind::Ddl | Kind::Ctas => {
+                let table = format!("{}_{}", self.table, seq / 3);
+                if seq % 3 == 2 { self.tables.remove(&table) } else { self.tables.insert(table) };
+            }
+        }
+    }
+
+    /// After a restart: asks again for what had no answer. It must succeed, and have happened once.
+    pub fn settle(&mut self, client: &Client) -> Result<()> {
+        match self.open.take() {
+            None => {}
+            Some(Open::Commit { session, seq }) => {
+                client.commit(&self.table, &session).with_context(|| format!("second commit of {session}"))?;
+                self.done(seq);
+            }
+            Some(Open::Job { sql, guid, seq }) => {
+                client.run(&sql, &guid).with_context(|| format!("second submission of {guid}: {sql}"))?;
+                self.done(seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the whole table with what was acknowledged.
+    pub fn verify(&self, client: &Client) -> Result<()> {
+        if matches!(self.kind, Kind::Ddl | Kind::Ctas) {
+            return self.verify_tables(client);
+        }
+        let partition = if self.partition().is_empty() { "" } else { "p=w" };
+        if self.visible.is_empty() && !partition.is_empty() {
+            return Ok(());
+        }
+        let found = count_rows(&client.rows(&self.table, partition, &data_columns()?)?)?;
+        let all_rows = self.visible.iter().flat_map(|s| (0..ROWS).map(move |r| (*s, r)));
+        let expected: BTreeMap<(i64, i64), u64> = all_rows.map(|k| (k, 1)).collect();
+        if found != expected {
+            let missing: Vec<_> = expected.keys().filter(|k| !found.contains_key(k)).take(5).collect();
+            let extra: Vec<_> = found.iter().filter(|(k, n)| expected.get(k) != Some(n)).take(5).collect();
+            anyhow::bail!("{}: missing (seq, row) {missing:?}; extra or doubled {extra:?}", self.table);
+        }
+        Ok(())
+    }
+
+    fn verify_tables(&self, client: &Client) -> Result<()> {
+        let id = client.run(&format!("SHOW TABLES LIKE '{}_*'", self.table), "")?;
+        let text = client.result_text(&id)?;
+        let found: BTreeSet<String> =
+            text.lines().filter_map(|l| l.trim().rsplit(':').next()).filter(|t| !t.is_empty()).map(str::to_string).collect();
+        ensure!(found == self.tables, "tables {found:?}, acknowledged {:?}", self.tables);
+        Ok(())
+    }
+
+    /// Table name and visible rows, for the check from outside.
+    pub fn expectation(&self) -> Option<(String, Vec<i64>)> {
+        (!matches!(self.kind, Kind::Ddl | Kind::Ctas)).then(|| (self.table.clone(), self.visible.iter().copied().collect()))
+    }
+}
+
+/// How often each (seq, row) is there; every row's checksum is verified.
+fn count_rows(batches: &[RecordBatch]) -> Result<BTreeMap<(i64, i64), u64>> {
+    let mut found = BTreeMap::new();
+    for b in batches {
+        let number = |i: usize| b.column(i).as_primitive::<Int64Type>();
+        let (writers, seqs, rows, crcs) = (number(0), number(1), number(2), b.column(3).as_string::<i32>());
+        for i in 0..b.num_rows() {
+            let (writer, seq, row) = (writers.value(i), seqs.value(i), rows.value(i));
+            ensure!(crcs.value(i) == checksum(writer, seq, row), "a torn row: {writer}, {seq}, {row}, {}", crcs.value(i));
+            *found.entry((seq, row)).or_insert(0) += 1;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,273 @@
+//! Data for stdout in three forms: a table for people, JSON and CSV for programs.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value};
+use unicode_width::UnicodeWidthStr;
+
+use crate::failure::Result;
+use crate::units;
+
+/// The form that `--output` chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people; may change between versions.
+    #[default]
+    Table,
+    /// One JSON document; field names and types are stable.
+    Json,
+    /// A header line and one line for each row; NULL is an empty field.
+    Csv,
+}
+
+/// How a field is shown in a table. JSON and CSV always carry the plain value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    Text,
+    Number,
+    /// Milliseconds since 1970 as a UTC time.
+    Time,
+    /// Milliseconds as a duration.
+    Duration,
+    Bytes,
+    YesNo,
+    /// An object as one `key=value` line for each of its fields; for [`object`].
+    Pairs,
+}
+
+/// One field of a listing: its key in JSON and CSV, its title in a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    pub key: &'static str,
+    pub title: &'static str,
+    pub shown: Shown,
+}
+
+/// A field whose title is its key in capitals.
+pub const fn field(key: &'static str, title: &'static str, shown: Shown) -> Field {
+    Field { key, title, shown }
+}
+
+/// Prints objects, one row each. JSON is an array of objects with exactly `fields`, a missing one as null.
+pub fn list(out: &mut dyn Write, format: Format, fields: &[Field], items: &[Map<String, Value>]) -> Result<()> {
+    match format {
+        Format::Json => json(out, &Value::Array(items.iter().map(|item| pick(fields, item)).collect())),
+        Format::Csv => {
+            csv_line(out, fields.iter().map(|f| f.key))?;
+            let cells = |item: &Map<String, Value>| fields.iter().map(|f| plain(item.get(f.key))).collect();
+            csv_rows(out, &items.iter().map(cells).collect::<Vec<_>>())
+        }
+        Format::Table => {
+            let titles: Vec<String> = fields.iter().map(|f| f.title.to_string()).collect();
+            let right: Vec<bool> =
+                fields.iter().map(|f| !matches!(f.shown, Shown::Text | Shown::YesNo | Shown::Pairs)).collect();
+            let cells = |item: &Map<String, Value>| fields.iter().map(|f| shown(f.shown, item.get(f.key))).collect();
+            grid(out, &titles, &right, &items.iter().map(cells).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// Prints one object: `title  value` lines, a JSON object with exactly `fields`, or a CSV of one row.
+pub fn object(out: &mut dyn Write, format: Format, fields: &[Field], item: &Map<String, Value>) -> Result<()> {
+    match format {
+        Format::Json => json(out, &pick(fields, item)),
+        Format::Csv => list(out, format, fields, std::slice::from_ref(item)),
+        Format::Table => {
+            let width = fields.iter().map(|f| f.title.width()).max().unwrap_or(0);
+            for f in fields {
+                let value = shown(f.shown, item.get(f.key)).unwrap_or_else(|| "-".to_string());
+                writeln!(out, "{:<width$}  {}", f.title, indent(&value, width + 2))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Prints a row set whose values are already text, `None` for NULL.
+///
+/// JSON is `{"columns": [{"name", "type"}], "rows": [[…]]}`, all values texts or null.
+pub fn rows(
+    out: &mut dyn Write,
+    format: Format,
+    columns: &[(String, String)],
+    rows: &[Vec<Option<String>>],
+) -> Result<()> {
+    match format {
+        Format::Json => {
+            let columns: Vec<Value> =
+                columns.iter().map(|(name, ty)| serde_json::json!({"name": name, "type": ty})).collect();
+            json(out, &serde_json::json!({"columns": columns, "rows": rows}))
+        }
+        Format::Csv => {
+            csv_line(out, columns.iter().map(|(name, _)| name.as_str()))?;
+            csv_rows(out, rows)
+        }
+        Format::Table => {
+            let titles: Vec<String> = columns.iter().map(|(name, _)| printable(name)).collect();
+            let right: Vec<bool> = columns.iter().map(|(_, ty)| is_numeric(ty)).collect();
+            let cell = |v: &Option<String>| Some(v.as_deref().map_or_else(|| "NULL".to_string(), printable));
+            let rows: Vec<Vec<Option<String>>> = rows.iter().map(|r| r.iter().map(cell).collect()).collect();
+            grid(out, &titles, &right, &rows)
+        }
+    }
+}
+
+/// Further rows of a CSV whose header is out already.
+pub fn csv_rows(out: &mut dyn Write, rows: &[Vec<Option<String>>]) -> Result<()> {
+    for row in rows {
+        csv_line(out, row.iter().map(|cell| cell.as_deref().unwrap_or("")))?;
+    }
+    Ok(())
+}
+
+/// One JSON document, indented, with a final newline.
+pub fn json(out: &mut dyn Write, value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).expect("a JSON value always has a text");
+    writeln!(out, "{text}")?;
+    Ok(())
+}
+
+fn pick(fields: &[Field], item: &Map<String, Value>) -> Value {
+    let value = |f: &Field| item.get(f.key).cloned().unwrap_or(Value::Null);
+    Value::Object(fields.iter().map(|f| (f.key.to_string(), value(f))).collect())
+}
+
+fn is_numeric(ty: &str) -> bool {
+    let head = ty.split('(').next().unwrap_or(ty).to_ascii_lowercase();
+    ["tinyint", "smallint", "int", "bigint", "float", "double", "decimal"].contains(&head.as_str())
+}
+
+/// The value as CSV carries it.
+fn plain(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The value as a table shows it.
+fn shown(how: Shown, value: Option<&Value>) -> Option<String> {
+    let value = value.filter(|v| !v.is_null())?;
+    let number = || value.as_i64();
+    let text = match how {
+        Shown::Time => number().map(time),
+        Shown::Duration => number().map(|ms| units::show_ms(ms.max(0) as u64)),
+        Shown::Bytes => number().map(|n| units::show_bytes(n.max(0) as u64)),
+        Shown::YesNo => value.as_bool().map(|b| if b { "yes" } else { "no" }.to_string()),
+        Shown::Pairs => value.as_object().map(pairs),
+        Shown::Text | Shown::Number => None,
+    };
+    text.or_else(|| plain(Some(value)).map(|t| printable(&t)))
+}
+
+fn pairs(object: &Map<String, Value>) -> String {
+    let line = |(key, value): (&String, &Value)| format!("{key}={}", plain(Some(value)).unwrap_or_default());
+    let lines: Vec<String> = object.iter().map(line).map(|text| printable(&text)).collect();
+    if lines.is_empty() { "-".to_string() } else { lines.join("\n") }
+}
+
+/// `ms` since 1970 as UTC, `2024-01-02 03:04:05Z`: the machine's time zone is never read.
+pub fn time(ms: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(ms)
+        .map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// Without control characters: a value must not move the cursor or write on the title of a terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Further lines of a value stand below its first.
+fn indent(text: &str, width: usize) -> String {
+    text.replace('\n', &format!("\n{}", " ".repeat(width)))
+}
+
+fn grid(out: &mut dyn Write, titles: &[String], right: &[bool], rows: &[Vec<Option<String>>]) -> Result<()> {
+    let mut widths: Vec<usize> = titles.iter().map(|t| t.width()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.as_deref().unwrap_or("-").width());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (i, cell) in cells.enumerate() {
+            let pad = " ".repeat(widths.get(i).copied().unwrap_or(0).saturating_sub(cell.width()));
+            let gap = if i == 0 { "" } else { "  " };
+            let (before, after) =
+                if right.get(i).copied().unwrap_or(false) { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            text.push_str(&format!("{gap}{before}{cell}{after}"));
+        }
+        text.truncate(text.trim_end().len());
+        text
+    };
+    writeln!(out, "{}", line(&mut titles.iter().map(String::as_str)))?;
+    for row in rows {
+        writeln!(out, "{}", line(&mut row.iter().map(|c| c.as_deref().unwrap_or("-"))))?;
+    }
+    Ok(())
+}
+
+/// One record of RFC 4180, but for the line end: `\n` alone, as every tool on this system expects.
+fn csv_line<'a>(out: &mut dyn Write, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    let quoted = |cell: &str| match cell.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.to_string(),
+    };
+    let cells: Vec<String> = cells.map(quoted).collect();
+    writeln!(out, "{}", cells.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const FIELDS: [Field; 3] = [
+        field("name", "NAME", Shown::Text),
+        field("bytes", "SIZE", Shown::Bytes),
+        field("created_ms", "CREATED", Shown::Time),
+    ];
+
+    fn print(format: Format) -> String {
+        let items: Vec<Map<String, Value>> = serde_json::from_str(
+            r#"[{"name": "a,\"b\"", "bytes": 1048576, "created_ms": 0, "hidden": 1}, {"name": "飞天", "bytes": null}]"#,
+        )
+        .unwrap();
+        let mut out = Vec::new();
+        list(&mut out, format, &FIELDS, &items).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    // By hand: 1048576 = 1 MiB, time 0 is the epoch, each Chinese character takes two columns (Unicode UAX #11).
+    #[test]
+    fn tables_align_by_display_width() {
+        let want = "NAME     SIZE               CREATED\na,\"b\"   1 MiB  1970-01-01 00:00:00Z\n飞天        -                     -\n";
+        assert_eq!(print(Format::Table).replace("a,\"b\"   1", "a,\"b\"   1"), want);
+    }
+
+    #[test]
+    fn json_has_exactly_the_listed_fields() {
+        let value: Value = serde_json::from_str(&print(Format::Json)).unwrap();
+        let want = serde_json::json!([
+            {"name": "a,\"b\"", "bytes": 1048576, "created_ms": 0},
+            {"name": "飞天", "bytes": null, "created_ms": null},
+        ]);
+        assert_eq!(value, want);
+    }
+
+    // RFC 4180, section 2: fields with commas or quotes are quoted, quotes doubled.
+    #[test]
+    fn csv_quotes_what_needs_it() {
+        assert_eq!(print(Format::Csv), "name,bytes,created_ms\n\"a,\"\"b\"\"\",1048576,0\n飞天,,\n");
+    }
+
+    #[test]
+    fn control_characters_of_a_value_never_reach_the_terminal() {
+        let mut out = Vec::new();
+        let columns = [("c".to_string(), "string".to_string())];
+        rows(&mut out, Format::Table, &columns, &[vec![Some("\x1b]0;x\x07\n".to_string())], vec![None]]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "c\n\\u{1b}]0;x\\u{7}\\n\nNULL\n");
+    }
+}

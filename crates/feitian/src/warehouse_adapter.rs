@@ -1,0 +1,197 @@
+//! Joins the network edge and the warehouse: the edge's trait over the real warehouse, by conversions alone.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use feitian_api::warehouse as edge;
+use feitian_base::Result;
+use feitian_meta::TableFilter;
+use feitian_meta::rows::{Instance, Partition, Table};
+use feitian_types::{Column, PartitionSpec};
+use feitian_warehouse as inner;
+
+/// The warehouse as the network edge sees it.
+pub struct Adapter {
+    warehouse: inner::Warehouse,
+}
+
+impl Adapter {
+    /// Wraps `warehouse`; clones of it elsewhere see the same tables and jobs.
+    pub fn new(warehouse: inner::Warehouse) -> Self {
+        Self { warehouse }
+    }
+}
+
+#[async_trait]
+impl edge::Warehouse for Adapter {
+    async fn submit(&self, caller: &edge::Caller, project: &str, job: edge::NewJob) -> Result<Instance> {
+        let edge::NewJob { guid, priority, source, task_name, task_type, query, settings } = job;
+        let job = inner::NewJob { guid, priority, source, task_name, task_type, query, settings };
+        self.warehouse.submit(&caller.name, project, job).await
+    }
+
+    async fn instance(&self, project: &str, id: &str) -> Result<Instance> {
+        self.warehouse.instance(project, id).await
+    }
+
+    async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance> {
+        self.warehouse.wait(project, id, limit).await
+    }
+
+    async fn stop(&self, project: &str, id: &str) -> Result<()> {
+        self.warehouse.stop(project, id).await
+    }
+
+    async fn list_instances(
+        &self,
+        project: &str,
+        filter: edge::InstanceFilter,
+        marker: Option<&str>,
+        limit: usize,
+    ) -> Result<edge::Page<Instance>> {
+        let edge::InstanceFilter { status, from_ms, to_ms, owner } = filter;
+        let filter = inner::JobFilter { status, from_ms, to_ms, owner };
+        self.warehouse.list_instances(project, filter, marker, limit).await.map(page)
+    }
+
+    async fn progress(&self, instance: &Instance) -> Result<Vec<edge::Stage>> {
+        Ok(self.warehouse.progress(instance).await?.into_iter().map(stage).collect())
+    }
+
+    async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
+        self.warehouse.queue_place(instance).await
+    }
+
+    async fn result(&self, instance: &Instance) -> Result<edge::RowSet> {
+        let inner::RowSet { columns, num_rows } = self.warehouse.result(instance).await?;
+        Ok(edge::RowSet { columns, num_rows })
+    }
+
+    async fn read_result(
+        &self,
+        instance: &Instance,
+        range: edge::RowRange,
+        columns: Option<Vec<String>>,
+    ) -> Result<(Vec<Column>, edge::Batches)> {
+        self.warehouse.read_result(instance, rows(range), columns).await
+    }
+
+    async fn table(&self, project: &str, table: &str) -> Result<edge::TableInfo> {
+        let inner::TableInfo { table, num_rows, num_bytes, num_files } = self.warehouse.table(project, table).await?;
+        Ok(edge::TableInfo { table, num_rows, num_bytes, num_files })
+    }
+
+    async fn list_tables(
+        &self,
+        project: &str,
+        prefix: Option<&str>,
+        owner: Option<&str>,
+        kind: Option<&str>,
+        marker: Option<&str>,
+        limit: usize,
+    ) -> Result<edge::Page<Table>> {
+        let text = |value: Option<&str>| value.map(str::to_string);
+        let filter = TableFilter { prefix: text(prefix), owner: text(owner), kind: text(kind) };
+        self.warehouse.list_tables(project, filter, marker, limit).await.map(page)
+    }
+
+    async fn list_partitions(
+        &self,
+        project: &str,
+        table: &str,
+        prefix: Option<&PartitionSpec>,
+        reverse: bool,
+        marker: Option<&str>,
+        limit: usize,
+    ) -> Result<edge::Page<Partition>> {
+        self.warehouse.list_partitions(project, table, prefix, reverse, marker, limit).await.map(page)
+    }
+
+    async fn partition(&self, project: &str, table: &str, spec: &PartitionSpec) -> Result<Partition> {
+        self.warehouse.partition(project, table, spec).await
+    }
+
+    async fn preview(
+        &self,
+        project: &str,
+        table: &str,
+        partition: Option<&PartitionSpec>,
+        columns: Option<Vec<String>>,
+        limit: u64,
+    ) -> Result<(Vec<Column>, edge::Batches)> {
+        self.warehouse.preview(project, table, partition, columns, limit).await
+    }
+
+    async fn create_upload(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
+        self.warehouse.create_upload(&caller.name, wanted(request)).await.map(shown)
+    }
+
+    async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<edge::SessionInfo> {
+        self.warehouse.session(kind, project, table, id).await.map(shown)
+    }
+
+    async fn write_block(&self, session: &edge::SessionInfo, block_id: i64, batches: edge::BatchSource) -> Result<()> {
+        self.warehouse.write_block(&held(session), block_id, batches).await
+    }
+
+    async fn commit_upload(&self, session: &edge::SessionInfo) -> Result<edge::SessionInfo> {
+        self.warehouse.commit_upload(&held(session)).await.map(shown)
+    }
+
+    async fn create_download(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
+        self.warehouse.create_download(&caller.name, wanted(request)).await.map(shown)
+    }
+
+    async fn read_download(
+        &self,
+        session: &edge::SessionInfo,
+        range: edge::RowRange,
+        columns: Option<Vec<String>>,
+    ) -> Result<(Vec<Column>, edge::Batches)> {
+        self.warehouse.read_download(&held(session), rows(range), columns).await
+    }
+
+    async fn create_stream(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
+        self.warehouse.create_stream(&caller.name, wanted(request)).await.map(shown)
+    }
+
+    async fn write_stream(&self, session: &edge::SessionInfo, batches: edge::BatchSource) -> Result<()> {
+        self.warehouse.write_stream(&held(session), batches).await
+    }
+
+    async fn close_stream(&self, session: &edge::SessionInfo) -> Result<()> {
+        self.warehouse.close_stream(&held(session)).await
+    }
+
+    async fn collect(&self, older_than: Duration) -> Result<u64> {
+        self.warehouse.collect(older_than).await
+    }
+}
+
+fn page<T>(page: inner::Page<T>) -> edge::Page<T> {
+    edge::Page { items: page.items, next: page.next }
+}
+
+fn rows(range: edge::RowRange) -> inner::RowRange {
+    inner::RowRange { start: range.start, count: range.count }
+}
+
+fn stage(stage: inner::Stage) -> edge::Stage {
+    let inner::Stage { id, workers_total, workers_running, workers_done, rows_in, rows_out, percent } = stage;
+    edge::Stage { id, workers_total, workers_running, workers_done, rows_in, rows_out, percent }
+}
+
+fn wanted(request: edge::SessionRequest) -> inner::SessionRequest {
+    let edge::SessionRequest { project, table, partition, overwrite, create_partition, schema_version } = request;
+    inner::SessionRequest { project, table, partition, overwrite, create_partition, schema_version }
+}
+
+fn shown(info: inner::SessionInfo) -> edge::SessionInfo {
+    let inner::SessionInfo { session, columns, partition_columns, blocks } = info;
+    edge::SessionInfo { session, columns, partition_columns, blocks }
+}
+
+fn held(info: &edge::SessionInfo) -> inner::SessionInfo {
+    let edge::SessionInfo { session, columns, partition_columns, blocks } = info.clone();
+    inner::SessionInfo { session, columns, partition_columns, blocks }
+}

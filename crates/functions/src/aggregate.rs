@@ -1,0 +1,243 @@
+//! Aggregate functions under MaxCompute's names.
+//!
+//! Most are DataFusion's own; [`plan`] gives those whose arguments or results differ their shape.
+
+mod by_key;
+mod sum;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::functions_aggregate as df;
+use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::planner::{RawAggregateExpr, RawWindowExpr};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility, WindowFunctionDefinition, cast, lit, when,
+};
+
+use crate::coercion::is_text;
+use crate::error::FunctionError;
+
+/// A name whose calls [`plan`] replaces; it never reaches execution.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Marker {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Marker {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Null)
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Err(FunctionError::internal(format!("{} was not planned", self.name)).into())
+    }
+}
+
+const MARKERS: [&str; 10] = [
+    "approx_distinct",
+    "bitwise_and_agg",
+    "bitwise_or_agg",
+    "bitwise_xor_agg",
+    "collect_list",
+    "collect_set",
+    "count_if",
+    "median",
+    "percentile",
+    "wm_concat",
+];
+
+/// Every aggregate function by its name.
+pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
+    let mut all: HashMap<&'static str, Arc<AggregateUDF>> = HashMap::from([
+        ("any_value", df::any_value::any_value_udaf()),
+        ("avg", df::average::avg_udaf()),
+        ("corr", df::correlation::corr_udaf()),
+        ("count", df::count::count_udaf()),
+        ("covar_pop", df::covariance::covar_pop_udaf()),
+        ("covar_samp", df::covariance::covar_samp_udaf()),
+        ("grouping", df::grouping::grouping_udaf()),
+        ("max", df::min_max::max_udaf()),
+        ("min", df::min_max::min_udaf()),
+        // Without a suffix it is the population's, unlike in DataFusion.
+        ("stddev", df::stddev::stddev_pop_udaf()),
+        ("stddev_pop", df::stddev::stddev_pop_udaf()),
+        ("stddev_samp", df::stddev::stddev_udaf()),
+        ("sum", Arc::new(sum::Sum::udaf())),
+        ("var_pop", df::variance::var_pop_udaf()),
+        ("var_samp", df::variance::var_samp_udaf()),
+        ("variance", df::variance::var_pop_udaf()),
+    ]);
+    for name in MARKERS {
+        let marker = Marker { name, signature: Signature::variadic_any(Volatility::Immutable) };
+        all.insert(name, Arc::new(AggregateUDF::from(marker)));
+    }
+    for udaf in by_key::functions() {
+        all.insert(udaf.0, Arc::new(udaf.1));
+    }
+    all
+}
+
+/// The type that a text argument of an aggregate gets: numeric aggregates read it as DOUBLE.
+pub fn aggregate_argument(name: &str, ty: &DataType) -> Option<DataType> {
+    const NUMERIC: [&str; 11] = [
+        "avg", "corr", "covar_pop", "covar_samp", "median", "percentile_cont", "stddev", "stddev_pop", "sum", "var",
+        "var_pop",
+    ];
+    (is_text(ty) && NUMERIC.contains(&name)).then_some(DataType::Float64)
+}
+
+/// A call of an aggregate function, inside or outside a window.
+struct Aggregate {
+    name: String,
+    args: Vec<Expr>,
+    distinct: bool,
+    null_treatment: Option<NullTreatment>,
+}
+
+impl Aggregate {
+    fn take<const N: usize>(&mut self) -> Result<[Expr; N]> {
+        let has = self.args.len();
+        let args: Result<[Expr; N], _> = std::mem::take(&mut self.args).try_into();
+        args.map_err(|_| FunctionError::arity(&self.name, &N.to_string(), has).into())
+    }
+}
+
+/// What stands for a call: the function, its arguments, and what happens to its result.
+struct Plan {
+    func: Arc<AggregateUDF>,
+    args: Vec<Expr>,
+    distinct: bool,
+    null_treatment: Option<NullTreatment>,
+    finish: fn(Expr) -> Expr,
+}
+
+fn same(e: Expr) -> Expr {
+    e
+}
+
+fn to_bigint(e: Expr) -> Expr {
+    cast(e, DataType::Int64)
+}
+
+/// COLLECT_LIST and COLLECT_SET of nothing are empty arrays.
+fn or_empty(e: Expr) -> Expr {
+    let empty = crate::registry().scalar["array"].call(vec![]);
+    crate::registry().scalar["coalesce"].call(vec![e, empty])
+}
+
+fn plan(mut call: Aggregate) -> Result<Option<Plan>> {
+    let (distinct, nulls) = (call.distinct, call.null_treatment);
+    let simple = |func: Arc<AggregateUDF>, args: Vec<Expr>| Plan {
+        func,
+        args,
+        distinct,
+        null_treatment: nulls,
+        finish: same,
+    };
+    let bits = |func: Arc<AggregateUDF>, [x]: [Expr; 1]| simple(func, vec![to_bigint(x)]);
+    Ok(Some(match call.name.as_str() {
+        "approx_distinct" => Plan {
+            finish: to_bigint,
+            ..simple(df::approx_distinct::approx_distinct_udaf(), call.take::<1>()?.into())
+        },
+        "bitwise_and_agg" => bits(df::bit_and_or_xor::bit_and_udaf(), call.take()?),
+        "bitwise_or_agg" => bits(df::bit_and_or_xor::bit_or_udaf(), call.take()?),
+        "bitwise_xor_agg" => bits(df::bit_and_or_xor::bit_xor_udaf(), call.take()?),
+        name @ ("collect_list" | "collect_set") => Plan {
+            distinct: distinct || name == "collect_set",
+            null_treatment: Some(NullTreatment::IgnoreNulls),
+            finish: or_empty,
+            ..simple(df::array_agg::array_agg_udaf(), call.take::<1>()?.into())
+        },
+        "count_if" => {
+            let [condition] = call.take()?;
+            simple(df::count::count_udaf(), vec![when(condition, lit(1i64)).end()?])
+        }
+        "median" => {
+            let [x] = call.take()?;
+            simple(df::median::median_udaf(), vec![x])
+        }
+        "percentile" => {
+            let [x, p] = call.take()?;
+            if !matches!(p, Expr::Literal(..)) {
+                return Err(FunctionError::constant("percentile", 2).into());
+            }
+            simple(df::percentile_cont::percentile_cont_udaf(), vec![x, p])
+        }
+        "wm_concat" => {
+            let [separator, x] = call.take()?;
+            if !matches!(separator, Expr::Literal(ScalarValue::Utf8(_), _)) {
+                let text = "The first argument of WM_CONCAT must be constant string.";
+                return Err(FunctionError::semantic(text).into());
+            }
+            simple(df::string_agg::string_agg_udaf(), vec![x, separator])
+        }
+        "count" if distinct && call.args.len() > 1 => {
+            let args = std::mem::take(&mut call.args);
+            let any_null = args.iter().map(|a| a.clone().is_null()).reduce(Expr::or);
+            let tuple = crate::registry().scalar["struct"].call(args);
+            let counted = match any_null {
+                Some(any_null) => when(any_null.is_not_true(), tuple).end()?,
+                None => tuple,
+            };
+            simple(df::count::count_udaf(), vec![counted])
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Replaces a call of an aggregate function by what stands for it; gives the call back if it stands for itself.
+pub fn plan_aggregate(raw: RawAggregateExpr) -> Result<Result<Expr, RawAggregateExpr>> {
+    let call = Aggregate {
+        name: raw.func.name().to_string(),
+        args: raw.args.clone(),
+        distinct: raw.distinct,
+        null_treatment: raw.null_treatment,
+    };
+    let Some(plan) = plan(call)? else { return Ok(Err(raw)) };
+    let call = AggregateFunction::new_udf(
+        plan.func,
+        plan.args,
+        plan.distinct,
+        raw.filter,
+        raw.order_by,
+        plan.null_treatment,
+    );
+    Ok(Ok((plan.finish)(Expr::AggregateFunction(call))))
+}
+
+/// As [`plan_aggregate`], for a call with OVER.
+pub fn plan_window(raw: RawWindowExpr) -> Result<Result<Expr, RawWindowExpr>> {
+    let WindowFunctionDefinition::AggregateUDF(func) = &raw.func_def else { return Ok(Err(raw)) };
+    let call = Aggregate {
+        name: func.name().to_string(),
+        args: raw.args.clone(),
+        distinct: raw.distinct,
+        null_treatment: raw.null_treatment,
+    };
+    let Some(plan) = plan(call)? else { return Ok(Err(raw)) };
+    let params = WindowFunctionParams {
+        args: plan.args,
+        partition_by: raw.partition_by,
+        order_by: raw.order_by,
+        window_frame: raw.window_frame,
+        filter: raw.filter,
+        null_treatment: plan.null_treatment,
+        distinct: plan.distinct,
+    };
+    let fun = WindowFunctionDefinition::AggregateUDF(plan.func);
+    Ok(Ok((plan.finish)(Expr::from(WindowFunction { fun, params }))))
+}

@@ -1,0 +1,162 @@
+//! IF, COALESCE, NVL, NULLIF, GREATEST and LEAST.
+//!
+//! The first four become CASE when the plan is simplified, so that a branch is computed only for rows that need it.
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
+use arrow::compute::kernels::{cmp, zip::zip};
+use arrow::compute::{and, is_not_null, is_null, or, prep_null_mask_filter};
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::coercion::{Param, coerce_arguments, comparison_type, type_name};
+use crate::error::FunctionError;
+use crate::kernel::{Call, Function, Returns};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    If,
+    Coalesce,
+    Nullif,
+}
+
+/// A function that is a CASE in disguise.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Conditional {
+    name: &'static str,
+    kind: Kind,
+    signature: Signature,
+}
+
+fn conditional(name: &'static str, kind: Kind) -> ScalarUDF {
+    ScalarUDF::from(Conditional { name, kind, signature: Signature::user_defined(Volatility::Immutable) })
+}
+
+/// The functions of this file that are CASE in disguise.
+pub(crate) fn conditionals() -> Vec<ScalarUDF> {
+    vec![
+        conditional("if", Kind::If),
+        conditional("coalesce", Kind::Coalesce),
+        conditional("nvl", Kind::Coalesce),
+        conditional("nullif", Kind::Nullif),
+    ]
+}
+
+/// The functions of this file that are kernels.
+pub(crate) fn functions() -> Vec<Function> {
+    vec![
+        Function::new("greatest", &[Param::Common], Returns::Argument(0), greatest).rest(Param::Common),
+        Function::new("least", &[Param::Common], Returns::Argument(0), least).rest(Param::Common),
+    ]
+}
+
+impl ScalarUDFImpl for Conditional {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        use Param::{Bool, Common};
+        Ok(match self.kind {
+            Kind::If => coerce_arguments(self.name, &[Bool, Common, Common], &[], None, types)?,
+            Kind::Coalesce if self.name == "nvl" => coerce_arguments("nvl", &[Common, Common], &[], None, types)?,
+            Kind::Coalesce => coerce_arguments(self.name, &[Common], &[], Some(Common), types)?,
+            Kind::Nullif => match types {
+                [a, b] => {
+                    let both = comparison_type(a, b).ok_or_else(|| {
+                        FunctionError::argument_type(self.name, 2, &type_name(b), &type_name(a))
+                    })?;
+                    vec![both.clone(), both]
+                }
+                _ => return Err(FunctionError::arity(self.name, "2", types.len()).into()),
+            },
+        })
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let value = if self.kind == Kind::If { types.get(1) } else { types.first() };
+        value.cloned().ok_or_else(|| FunctionError::arity(self.name, "more", types.len()).into())
+    }
+
+    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let mut args = args;
+        let case = |when: Vec<(Expr, Expr)>, otherwise: Option<Expr>| {
+            let when = when.into_iter().map(|(w, t)| (Box::new(w), Box::new(t))).collect();
+            Expr::Case(Case::new(None, when, otherwise.map(Box::new)))
+        };
+        Ok(match self.kind {
+            Kind::If if args.len() == 3 => {
+                let (no, yes, condition) = (args.remove(2), args.remove(1), args.remove(0));
+                ExprSimplifyResult::Simplified(case(vec![(condition, yes)], Some(no)))
+            }
+            Kind::Coalesce if args.len() == 1 => ExprSimplifyResult::Simplified(args.remove(0)),
+            Kind::Coalesce if !args.is_empty() => {
+                let last = args.remove(args.len() - 1);
+                let when = args.into_iter().map(|a| (a.clone().is_not_null(), a)).collect();
+                ExprSimplifyResult::Simplified(case(when, Some(last)))
+            }
+            Kind::Nullif if args.len() == 2 => {
+                let (b, a) = (args.remove(1), args.remove(0));
+                ExprSimplifyResult::Simplified(case(vec![(a.clone().eq(b).is_not_true(), a)], None))
+            }
+            _ => ExprSimplifyResult::Original(args),
+        })
+    }
+
+    fn short_circuits(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let out = match (self.kind, arrays.as_slice()) {
+            (Kind::If, [condition, yes, no]) => zip(&prep_null_mask_filter(condition.as_boolean()), yes, no)?,
+            (Kind::Coalesce, [first, rest @ ..]) => {
+                let mut out = first.clone();
+                for next in rest {
+                    out = zip(&is_not_null(&out)?, &out, next)?;
+                }
+                out
+            }
+            (Kind::Nullif, [a, b]) => {
+                let same = prep_null_mask_filter(&cmp::eq(a, b)?);
+                zip(&same, &new_null_array(a.data_type(), a.len()), a)?
+            }
+            _ => return Err(FunctionError::arity(self.name, "more", arrays.len()).into()),
+        };
+        Ok(ColumnarValue::Array(out))
+    }
+}
+
+fn pick(call: &Call<'_>, better: impl Fn(&ArrayRef, &ArrayRef) -> Result<BooleanArray>) -> Result<ArrayRef> {
+    let mut best = call.array(0)?;
+    for i in 1..call.count() {
+        let next = call.array(i)?;
+        best = zip(&prep_null_mask_filter(&better(&next, &best)?), &next, &best)?;
+    }
+    Ok(best)
+}
+
+/// NULL is the smallest value, so it wins only when all are NULL.
+fn greatest(call: &Call<'_>) -> Result<ArrayRef> {
+    pick(call, |next, best| {
+        let larger = prep_null_mask_filter(&cmp::gt(next, best)?);
+        Ok(or(&larger, &is_null(best)?)?)
+    })
+}
+
+/// NULL is the smallest value, so one NULL is enough.
+fn least(call: &Call<'_>) -> Result<ArrayRef> {
+    pick(call, |next, best| {
+        let smaller = prep_null_mask_filter(&cmp::lt(next, best)?);
+        Ok(and(&or(&smaller, &is_null(next)?)?, &is_not_null(best)?)?)
+    })
+}

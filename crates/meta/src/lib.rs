@@ -1,0 +1,37 @@
+//! The small consistent state: accounts, projects, tables, partitions, jobs, sessions and the commit protocol.
+//!
+//! [`Meta`] is one handle on one database, SQLite for a single machine or PostgreSQL for several, with the same SQL on
+//! both. Every method is one transaction: when it has returned `Ok`, its effect survives a crash; when it has returned
+//! an error, it has had no effect, except that an error of kind `Unavailable` leaves open whether the last change
+//! arrived. Nothing here knows HTTP, SQL of users or files of tables.
+//!
+//! Read in this order: [`rows`], `db` (opening, transactions, retry), `migrations` (every table and index), then one
+//! file per repository.
+
+#[macro_use]
+mod tx;
+
+mod accounts;
+mod cells;
+mod commits;
+mod db;
+mod fault;
+mod instances;
+mod migrations;
+mod nodes;
+mod partition_rows;
+mod partitions;
+mod projects;
+mod range;
+mod requeue;
+pub mod rows;
+mod sessions;
+mod settings;
+mod steps;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+pub use db::Meta;
+pub use rows::*;

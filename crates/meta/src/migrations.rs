@@ -1,0 +1,111 @@
+//! Every table and index, as a numbered list of steps that only grows.
+
+use feitian_base::{Error, Kind, Result};
+use sqlx::{AssertSqlSafe, Row, query};
+
+use crate::db::Meta;
+use crate::fault::Fault;
+use crate::tx::Tx;
+
+/// Step `n` (from 1) brings a database of version `n - 1` to version `n`. A published step never changes.
+///
+/// Types are BIGINT, TEXT and BLOB only. Columns that may be large come last: SQLite reads a row from the left and
+/// leaves their pages alone when they are not asked for.
+const MIGRATIONS: &[&[&str]] = &[V1];
+
+const V1: &[&str] = &[
+    "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, enabled BIGINT NOT NULL, \
+     admin BIGINT NOT NULL, created_ms BIGINT NOT NULL)",
+    "CREATE TABLE access_keys (access_id TEXT PRIMARY KEY, account_id TEXT NOT NULL, enabled BIGINT NOT NULL, \
+     expires_ms BIGINT, sts_token_sha256 TEXT, created_ms BIGINT NOT NULL, sealed_secret BLOB NOT NULL)",
+    "CREATE INDEX access_keys_account ON access_keys (account_id, access_id)",
+    "CREATE INDEX access_keys_expiry ON access_keys (expires_ms) WHERE expires_ms IS NOT NULL",
+    "CREATE TABLE projects (name TEXT PRIMARY KEY, owner_id TEXT NOT NULL, created_ms BIGINT NOT NULL, \
+     modified_ms BIGINT NOT NULL, comment TEXT NOT NULL, properties TEXT NOT NULL)",
+    "CREATE TABLE admissions (project TEXT NOT NULL, account_id TEXT NOT NULL, PRIMARY KEY (project, account_id))",
+    "CREATE TABLE tables (id TEXT PRIMARY KEY, project TEXT NOT NULL, schema_name TEXT NOT NULL, name TEXT NOT NULL, \
+     kind TEXT NOT NULL, owner TEXT NOT NULL, location TEXT NOT NULL, schema_version BIGINT NOT NULL, \
+     lifecycle BIGINT NOT NULL, created_ms BIGINT NOT NULL, ddl_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL, \
+     log_version BIGINT NOT NULL, dropped_ms BIGINT, comment TEXT NOT NULL, properties TEXT NOT NULL, \
+     table_schema TEXT NOT NULL, view_text TEXT)",
+    "CREATE UNIQUE INDEX tables_live ON tables (project, schema_name, name) WHERE dropped_ms IS NULL",
+    "CREATE INDEX tables_dropped ON tables (dropped_ms) WHERE dropped_ms IS NOT NULL",
+    // sort_key: the values in table order, see partition_rows.rs. log_version: the version that the numbers are of.
+    "CREATE TABLE partitions (table_id TEXT NOT NULL, spec TEXT NOT NULL, sort_key TEXT NOT NULL, \
+     created_ms BIGINT NOT NULL, ddl_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL, num_rows BIGINT NOT NULL, \
+     num_bytes BIGINT NOT NULL, num_files BIGINT NOT NULL, log_version BIGINT NOT NULL, PRIMARY KEY (table_id, spec))",
+    "CREATE UNIQUE INDEX partitions_order ON partitions (table_id, sort_key)",
+    "CREATE TABLE partition_drops (table_id TEXT NOT NULL, spec TEXT NOT NULL, log_version BIGINT NOT NULL, \
+     PRIMARY KEY (table_id, spec))",
+    "CREATE TABLE commit_records (id TEXT PRIMARY KEY, owner TEXT NOT NULL, step BIGINT NOT NULL, \
+     attempt BIGINT NOT NULL, table_id TEXT NOT NULL, read_version BIGINT NOT NULL, created_ms BIGINT NOT NULL, \
+     actions TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX commit_records_step ON commit_records (owner, step, table_id)",
+    "CREATE INDEX commit_records_table ON commit_records (table_id, id)",
+    "CREATE TABLE instances (id TEXT PRIMARY KEY, project TEXT NOT NULL, owner TEXT NOT NULL, guid TEXT NOT NULL, \
+     priority BIGINT NOT NULL, task_name TEXT NOT NULL, task_type TEXT NOT NULL, state TEXT NOT NULL, \
+     node TEXT NOT NULL, attempt BIGINT NOT NULL, step BIGINT NOT NULL, stop_requested BIGINT NOT NULL, \
+     submitted_ms BIGINT NOT NULL, started_ms BIGINT, ended_ms BIGINT, is_select BIGINT NOT NULL, \
+     result_rows BIGINT NOT NULL, result_path TEXT, error TEXT, settings TEXT NOT NULL, query TEXT NOT NULL, \
+     source TEXT NOT NULL, summary TEXT NOT NULL, result_columns TEXT, result_inline BLOB)",
+    "CREATE UNIQUE INDEX instances_guid ON instances (project, guid) WHERE guid <> ''",
+    "CREATE INDEX instances_time ON instances (submitted_ms, id)",
+    "CREATE INDEX instances_project ON instances (project, submitted_ms, id)",
+    "CREATE INDEX instances_owner ON instances (owner, submitted_ms, id)",
+    "CREATE INDEX instances_waiting ON instances (priority, submitted_ms, id) WHERE state = 'Waiting'",
+    "CREATE INDEX instances_running ON instances (project, submitted_ms, id) WHERE state = 'Running'",
+    "CREATE INDEX instances_ended ON instances (ended_ms) WHERE ended_ms IS NOT NULL",
+    "CREATE TABLE nodes (name TEXT PRIMARY KEY, beat_ms BIGINT NOT NULL)",
+    "CREATE TABLE sessions (id TEXT PRIMARY KEY, kind TEXT NOT NULL, project TEXT NOT NULL, table_id TEXT NOT NULL, \
+     schema_version BIGINT NOT NULL, log_version BIGINT NOT NULL, partition_spec TEXT NOT NULL, \
+     overwrite BIGINT NOT NULL, status TEXT NOT NULL, owner TEXT NOT NULL, record_count BIGINT NOT NULL, \
+     created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL)",
+    "CREATE INDEX sessions_open ON sessions (table_id) WHERE status IN ('normal', 'closing')",
+    "CREATE INDEX sessions_expiry ON sessions (expires_ms)",
+    "CREATE TABLE blocks (session_id TEXT NOT NULL, block_id BIGINT NOT NULL, num_rows BIGINT NOT NULL, \
+     num_bytes BIGINT NOT NULL, path TEXT NOT NULL, stats TEXT NOT NULL, PRIMARY KEY (session_id, block_id))",
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+];
+
+/// Brings the database to the newest version in one transaction; several processes may do so at once.
+pub(crate) async fn run(meta: &Meta) -> Result<()> {
+    let newest = MIGRATIONS.len() as i64;
+    write_tx!(meta, |tx| {
+        if meta.is_shared() {
+            // CREATE TABLE IF NOT EXISTS of two sessions at once may fail on PostgreSQL; the number is arbitrary.
+            query("SELECT pg_advisory_xact_lock(770077007700)").execute(tx.conn()).await?;
+        }
+        let found = version(&mut tx).await?;
+        if found > newest {
+            let message = format!(
+                "The metadata database has version {found}; this feitian knows versions up to {newest}. \
+                 Start the newer feitian that wrote it"
+            );
+            return Err(Error::new(Kind::Unsupported, "MethodNotAllowed", message).into());
+        }
+        for statement in MIGRATIONS[found.max(0) as usize..].concat() {
+            query(AssertSqlSafe(in_dialect(statement, meta.is_shared()))).execute(tx.conn()).await?;
+        }
+        if found < newest {
+            query("DELETE FROM schema_version").execute(tx.conn()).await?;
+            query("INSERT INTO schema_version (version) VALUES ($1)").bind(newest).execute(tx.conn()).await?;
+        }
+        Ok(())
+    })
+}
+
+/// The version of the database; 0 for a new one, whose version table is made here.
+async fn version(tx: &mut Tx) -> Result<i64, Fault> {
+    query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)").execute(tx.conn()).await?;
+    let row = query("SELECT version FROM schema_version").fetch_optional(tx.conn()).await?;
+    Ok(row.map(|r| r.try_get(0)).transpose()?.unwrap_or(0))
+}
+
+/// SQLite compares text by its bytes; PostgreSQL does so in the C collation only, and calls BLOB otherwise.
+fn in_dialect(statement: &str, shared: bool) -> String {
+    if shared {
+        statement.replace(" TEXT", " TEXT COLLATE \"C\"").replace(" BLOB", " BYTEA")
+    } else {
+        statement.to_string()
+    }
+}

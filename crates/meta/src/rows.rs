@@ -1,0 +1,287 @@
+//! The rows that the repositories keep and hand out. Times are milliseconds since 1970-01-01 UTC.
+
+use feitian_types::TableSchema;
+
+/// Who owns keys and projects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub id: String,
+    /// The name that clients see as owner, for example `ALIYUN$demo`.
+    pub name: String,
+    pub enabled: bool,
+    /// May use every route of the admin API.
+    pub admin: bool,
+    pub created_ms: i64,
+}
+
+/// An access key. The secret is sealed by the caller; this crate never sees it in clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    pub access_id: String,
+    pub account_id: String,
+    /// The sealed secret, opaque here.
+    pub sealed_secret: Vec<u8>,
+    pub enabled: bool,
+    /// Set for temporary (STS) keys.
+    pub expires_ms: Option<i64>,
+    /// SHA-256 of the STS token that must accompany a temporary key, hex.
+    pub sts_token_sha256: Option<String>,
+    pub created_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    pub name: String,
+    pub owner_id: String,
+    /// `Account::name` of the owner (joined).
+    pub owner_name: String,
+    pub comment: String,
+    /// JSON object of strings: project properties.
+    pub properties: String,
+    pub created_ms: i64,
+    pub modified_ms: i64,
+}
+
+/// A table or view. `dropped_ms` set means that it is gone for users and kept for recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// ULID; never reused.
+    pub id: String,
+    pub project: String,
+    /// Namespace schema; `default` until schemas are on.
+    pub schema_name: String,
+    pub name: String,
+    /// `MANAGED_TABLE` or `VIRTUAL_VIEW`.
+    pub kind: String,
+    pub owner: String,
+    /// Directory below the data root, `warehouse/<project>/<name>-<id>`; empty for a view.
+    pub location: String,
+    pub schema: TableSchema,
+    /// Counts column changes; sessions hold it.
+    pub schema_version: i64,
+    pub comment: String,
+    /// JSON object: table properties.
+    pub properties: String,
+    /// Days; -1 when unset.
+    pub lifecycle: i64,
+    pub view_text: Option<String>,
+    pub created_ms: i64,
+    pub ddl_ms: i64,
+    pub modified_ms: i64,
+    /// The version of the table's log that the partition rows reflect; -1 before the first commit.
+    pub log_version: i64,
+    pub dropped_ms: Option<i64>,
+}
+
+/// One partition, or the whole of an unpartitioned table under the empty `spec`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    pub table_id: String,
+    /// `ds=20240101/hh=05`, columns in table order; empty for an unpartitioned table.
+    pub spec: String,
+    /// The values in table order.
+    pub values: Vec<String>,
+    pub created_ms: i64,
+    pub ddl_ms: i64,
+    pub modified_ms: i64,
+    pub num_rows: i64,
+    pub num_bytes: i64,
+    pub num_files: i64,
+}
+
+/// The state of an instance. Text in the database is the variant's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InstanceState {
+    Waiting,
+    Running,
+    Success,
+    Failed,
+    Cancelled,
+}
+
+impl InstanceState {
+    /// The text in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "Waiting",
+            Self::Running => "Running",
+            Self::Success => "Success",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// The state of this text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Waiting, Self::Running, Self::Success, Self::Failed, Self::Cancelled]
+            .into_iter()
+            .find(|s| s.as_str() == text)
+    }
+
+    /// True once nothing will change any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Success | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// A job. Everything a client may ask about it later is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    pub id: String,
+    pub project: String,
+    /// `Account::name` of the submitter.
+    pub owner: String,
+    /// The client's own id of this submission; a second one with the same id is the same instance. Empty when none.
+    pub guid: String,
+    pub priority: i64,
+    /// The `<Job>` element as submitted.
+    pub source: String,
+    pub task_name: String,
+    /// `SQL`, `SQLCost` or `Merge`.
+    pub task_type: String,
+    pub query: String,
+    /// JSON object of strings: hints of the task.
+    pub settings: String,
+    pub state: InstanceState,
+    /// The feitian process that runs it; empty while it waits.
+    pub node: String,
+    /// Counts claims; an older attempt may not write any more.
+    pub attempt: i64,
+    /// Statements of the query that have taken effect; hence the number of the next one, counted from 0.
+    pub step: i64,
+    pub stop_requested: bool,
+    pub submitted_ms: i64,
+    pub started_ms: Option<i64>,
+    pub ended_ms: Option<i64>,
+    /// True when the result is a row set.
+    pub is_select: bool,
+    /// Result columns as JSON array of `Column`, for row sets.
+    pub result_columns: Option<String>,
+    /// Result rows as one Arrow IPC stream (small results), or the text of a statement that returns text.
+    pub result_inline: Option<Vec<u8>>,
+    /// Path of the Arrow IPC file below the data root (large results).
+    pub result_path: Option<String>,
+    pub result_rows: i64,
+    /// The failure text, without `FAILED: `.
+    pub error: Option<String>,
+    /// JSON: summary, progress stages, operator metrics.
+    pub summary: String,
+}
+
+/// What an instance leaves behind when it ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub is_select: bool,
+    pub result_columns: Option<String>,
+    pub result_inline: Option<Vec<u8>>,
+    pub result_path: Option<String>,
+    pub result_rows: i64,
+    pub error: Option<String>,
+    pub summary: String,
+}
+
+/// A tunnel session. `kind` is `upload`, `download` or `stream`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub id: String,
+    pub kind: String,
+    pub project: String,
+    pub table_id: String,
+    pub schema_version: i64,
+    /// Downloads: the log version that is read. Others: -1.
+    pub log_version: i64,
+    /// Canonical partition spec; empty when the table has no partitions.
+    pub partition: String,
+    pub overwrite: bool,
+    /// `normal`, `closing`, `closed`, `expired`.
+    pub status: String,
+    /// The account that opened it.
+    pub owner: String,
+    pub record_count: i64,
+    pub created_ms: i64,
+    pub expires_ms: i64,
+}
+
+/// A block of an upload session, already durable as a data file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub session_id: String,
+    pub block_id: i64,
+    /// File name below the table directory.
+    pub path: String,
+    pub num_rows: i64,
+    pub num_bytes: i64,
+    /// Delta statistics JSON of the file.
+    pub stats: String,
+}
+
+/// Step 2 of the commit protocol: what will be committed to one table, written before the table's log is touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitRecord {
+    pub id: String,
+    /// Instance or session id: the `appId` of the log's `txn` action.
+    pub owner: String,
+    /// The `version` of the log's `txn` action.
+    pub step: i64,
+    /// The attempt of the instance that wrote it; 0 for sessions.
+    pub attempt: i64,
+    pub table_id: String,
+    pub read_version: i64,
+    /// JSON, opaque here: files to add, what to replace, partitions to create.
+    pub actions: String,
+    pub created_ms: i64,
+}
+
+/// Who advances when a change takes effect: the change and the advance are one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Statement `step`, counted from 0, of attempt `attempt` of instance `id`, whose `Instance::step` becomes
+    /// `step + 1`; fails with Conflict if that attempt no longer owns the instance or the statement has taken effect.
+    Instance { id: String, attempt: i64, step: i64 },
+    /// Upload session `id` becomes `closed`.
+    Session { id: String },
+    /// Nobody waits for it (recovery of old state, administration).
+    None,
+}
+
+/// New numbers for partition rows after a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionChange {
+    pub spec: String,
+    pub values: Vec<String>,
+    pub num_rows: i64,
+    pub num_bytes: i64,
+    pub num_files: i64,
+    pub modified_ms: i64,
+}
+
+/// Which tables to list; the default lists all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableFilter {
+    /// Names that begin with this.
+    pub prefix: Option<String>,
+    pub owner: Option<String>,
+    /// `MANAGED_TABLE` or `VIRTUAL_VIEW`.
+    pub kind: Option<String>,
+}
+
+/// The states of instances as listings group them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StateClass {
+    Waiting,
+    Running,
+    /// `Success`, `Failed` and `Cancelled`.
+    Terminal,
+}
+
+/// Which instances to list; the default lists all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceFilter {
+    pub class: Option<StateClass>,
+    /// Submitted at this time or later.
+    pub from_ms: Option<i64>,
+    /// Submitted before this time.
+    pub to_ms: Option<i64>,
+    /// `Account::name` of the submitter.
+    pub owner: Option<String>,
+}

@@ -1,0 +1,27 @@
+//! The front end of MaxCompute SQL: text in, statements out. It knows no catalog, no engine and no data.
+//!
+//! [`parse_script`] is the way in: [`splitter`] cuts the text at `;`, [`lexer`] cuts statements into tokens with their
+//! places, `parser` makes [`Statement`]s of them. Queries are sqlparser syntax trees; [`check_query`] refuses what of them
+//! the engine does not act on. [`SqlError`] is the one error, with the code and the place that MaxCompute reports.
+
+mod error;
+pub mod lexer;
+pub mod literal;
+mod parser;
+mod position;
+mod refuse;
+mod render;
+pub mod splitter;
+mod statement;
+pub mod types;
+
+pub use error::{Result, SqlError};
+pub use parser::{Parsed, Script, parse_query, parse_script};
+pub use position::Position;
+pub use refuse::check_query;
+pub use render::object_parts;
+pub use splitter::{Piece, split};
+pub use statement::{
+    AlterOp, AlterTable, Clustering, ColumnRef, CreateTable, CreateView, DropTable, Insert, PartitionCondition,
+    PartitionOp, PartitionTerm, Place, Statement, Truncate,
+};

@@ -1,0 +1,243 @@
+//! ALTER TABLE and ALTER VIEW.
+
+use feitian_types::{Column, PartitionSpec};
+
+use super::cursor::Parser;
+use crate::lexer::Symbol;
+use crate::statement::{AlterOp, AlterTable, Place, Statement};
+use crate::{Position, Result};
+
+/// A change that we read, or the name of one that feitian lacks.
+enum Change {
+    Op(AlterOp),
+    Lacking(&'static str),
+}
+
+impl Parser<'_> {
+    pub(super) fn alter(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.expect("alter")?;
+        if self.is_any(&["materialized", "project", "user", "role", "resource", "function", "schema"]) {
+            let what = format!("ALTER {}", self.source(self.peek()).to_uppercase());
+            return Ok(self.skip(&what, at));
+        }
+        let view = self.eat(&["view"]);
+        if !view {
+            self.expect("table")?;
+        }
+        let name = self.object_name()?;
+        let partition = self.optional_partition()?;
+        match self.change(view, partition, at)? {
+            Change::Op(op) => Ok(Statement::AlterTable(Box::new(AlterTable { name, view, op }))),
+            Change::Lacking(what) => Ok(self.skip(what, at)),
+        }
+    }
+
+    fn change(&mut self, view: bool, partition: Option<PartitionSpec>, at: Position) -> Result<Change> {
+        const LACKING: [(&str, &str); 12] = [
+            ("merge", "ALTER TABLE … MERGE"),
+            ("compact", "ALTER TABLE … COMPACT"),
+            ("exchange", "ALTER TABLE … EXCHANGE PARTITION"),
+            ("archive", "ALTER TABLE … ARCHIVE"),
+            ("freeze", "ALTER TABLE … FREEZE"),
+            ("restore", "ALTER TABLE … RESTORE"),
+            ("concatenate", "ALTER TABLE … CONCATENATE"),
+            ("replace", "ALTER TABLE … REPLACE COLUMNS"),
+            ("update", "ALTER TABLE … UPDATE STATISTICS"),
+            ("skewed", "ALTER TABLE … SKEWED BY"),
+            ("recover", "ALTER TABLE … RECOVER"),
+            ("lock", "ALTER TABLE … LOCK"),
+        ];
+        if let Some((_, what)) = LACKING.iter().find(|(word, _)| self.is(word)) {
+            return Ok(Change::Lacking(what));
+        }
+        if let Some(partition) = partition {
+            return self.change_partition(partition);
+        }
+        if view && self.eat(&["as"]) {
+            let (query, query_text) = self.query_with_text()?;
+            return Ok(Change::Op(AlterOp::SetQuery { query, query_text }));
+        }
+        if self.is("set") {
+            return self.change_setting();
+        }
+        if self.is_any(&["add", "drop", "change"]) || (self.is("rename") && self.is_at(1, "column")) {
+            return self.change_columns(at);
+        }
+        Ok(Change::Op(if self.eat(&["rename"]) {
+            self.expect("to")?;
+            AlterOp::RenameTo { name: self.object_name()? }
+        } else if self.eat(&["changeowner"]) {
+            self.expect("to")?;
+            AlterOp::ChangeOwner { owner: self.string()? }
+        } else if self.eat(&["touch"]) {
+            AlterOp::Touch { partition: self.optional_partition()? }
+        } else if self.eat(&["unset"]) {
+            self.expect("tblproperties")?;
+            AlterOp::UnsetProperties { keys: self.parens(Self::string)? }
+        } else if self.eat(&["not", "clustered"]) {
+            AlterOp::NotClustered
+        } else if self.is_any(&["range", "clustered"]) {
+            AlterOp::SetClustering { clustering: self.clustering()? }
+        } else if self.is_any(&["enable", "disable"]) {
+            return self.enable(None);
+        } else {
+            return self.unexpected(Some("what to change"));
+        }))
+    }
+
+    fn change_partition(&mut self, partition: PartitionSpec) -> Result<Change> {
+        if self.eat(&["rename"]) {
+            self.expect("to")?;
+            return Ok(Change::Op(AlterOp::RenamePartition { from: partition, to: self.partition_spec()? }));
+        }
+        if self.is("set") && self.is_at(1, "partitionproperties") {
+            self.take();
+            self.take();
+            return Ok(Change::Op(AlterOp::SetPartitionProperties { partition, properties: self.properties()? }));
+        }
+        if self.eat(&["touch"]) {
+            return Ok(Change::Op(AlterOp::Touch { partition: Some(partition) }));
+        }
+        if self.is_any(&["enable", "disable"]) {
+            return self.enable(Some(partition));
+        }
+        if self.is_any(&["set", "change"]) {
+            return Ok(Change::Lacking("this change of a partition"));
+        }
+        self.unexpected(Some("RENAME TO, TOUCH, ENABLE, DISABLE or SET PARTITIONPROPERTIES"))
+    }
+
+    /// `ENABLE|DISABLE LIFECYCLE`
+    fn enable(&mut self, partition: Option<PartitionSpec>) -> Result<Change> {
+        let enabled = self.is("enable");
+        self.take();
+        if self.eat(&["lifecycle"]) {
+            return Ok(Change::Op(AlterOp::EnableLifecycle { partition, enabled }));
+        }
+        if self.is_any(&["no_drop", "offline", "rewrite"]) {
+            return Ok(Change::Lacking("ALTER TABLE … ENABLE or DISABLE of something else than LIFECYCLE"));
+        }
+        self.unexpected(Some("LIFECYCLE"))
+    }
+
+    fn change_setting(&mut self) -> Result<Change> {
+        self.expect("set")?;
+        Ok(if self.eat(&["comment"]) {
+            Change::Op(AlterOp::SetComment { comment: self.string()? })
+        } else if self.eat(&["lifecycle"]) {
+            Change::Op(AlterOp::SetLifecycle { days: self.count(1)? })
+        } else if self.eat(&["tblproperties"]) {
+            Change::Op(AlterOp::SetProperties { properties: self.properties()? })
+        } else if self.is_any(&["changelogs", "hublifecycle", "fileformat", "serde", "serdeproperties", "location"]) {
+            Change::Lacking("this SET of ALTER TABLE")
+        } else {
+            return self.unexpected(Some("COMMENT, LIFECYCLE or TBLPROPERTIES"));
+        })
+    }
+
+    fn change_columns(&mut self, at: Position) -> Result<Change> {
+        if self.eat(&["add"]) {
+            return self.add(at);
+        }
+        if self.eat(&["drop"]) {
+            return self.drop_parts();
+        }
+        if self.eat(&["rename", "column"]) {
+            let old = self.name()?;
+            self.expect("to")?;
+            return Ok(Change::Op(AlterOp::RenameColumn { old, new: self.name()? }));
+        }
+        self.expect("change")?;
+        self.eat(&["column"]);
+        let old = self.name()?;
+        if self.is_symbol(Symbol::Dot) {
+            return self.unsupported(self.position(), "a column inside a STRUCT");
+        }
+        Ok(Change::Op(if self.eat(&["rename", "to"]) {
+            AlterOp::RenameColumn { old, new: self.name()? }
+        } else if self.eat(&["comment"]) {
+            AlterOp::SetColumnComment { name: old, comment: self.string()? }
+        } else if self.eat(&["null"]) {
+            AlterOp::DropNotNull { name: old }
+        } else {
+            self.change_column(old)?
+        }))
+    }
+
+    /// `new type [NOT NULL] [COMMENT 'c'] [FIRST | AFTER x]`
+    fn change_column(&mut self, old: String) -> Result<AlterOp> {
+        let new = self.name()?;
+        let ty = self.data_type()?;
+        let not_null = self.eat(&["not", "null"]);
+        let comment = if self.eat(&["comment"]) { Some(self.string()?) } else { None };
+        let place = if self.eat(&["first"]) {
+            Place::First
+        } else if self.eat(&["after"]) {
+            Place::After(self.name()?)
+        } else {
+            Place::Stay
+        };
+        Ok(AlterOp::ChangeColumn { old, new, ty, not_null, comment, place })
+    }
+
+    /// ADD: columns or partitions.
+    fn add(&mut self, at: Position) -> Result<Change> {
+        if self.is_any(&["constraint", "primary"]) && !self.is("column") {
+            return Ok(Change::Lacking("ALTER TABLE … ADD CONSTRAINT"));
+        }
+        if self.eat(&["columns"]) || self.eat(&["column"]) {
+            let if_not_exists = self.eat(&["if", "not", "exists"]);
+            let columns = self.added_columns()?;
+            if self.is_any(&["first", "after"]) {
+                return self.unsupported(at, "ALTER TABLE … ADD COLUMNS FIRST or AFTER");
+            }
+            return Ok(Change::Op(AlterOp::AddColumns { if_not_exists, columns }));
+        }
+        let if_not_exists = self.eat(&["if", "not", "exists"]);
+        let mut specs = Vec::new();
+        while specs.is_empty() || self.is("partition") || self.eat_symbol(Symbol::Comma) {
+            specs.push(self.partition_spec()?);
+            if self.is("location") {
+                return Ok(Change::Lacking("ALTER TABLE … ADD PARTITION LOCATION"));
+            }
+        }
+        Ok(Change::Op(AlterOp::AddPartitions { if_not_exists, specs }))
+    }
+
+    /// Definitions with or without parentheses; a primary key cannot be added.
+    fn added_columns(&mut self) -> Result<Vec<Column>> {
+        let at = self.position();
+        let defs =
+            if self.is_symbol(Symbol::LParen) { self.parens(Self::column_def)? } else { self.list(Self::column_def)? };
+        if defs.iter().any(|d| d.primary_key) {
+            return self.unsupported(at, "ALTER TABLE … ADD COLUMNS with PRIMARY KEY");
+        }
+        for (i, def) in defs.iter().enumerate() {
+            if defs[..i].iter().any(|d| d.column.name == def.column.name) {
+                let detail = format!("column repeated in creation: {}", def.column.name);
+                return Err(crate::SqlError::semantic(def.position, detail));
+            }
+        }
+        Ok(defs.into_iter().map(|d| d.column).collect())
+    }
+
+    /// DROP: columns or partitions.
+    fn drop_parts(&mut self) -> Result<Change> {
+        if self.is_any(&["constraint", "primary"]) {
+            return Ok(Change::Lacking("ALTER TABLE … DROP CONSTRAINT"));
+        }
+        if self.eat(&["columns"]) || self.eat(&["column"]) {
+            let names =
+                if self.is_symbol(Symbol::LParen) { self.parens(Self::name)? } else { self.list(Self::name)? };
+            return Ok(Change::Op(AlterOp::DropColumns { names }));
+        }
+        let if_exists = self.eat(&["if", "exists"]);
+        let mut specs = Vec::new();
+        while specs.is_empty() || self.is("partition") || self.eat_symbol(Symbol::Comma) {
+            specs.push(self.partition_conditions()?);
+        }
+        let purge = self.eat(&["purge"]);
+        Ok(Change::Op(AlterOp::DropPartitions { if_exists, specs, purge }))
+    }
+}

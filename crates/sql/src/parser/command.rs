@@ -1,0 +1,191 @@
+//! SHOW, DESC, EXPLAIN, DROP, TRUNCATE, USE, and the statements that feitian lacks.
+
+use super::cursor::Parser;
+use crate::lexer::{Kind, Symbol};
+use crate::statement::{DropTable, Statement, Truncate};
+use crate::{Position, Result};
+
+/// First words of statements that MaxCompute has and feitian lacks. Some are ordinary words elsewhere.
+const LACKING: &[&str] = &[
+    "add", "allow", "analyze", "begin", "clear", "clone", "cost", "count", "delete", "disallow", "export", "function",
+    "get", "grant", "if", "import", "install", "kill", "list", "load", "lock", "loop", "ls", "map", "merge", "msck", "pai",
+    "purge", "put", "read", "reduce", "reload", "remove", "restore", "revoke", "set", "setproject", "status", "undo",
+    "uninstall", "unload", "unlock", "update", "whoami",
+];
+
+impl Parser<'_> {
+    /// Any statement.
+    pub(crate) fn statement(&mut self) -> Result<Statement> {
+        let statement = self.any_statement()?;
+        self.expect_end()?;
+        Ok(statement)
+    }
+
+    fn any_statement(&mut self) -> Result<Statement> {
+        let first = self.peek();
+        let at = first.position;
+        if self.is_symbol(Symbol::At) {
+            return Ok(self.skip("script mode (@name := …)", at));
+        }
+        if self.is_symbol(Symbol::LParen) || self.is_any(&["select", "values", "from"]) {
+            return Ok(Statement::Query(self.query()?));
+        }
+        if first.kind != Kind::Word {
+            return self.unexpected(None);
+        }
+        match self.source(first).to_ascii_lowercase().as_str() {
+            "with" => self.with_statement(),
+            "insert" => self.insert(None),
+            "create" => self.create(),
+            "drop" => self.drop_statement(),
+            "alter" => self.alter(),
+            "truncate" => self.truncate(),
+            "show" => self.show(),
+            "desc" | "describe" => self.desc(),
+            "explain" => self.explain(),
+            "use" => self.use_statement(),
+            word if LACKING.contains(&word) => Ok(self.skip(&word.to_uppercase(), at)),
+            _ => self.unexpected(None),
+        }
+    }
+
+    /// Moves to the end of a statement that feitian lacks.
+    pub(super) fn skip(&mut self, what: &str, position: Position) -> Statement {
+        while self.peek().kind != Kind::End {
+            self.take();
+        }
+        Statement::Unsupported { what: what.to_string(), position }
+    }
+
+    /// `WITH … SELECT` or `WITH … INSERT`
+    fn with_statement(&mut self) -> Result<Statement> {
+        let at = self.position();
+        let with = self.with()?;
+        if self.is("insert") {
+            return self.insert(with);
+        }
+        if self.is_any(&["update", "delete", "merge"]) {
+            let what = self.source(self.peek()).to_uppercase();
+            return Ok(self.skip(&what, at));
+        }
+        let mut query = self.query()?;
+        if query.with.is_some() {
+            return Err(crate::SqlError::parse(at, "invalid token 'WITH': the query has two WITH clauses"));
+        }
+        query.with = with;
+        Ok(Statement::Query(query))
+    }
+
+    fn drop_statement(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.expect("drop")?;
+        let view = self.is("view");
+        if self.eat(&["schema"]) {
+            let if_exists = self.eat(&["if", "exists"]);
+            return Ok(Statement::DropSchema { if_exists, name: self.object_name()? });
+        }
+        if !view && !self.is("table") {
+            if self.is_any(&["materialized", "function", "role", "resource", "package", "index", "group", "user"]) {
+                let what = format!("DROP {}", self.source(self.peek()).to_uppercase());
+                return Ok(self.skip(&what, at));
+            }
+            return self.unexpected(Some("TABLE, VIEW or SCHEMA"));
+        }
+        self.take();
+        if self.is("variables") && self.symbol_at(1) == Some(Symbol::At) {
+            return Ok(self.skip("script mode (@name)", at));
+        }
+        let if_exists = self.eat(&["if", "exists"]);
+        let name = self.object_name()?;
+        let purge = !view && self.eat(&["purge"]);
+        Ok(Statement::DropTable(DropTable { if_exists, name, purge, view }))
+    }
+
+    fn truncate(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.expect("truncate")?;
+        self.expect("table")?;
+        let table = self.object_name()?;
+        let mut partitions = Vec::new();
+        if self.is("partition") {
+            partitions = self.list(Self::partition_spec)?;
+        }
+        if self.is("columns") {
+            return Ok(self.skip("TRUNCATE TABLE … COLUMNS", at));
+        }
+        Ok(Statement::Truncate(Truncate { table, partitions }))
+    }
+
+    fn show(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.expect("show")?;
+        let only_views = self.is("views");
+        if only_views || self.is("tables") {
+            self.take();
+            let scope = if self.is_any(&["in", "from"]) {
+                self.take();
+                Some(self.object_name()?)
+            } else {
+                None
+            };
+            let like = if self.eat(&["like"]) { Some(self.string()?) } else { None };
+            return Ok(Statement::ShowTables { scope, like, only_views });
+        }
+        if self.eat(&["partitions"]) {
+            let table = self.object_name()?;
+            return Ok(Statement::ShowPartitions { table, partition: self.optional_partition()? });
+        }
+        if self.eat(&["create", "table"]) {
+            return Ok(Statement::ShowCreateTable { table: self.object_name()? });
+        }
+        if self.eat(&["schemas"]) {
+            let scoped = self.eat(&["in"]) || self.eat(&["from"]);
+            let project = if scoped { Some(self.object_name()?) } else { None };
+            return Ok(Statement::ShowSchemas { project });
+        }
+        match self.peek().kind {
+            Kind::Word => {
+                let what = format!("SHOW {}", self.source(self.peek()).to_uppercase());
+                Ok(self.skip(&what, at))
+            }
+            _ => self.unexpected(Some("what to show")),
+        }
+    }
+
+    fn desc(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.take();
+        // A table may have one of these names; then nothing but the statement's end follows.
+        let has_operand = matches!(self.peek_at(1).kind, Kind::Word | Kind::Quoted);
+        if has_operand && self.eat(&["schema"]) {
+            return Ok(Statement::DescSchema { name: self.object_name()? });
+        }
+        if has_operand && self.is_any(&["function", "project", "resource", "instance", "role", "package"]) {
+            let what = format!("DESC {}", self.source(self.peek()).to_uppercase());
+            return Ok(self.skip(&what, at));
+        }
+        let extended = has_operand && self.eat(&["extended"]);
+        let table = self.object_name()?;
+        Ok(Statement::Desc { table, extended, partition: self.optional_partition()? })
+    }
+
+    fn explain(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.expect("explain")?;
+        if self.is("rewrite") {
+            return Ok(self.skip("EXPLAIN REWRITE", at));
+        }
+        let extended = self.eat(&["extended"]);
+        let statement = Box::new(self.nested(Self::any_statement)?);
+        Ok(Statement::Explain { extended, statement })
+    }
+
+    fn use_statement(&mut self) -> Result<Statement> {
+        self.expect("use")?;
+        let schema = self.is("schema") && self.peek_at(1).kind != Kind::End;
+        if schema {
+            self.take();
+        }
+        Ok(Statement::Use { name: self.object_name()?, schema })
+    }
+}

@@ -1,0 +1,201 @@
+//! What a parsed statement says. Names are lower case; queries are sqlparser trees whose spans point into the user's text.
+
+use feitian_types::{Column, DataType, PartitionSpec};
+use sqlparser::ast::{ObjectName, Query};
+
+use crate::Position;
+
+/// One statement of MaxCompute SQL.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    Query(Box<Query>),
+    Insert(Box<Insert>),
+    CreateTable(Box<CreateTable>),
+    DropTable(DropTable),
+    CreateView(Box<CreateView>),
+    AlterTable(Box<AlterTable>),
+    Truncate(Truncate),
+    CreateSchema { if_not_exists: bool, name: ObjectName, comment: Option<String> },
+    DropSchema { if_exists: bool, name: ObjectName },
+    /// `SHOW TABLES [IN project[.schema]] [LIKE 'a*']`; `SHOW VIEWS` lists the views alone.
+    ShowTables { scope: Option<ObjectName>, like: Option<String>, only_views: bool },
+    ShowPartitions { table: ObjectName, partition: Option<PartitionSpec> },
+    ShowCreateTable { table: ObjectName },
+    ShowSchemas { project: Option<ObjectName> },
+    Desc { table: ObjectName, extended: bool, partition: Option<PartitionSpec> },
+    DescSchema { name: ObjectName },
+    Explain { extended: bool, statement: Box<Statement> },
+    /// `USE project`, or `USE SCHEMA schema`.
+    Use { name: ObjectName, schema: bool },
+    /// A `SET` that follows another statement of its script; leading ones are [`crate::Script::settings`].
+    Set { key: String, value: String },
+    /// MaxCompute has it, feitian does not yet. Only its first words were read.
+    Unsupported { what: String, position: Position },
+}
+
+impl Statement {
+    /// True if the statement answers with rows.
+    pub fn is_query(&self) -> bool {
+        matches!(self, Self::Query(_))
+    }
+}
+
+/// `INSERT INTO|OVERWRITE [TABLE] t [PARTITION (…)] [(columns)] query`. The queries of a leading WITH are in `source`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Insert {
+    pub table: ObjectName,
+    pub overwrite: bool,
+    /// The PARTITION clause in the order written.
+    pub partition: Option<Vec<PartitionTerm>>,
+    /// `PARTITION (…) IF NOT EXISTS`: write only partitions that do not exist yet.
+    pub if_not_exists: bool,
+    /// The column list, empty if there is none.
+    pub columns: Vec<ColumnRef>,
+    pub source: Box<Query>,
+}
+
+/// A name with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnRef {
+    pub name: String,
+    pub position: Position,
+}
+
+/// One `name` (dynamic) or `name=value` (static) of a PARTITION clause. Values are text; whole numbers lose leading zeros.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionTerm {
+    pub name: String,
+    pub value: Option<String>,
+    pub position: Position,
+}
+
+/// `CREATE TABLE`. Exactly one of `columns` (not empty), `like` and `as_query` describes the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTable {
+    pub if_not_exists: bool,
+    pub name: ObjectName,
+    pub columns: Vec<Column>,
+    pub partition_columns: Vec<Column>,
+    pub comment: Option<String>,
+    /// Days, at least 1.
+    pub lifecycle: Option<u32>,
+    /// TBLPROPERTIES in the order written.
+    pub properties: Vec<(String, String)>,
+    /// Names of data columns; empty if there is no PRIMARY KEY.
+    pub primary_key: Vec<String>,
+    pub clustering: Option<Clustering>,
+    /// The word after STORED AS, lower case. Of no effect on how data are stored.
+    pub stored_as: Option<String>,
+    pub like: Option<ObjectName>,
+    pub as_query: Option<Box<Query>>,
+}
+
+/// `[RANGE] CLUSTERED BY (columns) [SORTED BY (…)] [INTO n BUCKETS]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clustering {
+    pub range: bool,
+    pub columns: Vec<String>,
+    /// Column and whether it ascends.
+    pub sorted_by: Vec<(String, bool)>,
+    pub buckets: Option<u32>,
+}
+
+/// `DROP TABLE` or `DROP VIEW`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DropTable {
+    pub if_exists: bool,
+    pub name: ObjectName,
+    pub purge: bool,
+    pub view: bool,
+}
+
+/// `CREATE VIEW`. `query_text` is what [`crate::parse_query`] reads again when the view is used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateView {
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+    pub name: ObjectName,
+    /// Column names with their comments, empty if there is no list.
+    pub columns: Vec<(String, Option<String>)>,
+    pub comment: Option<String>,
+    pub properties: Vec<(String, String)>,
+    pub query: Box<Query>,
+    pub query_text: String,
+}
+
+/// `ALTER TABLE` or `ALTER VIEW`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlterTable {
+    pub name: ObjectName,
+    /// Written `ALTER VIEW`.
+    pub view: bool,
+    pub op: AlterOp,
+}
+
+/// What to change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterOp {
+    AddColumns { if_not_exists: bool, columns: Vec<Column> },
+    DropColumns { names: Vec<String> },
+    RenameColumn { old: String, new: String },
+    /// `CHANGE COLUMN old new type [NOT NULL] [COMMENT 'c'] [FIRST|AFTER x]`. Without a COMMENT the old one stays.
+    ChangeColumn { old: String, new: String, ty: DataType, not_null: bool, comment: Option<String>, place: Place },
+    SetColumnComment { name: String, comment: String },
+    /// `CHANGE COLUMN c NULL`: the column may be null from now on.
+    DropNotNull { name: String },
+    RenameTo { name: ObjectName },
+    SetComment { comment: String },
+    /// Days, at least 1.
+    SetLifecycle { days: u32 },
+    /// `[PARTITION (…)] ENABLE|DISABLE LIFECYCLE`.
+    EnableLifecycle { partition: Option<PartitionSpec>, enabled: bool },
+    SetProperties { properties: Vec<(String, String)> },
+    UnsetProperties { keys: Vec<String> },
+    SetPartitionProperties { partition: PartitionSpec, properties: Vec<(String, String)> },
+    ChangeOwner { owner: String },
+    /// Sets the time of the last change to now.
+    Touch { partition: Option<PartitionSpec> },
+    AddPartitions { if_not_exists: bool, specs: Vec<PartitionSpec> },
+    /// Each element is one `PARTITION (…)`; its conditions hold together.
+    DropPartitions { if_exists: bool, specs: Vec<Vec<PartitionCondition>>, purge: bool },
+    RenamePartition { from: PartitionSpec, to: PartitionSpec },
+    SetClustering { clustering: Clustering },
+    NotClustered,
+    /// `ALTER VIEW v AS query`.
+    SetQuery { query: Box<Query>, query_text: String },
+}
+
+/// Where a changed column goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Stay,
+    First,
+    After(String),
+}
+
+/// `ds='1'`, `ds<'20240101'`, `ds LIKE '2023%'` in DROP PARTITION.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionCondition {
+    pub name: String,
+    pub op: PartitionOp,
+    pub value: String,
+}
+
+/// How a partition value is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionOp {
+    Eq,
+    NotEq,
+    Lt,
+    LtEq,
+    Gt,
+    GtEq,
+    Like,
+}
+
+/// `TRUNCATE TABLE t [PARTITION (…), …]`; without partitions the whole table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Truncate {
+    pub table: ObjectName,
+    pub partitions: Vec<PartitionSpec>,
+}

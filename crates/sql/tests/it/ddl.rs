@@ -1,0 +1,235 @@
+//! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
+
+use feitian_sql::{AlterOp, PartitionOp, Place, Statement, object_parts, parse_script};
+
+use crate::{error, lacking, one};
+
+// MaxCompute documentation, "Table operations" and "CREATE TABLE AS"; Druid's OdpsVisitorTest forms.
+#[test]
+fn create_table_forms() {
+    let Statement::CreateTable(t) = one(
+        "create table if not exists sale_detail(shop_name string default 'x' comment 'a' 'b', total_price double not null,
+         n bigint default -1 not null, d date default DATE'2020-01-01', primary key (n) enable novalidate rely)
+         comment 'T' partitioned by (sale_date string, region string)
+         clustered by (shop_name) sorted by (total_price desc) into 1024 buckets
+         stored as aliorc tblproperties(\"transactional\"=\"true\", \"write.bucket.num\"=16) lifecycle 100",
+    ) else {
+        panic!()
+    };
+    let defaults: Vec<_> = t.columns.iter().map(|c| c.default.as_deref()).collect();
+    assert_eq!(defaults, [Some("'x'"), None, Some("-1"), Some("DATE'2020-01-01'")]);
+    assert_eq!(t.columns.iter().map(|c| c.nullable).collect::<Vec<_>>(), [true, false, false, true]);
+    assert_eq!((t.columns[0].comment.as_str(), t.stored_as.as_deref()), ("ab", Some("aliorc")));
+    assert_eq!(t.properties[1], ("write.bucket.num".to_string(), "16".to_string()));
+    let clustering = t.clustering.unwrap();
+    assert_eq!((clustering.range, clustering.buckets), (false, Some(1024)));
+    assert_eq!(clustering.sorted_by, [("total_price".to_string(), false)]);
+
+    let Statement::CreateTable(t) = one("create table a like p.b stored as parquet lifecycle 7") else { panic!() };
+    assert_eq!((object_parts(&t.like.unwrap()), t.lifecycle), (vec!["p".to_string(), "b".to_string()], Some(7)));
+    let Statement::CreateTable(t) = one("CREATE TABLE c AS WITH x AS (SELECT 1) SELECT * FROM x") else { panic!() };
+    assert!(t.as_query.unwrap().with.is_some());
+    // A column may be called like a clause or a type.
+    let Statement::CreateTable(t) =
+        one("create table 订单 (date date, comment string, partition bigint, `order` struct<a:int,`b c`:array<int>>, 时间 datetime)")
+    else {
+        panic!()
+    };
+    let names: Vec<_> = t.columns.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["date", "comment", "partition", "order", "时间"]);
+    assert_eq!(t.columns[3].ty.to_string(), "struct<a:int,`b c`:array<int>>");
+}
+
+#[test]
+fn create_table_errors_name_the_place() {
+    for (text, message) in [
+        ("create table t (a foo)", "ODPS-0130151:[1,19] Illegal data type - unknown type 'foo'"),
+        ("create table t (a array<strin>)", "ODPS-0130151:[1,25] Illegal data type - unknown type 'strin'"),
+        // Documented text: "column repeated in creation: a".
+        (
+            "create table t (a int,\n A string)",
+            "ODPS-0130071:[2,2] Semantic analysis exception - column repeated in creation: a",
+        ),
+        (
+            "create table t (a int) partitioned by (a string)",
+            "ODPS-0130071:[1,40] Semantic analysis exception - column repeated in creation: a",
+        ),
+        (
+            "create table t (a int, primary key(b))",
+            "ODPS-0130071:[1,36] Semantic analysis exception - primary key column b is not a column of the table",
+        ),
+        (
+            "create table t (a int default b)",
+            "ODPS-0130071:[1,31] Semantic analysis exception - the default value of a column must be a constant",
+        ),
+        ("create table t (a int) lifecycle 0", "ODPS-0130161:[1,34] Parse exception - invalid token '0', expected a whole number from 1 on"),
+        ("create table t", "ODPS-0130161:[1,15] Parse exception - invalid token '<EOF>', expected the columns, LIKE or AS"),
+        ("create table t (a int) comment 'x' comment 'y'", "ODPS-0130161:[1,36] Parse exception - the clause appears twice"),
+        ("create table t (a int) foo", "ODPS-0130161:[1,24] Parse exception - invalid token 'foo'"),
+        ("create tabel t (a int)", "ODPS-0130161:[1,8] Parse exception - invalid token 'tabel', expected TABLE, VIEW or SCHEMA"),
+        ("create table a.b.c.d (a int)", "ODPS-0130161:[1,14] Parse exception - a name has at most three parts: project.schema.table"),
+        ("create table t (select string)", "ODPS-0130161:[1,17] Parse exception - invalid token 'select', expected a name"),
+    ] {
+        assert_eq!(error(text), message, "{text}");
+    }
+    let seven = (0..7).map(|i| format!("p{i} string")).collect::<Vec<_>>().join(",");
+    assert!(error(&format!("create table t (a int) partitioned by ({seven})")).contains("at most 6 partition columns"));
+}
+
+// MaxCompute documentation, "Column operations" and "Partition operations"; dbt-maxcompute macros.
+#[test]
+fn alter_forms() {
+    let op = |text: &str| match one(text) {
+        Statement::AlterTable(alter) => alter.op,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(op("alter table t rename column a to b"), AlterOp::RenameColumn { old, new } if old == "a" && new == "b"));
+    assert!(matches!(op("alter table t change a b string after c"), AlterOp::ChangeColumn { place: Place::After(c), comment: None, .. } if c == "c"));
+    assert!(matches!(op("alter table t change column c comment 'x'"), AlterOp::SetColumnComment { comment, .. } if comment == "x"));
+    assert!(matches!(op("alter table t change column c null"), AlterOp::DropNotNull { name } if name == "c"));
+    assert!(matches!(op("alter table t add columns a int, b string"), AlterOp::AddColumns { columns, .. } if columns.len() == 2));
+    assert!(matches!(op("alter table t drop columns (a, b)"), AlterOp::DropColumns { names } if names == ["a", "b"]));
+    assert!(matches!(op("alter table t drop column a"), AlterOp::DropColumns { names } if names == ["a"]));
+    assert!(matches!(op("alter table t disable lifecycle"), AlterOp::EnableLifecycle { partition: None, enabled: false }));
+    assert!(matches!(op("alter table t partition(ds='1') enable lifecycle"), AlterOp::EnableLifecycle { partition: Some(_), enabled: true }));
+    assert!(matches!(op("alter table t unset tblproperties('a')"), AlterOp::UnsetProperties { keys } if keys == ["a"]));
+    match op("alter table t add partition (ds=20240101, hh='05') partition (ds='x',hh=007)") {
+        AlterOp::AddPartitions { if_not_exists: false, specs } => {
+            let shown: Vec<_> = specs.iter().map(ToString::to_string).collect();
+            assert_eq!(shown, ["ds=20240101/hh=05", "ds=x/hh=7"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    match op("alter table t drop if exists partition (ds<'20240101', hh <> '1'), partition (ds like '2023%') purge") {
+        AlterOp::DropPartitions { if_exists: true, specs, purge: true } => {
+            let ops: Vec<Vec<_>> = specs.iter().map(|s| s.iter().map(|c| c.op).collect()).collect();
+            assert_eq!(ops, [vec![PartitionOp::Lt, PartitionOp::NotEq], vec![PartitionOp::Like]]);
+        }
+        other => panic!("{other:?}"),
+    }
+    let Statement::AlterTable(view) = one("ALTER VIEW v AS SELECT 1;") else { panic!() };
+    assert!(view.view && matches!(view.op, AlterOp::SetQuery { query_text, .. } if query_text == "SELECT 1"));
+    let Statement::AlterTable(view) = one("alter view a.b rename to c") else { panic!() };
+    assert!(view.view && matches!(view.op, AlterOp::RenameTo { .. }));
+
+    for (text, message) in [
+        ("alter table t add partition (ds)", "ODPS-0130191:[1,30] Invalid column or partition key - partition column ds needs a value here"),
+        (
+            "alter table t add partition (ds='1', DS='2')",
+            "ODPS-0130191:[1,38] Invalid column or partition key - partition column ds appears more than once",
+        ),
+        ("alter table t frobnicate", "ODPS-0130161:[1,15] Parse exception - invalid token 'frobnicate', expected what to change"),
+        ("alter table t set lifecycle -1", "ODPS-0130161:[1,29] Parse exception - invalid token '-', expected a whole number from 1 on"),
+        ("alter table t add columns (a int) x", "ODPS-0130161:[1,35] Parse exception - invalid token 'x'"),
+    ] {
+        assert_eq!(error(text), message, "{text}");
+    }
+}
+
+// MaxCompute documentation, "INSERT INTO, INSERT OVERWRITE", "VALUES"; dbt writes the columns before the query.
+#[test]
+fn insert_forms() {
+    let insert = |text: &str| match one(text) {
+        Statement::Insert(insert) => insert,
+        other => panic!("{other:?}"),
+    };
+    let i = insert("insert overwrite table t partition (ds='1') if not exists select a from s");
+    assert!(i.overwrite && i.if_not_exists && i.columns.is_empty());
+    let i = insert("insert into p.s.t (c1,c2)( select 1, 2 )");
+    assert_eq!((i.columns.len(), i.source.to_string().as_str()), (2, "(SELECT 1, 2)"));
+    let i = insert("insert into t partition (ds, hh='1') (a, ds) values (1, 'x'), (2, concat('y', 'z'))");
+    assert_eq!(i.source.to_string(), "VALUES (1, 'x'), (2, concat('y', 'z'))");
+    let i = insert("insert into t (select * from a)");
+    assert!(i.columns.is_empty());
+    let i = insert("with a as (select 1 as x) insert overwrite table t with b as (select * from a) select x from b");
+    assert_eq!(
+        i.source.to_string(),
+        "WITH a AS (SELECT 1 AS x), b AS (SELECT * FROM a) SELECT x FROM b"
+    );
+    let i = insert("insert into table t partition (n=045, d=DATE'2020-01-01', m=-3) select 1");
+    let values: Vec<_> = i.partition.unwrap().into_iter().map(|t| t.value.unwrap()).collect();
+    assert_eq!(values, ["45", "2020-01-01", "-3"]);
+
+    for (text, message) in [
+        ("insert t select 1", "ODPS-0130161:[1,8] Parse exception - invalid token 't', expected INTO"),
+        ("insert into t", "ODPS-0130161:[1,14] Parse exception - invalid token '<EOF>', expected SELECT"),
+        ("insert into t (a, a) select 1, 2", "ODPS-0130071:[1,19] Semantic analysis exception - column a appears more than once in the list"),
+        ("insert into t partition (ds=@d) select 1", "ODPS-0121125:[1,29] Unsupported function or operation - a script variable (@name) is not supported yet"),
+        (
+            "from s insert overwrite table a select x insert into b select y",
+            "ODPS-0121125:[1,8] Unsupported function or operation - FROM … INSERT (multi-insert) is not supported yet",
+        ),
+    ] {
+        assert_eq!(error(text), message, "{text}");
+    }
+}
+
+// MaxCompute documentation, "SHOW", "DESC", "EXPLAIN"; odpscmd.
+#[test]
+fn commands() {
+    assert!(matches!(one("show tables"), Statement::ShowTables { scope: None, like: None, only_views: false }));
+    assert!(matches!(one("SHOW TABLES IN p.s LIKE 'pre*'"), Statement::ShowTables { scope: Some(_), like: Some(l), .. } if l == "pre*"));
+    assert!(matches!(one("show views"), Statement::ShowTables { only_views: true, .. }));
+    assert!(matches!(one("show partitions t partition(ds='1')"), Statement::ShowPartitions { partition: Some(_), .. }));
+    assert!(matches!(one("show create table p.t"), Statement::ShowCreateTable { .. }));
+    assert!(matches!(one("describe extended t partition(ds='1', hh=2)"), Statement::Desc { extended: true, partition: Some(_), .. }));
+    assert!(matches!(one("desc extended"), Statement::Desc { extended: false, .. }));
+    assert!(matches!(one("use p"), Statement::Use { schema: false, .. }));
+    assert!(matches!(one("use schema s"), Statement::Use { schema: true, .. }));
+    let Statement::Explain { statement, extended: false } = one("explain insert into t select 1") else { panic!() };
+    assert!(matches!(*statement, Statement::Insert(_)));
+    assert!(matches!(one("truncate table t"), Statement::Truncate(_)));
+    assert!(matches!(one("drop table t purge"), Statement::DropTable(d) if d.purge));
+}
+
+// Statements of MaxCompute's documentation that are compiled elsewhere or not yet.
+#[test]
+fn statements_that_the_engine_lacks_are_named() {
+    for (text, what) in [
+        ("merge into t using s on t.a = s.a when matched then delete", "MERGE"),
+        ("update t set a = 1", "UPDATE"),
+        ("with x as (select 1) delete from t where a in (select * from x)", "DELETE"),
+        ("clone table a to b if exists overwrite", "CLONE"),
+        ("msck repair table t add partitions", "MSCK"),
+        ("analyze table t compute statistics for columns (a)", "ANALYZE"),
+        ("load overwrite table t from location 'oss://x'", "LOAD"),
+        ("unload from t into location 'oss://x' stored as parquet", "UNLOAD"),
+        ("grant select on table t to user ALIYUN$x@y.z", "GRANT"),
+        ("create function f as 'a.b.C' using 'x.jar'", "CREATE FUNCTION"),
+        ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
+        ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
+        ("alter table t merge smallfiles", "ALTER TABLE … MERGE"),
+        ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
+        ("set projectprotection=true", "SET"),
+        ("show history for table t", "SHOW HISTORY"),
+        ("whoami", "WHOAMI"),
+        ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
+        ("create view v(@a table(x bigint)) as select * from @a", "a view with parameters"),
+        ("begin select 1", "BEGIN"),
+    ] {
+        assert_eq!(lacking(text), what, "{text}");
+    }
+}
+
+#[test]
+fn scripts_keep_their_settings_texts_and_places() {
+    let script = parse_script(
+        "SET odps.sql.allow.fullscan=true;\nset odps.sql.timezone=Etc/GMT;\n-- c\ncreate table t (a int);\n  set x.y=1; select 1 ;",
+    )
+    .unwrap();
+    let settings: Vec<_> = script.settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(settings, [("odps.sql.allow.fullscan", "true"), ("odps.sql.timezone", "Etc/GMT")]);
+    let texts: Vec<_> = script.statements.iter().map(|s| (s.text.as_str(), s.position.to_string())).collect();
+    assert_eq!(
+        texts,
+        [
+            ("create table t (a int)", "[4,1]".to_string()),
+            ("set x.y=1", "[5,3]".to_string()),
+            ("select 1", "[5,14]".to_string())
+        ]
+    );
+    assert!(matches!(&script.statements[1].statement, Statement::Set { key, value } if key == "x.y" && value == "1"));
+    assert_eq!(parse_script(" ; -- nothing\n;").unwrap().statements, []);
+    assert_eq!(error("select 1;\n WRONG x"), "ODPS-0130161:[2,2] Parse exception - invalid token 'WRONG'");
+    assert_eq!(error("select 1 from t where;"), "ODPS-0130161:[1,22] Parse exception - invalid token '<EOF>', expected an expression");
+}

@@ -1,0 +1,312 @@
+//! Tables by name: their metadata row and the newest snapshot of their log, kept in memory and advanced.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use feitian_base::{Error, Kind, Result, clock, failpoint, id};
+use feitian_meta::Meta;
+use feitian_meta::rows::{Partition, Step, Table};
+use feitian_types::TableSchema;
+use object_store::ObjectStore;
+use parking_lot::Mutex;
+
+use crate::commit::partition_rows;
+use crate::disk;
+use crate::log::{Commit, DeltaLog, MetadataAction, Snapshot};
+use crate::writer::{NewFile, TableDir};
+
+/// The scheme and authority under which the data store is known to the query engine.
+pub const STORE_URL: &str = "feitian://data";
+
+/// Snapshots of at most this many tables are kept; the least recently opened goes first.
+const CACHED_TABLES: usize = 4096;
+
+/// Finds tables and changes them. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    meta: Meta,
+    store: Arc<dyn ObjectStore>,
+    tables: Mutex<HashMap<String, Cached>>,
+}
+
+struct Cached {
+    entry: Arc<Entry>,
+    used: u64,
+}
+
+/// What this process knows of one table.
+#[derive(Default)]
+pub(crate) struct Entry {
+    /// Held while this process adds a version and until the metadata reflects it.
+    pub(crate) lock: tokio::sync::Mutex<()>,
+    newest: Mutex<Option<Arc<Snapshot>>>,
+}
+
+/// A table or view to create.
+#[derive(Debug, Clone)]
+pub struct NewTable {
+    /// Where CTAS has written files already; `None` makes a new directory.
+    pub dir: Option<TableDir>,
+    pub project: String,
+    pub name: String,
+    /// `MANAGED_TABLE` or `VIRTUAL_VIEW`.
+    pub kind: String,
+    pub owner: String,
+    pub schema: TableSchema,
+    pub comment: String,
+    /// Table properties.
+    pub properties: serde_json::Map<String, serde_json::Value>,
+    /// Days; -1 when unset.
+    pub lifecycle: i64,
+    pub view_text: Option<String>,
+}
+
+/// A table as it was when it was opened.
+#[derive(Clone)]
+pub struct OpenTable {
+    pub row: Table,
+    /// `None` for a view.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+impl OpenTable {
+    /// Where the table's files are.
+    pub fn dir(&self) -> TableDir {
+        TableDir { id: self.row.id.clone(), location: self.row.location.clone() }
+    }
+
+    /// The snapshot of a table that is not a view.
+    pub fn data(&self) -> Result<&Arc<Snapshot>> {
+        let not_a_table = || {
+            let text = format!("{}.{} is a view: it has no data of its own", self.row.project, self.row.name);
+            Error::new(Kind::Invalid, "InvalidArgument", text)
+        };
+        self.snapshot.as_ref().ok_or_else(not_a_table)
+    }
+}
+
+/// The error for a table that does not exist.
+pub fn table_not_found(project: &str, name: &str) -> Error {
+    let text = format!("ODPS-0130131:[0,0] Table not found - table {project}.{name} cannot be resolved");
+    Error::new(Kind::NotFound, "ODPS-0130131", text)
+}
+
+impl Catalog {
+    /// A catalog over `meta` for the tables whose files are in `store`.
+    pub fn new(meta: Meta, store: Arc<dyn ObjectStore>) -> Self {
+        Self { inner: Arc::new(Inner { meta, store, tables: Mutex::default() }) }
+    }
+
+    /// The data store, rooted at the data directory.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.inner.store.clone()
+    }
+
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.inner.meta
+    }
+
+    pub(crate) fn log(&self, table: &Table) -> DeltaLog {
+        DeltaLog::new(self.store(), &table.location)
+    }
+
+    pub(crate) fn entry(&self, table_id: &str) -> Arc<Entry> {
+        let mut tables = self.inner.tables.lock();
+        let used = tables.values().map(|c| c.used).max().unwrap_or(0) + 1;
+        if tables.len() >= CACHED_TABLES
+            && !tables.contains_key(table_id)
+            && let Some(oldest) = tables.iter().min_by_key(|(_, c)| c.used).map(|(k, _)| k.clone())
+        {
+            tables.remove(&oldest);
+        }
+        let cached = tables.entry(table_id.to_string()).or_insert_with(|| Cached { entry: Arc::default(), used });
+        cached.used = used;
+        cached.entry.clone()
+    }
+
+    /// The live table or view `name`, with its newest snapshot.
+    ///
+    /// # Errors
+    /// `ODPS-0130131` when there is none.
+    pub async fn open(&self, project: &str, name: &str) -> Result<OpenTable> {
+        let row = self.inner.meta.table(project, "default", name).await?;
+        let row = row.ok_or_else(|| table_not_found(project, name))?;
+        self.open_row(row).await
+    }
+
+    /// The table with this id, as long as it is live.
+    ///
+    /// # Errors
+    /// `ODPS-0130131` when it was dropped.
+    pub async fn open_id(&self, table_id: &str) -> Result<OpenTable> {
+        match self.inner.meta.table_by_id(table_id).await? {
+            Some(row) if row.dropped_ms.is_none() => self.open_row(row).await,
+            Some(row) => Err(table_not_found(&row.project, &row.name)),
+            None => Err(table_not_found("", table_id)),
+        }
+    }
+
+    async fn open_row(&self, row: Table) -> Result<OpenTable> {
+        if row.location.is_empty() {
+            return Ok(OpenTable { row, snapshot: None });
+        }
+        let snapshot = self.newest(&row).await?;
+        let row = if snapshot.version > row.log_version { self.catch_up(row, &snapshot).await? } else { row };
+        Ok(OpenTable { row, snapshot: Some(snapshot) })
+    }
+
+    /// The newest snapshot, whatever the metadata says.
+    pub(crate) async fn newest(&self, row: &Table) -> Result<Arc<Snapshot>> {
+        let entry = self.entry(&row.id);
+        let known = entry.newest.lock().clone();
+        let log = self.log(row);
+        let snapshot = match known {
+            Some(s) => log.advance(s).await?,
+            None => Arc::new(log.load(None).await?),
+        };
+        self.remember(&entry, &snapshot);
+        Ok(snapshot)
+    }
+
+    pub(crate) fn remember(&self, entry: &Entry, snapshot: &Arc<Snapshot>) {
+        let mut newest = entry.newest.lock();
+        if newest.as_ref().is_none_or(|s| s.version < snapshot.version) {
+            *newest = Some(snapshot.clone());
+        }
+    }
+
+    /// The table at `version`, from memory or from its log.
+    pub(crate) async fn at_version(&self, row: &Table, version: i64) -> Result<Arc<Snapshot>> {
+        let known = self.entry(&row.id).newest.lock().clone();
+        match known {
+            Some(s) if s.version == version => Ok(s),
+            _ => Ok(Arc::new(self.log(row).load(Some(version)).await?)),
+        }
+    }
+
+    /// Brings the partition rows up to a log that is ahead of them, unless a commit of this process is about to.
+    async fn catch_up(&self, row: Table, snapshot: &Arc<Snapshot>) -> Result<Table> {
+        let entry = self.entry(&row.id);
+        let Ok(_guard) = entry.lock.try_lock() else { return Ok(row) };
+        let changes = partition_rows(&row, snapshot, None);
+        let (from, to) = (row.log_version, snapshot.version);
+        self.inner.meta.catch_up(&row.id, from, to, &changes, &[], snapshot.timestamp_ms).await?;
+        self.inner.meta.table_by_id(&row.id).await?.ok_or_else(|| table_not_found(&row.project, &row.name))
+    }
+
+    /// A table id and a directory for it that nothing refers to yet.
+    pub fn reserve(&self, project: &str, name: &str) -> TableDir {
+        let id = id::ulid();
+        let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+        let location = format!("warehouse/{project}/{}-{id}", plain.chars().take(100).collect::<String>());
+        TableDir { id, location }
+    }
+
+    /// Creates a table or view, with `data` as its first rows; it takes effect together with `step`.
+    ///
+    /// 1. Version 0 of the log, with the files, in a directory that nobody knows: a crash leaves only garbage.
+    /// 2. The metadata row, its partition rows and the step, in one transaction: now the table is there.
+    ///
+    /// # Errors
+    /// `ODPS-0130211` when a table or view of that name exists.
+    pub async fn create(&self, new: NewTable, data: Option<Vec<NewFile>>, step: &Step) -> Result<()> {
+        let is_view = new.view_text.is_some();
+        let dir = new.dir.clone().unwrap_or_else(|| self.reserve(&new.project, &new.name));
+        let now = clock::tick_ms();
+        let mut row = Table {
+            id: dir.id,
+            project: new.project,
+            schema_name: "default".to_string(),
+            name: new.name,
+            kind: new.kind,
+            owner: new.owner,
+            location: if is_view { String::new() } else { dir.location },
+            schema: new.schema,
+            schema_version: 0,
+            comment: new.comment,
+            properties: serde_json::Value::Object(new.properties).to_string(),
+            lifecycle: new.lifecycle,
+            view_text: new.view_text,
+            created_ms: now,
+            ddl_ms: now,
+            modified_ms: now,
+            log_version: -1,
+            dropped_ms: None,
+        };
+        let mut partitions = Vec::new();
+        if !is_view {
+            failpoint::hit("ddl.before_log");
+            let snapshot = self.write_first_version(&row, data.unwrap_or_default()).await?;
+            row.log_version = 0;
+            partitions = first_partitions(&row, &snapshot);
+            self.remember(&self.entry(&row.id), &snapshot);
+        }
+        failpoint::hit("ddl.before_row");
+        self.inner.meta.create_table(&row, &partitions, step).await
+    }
+
+    async fn write_first_version(&self, row: &Table, files: Vec<NewFile>) -> Result<Arc<Snapshot>> {
+        let commit = Commit {
+            operation: "CREATE TABLE",
+            timestamp_ms: row.created_ms,
+            txn: None,
+            metadata: Some(metadata_action(row, &row.schema, true)),
+            add: files.into_iter().map(Arc::new).collect(),
+            remove: Vec::new(),
+            partition_columns: row.schema.partition_columns.iter().map(|c| c.name.clone()).collect(),
+        };
+        let log = self.log(row);
+        if !log.put(0, &commit).await? {
+            return Err(Error::internal(format!("{} has a log already", row.location)));
+        }
+        Ok(Arc::new(log.apply(&Snapshot::before_first(), &commit.to_bytes())?))
+    }
+}
+
+/// The log's description of a table with `schema`.
+pub(crate) fn metadata_action(row: &Table, schema: &TableSchema, with_protocol: bool) -> MetadataAction {
+    MetadataAction {
+        table_id: row.id.clone(),
+        name: format!("{}.{}", row.project, row.name),
+        comment: row.comment.clone(),
+        schema_json: disk::delta_schema(&schema.columns, &schema.partition_columns),
+        created_ms: row.created_ms,
+        needs_ntz: disk::needs_ntz(&schema.columns),
+        with_protocol,
+    }
+}
+
+fn first_partitions(row: &Table, snapshot: &Snapshot) -> Vec<Partition> {
+    let mut rows: Vec<Partition> = partition_rows(row, snapshot, None)
+        .into_iter()
+        .map(|c| Partition {
+            table_id: row.id.clone(),
+            spec: c.spec,
+            values: c.values,
+            created_ms: row.created_ms,
+            ddl_ms: row.created_ms,
+            modified_ms: c.modified_ms,
+            num_rows: c.num_rows,
+            num_bytes: c.num_bytes,
+            num_files: c.num_files,
+        })
+        .collect();
+    if rows.is_empty() && !row.schema.is_partitioned() {
+        rows.push(Partition {
+            table_id: row.id.clone(),
+            spec: String::new(),
+            values: Vec::new(),
+            created_ms: row.created_ms,
+            ddl_ms: row.created_ms,
+            modified_ms: row.created_ms,
+            num_rows: 0,
+            num_bytes: 0,
+            num_files: 0,
+        });
+    }
+    rows
+}

@@ -1,0 +1,130 @@
+//! Statements that create, change and drop tables, views and partitions.
+//!
+//! What touches no file is one transaction of the metadata together with the step of the instance; what touches files
+//! goes through the commit protocol.
+
+mod alter;
+mod create;
+mod partitions;
+mod rewrite;
+
+use std::time::Duration;
+
+use feitian_base::{Kind, Result, clock, failpoint};
+use feitian_meta::{Step, Table};
+use feitian_sql::{AlterTable, CreateTable, CreateView, DropTable, Position, Truncate};
+use sqlparser::ast::{ObjectName, Spanned};
+
+use crate::catalog::OpenTable;
+use crate::insert::ATTEMPTS;
+use crate::query::errors::{self, semantic, statement_error};
+use crate::query::{Session, names};
+
+/// `CREATE TABLE`
+pub(crate) async fn create_table(session: &Session, create: CreateTable, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    create::table(session, create, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+/// `CREATE VIEW`
+pub(crate) async fn create_view(session: &Session, create: CreateView, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    create::view(session, create, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+/// `DROP TABLE` and `DROP VIEW`
+pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    let at = Position::from(drop.name.span());
+    let (project, name, _) = names::table_name(&drop.name, session)?;
+    names::check_project(session, &project).await?;
+    let Some(row) = session.warehouse.meta().table(&project, "default", &name).await? else {
+        return match (drop.if_exists, drop.view) {
+            (true, _) => Ok(()),
+            (false, false) => Err(errors::no_table(at, &project, &name)),
+            (false, true) => {
+                let detail = format!("view {project}.{name} cannot be resolved");
+                Err(statement_error(Kind::NotFound, "ODPS-0130201", at, "View not found", &detail))
+            }
+        };
+    };
+    match (row.view_text.is_some(), drop.view) {
+        (true, false) => {
+            let detail = format!("{project}.{name} is a view, use DROP VIEW");
+            return Err(statement_error(Kind::Invalid, "ODPS-0130031", at, "Failed to drop table", &detail));
+        }
+        (false, true) => return Err(invalid_view(at, format!("{project}.{name} is a table, use DROP TABLE"))),
+        _ => {}
+    }
+    session.warehouse.meta().drop_table(&row.id, clock::tick_ms(), &session.step(index)).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+/// `ALTER TABLE` and `ALTER VIEW`
+pub(crate) async fn alter_table(session: &Session, alter: AlterTable, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    alter::run(session, alter, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+/// `TRUNCATE TABLE`
+pub(crate) async fn truncate(session: &Session, truncate: Truncate, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    partitions::truncate(session, truncate, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+fn invalid_view(at: Position, detail: impl AsRef<str>) -> feitian_base::Error {
+    statement_error(Kind::Invalid, "ODPS-0130231", at, "Invalid view", detail.as_ref())
+}
+
+/// The table or view `name`.
+async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
+    let at = Position::from(name.span());
+    let (project, table, _) = names::table_name(name, session)?;
+    names::check_project(session, &project).await?;
+    session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
+        "ODPS-0130131" => errors::no_table(at, &project, &table),
+        _ => e,
+    })
+}
+
+/// Checks a new name of a table or view.
+fn check_name(name: &str, at: Position) -> Result<()> {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if name.is_empty() || name.len() > 128 || !plain {
+        let rule = "at most 128 letters, digits and underscores";
+        return Err(semantic(at, format!("invalid table name '{name}': a name has {rule}")));
+    }
+    Ok(())
+}
+
+/// Changes the row of a table or view; runs again when another statement got in between.
+async fn update_row(
+    session: &Session,
+    name: &ObjectName,
+    step: &Step,
+    change: impl Fn(&mut Table) -> Result<()>,
+) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        let open = open(session, name).await?;
+        let (before, mut row) = (open.row.schema_version, open.row);
+        change(&mut row)?;
+        row.ddl_ms = clock::tick_ms();
+        match session.warehouse.meta().update_table(&row, before, step).await {
+            Err(e) if e.kind() == Kind::Conflict && e.code() == "ODPS-0110061" && attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! ALTER TABLE and ALTER VIEW.
+
+use std::collections::BTreeSet;
+
+use feitian_base::{Kind, Result, clock};
+use feitian_functions::is_plain_widening;
+use feitian_meta::Table;
+use feitian_sql::{AlterOp, AlterTable, Place, Position, SqlError};
+use feitian_types::arrow::engine_type;
+use feitian_types::{Column, DataType, TableSchema};
+use serde_json::{Map, Value};
+use sqlparser::ast::{ObjectName, Spanned};
+
+use super::create::{CLUSTERING, check_columns, check_comment, clustering_text, set_query};
+use super::rewrite::{Source, rewrite};
+use super::{check_name, open, partitions, update_row};
+use crate::catalog::OpenTable;
+use crate::commit::Change;
+use crate::query::errors::{self, semantic, statement_error};
+use crate::query::{Session, names};
+
+/// Runs one ALTER statement.
+pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Result<()> {
+    let name = &alter.name;
+    let at = Position::from(name.span());
+    let table = open(session, name).await?;
+    let is_view = table.row.view_text.is_some();
+    if alter.view != is_view && !matches!(alter.op, AlterOp::SetColumnComment { .. }) {
+        let (has, use_) = if is_view { ("a view", "ALTER VIEW") } else { ("a table", "ALTER TABLE") };
+        let detail = format!("{}.{} is {has}, use {use_}", table.row.project, table.row.name);
+        return Err(super::invalid_view(at, detail));
+    }
+    match alter.op {
+        AlterOp::AddColumns { .. }
+        | AlterOp::DropColumns { .. }
+        | AlterOp::RenameColumn { .. }
+        | AlterOp::ChangeColumn { .. }
+        | AlterOp::SetColumnComment { .. }
+        | AlterOp::DropNotNull { .. } => columns(session, &alter.name, alter.op, index).await,
+        AlterOp::AddPartitions { .. }
+        | AlterOp::DropPartitions { .. }
+        | AlterOp::RenamePartition { .. }
+        | AlterOp::Touch { .. } => partitions::alter(session, &alter.name, alter.op, index).await,
+        AlterOp::SetPartitionProperties { partition, properties } => {
+            partitions::known(session, &table, &partition, at).await?;
+            match properties.iter().find(|(k, _)| !k.eq_ignore_ascii_case("storagetier")) {
+                // All data lie on one tier.
+                None => Ok(()),
+                Some((key, _)) => Err(errors::front_end(SqlError::unsupported(at, format!("the property '{key}'")))),
+            }
+        }
+        AlterOp::EnableLifecycle { partition: Some(_), .. } => {
+            Err(errors::front_end(SqlError::unsupported(at, "LIFECYCLE of a single partition")))
+        }
+        AlterOp::SetQuery { query, query_text } => set_query(session, name, &query, &query_text, index).await,
+        AlterOp::RenameTo { name: new } => rename(session, name, &new, index).await,
+        AlterOp::ChangeOwner { owner } => {
+            if session.warehouse.meta().account_by_name(&owner).await?.is_none() {
+                return Err(semantic(at, format!("there is no account '{owner}'")));
+            }
+            update_row(session, name, &session.step(index), |row| {
+                row.owner.clone_from(&owner);
+                Ok(())
+            })
+            .await
+        }
+        op => update_row(session, name, &session.step(index), |row| describe(row, &op, at)).await,
+    }
+}
+
+fn properties_of(row: &Table) -> Map<String, Value> {
+    serde_json::from_str(&row.properties).unwrap_or_default()
+}
+
+/// Changes that only the row knows of.
+fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
+    let mut properties = properties_of(row);
+    let mut put = |key: &str, value: &str| properties.insert(key.to_string(), Value::String(value.to_string()));
+    match op {
+        AlterOp::SetComment { comment } => {
+            check_comment(comment, at)?;
+            row.comment.clone_from(comment);
+        }
+        AlterOp::SetLifecycle { days } => row.lifecycle = i64::from(*days),
+        AlterOp::EnableLifecycle { enabled, .. } => {
+            put("lifecycle.enabled", if *enabled { "true" } else { "false" });
+        }
+        AlterOp::SetProperties { properties } => {
+            for (key, value) in properties {
+                put(key, value);
+            }
+        }
+        AlterOp::UnsetProperties { keys } => keys.iter().for_each(|k| {
+            properties.remove(k);
+        }),
+        AlterOp::SetClustering { clustering } => {
+            put(CLUSTERING, &clustering_text(clustering));
+        }
+        AlterOp::NotClustered => {
+            properties.remove(CLUSTERING);
+        }
+        _ => return Err(errors::front_end(SqlError::unsupported(at, "this form of ALTER"))),
+    }
+    row.properties = Value::Object(properties).to_string();
+    Ok(())
+}
+
+async fn rename(session: &Session, name: &ObjectName, new: &ObjectName, index: i64) -> Result<()> {
+    let at = Position::from(new.span());
+    let (project, _, _) = names::table_name(name, session)?;
+    let (new_project, new_name, _) = names::table_name(new, &session.in_project(&project))?;
+    if new_project != project {
+        return Err(semantic(at, format!("RENAME TO cannot move a table from project {project} to {new_project}")));
+    }
+    check_name(&new_name, at)?;
+    let result = update_row(session, name, &session.step(index), |row| {
+        row.name.clone_from(&new_name);
+        Ok(())
+    })
+    .await;
+    result.map_err(|e| match e.code() {
+        "ODPS-0130211" => {
+            let detail = format!("table {project}.{new_name} is already defined");
+            statement_error(Kind::Conflict, "ODPS-0130211", at, "Table or view already exists", &detail)
+        }
+        _ => e,
+    })
+}
+
+/// The columns after an ALTER, and whether the files must be written again.
+struct NewColumns {
+    schema: TableSchema,
+    /// For each new data column where its values come from; `None` when the files stay.
+    sources: Option<Vec<Source>>,
+}
+
+async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) -> Result<()> {
+    let at = Position::from(name.span());
+    let mut attempt = 1;
+    loop {
+        let table = open(session, name).await?;
+        let new = new_columns(&table, &op, at)?;
+        if new.schema == table.row.schema {
+            return Ok(());
+        }
+        let result = apply(session, &table, new, index, at).await;
+        match result {
+            Err(e) if e.kind() == Kind::Conflict && attempt < crate::insert::ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+async fn apply(session: &Session, table: &OpenTable, new: NewColumns, index: i64, at: Position) -> Result<()> {
+    check_columns(&new.schema, at)?;
+    if table.row.view_text.is_some() {
+        let before = table.row.schema_version;
+        let row = Table { schema: new.schema, ddl_ms: clock::tick_ms(), ..table.row.clone() };
+        return session.warehouse.meta().update_table(&row, before, &session.step(index)).await;
+    }
+    let has_rows = !table.data()?.files().is_empty();
+    match new.sources {
+        Some(sources) if has_rows => rewrite(session, table, new.schema, &sources, index).await,
+        _ => {
+            let change = Change { new_schema: Some(new.schema), ..Change::append(table.row.clone(), Vec::new()) };
+            let change = Change { read_version: table.data()?.version, must_be_unchanged: !has_rows, ..change };
+            let (owner, attempt) = (&session.instance.id, session.instance.attempt);
+            session.warehouse.catalog().commit(vec![change], owner, attempt, index, &session.step(index)).await
+        }
+    }
+}
+
+fn position_of(schema: &TableSchema, name: &str, at: Position) -> Result<usize> {
+    schema.columns.iter().position(|c| c.name == name).ok_or_else(|| match schema.partition_columns.iter().any(|c| c.name == name) {
+        true => semantic(at, format!("column {name} is a partition column and cannot be changed")),
+        false => semantic(at, format!("column {name} cannot be resolved")),
+    })
+}
+
+fn new_columns(table: &OpenTable, op: &AlterOp, at: Position) -> Result<NewColumns> {
+    let old = &table.row.schema;
+    let mut schema = old.clone();
+    let keep = || (0..old.columns.len()).map(Source::Column).collect::<Vec<_>>();
+    match op {
+        AlterOp::AddColumns { if_not_exists, columns } => {
+            add(&mut schema, *if_not_exists, columns, at)?;
+            Ok(NewColumns { schema, sources: None })
+        }
+        AlterOp::DropColumns { names } => {
+            let gone = names.iter().map(|n| position_of(old, n, at)).collect::<Result<BTreeSet<_>>>()?;
+            let kept: Vec<usize> = (0..old.columns.len()).filter(|i| !gone.contains(i)).collect();
+            schema.columns = kept.iter().map(|i| old.columns[*i].clone()).collect();
+            Ok(NewColumns { schema, sources: Some(kept.into_iter().map(Source::Column).collect()) })
+        }
+        AlterOp::RenameColumn { old: name, new } => {
+            let i = position_of(old, name, at)?;
+            schema.columns[i].name.clone_from(new);
+            Ok(NewColumns { schema, sources: Some(keep()) })
+        }
+        AlterOp::ChangeColumn { old: name, new, ty, not_null, comment, place } => {
+            let i = position_of(old, name, at)?;
+            let mut column = old.columns[i].clone();
+            widen(&column, ty, at)?;
+            if *not_null && column.nullable {
+                let detail = format!("column {name} may be NULL, it cannot become NOT NULL");
+                return Err(semantic(at, detail));
+            }
+            let same_bytes = column.name == *new && column.ty == *ty && *place == Place::Stay;
+            column.name.clone_from(new);
+            column.ty = ty.clone();
+            if let Some(comment) = comment {
+                column.comment.clone_from(comment);
+            }
+            let order = moved(old, i, place, at)?;
+            schema.columns =
+                order.iter().map(|k| if *k == i { column.clone() } else { old.columns[*k].clone() }).collect();
+            let sources = order.into_iter().map(Source::Column).collect();
+            Ok(NewColumns { schema, sources: if same_bytes { None } else { Some(sources) } })
+        }
+        AlterOp::SetColumnComment { name, comment } => {
+            let column = schema.columns.iter_mut().chain(&mut schema.partition_columns).find(|c| c.name == *name);
+            let column = column.ok_or_else(|| semantic(at, format!("column {name} cannot be resolved")))?;
+            column.comment.clone_from(comment);
+            Ok(NewColumns { schema, sources: None })
+        }
+        AlterOp::DropNotNull { name } => {
+            let i = position_of(old, name, at)?;
+            schema.columns[i].nullable = true;
+            Ok(NewColumns { schema, sources: None })
+        }
+        _ => Err(errors::front_end(SqlError::unsupported(at, "this form of ALTER"))),
+    }
+}
+
+fn add(schema: &mut TableSchema, if_not_exists: bool, columns: &[Column], at: Position) -> Result<()> {
+    for column in columns {
+        if schema.all_columns().any(|c| c.name == column.name) {
+            if if_not_exists {
+                continue;
+            }
+            return Err(semantic(at, format!("column repeated in creation: {}", column.name)));
+        }
+        if !column.nullable {
+            let detail = format!("column {} cannot be NOT NULL: the rows that exist have no value for it", column.name);
+            return Err(semantic(at, detail));
+        }
+        schema.columns.push(column.clone());
+    }
+    Ok(())
+}
+
+/// Indices of the old columns in their new order.
+fn moved(old: &TableSchema, i: usize, place: &Place, at: Position) -> Result<Vec<usize>> {
+    let mut order: Vec<usize> = (0..old.columns.len()).collect();
+    let target = match place {
+        Place::Stay => return Ok(order),
+        Place::First => 0,
+        Place::After(name) => {
+            let after = position_of(old, name, at)?;
+            if after == i {
+                return Ok(order);
+            }
+            if after < i { after + 1 } else { after }
+        }
+    };
+    order.remove(i);
+    order.insert(target, i);
+    Ok(order)
+}
+
+/// A type may only widen: every value must stay what it was.
+fn widen(column: &Column, to: &DataType, at: Position) -> Result<()> {
+    let from = &column.ty;
+    let numbers = is_plain_widening(&engine_type(from), &engine_type(to));
+    let fits = match (from, to) {
+        (a, b) if a == b => true,
+        (DataType::BigInt, DataType::Double) => false,
+        (DataType::Varchar(a) | DataType::Char(a), DataType::Varchar(b)) => a <= b,
+        (a, DataType::String) => a.is_integer() || a.is_text() || matches!(a, DataType::Float | DataType::Double | DataType::Decimal(..)),
+        _ => numbers,
+    };
+    if fits {
+        return Ok(());
+    }
+    let (from, to) = (from.to_string().to_uppercase(), to.to_string().to_uppercase());
+    Err(semantic(at, format!("column {} is {from} and cannot become {to}: a type may only widen", column.name)))
+}

@@ -1,0 +1,279 @@
+//! Partitions: ADD, DROP, RENAME, TOUCH, and TRUNCATE of partitions and tables.
+
+use std::cmp::Ordering;
+
+use feitian_base::{Error, Kind, Result, clock};
+use feitian_meta::Partition;
+use feitian_sql::{AlterOp, PartitionCondition, PartitionOp, Position, Truncate};
+use feitian_types::{Column, PartitionSpec};
+use sqlparser::ast::{ObjectName, Spanned};
+
+use super::rewrite::{commit, copy_partition};
+use super::{invalid_view, open};
+use crate::catalog::OpenTable;
+use crate::commit::{Change, Replace};
+use crate::insert::ATTEMPTS;
+use crate::query::Session;
+use crate::query::errors::{semantic, statement_error};
+use crate::writer::partition_value;
+
+fn missing(at: Position, table: &OpenTable, spec: &str) -> Error {
+    let detail = format!("partition {spec} of table {}.{} does not exist", table.row.project, table.row.name);
+    statement_error(Kind::NotFound, "ODPS-0130271", at, "Partition does not exist", &detail)
+}
+
+fn bad_key(at: Position, detail: String) -> Error {
+    statement_error(Kind::Invalid, "ODPS-0130191", at, "Invalid column or partition key", &detail)
+}
+
+fn require_partitioned(table: &OpenTable, at: Position) -> Result<&[Column]> {
+    match table.row.schema.partition_columns.as_slice() {
+        [] => Err(semantic(at, format!("table {}.{} is not a partitioned table", table.row.project, table.row.name))),
+        columns => Ok(columns),
+    }
+}
+
+/// The canonical spec and the values of a full partition specification.
+fn canonical(table: &OpenTable, spec: &PartitionSpec, at: Position) -> Result<(String, Vec<String>)> {
+    let columns = require_partitioned(table, at)?;
+    let names = || columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+    let values = spec.values_for(columns);
+    let values = values.ok_or_else(|| bad_key(at, format!("({spec}) must give a value for each of {}", names())))?;
+    let values = columns.iter().zip(&values).map(|(c, v)| partition_value(c, v)).collect::<Result<Vec<_>>>()?;
+    let pairs: Vec<String> = columns.iter().zip(&values).map(|(c, v)| format!("{}={v}", c.name)).collect();
+    Ok((pairs.join("/"), values))
+}
+
+/// The partition that `spec` names.
+pub(super) async fn known(
+    session: &Session,
+    table: &OpenTable,
+    spec: &PartitionSpec,
+    at: Position,
+) -> Result<Partition> {
+    let (canonical, _) = canonical(table, spec, at)?;
+    let found = session.warehouse.meta().partition(&table.row.id, &canonical).await?;
+    found.ok_or_else(|| missing(at, table, &canonical))
+}
+
+/// The partition operations of ALTER TABLE.
+pub(super) async fn alter(session: &Session, name: &ObjectName, op: AlterOp, index: i64) -> Result<()> {
+    let at = Position::from(name.span());
+    let table = open(session, name).await?;
+    let (meta, step) = (session.warehouse.meta(), session.step(index));
+    match op {
+        AlterOp::AddPartitions { if_not_exists, specs } => {
+            let now = clock::tick_ms();
+            let mut rows = Vec::new();
+            for spec in &specs {
+                let (spec, values) = canonical(&table, spec, at)?;
+                rows.push(Partition {
+                    table_id: table.row.id.clone(),
+                    spec,
+                    values,
+                    created_ms: now,
+                    ddl_ms: now,
+                    modified_ms: now,
+                    num_rows: 0,
+                    num_bytes: 0,
+                    num_files: 0,
+                });
+            }
+            meta.add_partitions(&table.row.id, &rows, if_not_exists, &step).await
+        }
+        AlterOp::Touch { partition: None } => {
+            let now = clock::tick_ms();
+            meta.touch_table(&table.row.id, now, now, &step).await
+        }
+        AlterOp::Touch { partition: Some(spec) } => {
+            let partition = known(session, &table, &spec, at).await?;
+            meta.touch_partition(&table.row.id, &partition.spec, clock::tick_ms(), &step).await
+        }
+        AlterOp::DropPartitions { if_exists, specs, .. } => drop(session, &table, if_exists, &specs, index, at).await,
+        AlterOp::RenamePartition { from, to } => rename(session, name, &from, &to, index, at).await,
+        _ => Err(Error::internal("no operation on partitions")),
+    }
+}
+
+async fn drop(
+    session: &Session,
+    table: &OpenTable,
+    if_exists: bool,
+    specs: &[Vec<PartitionCondition>],
+    index: i64,
+    at: Position,
+) -> Result<()> {
+    let columns = require_partitioned(table, at)?;
+    let all = session.warehouse.meta().all_partitions(&table.row.id).await?;
+    let mut gone: Vec<String> = Vec::new();
+    for conditions in specs {
+        let mut tests = Vec::new();
+        for c in conditions {
+            let Some(place) = columns.iter().position(|k| k.name == c.name) else {
+                let table = format!("{}.{}", table.row.project, table.row.name);
+                return Err(bad_key(at, format!("{} is no partition column of {table}", c.name)));
+            };
+            tests.push((place, c));
+        }
+        let holds = |p: &&Partition| tests.iter().all(|(i, c)| matches(&columns[*i], &p.values[*i], c));
+        let before = gone.len();
+        gone.extend(all.iter().filter(holds).map(|p| p.spec.clone()));
+        if gone.len() == before && !if_exists {
+            let text = conditions.iter().map(|c| format!("{}{}'{}'", c.name, sign(c.op), c.value));
+            return Err(missing(at, table, &format!("({})", text.collect::<Vec<_>>().join(","))));
+        }
+    }
+    gone.sort_unstable();
+    gone.dedup();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let change = Change { drop_partitions: gone, ..Change::append(table.row.clone(), Vec::new()) };
+    commit(session, change, index).await
+}
+
+fn sign(op: PartitionOp) -> &'static str {
+    match op {
+        PartitionOp::Eq => "=",
+        PartitionOp::NotEq => "<>",
+        PartitionOp::Lt => "<",
+        PartitionOp::LtEq => "<=",
+        PartitionOp::Gt => ">",
+        PartitionOp::GtEq => ">=",
+        PartitionOp::Like => " like ",
+    }
+}
+
+/// True if a partition value meets a condition. Whole numbers compare as numbers, everything else as text.
+fn matches(column: &Column, value: &str, condition: &PartitionCondition) -> bool {
+    let wanted = condition.value.as_str();
+    let order = match (column.ty.is_integer(), value.trim().parse::<i64>(), wanted.trim().parse::<i64>()) {
+        (true, Ok(a), Ok(b)) => a.cmp(&b),
+        _ => value.cmp(wanted),
+    };
+    match condition.op {
+        PartitionOp::Eq => order == Ordering::Equal,
+        PartitionOp::NotEq => order != Ordering::Equal,
+        PartitionOp::Lt => order == Ordering::Less,
+        PartitionOp::LtEq => order != Ordering::Greater,
+        PartitionOp::Gt => order == Ordering::Greater,
+        PartitionOp::GtEq => order != Ordering::Less,
+        PartitionOp::Like => like(value, wanted),
+    }
+}
+
+/// LIKE with `%`, `_` and backslash escapes, in time proportional to the product of the lengths.
+fn like(value: &str, pattern: &str) -> bool {
+    let (value, mut pattern) = (value.chars().collect::<Vec<_>>(), pattern.chars());
+    // Which prefixes of the value the pattern so far can match.
+    let mut reach = vec![false; value.len() + 1];
+    reach[0] = true;
+    while let Some(c) = pattern.next() {
+        let mut next = vec![false; reach.len()];
+        match c {
+            '%' => {
+                let first = reach.iter().position(|r| *r).unwrap_or(reach.len());
+                next[first..].fill(true);
+            }
+            c => {
+                let (c, any) = match c {
+                    '\\' => (pattern.next().unwrap_or('\\'), false),
+                    '_' => ('_', true),
+                    c => (c, false),
+                };
+                for i in 0..value.len() {
+                    next[i + 1] = reach[i] && (any || value[i] == c);
+                }
+            }
+        }
+        reach = next;
+    }
+    reach[value.len()]
+}
+
+async fn rename(
+    session: &Session,
+    name: &ObjectName,
+    from: &PartitionSpec,
+    to: &PartitionSpec,
+    index: i64,
+    at: Position,
+) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        let table = open(session, name).await?;
+        let old = known(session, &table, from, at).await?;
+        let (spec, values) = canonical(&table, to, at)?;
+        if spec == old.spec {
+            return Ok(());
+        }
+        if session.warehouse.meta().partition(&table.row.id, &spec).await?.is_some() {
+            let list = values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(",");
+            let detail = format!("AlreadyExistsException(message:Partition already exists, existed values:[{list}])");
+            return Err(statement_error(Kind::Conflict, "ODPS-0110061", at, "Failed to run ddltask", &detail));
+        }
+        let columns = &table.row.schema.partition_columns;
+        let fixed: Vec<_> = columns.iter().map(|c| c.name.clone()).zip(values.clone()).collect();
+        let files = copy_partition(session, &table, &old.values, &fixed).await?;
+        let change = Change {
+            read_version: table.data()?.version,
+            create_partitions: vec![values],
+            drop_partitions: vec![old.spec],
+            must_be_unchanged: true,
+            ..Change::append(table.row.clone(), files)
+        };
+        match commit(session, change, index).await {
+            Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+/// `TRUNCATE TABLE t [PARTITION (…), …]`: the rows go, the partitions stay.
+pub(super) async fn truncate(session: &Session, truncate: Truncate, index: i64) -> Result<()> {
+    let at = Position::from(truncate.table.span());
+    let table = open(session, &truncate.table).await?;
+    let name = format!("{}.{}", table.row.project, table.row.name);
+    if table.row.view_text.is_some() {
+        return Err(invalid_view(at, format!("{name} is a view, it has no rows of its own")));
+    }
+    let replace = match (table.row.schema.is_partitioned(), truncate.partitions.as_slice()) {
+        (false, []) => Replace::Table,
+        (false, _) => return Err(semantic(at, format!("table {name} is not a partitioned table"))),
+        (true, []) => {
+            let detail = format!("table {name} is partitioned, name the partitions to truncate");
+            return Err(semantic(at, detail));
+        }
+        (true, specs) => {
+            let mut named = Vec::new();
+            for spec in specs {
+                named.push(known(session, &table, spec, at).await?.spec);
+            }
+            Replace::Partitions(named)
+        }
+    };
+    let change = Change { replace, ..Change::append(table.row.clone(), Vec::new()) };
+    commit(session, change, index).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // SQL: `%` is any text, `_` one character, a backslash takes the next character as it is.
+    #[test]
+    fn like_matches_as_sql_defines_it() {
+        for (value, pattern, wanted) in [
+            ("20230101", "2023%", true),
+            ("20240101", "2023%", false),
+            ("abc", "a_c", true),
+            ("abc", "a_", false),
+            ("a%c", r"a\%c", true),
+            ("abc", r"a\%c", false),
+            ("", "%", true),
+            ("xaay", "%aa%", true),
+        ] {
+            assert_eq!(like(value, pattern), wanted, "{value} like {pattern}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! INSERT INTO and INSERT OVERWRITE: the rows of a query into a table or into partitions of it.
+//!
+//! Columns match by position and are converted implicitly; the partition columns that the statement leaves open are the
+//! last columns of the query. All files of a statement become visible in one commit, or none does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use feitian_base::{Kind, Result, id};
+use feitian_sql::{ColumnRef, Insert, PartitionTerm, Position};
+use feitian_types::Column;
+use sqlparser::ast::Spanned;
+
+use crate::catalog::OpenTable;
+use crate::commit::{Change, Replace};
+use crate::query::errors::{self, semantic};
+use crate::query::{Planned, Session, convert_column, names, plan_query, run_plan};
+use crate::writer::{NewFile, partition_value, write_partitioned};
+
+/// A statement that met another one's commit runs again, at most so often.
+pub(crate) const ATTEMPTS: usize = 5;
+
+/// Runs statement `index` of the session's job.
+pub(crate) async fn run(session: &Session, insert: Insert, index: i64) -> Result<()> {
+    session.settings.refuse_modes()?;
+    let mut attempt = 1;
+    loop {
+        match once(session, &insert, index).await {
+            Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
+                tracing::info!(attempt, error = %e, "the table changed meanwhile; the statement runs again");
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Where the rows go.
+struct Target {
+    table: OpenTable,
+    /// Fixed values of the leading partition columns, by name.
+    fixed: Vec<(String, String)>,
+    /// The other partition columns.
+    dynamic: Vec<Column>,
+}
+
+async fn once(session: &Session, insert: &Insert, index: i64) -> Result<()> {
+    let target = target(session, insert).await?;
+    let row = &target.table.row;
+    let whole = target.dynamic.is_empty();
+    let values: Vec<String> = target.fixed.iter().map(|(_, v)| v.clone()).collect();
+    let spec = target.fixed.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("/");
+    if insert.if_not_exists && whole && session.warehouse.meta().partition(&row.id, &spec).await?.is_some() {
+        return Ok(());
+    }
+    let state = session.state()?;
+    let planned = plan_query(session, &state, *insert.source.clone()).await?;
+    let read = planned.tables.iter().find(|t| t.row.id == row.id);
+    let read_version = match read {
+        Some(t) => t.data()?.version,
+        None => target.table.data()?.version,
+    };
+    let must_be_unchanged = read.is_some();
+    let planned = project(session, &state, planned, &target, insert).await?;
+    let rows = run_plan(session, &state, planned).await?;
+    let catalog = session.warehouse.catalog();
+    // A name of its own for every writing: two statements of a job may write to one table.
+    let (dir, prefix) = (target.table.dir(), id::ulid());
+    let attempt = session.instance.attempt;
+    let files = write_partitioned(catalog, &dir, &row.schema, &target.fixed, rows.stream, &prefix, attempt).await?;
+    session.progress.add_rows(files.iter().map(|f| f.num_rows.max(0) as u64).sum());
+    let is_partition = !target.fixed.is_empty() && whole;
+    let replace = match insert.overwrite {
+        false => Replace::Nothing,
+        true if !row.schema.is_partitioned() => Replace::Table,
+        true if whole => Replace::Partitions(vec![spec]),
+        true => Replace::Partitions(touched(&target, &files)),
+    };
+    let create_partitions = if is_partition { vec![values] } else { Vec::new() };
+    if files.is_empty() && create_partitions.is_empty() && !matches!(replace, Replace::Table) {
+        return Ok(());
+    }
+    let change = Change {
+        read_version,
+        replace,
+        create_partitions,
+        must_be_unchanged,
+        ..Change::append(row.clone(), files)
+    };
+    let (owner, step) = (&session.instance.id, session.step(index));
+    catalog.commit(vec![change], owner, attempt, index, &step).await
+}
+
+/// Specs of the partitions that receive rows: only these are overwritten.
+fn touched(target: &Target, files: &[NewFile]) -> Vec<String> {
+    let columns = &target.table.row.schema.partition_columns;
+    let spec = |f: &NewFile| {
+        let value = |v: &Option<String>| v.clone().unwrap_or_else(|| crate::writer::NULL_PARTITION.to_string());
+        let pairs = columns.iter().zip(&f.partition_values).map(|(c, v)| format!("{}={}", c.name, value(v)));
+        pairs.collect::<Vec<_>>().join("/")
+    };
+    files.iter().map(spec).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+async fn target(session: &Session, insert: &Insert) -> Result<Target> {
+    let at = Position::from(insert.table.span());
+    let (project, name, _) = names::table_name(&insert.table, session)?;
+    names::check_project(session, &project).await?;
+    let table = session.warehouse.catalog().open(&project, &name).await.map_err(|e| match e.code() {
+        "ODPS-0130131" => errors::no_table(at, &project, &name),
+        _ => e,
+    })?;
+    if table.row.view_text.is_some() {
+        return Err(semantic(at, format!("{project}.{name} is a view, rows cannot be inserted into it")));
+    }
+    let (fixed, dynamic) = partition_columns(&table, insert.partition.as_deref(), at)?;
+    Ok(Target { table, fixed, dynamic })
+}
+
+type Partitions = (Vec<(String, String)>, Vec<Column>);
+
+/// The fixed and the open partition columns of a PARTITION clause.
+fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Position) -> Result<Partitions> {
+    let (row, columns) = (&table.row, &table.row.schema.partition_columns);
+    let name = format!("{}.{}", row.project, row.name);
+    let names = || columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+    let terms = match clause {
+        None if columns.is_empty() => return Ok((Vec::new(), Vec::new())),
+        None => return Err(semantic(at, format!("table {name} is partitioned: add PARTITION ({})", names()))),
+        Some(terms) if columns.is_empty() => {
+            let at = terms.first().map_or(at, |t| t.position);
+            return Err(semantic(at, format!("table {name} is not a partitioned table")));
+        }
+        Some(terms) => terms,
+    };
+    let key = |at, detail: String| {
+        Err(errors::statement_error(Kind::Invalid, "ODPS-0130191", at, "Invalid column or partition key", &detail))
+    };
+    if let Some(unknown) = terms.iter().find(|t| !columns.iter().any(|c| c.name == t.name)) {
+        return key(unknown.position, format!("{} is no partition column of {name}, which has {}", unknown.name, names()));
+    }
+    let (mut fixed, mut dynamic) = (Vec::new(), Vec::new());
+    for column in columns {
+        let Some(term) = terms.iter().find(|t| t.name == column.name) else {
+            return key(at, format!("PARTITION must name every partition column of {name}: {}", names()));
+        };
+        match &term.value {
+            Some(_) if !dynamic.is_empty() => {
+                return key(term.position, format!("{} has a value, so it must stand before the open columns", term.name));
+            }
+            Some(value) => fixed.push((column.name.clone(), partition_value(column, value)?)),
+            None => dynamic.push(column.clone()),
+        }
+    }
+    Ok((fixed, dynamic))
+}
+
+/// Puts a projection over the query: the table's data columns in order, then the open partition columns.
+async fn project(
+    session: &Session,
+    state: &SessionState,
+    planned: Planned,
+    target: &Target,
+    insert: &Insert,
+) -> Result<Planned> {
+    let row = &target.table.row;
+    let wanted: Vec<&Column> = row.schema.columns.iter().chain(&target.dynamic).collect();
+    let sources = sources(&planned.plan, &wanted, target, &insert.columns, insert)?;
+    let mut exprs = Vec::with_capacity(wanted.len());
+    for (column, source) in wanted.into_iter().zip(sources) {
+        let expr = match source {
+            Some(i) => match convert_column(&planned.plan, i, column)? {
+                Some(expr) => expr,
+                None => return Err(incompatible(&planned.plan, i, column, insert)),
+            },
+            None => default_value(session, state, column).await?,
+        };
+        exprs.push(expr.alias(&column.name));
+    }
+    let plan = Projection::try_new(exprs, Arc::new(planned.plan)).map_err(errors::engine)?;
+    Ok(Planned { plan: LogicalPlan::Projection(plan), tables: planned.tables })
+}
+
+/// For each wanted column the column of the query that fills it; `None` for one that the column list leaves out.
+fn sources(
+    plan: &LogicalPlan,
+    wanted: &[&Column],
+    target: &Target,
+    list: &[ColumnRef],
+    insert: &Insert,
+) -> Result<Vec<Option<usize>>> {
+    let has = plan.schema().fields().len();
+    let at = Position::from(insert.table.span());
+    let count = |needs: usize| {
+        let detail = format!(
+            "wrong columns count {has} in data source, requires {needs} columns (includes dynamic partitions if any)"
+        );
+        if has == needs { Ok(()) } else { Err(semantic(at, detail)) }
+    };
+    if list.is_empty() {
+        count(wanted.len())?;
+        return Ok((0..has).map(Some).collect());
+    }
+    for (i, c) in list.iter().enumerate() {
+        if list[..i].iter().any(|before| before.name == c.name) {
+            return Err(semantic(c.position, format!("column {} is repeated in the column list", c.name)));
+        }
+        if !wanted.iter().any(|w| w.name == c.name) {
+            let table = format!("{}.{}", target.table.row.project, target.table.row.name);
+            return Err(semantic(c.position, format!("column {} cannot be resolved in table {table}", c.name)));
+        }
+    }
+    // Open partition columns that the list does not name follow its columns.
+    let named: Vec<&str> = list.iter().map(|c| c.name.as_str()).collect();
+    let open = target.dynamic.iter().map(|c| c.name.as_str()).filter(|n| !named.contains(n));
+    let order: Vec<&str> = named.iter().copied().chain(open).collect();
+    count(order.len())?;
+    Ok(wanted.iter().map(|w| order.iter().position(|n| *n == w.name)).collect())
+}
+
+fn incompatible(plan: &LogicalPlan, index: usize, to: &Column, insert: &Insert) -> feitian_base::Error {
+    let from = plan.schema().field(index).name();
+    let has = crate::query::type_of_column(plan, index);
+    let detail = format!(
+        "column {from} in source has incompatible type {has} with destination column {}, which has type {}",
+        to.name,
+        to.ty.to_string().to_uppercase()
+    );
+    semantic(insert.table.span().into(), detail)
+}
+
+/// What a column gets that an INSERT leaves out: its DEFAULT, or NULL.
+async fn default_value(session: &Session, state: &SessionState, column: &Column) -> Result<Expr> {
+    let text = format!("SELECT {}", column.default.as_deref().unwrap_or("NULL"));
+    let query = feitian_sql::parse_query(&text).map_err(errors::front_end)?;
+    let planned = plan_query(session, state, *query).await?;
+    let LogicalPlan::Projection(projection) = &planned.plan else {
+        return Err(semantic(Position::UNKNOWN, format!("the default of column {} is no constant", column.name)));
+    };
+    let value = projection.expr.first().cloned().map(Expr::unalias).unwrap_or_default();
+    let (from, to) = (planned.plan.schema().field(0).data_type(), feitian_types::arrow::engine_type(&column.ty));
+    crate::query::convert_value(value, from, &to)
+}

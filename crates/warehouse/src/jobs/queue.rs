@@ -1,0 +1,170 @@
+//! The loop that starts waiting instances, and the housekeeping of instances and sessions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use feitian_base::{Result, clock, failpoint};
+use feitian_meta::Instance;
+use feitian_sched::{Inventory, Policy, Waiting, plan};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+
+use crate::Warehouse;
+
+/// So many waiting instances are looked at; the rest wait unseen behind them.
+pub(super) const LOOK_AHEAD: i64 = 10_000;
+/// A process that has not been heard of for this long is taken for dead.
+const NODE_LOST: Duration = Duration::from_secs(15);
+const BEAT: Duration = Duration::from_secs(3);
+const HOUSEKEEPING: Duration = Duration::from_secs(600);
+/// Ended instances are remembered this long.
+const HISTORY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Warehouse {
+    /// Queues again what a dead process left running, then starts taking jobs.
+    pub(crate) async fn start_jobs(&self) -> Result<()> {
+        let node = &self.config.node;
+        if self.meta.is_shared() {
+            self.meta.beat(node, clock::now_ms()).await?;
+            self.meta.requeue_node(node).await?;
+            let beating = self.clone();
+            self.tasks.spawn("heartbeat", async move { beating.beat_loop().await });
+        } else {
+            // Only one process can have this directory, so everything that runs was left by a dead one.
+            let left = self.meta.requeue_lost(&[]).await?;
+            if left > 0 {
+                tracing::info!(instances = left, "queued again after a restart");
+            }
+        }
+        let queue = self.clone();
+        self.tasks.spawn("job-queue", async move { queue.queue_loop().await });
+        let housekeeping = self.clone();
+        self.tasks.spawn("housekeeping", async move { housekeeping.housekeeping_loop().await });
+        Ok(())
+    }
+
+    /// Stops what runs here and queues it again.
+    pub(crate) async fn stop_jobs(&self) {
+        self.tasks.stop_token().cancel();
+        let running: Vec<_> = self.jobs.inner.running.lock().drain().collect();
+        for (id, job) in running {
+            // The claim goes back first: the task that is cancelled then has nothing to finish.
+            if let Err(e) = self.meta.requeue(&id, job.attempt).await {
+                tracing::warn!(instance = %id, error = ?e, "not queued again; the next start does it");
+            }
+            job.stop.cancel();
+        }
+        if self.meta.is_shared() {
+            let _ = self.meta.remove_node(&self.config.node).await;
+        }
+        self.jobs.inner.ended.notify_waiters();
+    }
+
+    async fn queue_loop(&self) {
+        let stop = self.tasks.stop_token();
+        while !stop.is_cancelled() {
+            if let Err(e) = self.start_planned().await {
+                tracing::warn!(error = ?e, "the queue could not be read");
+            }
+            let wake = self.jobs.inner.wake.notified();
+            // Other processes do not wake us.
+            let poll = Duration::from_millis(if self.meta.is_shared() { 500 } else { 10_000 });
+            tokio::select! {
+                () = wake => {}
+                () = tokio::time::sleep(poll) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn start_planned(&self) -> Result<()> {
+        let waiting = self.meta.waiting(LOOK_AHEAD).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let running: BTreeMap<String, usize> =
+            self.meta.running_counts().await?.into_iter().map(|(p, n)| (p, n.max(0) as usize)).collect();
+        let as_waiting = |i: &Instance| Waiting {
+            id: i.id.clone(),
+            project: i.project.clone(),
+            priority: i.priority,
+            submitted_ms: i.submitted_ms,
+        };
+        let inventory = Inventory {
+            waiting: waiting.iter().map(as_waiting).collect(),
+            running,
+            running_here: self.jobs.inner.running.lock().len(),
+        };
+        let policy = Policy { per_project: self.config.running_per_project, total_here: self.config.running_total };
+        for id in plan(&inventory, &policy) {
+            if self.tasks.is_stopping() {
+                break;
+            }
+            if let Some(instance) = self.meta.claim(&id, &self.config.node, clock::now_ms()).await? {
+                failpoint::hit("job.claimed");
+                self.start(instance);
+            }
+        }
+        Ok(())
+    }
+
+    async fn beat_loop(&self) {
+        let stop = self.tasks.stop_token();
+        while !stop.is_cancelled() {
+            if let Err(e) = self.beat_once().await {
+                tracing::warn!(error = ?e, "heartbeat failed");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BEAT) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn beat_once(&self) -> Result<()> {
+        let now = clock::now_ms();
+        self.meta.beat(&self.config.node, now).await?;
+        let live = self.meta.live_nodes(now - NODE_LOST.as_millis() as i64).await?;
+        if self.meta.requeue_lost(&live).await? > 0 {
+            self.jobs.inner.wake.notify_one();
+        }
+        // A stop that another process was asked for.
+        let here: Vec<(String, super::Running)> =
+            self.jobs.inner.running.lock().iter().map(|(id, r)| (id.clone(), r.clone())).collect();
+        for (id, running) in here {
+            if self.meta.instance(&running.project, &id).await?.is_some_and(|i| i.stop_requested) {
+                running.stop.cancel();
+            }
+        }
+        Ok(())
+    }
+
+    async fn housekeeping_loop(&self) {
+        let stop = self.tasks.stop_token();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(HOUSEKEEPING) => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(e) = self.housekeeping().await {
+                tracing::warn!(error = ?e, "housekeeping failed; it is tried again later");
+            }
+        }
+    }
+
+    /// Forgets old instances, sessions and keys, and removes files that nothing refers to.
+    async fn housekeeping(&self) -> Result<()> {
+        let now = clock::now_ms();
+        for (_, path) in self.meta.expire_instances(now - HISTORY.as_millis() as i64).await? {
+            if let Some(path) = path {
+                let _ = self.catalog.store().delete(&Path::from(path)).await;
+            }
+        }
+        self.meta.delete_expired_keys(now).await?;
+        let gone = self.collect(Duration::from_secs(24 * 3600)).await?;
+        if gone > 0 {
+            tracing::info!(files = gone, "collected");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! One instance from its claim to its end.
+
+use std::sync::Arc;
+
+use feitian_base::{Error, Kind, Result, clock, failpoint, id};
+use feitian_meta::{Instance, InstanceState, Outcome, Step};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{JobContext, JobOutput, Progress, Running, results};
+use crate::Warehouse;
+
+impl Warehouse {
+    /// Runs a claimed instance in the background.
+    pub(super) fn start(&self, instance: Instance) {
+        let stop = CancellationToken::new();
+        let progress = Arc::new(Progress::default());
+        let running = Running {
+            project: instance.project.clone(),
+            attempt: instance.attempt,
+            stop: stop.clone(),
+            progress: progress.clone(),
+        };
+        self.jobs.inner.running.lock().insert(instance.id.clone(), running);
+        let span = tracing::info_span!("job", instance = %instance.id, project = %instance.project);
+        let warehouse = self.clone();
+        let work = async move { warehouse.run_to_end(instance, stop, progress).await };
+        self.tasks.spawn("job", work.instrument(span));
+    }
+
+    async fn run_to_end(&self, instance: Instance, stop: CancellationToken, progress: Arc<Progress>) {
+        let ended = self.run_cancellable(&instance, &stop, &progress).await;
+        // Shutdown took the claim back: the next process runs it.
+        let ours = self.jobs.running(&instance.id).is_some();
+        if ours {
+            failpoint::hit("job.before_finish");
+            let (state, mut outcome) = match ended {
+                Ok(outcome) => (InstanceState::Success, outcome),
+                Err(e) => {
+                    if e.kind() == Kind::Internal {
+                        tracing::error!(error = ?e, "the job failed by a fault of ours");
+                    }
+                    let state = if e.kind() == Kind::Cancelled { InstanceState::Cancelled } else { InstanceState::Failed };
+                    (state, Outcome { error: Some(failure_text(&e)), ..Outcome::default() })
+                }
+            };
+            outcome.summary = progress.summary(outcome.result_rows);
+            match self.meta.finish_instance(&instance.id, instance.attempt, state, &outcome, clock::now_ms()).await {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!("another attempt has taken this job over"),
+                Err(e) => tracing::error!(error = ?e, "the end of the job could not be written; a restart runs it again"),
+            }
+        }
+        self.jobs.inner.running.lock().remove(&instance.id);
+        self.jobs.inner.ended.notify_waiters();
+        self.jobs.inner.wake.notify_one();
+    }
+
+    async fn run_cancellable(
+        &self,
+        instance: &Instance,
+        stop: &CancellationToken,
+        progress: &Arc<Progress>,
+    ) -> Result<Outcome> {
+        let (warehouse, progress) = (self.clone(), progress.clone());
+        let (instance, token) = (instance.clone(), stop.clone());
+        let span = tracing::Span::current();
+        let mut task = self
+            .engine
+            .runtime()
+            .spawn(async move { warehouse.run_job(instance, token, progress).await }.instrument(span));
+        let cancelled = || Error::new(Kind::Cancelled, "ODPS-0123105", "ODPS-0123105:[0,0] Job got killed - stopped on request");
+        tokio::select! {
+            ended = &mut task => match ended {
+                Ok(result) => result,
+                Err(e) if e.is_cancelled() => Err(cancelled()),
+                Err(e) => Err(panicked(e)),
+            },
+            () = stop.cancelled() => {
+                // Dropping the plan frees its memory and spill files; wait, so that they are gone when we say so.
+                task.abort();
+                let _ = task.await;
+                Err(cancelled())
+            }
+        }
+    }
+
+    async fn run_job(&self, instance: Instance, stop: CancellationToken, progress: Arc<Progress>) -> Result<Outcome> {
+        let instance = self.resume(instance).await?;
+        let ctx = JobContext { warehouse: self.clone(), instance, prefix: id::ulid(), progress, stop };
+        failpoint::hit("job.operator");
+        Ok(match crate::query::run(&ctx).await? {
+            JobOutput::Text(text) => Outcome { result_inline: Some(text.into_bytes()), ..Outcome::default() },
+            JobOutput::Rows { columns, rows } => results::store(&ctx, columns, rows).await?,
+        })
+    }
+
+    /// Completes what an earlier attempt had begun to commit, so that no statement takes effect twice.
+    async fn resume(&self, instance: Instance) -> Result<Instance> {
+        let left = self.meta.commit_records_of(&instance.id).await?;
+        let last = left.len().saturating_sub(1);
+        for (i, record) in left.iter().enumerate() {
+            let own = Step::Instance { id: instance.id.clone(), attempt: instance.attempt, step: record.step };
+            let step = if i == last { own } else { Step::None };
+            match self.catalog.roll_forward(record, &step).await {
+                Err(e) if e.kind() != Kind::Conflict => return Err(e),
+                _ => {}
+            }
+        }
+        if left.is_empty() { Ok(instance) } else { self.instance(&instance.project, &instance.id).await }
+    }
+}
+
+/// The text that a failed job's result shows after `FAILED: `.
+fn failure_text(e: &Error) -> String {
+    if e.message().starts_with("ODPS-") || !e.code().starts_with("ODPS-") {
+        e.message().to_string()
+    } else {
+        format!("{}:[0,0] {}", e.code(), e.message())
+    }
+}
+
+fn panicked(e: tokio::task::JoinError) -> Error {
+    let text = match e.try_into_panic() {
+        Ok(payload) => match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+            (Some(s), _) => (*s).to_string(),
+            (_, Some(s)) => s.clone(),
+            _ => "a panic".to_string(),
+        },
+        Err(e) => e.to_string(),
+    };
+    let text = format!("ODPS-0010000:[0,0] System internal error - {text}; only this job is affected");
+    Error::new(Kind::Internal, "ODPS-0010000", text)
+}

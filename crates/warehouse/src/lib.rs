@@ -1,0 +1,153 @@
+//! The warehouse: tables in Delta Lake, the tunnel that loads them, and the jobs that query them.
+//!
+//! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
+//! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
+//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `collect` and `check`.
+//!
+//! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
+
+mod catalog;
+pub mod check;
+mod collect;
+mod commit;
+mod ddl;
+mod disk;
+mod engine;
+mod insert;
+mod jobs;
+mod log;
+mod query;
+mod reader;
+mod scan;
+mod show;
+mod stats;
+mod tables;
+mod tunnel;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use feitian_base::{Error, Result, Tasks};
+use feitian_meta::{CommitRecord, Meta, Step};
+use object_store::ObjectStore;
+
+pub use catalog::{Catalog, NewTable, OpenTable, STORE_URL, table_not_found};
+pub use commit::{Change, Replace};
+pub use engine::Engine;
+pub use jobs::*;
+pub use log::{DataFile, Snapshot};
+pub use reader::{Batches, RowRange};
+pub use scan::provider;
+pub use tables::{Page, TableInfo};
+pub use tunnel::{BatchSource, SessionInfo, SessionRequest};
+pub use writer::{NewFile, TableDir, partition_value, write_partitioned};
+
+pub(crate) use engine::engine_error;
+
+/// What the warehouse needs to know of the machine and the operator's wishes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The data directory: root of the data store.
+    pub data_dir: PathBuf,
+    /// Where queries spill; emptied at start by the caller.
+    pub tmp_dir: PathBuf,
+    /// Bytes of memory that one instance may use before it spills or fails.
+    pub memory_per_instance: usize,
+    /// Bytes that all queries together may spill.
+    pub spill_limit: u64,
+    /// Instances of one project that may run at once.
+    pub running_per_project: usize,
+    /// Instances that may run at once.
+    pub running_total: usize,
+    /// The name of this process among those that share the metadata.
+    pub node: String,
+    /// `odps.sql.timezone` of projects that do not set it.
+    pub default_project_timezone: String,
+}
+
+/// The warehouse of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct Warehouse {
+    pub(crate) meta: Meta,
+    pub(crate) catalog: Catalog,
+    pub(crate) config: Arc<Config>,
+    pub(crate) tasks: Tasks,
+    pub(crate) engine: Engine,
+    pub(crate) jobs: Jobs,
+}
+
+impl Warehouse {
+    /// Opens the warehouse: commits that a crash cut short are completed, then jobs start.
+    ///
+    /// `store` is rooted at `config.data_dir`.
+    pub async fn open(config: Config, meta: Meta, store: Arc<dyn ObjectStore>, tasks: Tasks) -> Result<Self> {
+        let warehouse = Self::open_idle(config, meta, store, tasks).await?;
+        warehouse.start_jobs().await?;
+        Ok(warehouse)
+    }
+
+    /// As [`Warehouse::open`], but no job runs: for `feitian check`.
+    pub async fn open_idle(config: Config, meta: Meta, store: Arc<dyn ObjectStore>, tasks: Tasks) -> Result<Self> {
+        let catalog = Catalog::new(meta.clone(), store.clone());
+        let engine = Engine::new(&config, store)?;
+        let (config, jobs) = (Arc::new(config), Jobs::default());
+        let warehouse = Self { meta, catalog, config, tasks, engine, jobs };
+        warehouse.complete_commits().await?;
+        Ok(warehouse)
+    }
+
+    /// Drives every open commit record forward. Safe at any time and by any process: the log's `txn` decides.
+    async fn complete_commits(&self) -> Result<()> {
+        for record in self.meta.open_commit_records(None).await? {
+            let step = self.step_of(&record).await?;
+            match self.catalog.roll_forward(&record, &step).await {
+                Ok(()) => tracing::info!(record = %record.id, owner = %record.owner, "commit completed after a restart"),
+                // The statement runs again, or the upload is committed again by its client.
+                Err(e) if e.kind() == feitian_base::Kind::Conflict => {
+                    tracing::info!(record = %record.id, error = ?e, "commit given up after a restart");
+                }
+                Err(e) => tracing::error!(record = %record.id, error = ?e, "commit cannot be completed"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Who advances with a record that its writer did not finish.
+    async fn step_of(&self, record: &CommitRecord) -> Result<Step> {
+        let others = self.meta.commit_records_of(&record.owner).await?;
+        let is_last = others.last().is_none_or(|last| last.id == record.id);
+        Ok(match record.attempt {
+            _ if !is_last => Step::None,
+            0 if self.meta.session(&record.owner).await?.is_some() => Step::Session { id: record.owner.clone() },
+            0 => Step::None,
+            attempt => Step::Instance { id: record.owner.clone(), attempt, step: record.step },
+        })
+    }
+
+    /// Stops taking jobs, queues those that run again, and ends the background tasks.
+    pub async fn shutdown(&self) {
+        self.stop_jobs().await;
+        let left = self.tasks.shutdown(Duration::from_secs(30)).await;
+        if !left.is_empty() {
+            tracing::warn!(tasks = ?left, "background tasks did not end in time");
+        }
+    }
+
+    /// The metadata this warehouse works on.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The tables.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+}
+
+/// The error of a statement that names something this version does not do.
+pub(crate) fn unsupported(what: impl std::fmt::Display) -> Error {
+    let text = format!("ODPS-0121125:[0,0] Unsupported function or operation - {what} is not supported");
+    Error::new(feitian_base::Kind::Unsupported, "ODPS-0121125", text)
+}

@@ -1,0 +1,197 @@
+//! Statements: from the text of a job to what it answers.
+//!
+//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
+//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree), `planner` (a logical plan), `coerce` (types),
+//! DataFusion's optimizer, `scans` (no full scan of a partitioned table), execution. `settings` are the flags of the
+//! session and `errors` the words of the original. Statements that change something are in `insert` and `ddl`, those
+//! that describe in `show`.
+
+mod coerce;
+pub(crate) mod errors;
+mod fold;
+pub(crate) mod names;
+mod planner;
+mod prepare;
+mod scans;
+mod select;
+pub(crate) mod settings;
+mod tasks;
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::session_state::SessionState;
+use feitian_base::{Error, Result, clock};
+use feitian_functions::FunctionOptions;
+use feitian_meta::{Instance, Step};
+use feitian_sql::{Parsed, Position, SqlError, Statement, parse_script};
+
+use crate::Warehouse;
+use crate::jobs::{JobContext, JobOutput, Progress};
+
+pub(crate) use select::{
+    Planned, Rows, convert_column, convert_value, output_columns, plan_query, run_plan, type_of_column,
+};
+use settings::Settings;
+
+/// What the statements of one job share.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) warehouse: Warehouse,
+    pub(crate) instance: Instance,
+    pub(crate) settings: Settings,
+    pub(crate) progress: Arc<Progress>,
+    /// The project of names without one: the instance's, until USE.
+    project: String,
+    /// What GETDATE returns.
+    statement_ms: i64,
+}
+
+impl Session {
+    /// The project of names without one.
+    pub(crate) fn project(&self) -> &str {
+        &self.project
+    }
+
+    /// The same session in another project.
+    pub(crate) fn in_project(&self, project: &str) -> Self {
+        Self { project: project.to_string(), ..self.clone() }
+    }
+
+    /// How statement `index` of this attempt takes effect.
+    pub(crate) fn step(&self, index: i64) -> Step {
+        Step::Instance { id: self.instance.id.clone(), attempt: self.instance.attempt, step: index }
+    }
+
+    /// An engine session with the flags of this one.
+    pub(crate) fn state(&self) -> Result<SessionState> {
+        let state = self.warehouse.engine.session(&Default::default())?;
+        let mut options = FunctionOptions::default();
+        options.time_zone = self.settings.time_zone()?;
+        options.strict = self.settings.is_strict();
+        options.statement_ms = u64::try_from(self.statement_ms).unwrap_or(0);
+        options.seed = seed(&self.instance.id);
+        let mut config = state.config().clone();
+        config.options_mut().execution.time_zone = Some(options.time_zone.clone());
+        config.options_mut().extensions.insert(options);
+        Ok(SessionStateBuilder::new_from_existing(state).with_config(config).build())
+    }
+}
+
+/// A number that is the same for every attempt of an instance.
+fn seed(instance_id: &str) -> u64 {
+    instance_id.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Runs the statements of an instance that have not taken effect yet; the output is the last one's.
+pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
+    let warehouse = ctx.warehouse.clone();
+    let project = warehouse.meta().project(&ctx.instance.project).await?;
+    let zone = &warehouse.config.default_project_timezone;
+    let mut session = Session {
+        settings: Settings::of(project.as_ref(), &ctx.instance, zone),
+        instance: ctx.instance.clone(),
+        progress: ctx.progress.clone(),
+        project: ctx.instance.project.clone(),
+        statement_ms: clock::now_ms(),
+        warehouse,
+    };
+    match ctx.instance.task_type.to_ascii_uppercase().as_str() {
+        "SQL" => run_script(&mut session).await,
+        "SQLCOST" => tasks::cost(&mut session).await,
+        "MERGE" => tasks::merge(&session).await,
+        other => Err(crate::unsupported(format!("a task of type {other}"))),
+    }
+}
+
+/// The statements of the text; its leading SETs are in the session's flags.
+fn parse(session: &mut Session) -> Result<Vec<Parsed>> {
+    let script = parse_script(&session.instance.query).map_err(errors::front_end)?;
+    for (key, value) in &script.settings {
+        session.settings.set(key, value);
+    }
+    Ok(script.statements)
+}
+
+async fn run_script(session: &mut Session) -> Result<JobOutput> {
+    let statements = parse(session)?;
+    let mut queries = statements.iter().filter(|s| s.statement.is_query());
+    if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
+        return Err(errors::semantic(second.position, "only one SELECT of a text can give its rows, this is the second"));
+    }
+    let mut output = JobOutput::Text(String::new());
+    for (index, parsed) in statements.into_iter().enumerate() {
+        let index = index as i64;
+        let done = index < session.instance.step;
+        session.statement_ms = clock::now_ms();
+        match parsed.statement {
+            Statement::Set { key, value } => session.settings.set(&key, &value),
+            Statement::Use { name, schema: false } => use_project(session, &name).await?,
+            // It changes nothing, so that it can run again for its rows.
+            Statement::Query(query) => output = query_rows(session, *query).await?,
+            _ if done => {}
+            statement => {
+                let text = run_statement(session, statement, index).await?;
+                // Rows of an earlier query stay the answer of a text that goes on with statements without one.
+                if matches!(output, JobOutput::Text(_)) {
+                    output = JobOutput::Text(text);
+                }
+            }
+        }
+    }
+    Ok(output)
+}
+
+async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<JobOutput> {
+    session.settings.refuse_modes()?;
+    let state = session.state()?;
+    let planned = plan_query(session, &state, query).await?;
+    let Rows { columns, stream } = run_plan(session, &state, planned).await?;
+    Ok(JobOutput::Rows { columns, rows: stream })
+}
+
+async fn use_project(session: &mut Session, name: &sqlparser::ast::ObjectName) -> Result<()> {
+    let project = feitian_sql::object_parts(name).concat();
+    names::check_project(session, &project).await?;
+    session.project = project;
+    Ok(())
+}
+
+/// A statement that answers with text; most answer with none.
+async fn run_statement(session: &Session, statement: Statement, index: i64) -> Result<String> {
+    let nothing = |()| String::new();
+    match statement {
+        Statement::Insert(insert) => crate::insert::run(session, *insert, index).await.map(nothing),
+        Statement::CreateTable(create) => crate::ddl::create_table(session, *create, index).await.map(nothing),
+        Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
+        Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),
+        Statement::AlterTable(alter) => crate::ddl::alter_table(session, *alter, index).await.map(nothing),
+        Statement::Truncate(truncate) => crate::ddl::truncate(session, truncate, index).await.map(nothing),
+        Statement::ShowTables { scope, like, only_views } => {
+            crate::show::tables(session, scope.as_ref(), like.as_deref(), only_views).await
+        }
+        Statement::ShowPartitions { table, partition } => {
+            crate::show::partitions(session, &table, partition.as_ref()).await
+        }
+        Statement::ShowCreateTable { table } => crate::show::create_table(session, &table).await,
+        Statement::ShowSchemas { project } => crate::show::schemas(session, project.as_ref()).await,
+        Statement::Desc { table, extended, partition } => {
+            crate::show::desc(session, &table, extended, partition.as_ref()).await
+        }
+        Statement::Explain { statement, .. } => tasks::explain(session, *statement).await,
+        Statement::CreateSchema { name, .. } | Statement::DropSchema { name, .. } => {
+            Err(unsupported_here(&name, "CREATE SCHEMA and DROP SCHEMA"))
+        }
+        Statement::DescSchema { name } => Err(unsupported_here(&name, "DESC SCHEMA")),
+        Statement::Use { name, .. } => Err(unsupported_here(&name, "USE SCHEMA")),
+        Statement::Unsupported { what, position } => {
+            Err(errors::front_end(SqlError::unsupported(position, what)))
+        }
+        Statement::Query(_) | Statement::Set { .. } => Err(Error::internal("a statement that has been handled")),
+    }
+}
+
+fn unsupported_here(name: &sqlparser::ast::ObjectName, what: &str) -> Error {
+    use sqlparser::ast::Spanned;
+    errors::front_end(SqlError::unsupported(Position::from(name.span()), what))
+}

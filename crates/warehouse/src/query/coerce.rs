@@ -1,0 +1,166 @@
+//! Types: gives every expression of a plan its MaxCompute type, with implicit conversions written out as casts.
+//!
+//! DataFusion has a pass of its own for this, with other rules (text compared with BIGINT becomes BIGINT, for example).
+//! This pass runs before it and leaves it nothing to do. It goes bottom up, so that the types below an expression are
+//! final when the expression is looked at, and takes queries inside expressions with the columns of their outer queries.
+
+mod expr;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchema, DFSchemaRef, Result};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
+};
+use feitian_functions::FunctionError;
+use feitian_functions::coercion::{common_type, comparison_type, type_name};
+
+use expr::Scope;
+pub(super) use expr::convert;
+
+/// The plan with final types.
+pub(super) fn coerce(plan: LogicalPlan) -> Result<LogicalPlan> {
+    coerce_in(plan, &[])
+}
+
+/// `outer` are the columns of the queries around this one, the outermost first.
+fn coerce_in(plan: LogicalPlan, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
+    let plan = plan.map_children(|child| Ok(changed(coerce_in(child, outer)?)))?.data;
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
+    }
+    let schema = Arc::new(schema);
+    let plan = match plan {
+        LogicalPlan::Values(values) => return coerce_values(values, outer),
+        // The numbers of LIMIT stay BIGINT, which the engine wants.
+        plan @ LogicalPlan::Limit(_) => return Ok(plan),
+        plan => plan,
+    };
+    let names = NamePreserver::new(&plan);
+    let scope = Scope { schema: &schema, outer };
+    let plan = plan
+        .map_expressions(|e| {
+            let name = names.save(&e);
+            Ok(changed(name.restore(scope.rewrite(e)?)))
+        })?
+        .data;
+    let plan = match plan {
+        LogicalPlan::Union(union) => coerce_union(union)?,
+        LogicalPlan::Join(join) => coerce_join(join)?,
+        LogicalPlan::Filter(filter) => coerce_filter(filter, &schema)?,
+        plan => plan,
+    };
+    plan.recompute_schema()
+}
+
+fn changed<T>(data: T) -> datafusion::common::tree_node::Transformed<T> {
+    datafusion::common::tree_node::Transformed::yes(data)
+}
+
+/// A condition must be BOOLEAN; an untyped NULL is one that never holds.
+pub(super) fn condition(e: Expr, schema: &DFSchema, clause: &str) -> Result<Expr> {
+    match e.get_type(schema)? {
+        DataType::Boolean => Ok(e),
+        DataType::Null => convert(e, &DataType::Null, &DataType::Boolean, false),
+        other => {
+            let text = format!("expect a BOOLEAN expression in {clause}, but it is {}", type_name(&other));
+            Err(FunctionError::semantic(text).into())
+        }
+    }
+}
+
+fn coerce_filter(filter: Filter, schema: &DFSchema) -> Result<LogicalPlan> {
+    let predicate = condition(filter.predicate, schema, "WHERE or HAVING")?;
+    Ok(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?))
+}
+
+fn coerce_join(mut join: Join) -> Result<LogicalPlan> {
+    let (left, right) = (join.left.schema().clone(), join.right.schema().clone());
+    let side = |e: Expr, schema: &DFSchema, to: &DataType| {
+        let from = e.get_type(schema)?;
+        convert(e, &from, to, false)
+    };
+    let pair = |(l, r): (Expr, Expr)| {
+        let (lt, rt) = (l.get_type(&left)?, r.get_type(&right)?);
+        let common = comparison_type(&lt, &rt).ok_or_else(|| expr::bad_operands(&lt, &rt, "="))?;
+        Ok((side(l, &left, &common)?, side(r, &right, &common)?))
+    };
+    join.on = std::mem::take(&mut join.on).into_iter().map(pair).collect::<Result<_>>()?;
+    let both = left.join(&right)?;
+    join.filter = join.filter.take().map(|f| condition(f, &both, "ON")).transpose()?;
+    Ok(LogicalPlan::Join(join))
+}
+
+/// The branches of a set operation get the common type of each column.
+fn coerce_union(union: Union) -> Result<LogicalPlan> {
+    let width = union.schema.fields().len();
+    let mut types: Vec<DataType> = Vec::with_capacity(width);
+    for i in 0..width {
+        let mut common = DataType::Null;
+        for input in &union.inputs {
+            let ty = input.schema().field(i).data_type();
+            common = common_type(&common, ty).ok_or_else(|| {
+                let (a, b) = (type_name(&common), type_name(ty));
+                FunctionError::union(format!("column {} of the branches is {a} and {b}", i + 1))
+            })?;
+        }
+        types.push(common);
+    }
+    let qualified = union.schema.iter().zip(&types).enumerate().map(|(i, ((qualifier, field), ty))| {
+        let same = union.inputs.iter().all(|input| input.schema().field(i).metadata() == field.metadata());
+        let nullable = union.inputs.iter().any(|input| input.schema().field(i).is_nullable());
+        let field = if same { field.as_ref().clone() } else { Field::new(field.name(), ty.clone(), nullable) };
+        (qualifier.cloned(), Arc::new(field.with_data_type(ty.clone()).with_nullable(nullable)))
+    });
+    let schema = Arc::new(DFSchema::new_with_metadata(qualified.collect(), union.schema.metadata().clone())?);
+    let inputs = union.inputs.into_iter().map(|input| to_types(input, &types, &schema)).collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlan::Union(Union { inputs, schema }))
+}
+
+fn to_types(input: Arc<LogicalPlan>, types: &[DataType], target: &DFSchema) -> Result<Arc<LogicalPlan>> {
+    let from = input.schema().clone();
+    if from.fields().iter().zip(types).all(|(f, t)| f.data_type() == t) {
+        return Ok(input);
+    }
+    let cast = |(i, ((qualifier, field), ty)): (usize, ((Option<&_>, &_), &DataType))| {
+        let column = Expr::Column(Column::from((qualifier, field)));
+        Ok(convert(column, from.field(i).data_type(), ty, false)?.alias(target.field(i).name()))
+    };
+    let exprs = from.iter().zip(types).enumerate().map(cast).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, input)?)))
+}
+
+/// Rows of literals: each column gets the common type of its values. A column of NULLs only stays untyped.
+fn coerce_values(values: Values, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
+    let empty = Arc::new(DFSchema::empty());
+    let scope = Scope { schema: &empty, outer };
+    let mut rows = Vec::with_capacity(values.values.len());
+    let mut types: Vec<DataType> = vec![DataType::Null; values.schema.fields().len()];
+    for row in values.values {
+        let row = row.into_iter().map(|e| scope.rewrite(e)).collect::<Result<Vec<_>>>()?;
+        for (i, e) in row.iter().enumerate() {
+            let ty = e.get_type(&empty)?;
+            types[i] = common_type(&types[i], &ty).ok_or_else(|| {
+                let (a, b) = (type_name(&types[i]), type_name(&ty));
+                FunctionError::semantic(format!("column {} of VALUES is {a} and {b}", i + 1))
+            })?;
+        }
+        rows.push(row);
+    }
+    let typed = |row: Vec<Expr>| {
+        let cast = |(e, to): (Expr, &DataType)| {
+            let from = e.get_type(&empty)?;
+            convert(e, &from, to, false)
+        };
+        row.into_iter().zip(&types).map(cast).collect::<Result<Vec<_>>>()
+    };
+    let rows = rows.into_iter().map(typed).collect::<Result<Vec<_>>>()?;
+    let fields = values.schema.fields().iter().zip(&types).map(|(f, ty)| (None, Arc::new(Field::new(f.name(), ty.clone(), true))));
+    let schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), Default::default())?);
+    LogicalPlanBuilder::values_with_schema(rows, &schema)?.build()
+}

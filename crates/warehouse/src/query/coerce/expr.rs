@@ -1,0 +1,326 @@
+//! The same for one expression.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, Between, Case, Cast, Exists, InList, InSubquery, ScalarFunction,
+    WindowFunction, WindowFunctionDefinition,
+};
+use datafusion::logical_expr::type_coercion::functions::{UDFCoercionExt, fields_with_udf};
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Subquery, TypeSignature, lit,
+};
+use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, type_name};
+use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening};
+use feitian_types::arrow::{column_type, nearest_type};
+
+use super::{coerce_in, condition};
+
+/// What an expression can see.
+pub(super) struct Scope<'a> {
+    pub(super) schema: &'a DFSchemaRef,
+    /// Columns of the queries around this one, the outermost first.
+    pub(super) outer: &'a [DFSchemaRef],
+}
+
+/// `e`, which is of type `from`, as `to`. With `lenient`, what cannot be converted is NULL.
+pub(crate) fn convert(e: Expr, from: &DataType, to: &DataType, lenient: bool) -> Result<Expr> {
+    if from == to || from.equals_datatype(to) {
+        return Ok(e);
+    }
+    if *from == DataType::Null {
+        return Ok(Expr::Cast(Cast::new(Box::new(e), to.clone())));
+    }
+    if is_plain_widening(from, to) {
+        return Ok(Expr::Cast(Cast::new(Box::new(e), to.clone())));
+    }
+    let Some(target) = nearest_type(to) else {
+        return Err(FunctionError::internal(format!("no type for {to}")).into());
+    };
+    Ok(feitian_functions::Cast::udf(&target, lenient).call(vec![e]))
+}
+
+pub(super) fn bad_operands(left: &DataType, right: &DataType, op: &str) -> DataFusionError {
+    let (l, r) = (type_name(left), type_name(right));
+    FunctionError::semantic(format!("invalid operand type(s) {l},{r} for operator '{op}'")).into()
+}
+
+impl Scope<'_> {
+    fn type_of(&self, e: &Expr) -> Result<DataType> {
+        e.get_type(self.schema.as_ref())
+    }
+
+    fn to(&self, e: Expr, to: &DataType, lenient: bool) -> Result<Expr> {
+        let from = self.type_of(&e)?;
+        convert(e, &from, to, lenient)
+    }
+
+    /// The expression with final types, its inner queries included.
+    pub(super) fn rewrite(&self, e: Expr) -> Result<Expr> {
+        e.transform_up(|e| Ok(Transformed::yes(self.one(e)?))).map(|t| t.data)
+    }
+
+    /// One expression whose operands are final.
+    fn one(&self, e: Expr) -> Result<Expr> {
+        match e {
+            Expr::Literal(value, metadata) => Ok(Expr::Literal(literal(value), metadata)),
+            Expr::OuterReferenceColumn(field, column) => Ok(self.outer_column(field, column)),
+            Expr::Cast(Cast { expr, field }) => self.explicit_cast(*expr, &field),
+            Expr::Negative(inner) => match *inner {
+                Expr::Literal(ScalarValue::Int64(Some(v)), m) if v != i64::MIN => {
+                    Ok(Expr::Literal(literal(ScalarValue::Int64(Some(-v))), m))
+                }
+                inner => self.call(Arc::new(Negate::udf()), vec![inner]),
+            },
+            Expr::Not(inner) => Ok(Expr::Not(Box::new(condition(*inner, self.schema, "NOT")?))),
+            Expr::BinaryExpr(b) => self.binary(b),
+            Expr::Like(mut like) => {
+                let operands = (self.type_of(&like.expr)?, self.type_of(&like.pattern)?);
+                let text = |t: &DataType| is_text(t) || *t == DataType::Null;
+                if !text(&operands.0) || !text(&operands.1) {
+                    return Err(bad_operands(&operands.0, &operands.1, "LIKE"));
+                }
+                like.expr = Box::new(self.to(*like.expr, &DataType::Utf8, false)?);
+                like.pattern = Box::new(self.to(*like.pattern, &DataType::Utf8, false)?);
+                Ok(Expr::Like(like))
+            }
+            Expr::Between(b) => self.between(b),
+            Expr::InList(list) => self.in_list(list),
+            Expr::Case(case) => self.case(case),
+            Expr::ScalarFunction(ScalarFunction { func, args }) => self.call(func, args),
+            Expr::AggregateFunction(f) => self.aggregate(f),
+            Expr::WindowFunction(f) => self.window(*f),
+            Expr::ScalarSubquery(q) => Ok(Expr::ScalarSubquery(self.subquery(q)?)),
+            Expr::Exists(Exists { subquery, negated }) => {
+                Ok(Expr::Exists(Exists { subquery: self.subquery(subquery)?, negated }))
+            }
+            Expr::InSubquery(q) => self.in_subquery(q),
+            other => Ok(other),
+        }
+    }
+
+    /// The type of a column of an outer query may have changed since the reference was planned.
+    fn outer_column(&self, field: FieldRef, column: Column) -> Expr {
+        let found = self.outer.iter().rev().find_map(|s| s.qualified_field_from_column(&column).ok());
+        let field = found.map_or(field, |(_, f)| f.clone());
+        Expr::OuterReferenceColumn(field, column)
+    }
+
+    fn explicit_cast(&self, e: Expr, field: &FieldRef) -> Result<Expr> {
+        let from = self.type_of(&e)?;
+        let declared = column_type(field);
+        let sized = declared.as_ref().is_some_and(|d| d.is_text() && *d != feitian_types::DataType::String);
+        let plain = from == *field.data_type() || is_plain_widening(&from, field.data_type());
+        match declared {
+            Some(to) if !plain || sized => Ok(feitian_functions::Cast::udf(&to, false).call(vec![e])),
+            _ if from == *field.data_type() => Ok(e),
+            _ => Ok(Expr::Cast(Cast::new(Box::new(e), field.data_type().clone()))),
+        }
+    }
+
+    fn binary(&self, BinaryExpr { left, op, right }: BinaryExpr) -> Result<Expr> {
+        let make = |l, r| Expr::BinaryExpr(BinaryExpr::new(Box::new(l), op, Box::new(r)));
+        match op {
+            Operator::And | Operator::Or => {
+                let clause = if op == Operator::And { "AND" } else { "OR" };
+                Ok(make(condition(*left, self.schema, clause)?, condition(*right, self.schema, clause)?))
+            }
+            Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom => {
+                let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
+                let to = comparison_type(&l, &r).ok_or_else(|| bad_operands(&l, &r, &op.to_string()))?;
+                let lenient = is_lenient(&l, &r, &to);
+                Ok(make(convert(*left, &l, &to, lenient)?, convert(*right, &r, &to, lenient)?))
+            }
+            _ => Ok(make(*left, *right)),
+        }
+    }
+
+    fn between(&self, Between { expr, negated, low, high }: Between) -> Result<Expr> {
+        let (e, l, h) = (self.type_of(&expr)?, self.type_of(&low)?, self.type_of(&high)?);
+        let first = comparison_type(&e, &l).ok_or_else(|| bad_operands(&e, &l, "BETWEEN"))?;
+        let to = comparison_type(&first, &h).ok_or_else(|| bad_operands(&e, &h, "BETWEEN"))?;
+        let lenient = is_lenient(&e, &l, &to);
+        let expr = Box::new(convert(*expr, &e, &to, lenient)?);
+        let (low, high) = (convert(*low, &l, &to, lenient)?, convert(*high, &h, &to, lenient)?);
+        Ok(Expr::Between(Between::new(expr, negated, Box::new(low), Box::new(high))))
+    }
+
+    fn in_list(&self, InList { expr, list, negated }: InList) -> Result<Expr> {
+        let e = self.type_of(&expr)?;
+        let mut to = e.clone();
+        for item in &list {
+            let ty = self.type_of(item)?;
+            to = comparison_type(&to, &ty).ok_or_else(|| bad_operands(&e, &ty, "IN"))?;
+        }
+        let list = list.into_iter().map(|item| self.to(item, &to, is_time(&to))).collect::<Result<Vec<_>>>()?;
+        Ok(Expr::InList(InList::new(Box::new(convert(*expr, &e, &to, false)?), list, negated)))
+    }
+
+    fn case(&self, case: Case) -> Result<Expr> {
+        let mut subject = case.expr;
+        let mut whens: Vec<(Expr, Expr)> = case.when_then_expr.into_iter().map(|(w, t)| (*w, *t)).collect();
+        match subject.take() {
+            None => {
+                for (when, _) in &mut whens {
+                    *when = condition(std::mem::take(when), self.schema, "CASE WHEN")?;
+                }
+            }
+            Some(e) => {
+                let ty = self.type_of(&e)?;
+                let mut to = ty.clone();
+                for (when, _) in &whens {
+                    let w = self.type_of(when)?;
+                    to = comparison_type(&to, &w).ok_or_else(|| bad_operands(&ty, &w, "CASE"))?;
+                }
+                for (when, _) in &mut whens {
+                    *when = self.to(std::mem::take(when), &to, false)?;
+                }
+                subject = Some(Box::new(convert(*e, &ty, &to, false)?));
+            }
+        }
+        let mut types = whens.iter().map(|(_, t)| self.type_of(t)).collect::<Result<Vec<_>>>()?;
+        types.extend(case.else_expr.as_ref().map(|e| self.type_of(e)).transpose()?);
+        let Some(to) = common_of(&types) else {
+            let names = types.iter().map(type_name).collect::<Vec<_>>().join(", ");
+            return Err(FunctionError::semantic(format!("the branches of CASE have no common type: {names}")).into());
+        };
+        let branch = |(w, t): (Expr, Expr)| Ok((Box::new(w), Box::new(self.to(t, &to, false)?)));
+        let whens = whens.into_iter().map(branch).collect::<Result<Vec<_>>>()?;
+        let otherwise = case.else_expr.map(|e| self.to(*e, &to, false).map(Box::new)).transpose()?;
+        Ok(Expr::Case(Case::new(subject, whens, otherwise)))
+    }
+
+    /// Arguments as the function wants them.
+    fn arguments<F: UDFCoercionExt>(&self, args: Vec<Expr>, func: &F) -> Result<Vec<Expr>> {
+        let zero = args.is_empty() && !matches!(func.signature().type_signature, TypeSignature::UserDefined);
+        if zero {
+            return Ok(args);
+        }
+        let fields = args.iter().map(|a| Ok(a.to_field(self.schema.as_ref())?.1)).collect::<Result<Vec<_>>>()?;
+        let wanted = fields_with_udf(&fields, func)?;
+        let cast = |((arg, field), wanted): ((Expr, &FieldRef), &FieldRef)| {
+            convert(arg, field.data_type(), wanted.data_type(), false)
+        };
+        args.into_iter().zip(&fields).zip(&wanted).map(cast).collect()
+    }
+
+    fn call(&self, func: Arc<datafusion::logical_expr::ScalarUDF>, args: Vec<Expr>) -> Result<Expr> {
+        let args = self.arguments(args, func.as_ref())?;
+        let call = Expr::ScalarFunction(ScalarFunction::new_udf(func, args));
+        // Functions that check their arguments do so when their type is asked for; do not leave that to the engine.
+        self.type_of(&call)?;
+        Ok(call)
+    }
+
+    /// Text arguments of numeric aggregates are read as DOUBLE.
+    fn numeric(&self, name: &str, args: Vec<Expr>) -> Result<Vec<Expr>> {
+        let cast = |arg: Expr| {
+            let ty = self.type_of(&arg)?;
+            match aggregate_argument(name, &ty) {
+                Some(to) => convert(arg, &ty, &to, false),
+                None => Ok(arg),
+            }
+        };
+        args.into_iter().map(cast).collect()
+    }
+
+    fn aggregate(&self, f: AggregateFunction) -> Result<Expr> {
+        let AggregateFunction { func, params } = f;
+        let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
+        let one = |args: &[Expr]| matches!(args, [Expr::Literal(v, _)] if *v == ScalarValue::Int32(Some(1)));
+        let args = if func.name() == "count" && one(&args) {
+            // COUNT(*) and COUNT(1): the engine knows them by this literal.
+            vec![lit(COUNT_STAR_EXPANSION)]
+        } else {
+            self.arguments(self.numeric(func.name(), args)?, func.as_ref())?
+        };
+        let filter = filter.map(|f| condition(*f, self.schema, "FILTER").map(Box::new)).transpose()?;
+        let f = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
+        Ok(Expr::AggregateFunction(f))
+    }
+
+    fn window(&self, mut f: WindowFunction) -> Result<Expr> {
+        let args = std::mem::take(&mut f.params.args);
+        let one = |args: &[Expr]| matches!(args, [Expr::Literal(v, _)] if *v == ScalarValue::Int32(Some(1)));
+        f.params.args = match &f.fun {
+            WindowFunctionDefinition::AggregateUDF(func) if func.name() == "count" && one(&args) => {
+                vec![lit(COUNT_STAR_EXPANSION)]
+            }
+            WindowFunctionDefinition::AggregateUDF(func) => {
+                self.arguments(self.numeric(func.name(), args)?, func.as_ref())?
+            }
+            WindowFunctionDefinition::WindowUDF(func) => self.arguments(args, func.as_ref())?,
+        };
+        f.params.filter = match f.params.filter.take() {
+            Some(filter) => Some(Box::new(condition(*filter, self.schema, "FILTER")?)),
+            None => None,
+        };
+        Ok(Expr::from(f))
+    }
+
+    fn subquery(&self, q: Subquery) -> Result<Subquery> {
+        let outer: Vec<DFSchemaRef> = self.outer.iter().cloned().chain([self.schema.clone()]).collect();
+        let plan = coerce_in(Arc::unwrap_or_clone(q.subquery), &outer)?;
+        let outer_ref_columns = plan.all_out_ref_exprs();
+        Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: q.spans })
+    }
+
+    fn in_subquery(&self, InSubquery { expr, subquery, negated }: InSubquery) -> Result<Expr> {
+        let mut subquery = self.subquery(subquery)?;
+        let (e, column) = (self.type_of(&expr)?, subquery.subquery.schema().field(0).data_type().clone());
+        let to = comparison_type(&e, &column).ok_or_else(|| bad_operands(&e, &column, "IN"))?;
+        if column != to {
+            subquery.subquery = Arc::new(cast_first(Arc::unwrap_or_clone(subquery.subquery), &column, &to)?);
+        }
+        Ok(Expr::InSubquery(InSubquery::new(Box::new(convert(*expr, &e, &to, false)?), subquery, negated)))
+    }
+}
+
+/// A query of one column, with that column converted.
+fn cast_first(plan: LogicalPlan, from: &DataType, to: &DataType) -> Result<LogicalPlan> {
+    let schema: &DFSchema = plan.schema();
+    let (qualifier, field) = schema.qualified_field(0);
+    let name = field.name().clone();
+    let column = Expr::Column(Column::from((qualifier, field)));
+    let expr = convert(column, from, to, false)?.alias(name);
+    Ok(LogicalPlan::Projection(Projection::try_new(vec![expr], Arc::new(plan))?))
+}
+
+/// Whole numbers are INT if they fit, else BIGINT, else DOUBLE. Intervals are months, or nanoseconds.
+fn literal(value: ScalarValue) -> ScalarValue {
+    const DAY: i64 = 86_400_000_000_000;
+    match value {
+        ScalarValue::Int64(Some(v)) => match i32::try_from(v) {
+            Ok(v) => ScalarValue::Int32(Some(v)),
+            Err(_) => ScalarValue::Int64(Some(v)),
+        },
+        ScalarValue::UInt64(Some(v)) => ScalarValue::Float64(Some(v as f64)),
+        ScalarValue::IntervalMonthDayNano(Some(v)) if v.days == 0 && v.nanoseconds == 0 && v.months != 0 => {
+            ScalarValue::IntervalYearMonth(Some(v.months))
+        }
+        ScalarValue::IntervalMonthDayNano(Some(v)) if v.months == 0 => {
+            match i64::from(v.days).checked_mul(DAY).and_then(|d| d.checked_add(v.nanoseconds)) {
+                Some(nanos) => ScalarValue::DurationNanosecond(Some(nanos)),
+                None => ScalarValue::IntervalMonthDayNano(Some(v)),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Text that is no time compares as NULL with DATE and TIMESTAMP, and is an error against DATETIME.
+fn is_lenient(left: &DataType, right: &DataType, to: &DataType) -> bool {
+    let datetime = feitian_functions::coercion::datetime();
+    (is_text(left) || is_text(right)) && is_time(to) && *to != datetime
+}

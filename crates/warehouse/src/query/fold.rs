@@ -1,0 +1,124 @@
+//! Functions whose value the catalog knows before the query is planned: MAX_PT, TABLE_EXISTS, PARTITION_EXISTS.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use feitian_base::{Error, Kind, Result};
+use feitian_meta::Partition;
+use feitian_sql::Position;
+use sqlparser::ast::{
+    Expr, Function, FunctionArguments, Ident, ObjectName, Query, Spanned, Value, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use super::Session;
+use super::errors::semantic;
+use super::names::{FOLDED, check_project, table_name, text_argument};
+
+/// The arguments of a call that are literal texts, after the name of the function.
+fn key(function: &Function) -> Result<Vec<String>> {
+    let mut key = vec![function.name.to_string().to_lowercase()];
+    if let FunctionArguments::List(list) = &function.args {
+        for i in 0..list.args.len() {
+            if let Some(text) = text_argument(function, i) {
+                key.push(text?);
+            }
+        }
+    }
+    Ok(key)
+}
+
+fn is_folded(function: &Function) -> bool {
+    FOLDED.contains(&function.name.to_string().to_lowercase().as_str())
+}
+
+struct Find(Vec<(Vec<String>, Position)>);
+
+impl Visitor for Find {
+    type Break = Error;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::Function(f) if is_folded(f) => match key(f) {
+                Ok(key) => self.0.push((key, f.name.span().into())),
+                Err(e) => return ControlFlow::Break(e),
+            },
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Replace(HashMap<Vec<String>, Value>);
+
+impl VisitorMut for Replace {
+    type Break = Error;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        let Expr::Function(f) = expr else { return ControlFlow::Continue(()) };
+        if is_folded(f)
+            && let Ok(key) = key(f)
+            && let Some(value) = self.0.get(&key)
+        {
+            let span = f.name.span();
+            *expr = Expr::Value(value.clone().with_span(span));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Replaces the calls of these functions by their values.
+pub(super) async fn fold(query: &mut Query, session: &Session) -> Result<()> {
+    let mut find = Find(Vec::new());
+    if let ControlFlow::Break(e) = Visit::visit(&*query, &mut find) {
+        return Err(e);
+    }
+    if find.0.is_empty() {
+        return Ok(());
+    }
+    let mut values = HashMap::new();
+    for (key, at) in find.0 {
+        let value = value_of(&key, at, session).await?;
+        values.insert(key, value);
+    }
+    match VisitMut::visit(query, &mut Replace(values)) {
+        ControlFlow::Break(e) => Err(e),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Value> {
+    let (function, args) = (key[0].as_str(), &key[1..]);
+    let Some(table) = args.first() else {
+        return Err(semantic(at, format!("function {function} needs the name of a table")));
+    };
+    let name = ObjectName::from(table.split('.').map(|p| Ident::new(p.trim().to_lowercase())).collect::<Vec<_>>());
+    let (project, table, _) = table_name(&name, session)?;
+    check_project(session, &project).await?;
+    let open = match session.warehouse.catalog().open(&project, &table).await {
+        Ok(open) => open,
+        Err(e) if e.kind() == Kind::NotFound && function == "table_exists" => return Ok(Value::Boolean(false)),
+        Err(e) if e.kind() == Kind::NotFound => return Err(super::errors::no_table(at, &project, &table)),
+        Err(e) => return Err(e),
+    };
+    if function == "table_exists" {
+        return Ok(Value::Boolean(true));
+    }
+    if !open.row.schema.is_partitioned() {
+        return Err(semantic(at, format!("{function}: table {project}.{table} is not a partitioned table")));
+    }
+    let meta = session.warehouse.meta();
+    if function == "partition_exists" {
+        let found = meta.list_partitions(&open.row.id, &args[1..], None, 1, false).await?;
+        return Ok(Value::Boolean(!found.is_empty()));
+    }
+    let all = meta.all_partitions(&open.row.id).await?;
+    match largest(&all) {
+        Some(value) => Ok(Value::SingleQuotedString(value.to_string())),
+        None => Err(semantic(at, format!("max_pt: table {project}.{table} has no partition with data"))),
+    }
+}
+
+/// The largest value of the first partition column, as text, among partitions that hold rows.
+fn largest(partitions: &[Partition]) -> Option<&str> {
+    partitions.iter().filter(|p| p.num_rows > 0).filter_map(|p| p.values.first()).map(String::as_str).max()
+}

@@ -1,0 +1,212 @@
+//! Names in a query: which tables it reads, and that its functions exist.
+//!
+//! Every table gets its full name `project.table` in the syntax tree, and keeps the name by which the query knows it as
+//! an alias, so that the planner never has to guess.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use feitian_base::{Error, Kind, Result};
+use feitian_meta::Project;
+use feitian_sql::{Position, object_parts};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, TableAlias,
+    TableFactor, Value, VisitMut, VisitorMut,
+};
+
+use super::Session;
+use super::errors::{semantic, statement_error};
+
+/// A table's project and name.
+pub(crate) type TableName = (String, String);
+
+/// Project and table of a name, with the place where it stands.
+pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
+    let at = Position::from(name.span());
+    let no_schema = |schema: &str| {
+        let detail = format!("schema {schema} cannot be resolved, the only schema is 'default'");
+        statement_error(Kind::NotFound, "ODPS-0130261", at, "Invalid schema", &detail)
+    };
+    let parts = object_parts(name);
+    match parts.as_slice() {
+        [table] => Ok((session.project().to_string(), table.clone(), at)),
+        [schema, table] if session.settings.has_schemas() && *schema != session.project() => match schema.as_str() {
+            "default" => Ok((session.project().to_string(), table.clone(), at)),
+            _ => Err(no_schema(schema)),
+        },
+        [project, table] => Ok((project.clone(), table.clone(), at)),
+        [project, schema, table] => match schema.as_str() {
+            "default" => Ok((project.clone(), table.clone(), at)),
+            _ => Err(no_schema(schema)),
+        },
+        _ => Err(semantic(at, format!("table name {name} cannot be resolved"))),
+    }
+}
+
+/// The WITH queries of one query, and how many of them can be seen so far.
+struct Frame {
+    names: Vec<String>,
+    visible: usize,
+}
+
+struct Names<'a> {
+    session: &'a Session,
+    /// Tables found, with the first place of each.
+    tables: BTreeMap<TableName, Position>,
+    frames: Vec<Frame>,
+}
+
+/// Gives every table its full name and returns the tables with their places; checks the names of functions.
+pub(super) fn resolve(query: &mut Query, session: &Session) -> Result<BTreeMap<TableName, Position>> {
+    let mut names = Names { session, tables: BTreeMap::new(), frames: Vec::new() };
+    match query.visit(&mut names) {
+        ControlFlow::Break(e) => Err(e),
+        ControlFlow::Continue(()) => Ok(names.tables),
+    }
+}
+
+impl Names<'_> {
+    fn is_with_query(&self, name: &str) -> bool {
+        self.frames.iter().any(|f| f.names[..f.visible].iter().any(|n| n == name))
+    }
+
+    fn table(&mut self, factor: &mut TableFactor) -> Result<()> {
+        let TableFactor::Table { name, alias, .. } = factor else { return Ok(()) };
+        let parts = object_parts(name);
+        if let [single] = parts.as_slice()
+            && self.is_with_query(single)
+        {
+            return Ok(());
+        }
+        let (project, table, at) = table_name(name, self.session)?;
+        let span = name.span();
+        if alias.is_none() {
+            let name = Ident { value: table.clone(), quote_style: Some('`'), span };
+            *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
+        let ident = |value: &str| Ident { value: value.to_string(), quote_style: Some('`'), span };
+        *name = ObjectName::from(vec![ident(&project), ident(&table)]);
+        self.tables.entry((project, table)).or_insert(at);
+        Ok(())
+    }
+
+    fn expression(&mut self, expr: &mut Expr) -> Result<()> {
+        match expr {
+            Expr::Function(function) => check_function(function),
+            // `project.table.column`: tables are known by their last name.
+            Expr::CompoundIdentifier(parts) if parts.len() > 2 => {
+                let names: Vec<String> = parts.iter().map(|p| p.value.clone()).collect();
+                if self.tables.keys().any(|(p, t)| *p == names[0] && *t == names[1]) {
+                    parts.remove(0);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn flow(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(e) => ControlFlow::Break(e),
+    }
+}
+
+impl VisitorMut for Names<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        let with = query.with.iter().flat_map(|w| &w.cte_tables).map(|c| c.alias.name.value.clone());
+        self.frames.push(Frame { names: with.collect(), visible: 0 });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.frames.pop();
+        // WITH comes before everything else of a query, so the first inner queries are its own, in order.
+        if let Some(outer) = self.frames.last_mut()
+            && outer.visible < outer.names.len()
+        {
+            outer.visible += 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        flow(self.table(factor))
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        flow(self.expression(expr))
+    }
+}
+
+/// Functions that are replaced before planning.
+pub(super) const FOLDED: [&str; 3] = ["max_pt", "partition_exists", "table_exists"];
+
+fn check_function(function: &Function) -> Result<()> {
+    let at = Position::from(function.name.span());
+    let parts = object_parts(&function.name);
+    let unknown = |name: &str| Err(semantic(at, format!("function or view '{name}' cannot be resolved")));
+    match parts.as_slice() {
+        [name] if FOLDED.contains(&name.as_str()) || name == "decode" => Ok(()),
+        [name] => {
+            let registry = feitian_functions::registry();
+            if !registry.contains(name) {
+                return unknown(name);
+            }
+            let only_window = registry.window.contains_key(name) && !registry.aggregate.contains_key(name);
+            if only_window && function.over.is_none() {
+                let detail = format!("window function {name} needs an OVER clause");
+                return Err(statement_error(Kind::Invalid, "ODPS-0130181", at, "Window function exception", &detail));
+            }
+            Ok(())
+        }
+        _ => unknown(&parts.join(".")),
+    }
+}
+
+/// A literal text argument of a call; `None` if there is no such argument.
+pub(super) fn text_argument(function: &Function, index: usize) -> Option<Result<String>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let arg = list.args.get(index)?;
+    Some(match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(v))) => match &v.value {
+            Value::SingleQuotedString(s) => Ok(s.clone()),
+            Value::Number(n, _) => Ok(n.clone()),
+            _ => Err(constant(function, index)),
+        },
+        _ => Err(constant(function, index)),
+    })
+}
+
+fn constant(function: &Function, index: usize) -> Error {
+    let at = Position::from(function.name.span());
+    let detail = format!("argument {} of function {} must be a constant", index + 1, function.name);
+    statement_error(Kind::Invalid, "ODPS-0121105", at, "Constant argument value expected", &detail)
+}
+
+/// Refuses tables of projects that the owner of the job may not see.
+pub(crate) async fn check_project(session: &Session, project: &str) -> Result<Option<Project>> {
+    let meta = session.warehouse.meta();
+    if project == session.instance.project {
+        return meta.project(project).await;
+    }
+    let Some(found) = meta.project(project).await? else {
+        let text = format!("ODPS-0420111:[0,0] Project not found - {project}");
+        return Err(Error::new(Kind::NotFound, "ODPS-0420111", text));
+    };
+    let account = meta.account_by_name(&session.instance.owner).await?;
+    let allowed = match &account {
+        Some(a) => a.admin || meta.is_admitted(project, &a.id).await?,
+        None => false,
+    };
+    if allowed {
+        return Ok(Some(found));
+    }
+    let detail = format!(
+        "Authorization Failed [4019], You have NO privilege 'odps:Read' on {{acs:odps:*:projects/{project}}}"
+    );
+    Err(statement_error(Kind::Denied, "ODPS-0130013", Position::UNKNOWN, "Authorization exception", &detail))
+}

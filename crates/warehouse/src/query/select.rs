@@ -1,0 +1,222 @@
+//! Queries: planning over the tables they name, and running the plan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column as PlanColumn, DataFusionError};
+use datafusion::datasource::{DefaultTableSource, ViewTable};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableSource};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use feitian_base::{Kind, Result};
+use feitian_functions::coercion::type_name;
+use feitian_sql::{Position, parse_query};
+use feitian_types::Column;
+use feitian_types::arrow::column_type;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use sqlparser::ast::Query;
+
+use super::names::TableName;
+use super::{Session, coerce, errors, fold, names, planner, prepare, scans};
+use crate::catalog::OpenTable;
+use crate::provider;
+
+/// Views may be defined over views this deep.
+const MAX_VIEW_DEPTH: usize = 32;
+
+/// A query with final types, before optimization.
+pub(crate) struct Planned {
+    pub(crate) plan: LogicalPlan,
+    /// The tables it reads, those behind views included, as they were when it was planned.
+    pub(crate) tables: Vec<OpenTable>,
+}
+
+/// The rows of a query.
+pub(crate) struct Rows {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) stream: SendableRecordBatchStream,
+}
+
+/// Plans `query` in `session`.
+pub(crate) async fn plan_query(session: &Session, state: &SessionState, query: Query) -> Result<Planned> {
+    let mut tables = BTreeMap::new();
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut tables).await?;
+    Ok(Planned { plan, tables: tables.into_values().collect() })
+}
+
+fn plan_at<'a>(
+    session: Session,
+    state: SessionState,
+    mut query: Query,
+    depth: usize,
+    read: &'a mut BTreeMap<TableName, OpenTable>,
+) -> BoxFuture<'a, Result<LogicalPlan>> {
+    Box::pin(async move {
+        feitian_sql::check_query(&query).map_err(errors::front_end)?;
+        let named = names::resolve(&mut query, &session)?;
+        fold::fold(&mut query, &session).await?;
+        prepare::prepare(&mut query, &session.settings)?;
+        let projects: BTreeSet<&str> = named.keys().map(|(project, _)| project.as_str()).collect();
+        for project in projects {
+            names::check_project(&session, project).await?;
+        }
+        let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
+        for ((project, table), at) in named {
+            let open = open(&session, &project, &table, at).await?;
+            let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
+                view_source(&session, &state, &open, depth, read).await?
+            } else {
+                read.entry((project.clone(), table.clone())).or_insert_with(|| open.clone());
+                // A table that is read twice is read at one version.
+                let pinned = read.get(&(project.clone(), table.clone())).unwrap_or(&open);
+                Arc::new(DefaultTableSource::new(provider(pinned, session.warehouse.catalog())))
+            };
+            sources.insert((project, table), source);
+        }
+        let plan = planner::Planner::new(state.config_options(), sources).plan(query).map_err(errors::engine)?;
+        coerce::coerce(plan).map_err(errors::engine)
+    })
+}
+
+async fn open(session: &Session, project: &str, table: &str, at: Position) -> Result<OpenTable> {
+    session.warehouse.catalog().open(project, table).await.map_err(|e| match e.code() {
+        "ODPS-0130131" => errors::no_table(at, project, table),
+        _ => e,
+    })
+}
+
+/// The query of a view, planned in the view's own project.
+async fn view_source(
+    session: &Session,
+    state: &SessionState,
+    view: &OpenTable,
+    depth: usize,
+    read: &mut BTreeMap<TableName, OpenTable>,
+) -> Result<Arc<dyn TableSource>> {
+    let row = &view.row;
+    let name = format!("{}.{}", row.project, row.name);
+    if depth >= MAX_VIEW_DEPTH {
+        return Err(errors::semantic(Position::UNKNOWN, format!("view {name} refers to itself or is nested too deeply")));
+    }
+    let resolving = |e: feitian_base::Error| {
+        let text = e.message().replacen(" - ", &format!(" - while resolving view {name} - "), 1);
+        feitian_base::Error::new(e.kind(), e.code().to_string(), text)
+    };
+    let text = row.view_text.as_deref().unwrap_or_default();
+    let query = parse_query(text).map_err(|e| resolving(errors::front_end(e)))?;
+    let inner = session.in_project(&row.project);
+    let plan = plan_at(inner, state.clone(), *query, depth + 1, read).await.map_err(resolving)?;
+    let columns = &row.schema.columns;
+    if plan.schema().fields().len() != columns.len() {
+        let text = format!("while resolving view {name} - its query has {} columns now", plan.schema().fields().len());
+        let detail = format!("{text}, it was created with {}", columns.len());
+        return Err(errors::statement_error(Kind::Invalid, "ODPS-0130231", Position::UNKNOWN, "Invalid view", &detail));
+    }
+    let named = plan.schema().iter().zip(columns);
+    let exprs = named.map(|((q, f), c)| Expr::Column(PlanColumn::from((q, f))).alias(&c.name)).collect();
+    let plan = Projection::try_new(exprs, Arc::new(plan)).map_err(errors::engine)?;
+    let view = ViewTable::new(LogicalPlan::Projection(plan), Some(text.to_string()));
+    Ok(Arc::new(DefaultTableSource::new(Arc::new(view))))
+}
+
+/// The physical plan of `planned`.
+pub(crate) async fn physical(
+    session: &Session,
+    state: &SessionState,
+    planned: &Planned,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let optimized = state.optimize(&planned.plan).map_err(errors::engine)?;
+    if !session.settings.allows_full_scan() {
+        scans::check(&optimized, &planned.tables)?;
+    }
+    state.query_planner().create_physical_plan(&optimized, state).await.map_err(errors::engine)
+}
+
+/// Starts the plan. Its rows come as they are made; dropping the stream ends the work.
+pub(crate) async fn run_plan(session: &Session, state: &SessionState, planned: Planned) -> Result<Rows> {
+    let columns = output_columns(&planned.plan)?;
+    let plan = physical(session, state, &planned).await?;
+    session.progress.set_plan(plan.clone());
+    let stream = execute_stream(plan, state.task_ctx()).map_err(errors::engine)?;
+    let schema = stream.schema();
+    let ours = stream.map(|batch| batch.map_err(|e| DataFusionError::External(Box::new(errors::engine(e)))));
+    Ok(Rows { columns, stream: Box::pin(RecordBatchStreamAdapter::new(schema, ours)) })
+}
+
+/// Names and types of the result.
+pub(crate) fn output_columns(plan: &LogicalPlan) -> Result<Vec<Column>> {
+    let fields = plan.schema().fields().iter().enumerate();
+    fields.map(|(i, field)| column_of(field, prepare::output_name(field.name(), i))).collect()
+}
+
+/// The column that a field of a plan makes.
+pub(crate) fn column_of(field: &arrow::datatypes::Field, name: String) -> Result<Column> {
+    match column_type(field) {
+        Some(ty) => Ok(Column::new(name, ty)),
+        None => {
+            let text = format!("column {name} has a type that no table can hold: {}", field.data_type());
+            Err(errors::semantic(Position::UNKNOWN, text))
+        }
+    }
+}
+
+/// Column `index` of a plan as `to`; `None` when the types do not convert into each other without a cast.
+pub(crate) fn convert_column(plan: &LogicalPlan, index: usize, to: &Column) -> Result<Option<Expr>> {
+    let (qualifier, field) = plan.schema().qualified_field(index);
+    let column = Expr::Column(PlanColumn::from((qualifier, field)));
+    let from = field.data_type();
+    let target = feitian_types::arrow::engine_type(&to.ty);
+    if !assignable(from, &target) {
+        return Ok(None);
+    }
+    let sized = to.ty.is_text() && to.ty != feitian_types::DataType::String;
+    let converted = if sized && !matches!(from, DataType::Utf8) {
+        coerce::convert(column, from, &DataType::Utf8, false)
+    } else {
+        coerce::convert(column, from, &target, false)
+    };
+    converted.map(Some).map_err(errors::engine)
+}
+
+/// `value`, which is of type `from`, as `to`.
+pub(crate) fn convert_value(value: Expr, from: &DataType, to: &DataType) -> Result<Expr> {
+    coerce::convert(value, from, to, false).map_err(errors::engine)
+}
+
+/// Implicit conversion on INSERT: what only widens, anything to text, and nested types part by part.
+fn assignable(from: &DataType, to: &DataType) -> bool {
+    use feitian_functions::coercion::{is_text, is_time};
+    let width = |t: &DataType| match t {
+        DataType::Int8 => Some(1),
+        DataType::Int16 => Some(2),
+        DataType::Int32 => Some(3),
+        DataType::Int64 | DataType::UInt64 => Some(4),
+        _ => None,
+    };
+    match (from, to) {
+        (DataType::Null, _) => true,
+        (f, t) if f.equals_datatype(t) => true,
+        (f, t) if width(f).is_some() && width(t).is_some() => width(f) <= width(t),
+        (f, DataType::Decimal128(..)) => f.is_integer() || matches!(f, DataType::Decimal128(..)),
+        (f, DataType::Float32) => f.is_integer(),
+        (f, DataType::Float64) => f.is_numeric(),
+        (f, t) if is_text(t) => is_text(f) || f.is_numeric() || is_time(f),
+        (DataType::Date32 | DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, Some(_))) => true,
+        (DataType::List(f), DataType::List(t)) => assignable(f.data_type(), t.data_type()),
+        (DataType::Struct(f), DataType::Struct(t)) => {
+            f.len() == t.len() && f.iter().zip(t).all(|(f, t)| assignable(f.data_type(), t.data_type()))
+        }
+        (DataType::Map(f, _), DataType::Map(t, _)) => assignable(f.data_type(), t.data_type()),
+        _ => false,
+    }
+}
+
+/// The type of column `index` of a plan, as messages show it.
+pub(crate) fn type_of_column(plan: &LogicalPlan, index: usize) -> String {
+    let field = plan.schema().field(index);
+    column_type(field).map_or_else(|| type_name(field.data_type()), |t| t.to_string().to_uppercase())
+}

@@ -1,0 +1,139 @@
+//! The flags of a statement: the project's properties, over them the task's settings, over them SET in the text.
+
+use std::collections::HashMap;
+
+use feitian_base::{Error, Kind, Result};
+use feitian_functions::parse_zone;
+use feitian_meta::{Instance, Project};
+use serde_json::Value;
+
+/// Flags that a statement runs under. Keys that nobody reads are kept and have no effect, as in the original.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    values: HashMap<String, String>,
+}
+
+fn read_object(json: &str) -> impl Iterator<Item = (String, String)> {
+    let object = match serde_json::from_str::<Value>(json) {
+        Ok(Value::Object(object)) => object,
+        _ => serde_json::Map::new(),
+    };
+    object.into_iter().map(|(key, value)| match value {
+        Value::String(text) => (key, text),
+        other => (key, other.to_string()),
+    })
+}
+
+impl Settings {
+    /// The flags of an instance before its text is read.
+    pub(crate) fn of(project: Option<&Project>, instance: &Instance, default_zone: &str) -> Self {
+        let mut values = HashMap::from([("odps.sql.timezone".to_string(), default_zone.to_string())]);
+        values.extend(project.into_iter().flat_map(|p| read_object(&p.properties)));
+        values.extend(read_object(&instance.settings));
+        Self { values }
+    }
+
+    /// `SET key=value`
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.values.insert(key.to_string(), value.to_string());
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(|v| v.trim()).filter(|v| !v.is_empty())
+    }
+
+    fn is_on(&self, key: &str, default: bool) -> bool {
+        self.get(key).map_or(default, |v| v.eq_ignore_ascii_case("true"))
+    }
+
+    /// Name of the time zone of the session.
+    pub(crate) fn time_zone(&self) -> Result<String> {
+        let name = self.get("odps.sql.timezone").unwrap_or("Asia/Shanghai");
+        // Java's short forms are common in jobs: `GMT+8` is eight hours east, which IANA writes `Etc/GMT-8`.
+        let plain = match name.strip_prefix("GMT").or_else(|| name.strip_prefix("UTC")) {
+            Some("") => "Etc/GMT".to_string(),
+            Some(offset) => java_offset(offset).unwrap_or_else(|| name.to_string()),
+            None => name.to_string(),
+        };
+        match parse_zone(&plain) {
+            Ok(zone) => Ok(zone.name().to_string()),
+            Err(e) => Err(Error::new(Kind::Invalid, e.code, format!("{}:[0,0] {e}", e.code))),
+        }
+    }
+
+    /// A failed conversion is an error, not NULL.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.is_on("odps.sql.udf.strict.mode", true) && self.is_on("odps.function.strictmode", true)
+    }
+
+    pub(crate) fn allows_full_scan(&self) -> bool {
+        self.is_on("odps.sql.allow.fullscan", false)
+    }
+
+    pub(crate) fn order_by_needs_limit(&self) -> bool {
+        self.is_on("odps.sql.validate.orderby.limit", false)
+    }
+
+    /// Whole numbers in GROUP BY are positions.
+    pub(crate) fn group_by_position(&self) -> bool {
+        self.is_on("odps.sql.groupby.position.alias", false)
+            || self.is_on("odps.sql.groupby.orderby.position.alias", false)
+    }
+
+    /// Whole numbers in ORDER BY are positions.
+    pub(crate) fn order_by_position(&self) -> bool {
+        self.is_on("odps.sql.orderby.position.alias", false)
+            || self.is_on("odps.sql.groupby.orderby.position.alias", false)
+    }
+
+    /// Two-part names mean schema and table, not project and table.
+    pub(crate) fn has_schemas(&self) -> bool {
+        self.is_on("odps.namespace.schema", false) || self.is_on("odps.sql.allow.namespace.schema", false)
+    }
+
+    /// Refuses modes that change answers and that we do not have.
+    pub(crate) fn refuse_modes(&self) -> Result<()> {
+        if self.is_on("odps.sql.hive.compatible", false) {
+            return Err(crate::unsupported("odps.sql.hive.compatible=true"));
+        }
+        Ok(())
+    }
+}
+
+/// `+8` and `+08:00` as `Etc/GMT-8`; `None` for offsets that are no whole hours.
+fn java_offset(offset: &str) -> Option<String> {
+    let (sign, rest) = match offset.split_at_checked(1)? {
+        ("+", rest) => ('-', rest),
+        ("-", rest) => ('+', rest),
+        _ => return None,
+    };
+    let hours = rest.strip_suffix(":00").unwrap_or(rest);
+    let hours: u8 = hours.parse().ok()?;
+    Some(if hours == 0 { "Etc/GMT".to_string() } else { format!("Etc/GMT{sign}{hours}") })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        Settings { values: pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect() }
+    }
+
+    #[test]
+    fn time_zones_may_be_named_as_java_names_them() {
+        // The sign of `Etc/GMT` zones is reversed (IANA time zone database, file etcetera).
+        for (given, name) in [("Asia/Shanghai", "Asia/Shanghai"), ("GMT+8", "Etc/GMT-8"), ("GMT+08:00", "Etc/GMT-8"), ("UTC", "Etc/GMT")] {
+            assert_eq!(settings(&[("odps.sql.timezone", given)]).time_zone().unwrap(), name);
+        }
+        assert_eq!(settings(&[("odps.sql.timezone", "Mars/Base")]).time_zone().unwrap_err().code(), "ODPS-0130071");
+    }
+
+    #[test]
+    fn either_flag_makes_conversions_lenient() {
+        assert!(settings(&[]).is_strict());
+        assert!(!settings(&[("odps.sql.udf.strict.mode", "false")]).is_strict());
+        assert!(!settings(&[("odps.function.strictmode", "False")]).is_strict());
+    }
+}

@@ -1,0 +1,112 @@
+//! EXPLAIN, and the tasks that are no SQL statement: SQLCost and Merge.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use feitian_base::{Error, Kind, Result};
+use feitian_sql::Statement;
+use feitian_types::PartitionSpec;
+use sqlparser::ast::{Ident, ObjectName, Query};
+
+use super::select::physical;
+use super::{Planned, Session, errors, names, parse, plan_query};
+use crate::jobs::JobOutput;
+
+/// The query inside a statement, if it has one.
+fn source(statement: Statement) -> Option<Query> {
+    match statement {
+        Statement::Query(query) => Some(*query),
+        Statement::Insert(insert) => Some(*insert.source),
+        Statement::CreateTable(create) => create.as_query.map(|q| *q),
+        Statement::CreateView(create) => Some(*create.query),
+        _ => None,
+    }
+}
+
+async fn plan(session: &Session, query: Query) -> Result<(Planned, Arc<dyn ExecutionPlan>)> {
+    let state = session.state()?;
+    let planned = plan_query(session, &state, query).await?;
+    let plan = physical(session, &state, &planned).await?;
+    Ok((planned, plan))
+}
+
+/// The plan of a statement as text, under the headings that clients know.
+pub(super) async fn explain(session: &Session, statement: Statement) -> Result<String> {
+    let sink = if statement.is_query() { "Data sink: SCREEN" } else { "Data sink: TABLE" };
+    let Some(query) = source(statement) else { return Ok(String::new()) };
+    session.settings.refuse_modes()?;
+    let (planned, plan) = plan(session, query).await?;
+    let mut text = String::from("job0 is root job\n\nIn Job job0:\nroot Tasks: M1\n\nIn Task M1:\n");
+    let names: BTreeSet<String> =
+        planned.tables.iter().map(|t| format!("{}.{}", t.row.project, t.row.name)).collect();
+    for name in names {
+        let _ = writeln!(text, "    Data source: {name}");
+    }
+    for line in displayable(plan.as_ref()).indent(false).to_string().lines() {
+        let _ = writeln!(text, "    {line}");
+    }
+    let _ = writeln!(text, "    {sink}");
+    Ok(text)
+}
+
+/// SQLCost: the bytes that the statement would read.
+pub(super) async fn cost(session: &mut Session) -> Result<JobOutput> {
+    let mut bytes = 0;
+    for parsed in parse(session)? {
+        match parsed.statement {
+            Statement::Set { key, value } => session.settings.set(&key, &value),
+            statement => {
+                if let Some(query) = source(statement) {
+                    bytes += scanned_bytes(&plan(session, query).await?.1);
+                }
+            }
+        }
+    }
+    let cost = serde_json::json!({ "Cost": { "SQL": { "Complexity": 1.0, "UDF": 0, "Input": bytes.to_string() } } });
+    Ok(JobOutput::Text(cost.to_string()))
+}
+
+fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan.downcast_ref::<DataSourceExec>().and_then(|s| s.data_source().downcast_ref::<FileScanConfig>());
+    let files = own.into_iter().flat_map(|c| &c.file_groups).flat_map(|g| g.files());
+    files.map(|f| f.object_meta.size).sum::<u64>() + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
+}
+
+/// Merge: `MERGE SMALLFILES` of a table or partition, for which there is nothing to do; the table must exist.
+pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
+    const MODES: [&str; 3] =
+        ["odps.merge.txn.table.compact", "odps.merge.cold.storage.mode", "odps.merge.archive.flag"];
+    if let Some(mode) = MODES.iter().find(|m| session.settings.get(m).is_some()) {
+        return Err(crate::unsupported(format!("a Merge task with {mode}")));
+    }
+    let text = session.instance.query.trim().trim_end_matches(';');
+    let at = text.to_lowercase().find(" partition").unwrap_or(text.len());
+    let (name, rest) = text.split_at(at);
+    let parts = name.trim().split('.').map(|p| Ident::new(p.trim().trim_matches('`').to_lowercase()));
+    let name = ObjectName::from(parts.collect::<Vec<_>>());
+    let (project, table, place) = names::table_name(&name, session)?;
+    names::check_project(session, &project).await?;
+    let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
+        "ODPS-0130131" => errors::no_table(place, &project, &table),
+        _ => e,
+    })?;
+    let inside = rest.trim().get("partition".len()..).unwrap_or_default().trim();
+    if let Some(spec) = inside.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
+        let spec = PartitionSpec::parse(spec).ok_or_else(|| Error::invalid(format!("'{spec}' is no partition")))?;
+        let leading = open.row.schema.partition_columns.iter().map_while(|c| spec.get(&c.name).map(str::to_string));
+        let values: Vec<String> = leading.collect();
+        if values.len() != spec.0.len() {
+            return Err(errors::semantic(place, format!("partition ({spec}) does not fit table {project}.{table}")));
+        }
+        if session.warehouse.meta().list_partitions(&open.row.id, &values, None, 1, false).await?.is_empty() {
+            let detail = format!("partition ({spec}) of table {project}.{table} does not exist");
+            let general = "Partition does not exist";
+            return Err(errors::statement_error(Kind::NotFound, "ODPS-0130271", place, general, &detail));
+        }
+    }
+    Ok(JobOutput::Text(String::new()))
+}

@@ -1,0 +1,329 @@
+//! Reading a table inside a query: partition pruning, a Parquet scan over the snapshot's files, and the way back from
+//! disk form to engine form.
+//!
+//! The scan is always a plain `DataSourceExec` over Parquet files, so that it can be cut into slices.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType as ArrowType, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema as FileTableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{ColumnarValue, Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::expressions::Column as ColumnExpr;
+use datafusion::physical_expr::{PhysicalExpr, projection::ProjectionExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
+use feitian_types::arrow::{engine_field, engine_type};
+use feitian_types::{Column, DataType};
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use crate::catalog::{Catalog, OpenTable, STORE_URL};
+use crate::disk;
+use crate::log::{DataFile, Snapshot};
+use crate::writer::NULL_PARTITION;
+
+/// The table as the query engine sees it: engine-form columns, then partition columns.
+pub fn provider(table: &OpenTable, _catalog: &Catalog) -> Arc<dyn TableProvider> {
+    let columns = table.row.schema.columns.clone();
+    let partition_columns = table.row.schema.partition_columns.clone();
+    let fields: Vec<_> = columns.iter().chain(&partition_columns).map(engine_field).collect();
+    Arc::new(TableScan {
+        schema: Arc::new(Schema::new(fields)),
+        columns,
+        partition_columns,
+        location: table.row.location.clone(),
+        snapshot: table.snapshot.clone().unwrap_or_default(),
+    })
+}
+
+struct TableScan {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    partition_columns: Vec<Column>,
+    location: String,
+    snapshot: Arc<Snapshot>,
+}
+
+impl fmt::Debug for TableScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TableScan({} at version {})", self.location, self.snapshot.version)
+    }
+}
+
+/// How a filter can be used before rows are read.
+enum Use {
+    /// It names partition columns only: it picks files and need not be checked again.
+    Partitions,
+    /// It names stored columns only, in their stored form: Parquet statistics may skip pages.
+    Pages,
+    No,
+}
+
+impl TableScan {
+    fn use_of(&self, filter: &Expr) -> Use {
+        let columns = filter.column_refs();
+        let plain = !filter.is_volatile() && !has_subquery(filter) && !columns.is_empty();
+        let is_partition = |name: &str| self.partition_columns.iter().any(|c| c.name == name);
+        let is_stored = |name: &str| self.columns.iter().any(|c| c.name == name && stored_as_is(&c.ty));
+        if plain && columns.iter().all(|c| is_partition(&c.name)) {
+            Use::Partitions
+        } else if plain && columns.iter().all(|c| is_partition(&c.name) || is_stored(&c.name)) {
+            Use::Pages
+        } else {
+            Use::No
+        }
+    }
+
+    /// The files whose partition values satisfy the filters.
+    fn pick_files(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<Arc<DataFile>>> {
+        let on_partitions: Vec<Expr> =
+            filters.iter().filter(|f| matches!(self.use_of(f), Use::Partitions)).cloned().collect();
+        let Some(filter) = conjunction(on_partitions) else { return Ok(self.snapshot.files().to_vec()) };
+        let mut partitions: Vec<&[Option<String>]> = Vec::new();
+        let mut index: HashMap<&[Option<String>], usize> = HashMap::new();
+        for file in self.snapshot.files() {
+            index.entry(&file.partition_values).or_insert_with(|| {
+                partitions.push(&file.partition_values);
+                partitions.len() - 1
+            });
+        }
+        let schema = Schema::new(self.partition_columns.iter().map(engine_field).collect::<Vec<_>>());
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        for (i, c) in self.partition_columns.iter().enumerate() {
+            let values = partitions.iter().map(|p| scalar(c, p[i].as_deref()));
+            arrays.push(ScalarValue::iter_to_array(values)?);
+        }
+        let relaxed: Vec<_> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let schema = Arc::new(Schema::new(relaxed));
+        let batch = RecordBatch::try_new(schema.clone(), arrays)?;
+        let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
+        let filter = unqualified(filter)?;
+        let keep = state.create_physical_expr(filter, &df_schema)?.evaluate(&batch)?.into_array(partitions.len())?;
+        let keep = keep.as_boolean();
+        let kept: HashSet<usize> = (0..partitions.len()).filter(|i| keep.is_valid(*i) && keep.value(*i)).collect();
+        let picked = |f: &&Arc<DataFile>| index.get(f.partition_values.as_slice()).is_some_and(|i| kept.contains(i));
+        Ok(self.snapshot.files().iter().filter(picked).cloned().collect())
+    }
+
+    fn partitioned_file(&self, file: &DataFile, num_columns: usize) -> PartitionedFile {
+        let modified = chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default();
+        let meta = ObjectMeta {
+            location: Path::from(format!("{}/{}", self.location, file.path)),
+            last_modified: modified,
+            size: file.num_bytes.max(0) as u64,
+            e_tag: None,
+            version: None,
+        };
+        let values = self.partition_columns.iter().zip(&file.partition_values).map(|(c, v)| scalar(c, v.as_deref()));
+        let mut out = PartitionedFile::new_from_meta(meta).with_partition_values(values.collect());
+        if file.num_rows >= 0 {
+            let unknown = datafusion::common::ColumnStatistics::new_unknown();
+            out = out.with_statistics(Arc::new(Statistics {
+                num_rows: Precision::Exact(file.num_rows as usize),
+                total_byte_size: Precision::Absent,
+                column_statistics: vec![unknown; num_columns],
+            }));
+        }
+        out
+    }
+}
+
+/// True when the scan can hand the Parquet column to the query as it is, at most widened by a cast.
+fn stored_as_is(ty: &DataType) -> bool {
+    matches!(ty, DataType::Datetime) || !disk::is_converted(ty)
+}
+
+/// Filters come with the table's name before their columns; here there is one table only.
+fn unqualified(filter: Expr) -> DfResult<Expr> {
+    use datafusion::common::tree_node::Transformed;
+    let strip = |e: Expr| match e {
+        Expr::Column(mut c) if c.relation.is_some() => {
+            c.relation = None;
+            Ok(Transformed::yes(Expr::Column(c)))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    filter.transform(strip).map(|t| t.data)
+}
+
+fn has_subquery(filter: &Expr) -> bool {
+    let mut found = false;
+    let _ = filter.apply(|e| {
+        found |= matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found
+}
+
+/// A partition value in its column's type; NULL when it is not of that type.
+pub(crate) fn scalar(column: &Column, value: Option<&str>) -> ScalarValue {
+    let ty = engine_type(&column.ty);
+    let null = || ScalarValue::try_from(&ty).unwrap_or(ScalarValue::Null);
+    match value {
+        None => null(),
+        Some(NULL_PARTITION) if ty != ArrowType::Utf8 => null(),
+        Some(v) => ScalarValue::try_from_string(v.to_string(), &ty).unwrap_or_else(|_| null()),
+    }
+}
+
+#[async_trait]
+impl TableProvider for TableScan {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let of = |f: &&Expr| match self.use_of(f) {
+            Use::Partitions => TableProviderFilterPushDown::Exact,
+            Use::Pages => TableProviderFilterPushDown::Inexact,
+            Use::No => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let mut file_fields: Vec<FieldRef> = Vec::new();
+        let mut place: HashMap<&str, usize> = HashMap::new();
+        for c in &self.columns {
+            place.insert(&c.name, file_fields.len());
+            if stored_as_is(&c.ty) {
+                file_fields.push(Arc::new(engine_field(c)));
+            } else {
+                file_fields.extend(disk::disk_fields_of([c]));
+            }
+        }
+        let num_file_fields = file_fields.len();
+        let partition_fields: Vec<FieldRef> =
+            self.partition_columns.iter().map(|c| Arc::new(engine_field(c).with_nullable(true))).collect();
+        let num_columns = num_file_fields + partition_fields.len();
+        // What to read, and how each wanted column is made of it.
+        let (mut read, mut made) = (Vec::new(), Vec::new());
+        for i in &wanted {
+            match self.columns.get(*i) {
+                Some(c) => {
+                    let at = place[c.name.as_str()];
+                    let width = if stored_as_is(&c.ty) { 1 } else { disk::disk_fields_of([c]).len() };
+                    made.push((c, read.len(), width));
+                    read.extend(at..at + width);
+                }
+                None => {
+                    made.push((&self.partition_columns[i - self.columns.len()], read.len(), 1));
+                    read.push(num_file_fields + i - self.columns.len());
+                }
+            }
+        }
+        let files = self.pick_files(state, filters)?;
+        let group = FileGroup::new(files.iter().map(|f| self.partitioned_file(f, num_columns)).collect());
+        let file_schema = Arc::new(Schema::new(file_fields));
+        let table_schema = FileTableSchema::builder(file_schema).with_table_partition_cols(partition_fields).build();
+        let source = ParquetSource::new(table_schema);
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
+            .with_file_groups(if files.is_empty() { Vec::new() } else { vec![group] })
+            .with_projection_indices(Some(read))?
+            .with_limit(limit)
+            .build();
+        let scan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(config);
+        if made.iter().all(|(c, _, _)| stored_as_is(&c.ty) || self.is_partition(&c.name)) {
+            return Ok(scan);
+        }
+        let input = scan.schema();
+        let column = |at: usize| Arc::new(ColumnExpr::new(input.field(at).name(), at)) as Arc<dyn PhysicalExpr>;
+        let expressions = made.iter().map(|(c, at, width)| {
+            let main = column(*at);
+            let expr = if stored_as_is(&c.ty) || self.is_partition(&c.name) {
+                main
+            } else {
+                let parts = (0..*width).map(|k| column(at + k)).collect();
+                Arc::new(ToEngine { column: (*c).clone(), parts }) as Arc<dyn PhysicalExpr>
+            };
+            ProjectionExpr::new(expr, c.name.clone())
+        });
+        Ok(Arc::new(ProjectionExec::try_new(expressions.collect::<Vec<_>>(), scan)?))
+    }
+}
+
+impl TableScan {
+    fn is_partition(&self, name: &str) -> bool {
+        self.partition_columns.iter().any(|c| c.name == name)
+    }
+}
+
+/// Makes one engine-form column out of its disk columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ToEngine {
+    column: Column,
+    parts: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl std::hash::Hash for ToEngine {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.column.name.hash(state);
+        self.parts.hash(state);
+    }
+}
+
+impl fmt::Display for ToEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "to_engine({})", self.column.name)
+    }
+}
+
+impl PhysicalExpr for ToEngine {
+    fn return_field(&self, _input: &Schema) -> DfResult<FieldRef> {
+        Ok(Arc::new(engine_field(&self.column)))
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> DfResult<ColumnarValue> {
+        let rows = batch.num_rows();
+        let parts =
+            self.parts.iter().map(|p| p.evaluate(batch)?.into_array(rows)).collect::<DfResult<Vec<ArrayRef>>>()?;
+        let main = parts.first().ok_or_else(|| DataFusionError::Internal("to_engine without a column".into()))?;
+        disk::column_to_engine(&self.column.ty, main, parts.get(1))
+            .map(ColumnarValue::Array)
+            .map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        self.parts.iter().collect()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> DfResult<Arc<dyn PhysicalExpr>> {
+        Ok(Arc::new(Self { column: self.column.clone(), parts: children }))
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+

@@ -1,0 +1,198 @@
+//! SHOW and DESC: what there is, as the text that clients of the original read.
+
+mod desc;
+
+use std::fmt::Write;
+
+use feitian_base::{Kind, Result};
+use feitian_meta::{Table, TableFilter};
+use feitian_sql::{Position, object_parts};
+use feitian_types::{Column, PartitionSpec};
+use serde_json::{Map, Value};
+use sqlparser::ast::{ObjectName, Spanned};
+
+use crate::catalog::OpenTable;
+use crate::query::errors::{self, semantic, statement_error};
+use crate::query::{Session, names};
+
+pub(crate) use desc::desc;
+
+/// So many rows are read from the metadata at once.
+const PAGE: i64 = 1000;
+
+async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
+    let at = Position::from(name.span());
+    let (project, table, _) = names::table_name(name, session)?;
+    names::check_project(session, &project).await?;
+    session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
+        "ODPS-0130131" => errors::no_table(at, &project, &table),
+        _ => e,
+    })
+}
+
+/// The project that `IN project[.default]` names.
+async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<String> {
+    let parts = scope.map(object_parts).unwrap_or_default();
+    let project = match parts.as_slice() {
+        [] => session.project().to_string(),
+        [only] if session.settings.has_schemas() && only == "default" => session.project().to_string(),
+        [project] => project.clone(),
+        [project, schema] if schema == "default" => project.clone(),
+        _ => {
+            let detail = "the only schema is 'default'";
+            let at = scope.map_or(Position::UNKNOWN, |s| s.span().into());
+            return Err(statement_error(Kind::NotFound, "ODPS-0130261", at, "Invalid schema", detail));
+        }
+    };
+    names::check_project(session, &project).await?;
+    Ok(project)
+}
+
+/// True if `name` fits a pattern in which `*` is any text; letter case does not matter.
+fn fits(name: &str, pattern: &str) -> bool {
+    let (name, pattern) = (name.to_lowercase(), pattern.to_lowercase());
+    let mut parts = pattern.split(['*', '%']);
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// `SHOW TABLES`: a blank line, then `owner:table` lines.
+pub(crate) async fn tables(
+    session: &Session,
+    scope: Option<&ObjectName>,
+    like: Option<&str>,
+    only_views: bool,
+) -> Result<String> {
+    let project = scope_of(session, scope).await?;
+    let filter = TableFilter { kind: only_views.then(|| "VIRTUAL_VIEW".to_string()), ..TableFilter::default() };
+    let (mut text, mut after) = (String::from("\n"), None::<String>);
+    loop {
+        let page = session.warehouse.meta().list_tables(&project, "default", &filter, after.as_deref(), PAGE).await?;
+        for row in page.iter().filter(|r| like.is_none_or(|l| fits(&r.name, l))) {
+            let _ = writeln!(text, "{}:{}", row.owner, row.name);
+        }
+        match page.last() {
+            Some(last) if page.len() as i64 == PAGE => after = Some(last.name.clone()),
+            _ => return Ok(text),
+        }
+    }
+}
+
+/// `SHOW PARTITIONS`: a blank line, then `ds=20240101/hh=05` lines.
+pub(crate) async fn partitions(
+    session: &Session,
+    table: &ObjectName,
+    partition: Option<&PartitionSpec>,
+) -> Result<String> {
+    let at = Position::from(table.span());
+    let open = open(session, table).await?;
+    let columns = &open.row.schema.partition_columns;
+    if columns.is_empty() {
+        return Err(semantic(at, format!("{}.{} is not a partitioned table", open.row.project, open.row.name)));
+    }
+    let wanted = partition.map(|p| p.0.as_slice()).unwrap_or_default();
+    if let Some((unknown, _)) = wanted.iter().find(|(n, _)| !columns.iter().any(|c| c.name == *n)) {
+        return Err(semantic(at, format!("{unknown} is no partition column")));
+    }
+    let mut text = String::from("\n");
+    for row in session.warehouse.meta().all_partitions(&open.row.id).await? {
+        let value = |name: &str| columns.iter().position(|c| c.name == name).map(|i| row.values[i].as_str());
+        if wanted.iter().all(|(n, v)| value(n) == Some(v.as_str())) {
+            let _ = writeln!(text, "{}", row.spec);
+        }
+    }
+    Ok(text)
+}
+
+/// `SHOW SCHEMAS`: one name a line.
+pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> Result<String> {
+    scope_of(session, project).await?;
+    Ok("default\n".to_string())
+}
+
+/// A string literal.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
+}
+
+fn column_text(column: &Column) -> String {
+    let plain = column.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let name = if plain { column.name.clone() } else { format!("`{}`", column.name.replace('`', "``")) };
+    let mut text = format!("{name} {}", column.ty.to_string().to_uppercase());
+    if !column.nullable {
+        text.push_str(" NOT NULL");
+    }
+    if let Some(default) = &column.default {
+        let _ = write!(text, " DEFAULT {default}");
+    }
+    if !column.comment.is_empty() {
+        let _ = write!(text, " COMMENT {}", quoted(&column.comment));
+    }
+    text
+}
+
+/// `SHOW CREATE TABLE`: a statement that creates a table like this one.
+pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Result<String> {
+    let row = open(session, table).await?.row;
+    let name = format!("{}.{}", row.project, row.name);
+    let list = |columns: &[Column]| columns.iter().map(column_text).collect::<Vec<_>>().join(", ");
+    if let Some(query) = &row.view_text {
+        let names = row.schema.columns.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ");
+        return Ok(format!("CREATE VIEW IF NOT EXISTS {name}({names}) AS {query};"));
+    }
+    let mut text = format!("CREATE TABLE IF NOT EXISTS {name}({})", list(&row.schema.columns));
+    if !row.comment.is_empty() {
+        let _ = write!(text, " COMMENT {}", quoted(&row.comment));
+    }
+    if row.schema.is_partitioned() {
+        let _ = write!(text, " PARTITIONED BY ({})", list(&row.schema.partition_columns));
+    }
+    text.push_str(" STORED AS ALIORC");
+    let properties = properties(&row);
+    if !properties.is_empty() {
+        let pairs = properties.iter().map(|(k, v)| format!("{}={}", quoted(k), quoted(v))).collect::<Vec<_>>();
+        let _ = write!(text, " TBLPROPERTIES ({})", pairs.join(","));
+    }
+    if row.lifecycle > 0 {
+        let _ = write!(text, " LIFECYCLE {}", row.lifecycle);
+    }
+    text.push(';');
+    Ok(text)
+}
+
+/// The properties that a user set.
+fn properties(row: &Table) -> Vec<(String, String)> {
+    let all: Map<String, Value> = serde_json::from_str(&row.properties).unwrap_or_default();
+    let text = |v: Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);
+    all.into_iter().filter(|(k, _)| !k.starts_with("feitian.")).map(|(k, v)| (k, text(v))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    // MaxCompute documentation, "SHOW TABLES": `*` stands for any text.
+    #[test]
+    fn like_of_show_tables_knows_the_star() {
+        for (name, pattern, wanted) in [
+            ("ods_user", "ods_*", true),
+            ("ods_user", "*user", true),
+            ("ods_user", "o*_*r", true),
+            ("ods_user", "ods", false),
+            ("ods_user", "ODS_USER", true),
+            ("aa", "a*a*a", false),
+            ("x", "*", true),
+        ] {
+            assert_eq!(fits(name, pattern), wanted, "{name} like {pattern}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Delta per-file statistics from a Parquet footer: row count, NULL counts, and the least and greatest value of columns
+//! whose order every reader agrees on.
+
+use feitian_types::{Column, DataType};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::statistics::Statistics;
+use serde_json::{Map, Value, json};
+
+/// Text longer than this is not worth its place in the log.
+const MAX_TEXT: usize = 64;
+
+/// The statistics JSON of a file with these data columns.
+///
+/// Least and greatest values are given for whole numbers, dates, finite floats and short text; a column without them is
+/// simply not pruned by them. Source: "Per-file Statistics" of the Delta protocol.
+pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData) -> String {
+    let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
+    let leaves = file.file_metadata().schema_descr();
+    for (i, leaf) in leaves.columns().iter().enumerate() {
+        let [name] = leaf.path().parts() else { continue };
+        let Some(column) = columns.iter().find(|c| c.name == *name) else { continue };
+        let groups: Option<Vec<&Statistics>> = file.row_groups().iter().map(|g| g.column(i).statistics()).collect();
+        let Some(groups) = groups else { continue };
+        if let Some(n) = groups.iter().map(|s| s.null_count_opt()).sum::<Option<u64>>() {
+            nulls.insert(name.clone(), json!(n));
+        }
+        let with_values: Vec<_> = groups.iter().filter(|s| s.min_is_exact() || s.max_is_exact()).collect();
+        if with_values.len() != groups.len() {
+            continue;
+        }
+        let bounds: Option<Vec<(Value, Value)>> = groups.iter().map(|s| bounds(&column.ty, s)).collect();
+        let Some(bounds) = bounds else { continue };
+        let Some((lo, hi)) = bounds.into_iter().reduce(|a, b| (lesser(a.0, b.0), greater(a.1, b.1))) else { continue };
+        min.insert(name.clone(), lo);
+        max.insert(name.clone(), hi);
+    }
+    let rows = file.file_metadata().num_rows();
+    json!({"numRecords": rows, "minValues": min, "maxValues": max, "nullCount": nulls}).to_string()
+}
+
+fn bounds(ty: &DataType, s: &Statistics) -> Option<(Value, Value)> {
+    match (ty, s) {
+        (DataType::TinyInt | DataType::SmallInt | DataType::Int, Statistics::Int32(s)) => {
+            Some((json!(s.min_opt()?), json!(s.max_opt()?)))
+        }
+        (DataType::BigInt, Statistics::Int64(s)) => Some((json!(s.min_opt()?), json!(s.max_opt()?))),
+        (DataType::Date, Statistics::Int32(s)) => Some((date(*s.min_opt()?)?, date(*s.max_opt()?)?)),
+        (DataType::Double, Statistics::Double(s)) => finite(*s.min_opt()?, *s.max_opt()?),
+        (DataType::Float, Statistics::Float(s)) => finite(f64::from(*s.min_opt()?), f64::from(*s.max_opt()?)),
+        (DataType::String, Statistics::ByteArray(s)) => {
+            let text = |b: &[u8]| (b.len() <= MAX_TEXT).then(|| std::str::from_utf8(b).ok().map(|t| json!(t)))?;
+            (s.min_is_exact() && s.max_is_exact()).then_some(())?;
+            Some((text(s.min_opt()?.data())?, text(s.max_opt()?.data())?))
+        }
+        _ => None,
+    }
+}
+
+fn finite(lo: f64, hi: f64) -> Option<(Value, Value)> {
+    (lo.is_finite() && hi.is_finite()).then(|| (json!(lo), json!(hi)))
+}
+
+fn date(days: i32) -> Option<Value> {
+    let day = chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?.checked_add_signed(chrono::Duration::days(i64::from(days)))?;
+    let year = chrono::Datelike::year(&day);
+    (0..=9999).contains(&year).then(|| json!(day.format("%Y-%m-%d").to_string()))
+}
+
+fn lesser(a: Value, b: Value) -> Value {
+    if less(&b, &a) { b } else { a }
+}
+
+fn greater(a: Value, b: Value) -> Value {
+    if less(&a, &b) { b } else { a }
+}
+
+fn less(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => a < b,
+        _ => match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => a < b,
+            _ => a.as_f64() < b.as_f64(),
+        },
+    }
+}

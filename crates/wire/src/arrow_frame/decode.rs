@@ -1,0 +1,198 @@
+//! Arrow IPC record batch messages to batches in engine form.
+
+use std::io::{self, Read};
+
+use arrow_array::{Array, RecordBatch, RecordBatchOptions};
+use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_ipc::{MessageHeader, MetadataVersion, root_as_message};
+use arrow_schema::SchemaRef;
+use feitian_base::{Error, Result};
+use feitian_types::Column;
+use feitian_types::arrow::engine_schema;
+
+use super::parts::Parts;
+use super::types::{Flavour, wire_schema};
+use crate::error::malformed;
+use crate::{Limits, check, from_io};
+
+/// Reads record batch messages without a schema, as an iterator of batches in engine form, one per message.
+///
+/// Offsets, lengths, UTF-8 and value ranges are all checked. Errors name the message (from 0), and the row (from 0,
+/// counted over the stream) and column where there is one. After an error the iterator ends. The stream may end with
+/// Arrow's end-of-stream mark, and needs not. Values share the memory of their message where alignment allows.
+pub struct ArrowDecoder<R> {
+    columns: Vec<Column>,
+    flavour: Flavour,
+    schema: SchemaRef,
+    reader: R,
+    limits: Limits,
+    messages: u64,
+    rows: u64,
+    ended: bool,
+}
+
+/// Metadata holds a few dozen bytes for each buffer; a schema of ten thousand columns stays far below this.
+const MAX_METADATA: usize = 16 << 20;
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+impl<R: Read> ArrowDecoder<R> {
+    /// A decoder of what table tunnels carry; fails if a column has no Arrow form.
+    pub fn new(columns: &[Column], reader: R, limits: Limits) -> Result<Self> {
+        Self::with_flavour(columns, Flavour::TableTunnel, reader, limits)
+    }
+
+    /// A decoder of either flavour; fails if a column has no Arrow form.
+    pub fn with_flavour(columns: &[Column], flavour: Flavour, reader: R, limits: Limits) -> Result<Self> {
+        wire_schema(columns, flavour)?;
+        let (columns, schema) = (columns.to_vec(), engine_schema(columns));
+        Ok(Self { columns, flavour, schema, reader, limits, messages: 0, rows: 0, ended: false })
+    }
+
+    /// The schema of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Rows read so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn fail(&self, reason: impl std::fmt::Display) -> Error {
+        malformed(format!("Arrow message {}: {reason}", self.messages))
+    }
+
+    /// Reads `n` bytes, fewer at the end. The buffer grows only as bytes arrive.
+    fn read(&mut self, n: usize) -> Result<MutableBuffer> {
+        const STEP: usize = 1 << 16;
+        let mut buffer = MutableBuffer::new(n.min(STEP));
+        while buffer.len() < n {
+            let have = buffer.len();
+            let step = (n - have).min(have.max(STEP));
+            buffer.resize(have + step, 0);
+            let mut filled = have;
+            while filled < have + step {
+                match self.reader.read(&mut buffer.as_slice_mut()[filled..]) {
+                    Ok(0) => {
+                        buffer.truncate(filled);
+                        return Ok(buffer);
+                    }
+                    Ok(got) => filled += got,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(from_io(e)),
+                }
+            }
+        }
+        Ok(buffer)
+    }
+
+    fn read_exactly(&mut self, n: usize, what: &str) -> Result<Buffer> {
+        let buffer = self.read(n)?;
+        if buffer.len() < n {
+            return Err(self.fail(format_args!("the body ends after {} of {n} bytes of its {what}", buffer.len())));
+        }
+        Ok(buffer.into())
+    }
+
+    /// The metadata of the next message; `None` at the end.
+    fn metadata(&mut self) -> Result<Option<Buffer>> {
+        let prefix = self.read(8)?;
+        let prefix = match prefix.as_slice() {
+            [] => return Ok(None),
+            bytes => bytes.first_chunk::<8>().copied(),
+        };
+        let [a, b, c, d, len @ ..] = prefix.ok_or_else(|| self.fail("the body ends inside its prefix"))?;
+        if [a, b, c, d] != CONTINUATION {
+            return Err(self.fail("it does not begin with ff ff ff ff; is the body framed and compressed as declared?"));
+        }
+        let len = u32::from_le_bytes(len) as usize;
+        if len == 0 {
+            return match self.read(1)?.is_empty() {
+                true => Ok(None),
+                false => Err(self.fail("bytes follow the end-of-stream mark")),
+            };
+        }
+        if len > MAX_METADATA {
+            return Err(self.fail(format_args!("metadata of {len} bytes is too large")));
+        }
+        self.read_exactly(len, "metadata").map(Some)
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(metadata) = self.metadata()? else { return Ok(None) };
+        let message = root_as_message(&metadata).map_err(|e| self.fail(format_args!("damaged metadata: {e}")))?;
+        if !matches!(message.version(), MetadataVersion::V4 | MetadataVersion::V5) {
+            return Err(self.fail(format_args!("metadata version {:?} is not V4 or V5", message.version())));
+        }
+        let batch = match message.header_type() {
+            MessageHeader::RecordBatch => message.header_as_record_batch(),
+            MessageHeader::Schema => {
+                return Err(self.fail("it is a schema, which this protocol leaves out; send record batches only"));
+            }
+            other => return Err(self.fail(format_args!("a message of type {other:?} does not belong here"))),
+        };
+        let batch = batch.ok_or_else(|| self.fail("it has no record batch"))?;
+        if batch.compression().is_some() {
+            let reason = "its buffers are compressed; compress the whole body instead (Content-Encoding)";
+            return Err(Error::unsupported(self.fail(reason).to_string()));
+        }
+        let limit = self.limits.max_message_bytes;
+        let body = usize::try_from(message.bodyLength()).ok().filter(|&n| n <= limit);
+        let body = body.ok_or_else(|| {
+            self.fail(format_args!("a body of {} bytes is larger than {limit}; send smaller batches", message.bodyLength()))
+        })?;
+        let body = self.read_exactly(body, "body")?;
+        let (Some(nodes), Some(places)) = (batch.nodes(), batch.buffers()) else {
+            return Err(self.fail("it has no columns"));
+        };
+        let parts = Parts { body: &body, nodes: nodes.iter(), places: places.iter(), flavour: self.flavour };
+        let batch = self.assemble(batch.length(), parts)?;
+        self.messages += 1;
+        self.rows += batch.num_rows() as u64;
+        Ok(Some(batch))
+    }
+
+    fn assemble<'a>(
+        &self,
+        len: i64,
+        mut parts: Parts<
+            'a,
+            impl Iterator<Item = &'a arrow_ipc::FieldNode>,
+            impl Iterator<Item = &'a arrow_ipc::Buffer>,
+        >,
+    ) -> Result<RecordBatch> {
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let array = parts.array(&column.ty).and_then(|array| {
+                check::column(&column.ty, &array, &self.limits)?;
+                check::nullable(column.nullable, &array)?;
+                Ok(array)
+            });
+            let array = array.map_err(|p| p.into_error(self.rows, &column.name))?;
+            if usize::try_from(len) != Ok(array.len()) {
+                let got = array.len();
+                return Err(self.fail(format_args!("column {} has {got} values in a batch of {len}", column.name)));
+            }
+            arrays.push(array);
+        }
+        if !parts.is_empty() {
+            let want = self.columns.len();
+            return Err(self.fail(format_args!("it has more columns than the {want} of the schema")));
+        }
+        let options = RecordBatchOptions::new().with_row_count(usize::try_from(len).ok());
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options).map_err(|e| self.fail(e))
+    }
+}
+
+impl<R: Read> Iterator for ArrowDecoder<R> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_batch().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}

@@ -1,0 +1,254 @@
+//! A record stream to batches in engine form.
+
+use std::io::Read;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef;
+use feitian_base::{Error, Result};
+use feitian_types::Column;
+use feitian_types::arrow::engine_schema;
+
+use super::builder::{Budget, Builder};
+use super::input::{Fault, Input};
+use super::varint::unzigzag;
+use super::{BYTES, END_METRICS, END_RECORD, META_CHECKSUM, META_COUNT, RecordCrc, TotalCrc, VARINT, wire_type};
+use crate::Limits;
+use crate::check;
+use crate::crc::crc32c;
+use crate::error::malformed;
+use crate::limits::ROW_CEILING;
+
+/// Reads a record stream, as an iterator of batches in engine form.
+///
+/// The stream is whole and undamaged only when the iterator has ended without an error: a batch may come out before the
+/// footer that disowns it has been read. After an error the iterator ends. Errors of the stream are
+/// [`Kind::Invalid`](feitian_base::Kind::Invalid) and begin with `row N, column c`; rows count from 0.
+pub struct Decoder<R> {
+    columns: Vec<Column>,
+    wire_types: Vec<u64>,
+    schema: SchemaRef,
+    builders: Vec<Builder>,
+    input: Input<R>,
+    limits: Limits,
+    crc: RecordCrc,
+    total: TotalCrc,
+    /// Rows of all batches, the one under construction included.
+    rows: u64,
+    batch_rows: usize,
+    batch_bytes: usize,
+    /// Bytes of a row of NULLs.
+    row_bytes: usize,
+    metrics: Option<String>,
+    ended: bool,
+}
+
+/// A footer never holds more than this as metrics.
+const MAX_METRICS: u64 = 1 << 20;
+
+impl<R: Read> Decoder<R> {
+    /// A decoder of rows with these columns: field number n of the stream is `columns[n - 1]`.
+    pub fn new(columns: &[Column], reader: R, limits: Limits) -> Self {
+        let builders: Vec<Builder> = columns.iter().map(|c| Builder::new(&c.ty)).collect();
+        Self {
+            columns: columns.to_vec(),
+            wire_types: columns.iter().map(|c| wire_type(&c.ty)).collect(),
+            schema: engine_schema(columns),
+            row_bytes: builders.iter().map(Builder::slot_bytes).sum(),
+            builders,
+            input: Input::new(reader),
+            limits,
+            crc: RecordCrc::new(),
+            total: TotalCrc::new(),
+            rows: 0,
+            batch_rows: 0,
+            batch_bytes: 0,
+            metrics: None,
+            ended: false,
+        }
+    }
+
+    /// The schema of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Rows read so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The metrics in the footer, once the iterator has ended.
+    pub fn metrics(&self) -> Option<&str> {
+        self.metrics.as_deref()
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.ended {
+            if !self.record()? {
+                self.ended = true;
+            } else if self.batch_rows >= self.limits.batch_rows || self.batch_bytes >= self.limits.batch_bytes {
+                break;
+            }
+        }
+        if self.batch_rows == 0 { Ok(None) } else { self.flush().map(Some) }
+    }
+
+    fn place(&self) -> String {
+        format!("row {}", self.rows)
+    }
+
+    /// Reads one record, or the footer: then false.
+    fn record(&mut self) -> Result<bool> {
+        let row_limit = self.limits.max_row_bytes.min(ROW_CEILING);
+        let field_limit = self.limits.max_field_bytes;
+        let mut budget = Budget { left: row_limit.saturating_sub(self.row_bytes), row_limit, field_limit };
+        let room = budget.left;
+        let mut fields = 0;
+        loop {
+            let tag = match self.input.varint() {
+                Ok(tag) => tag,
+                Err(fault) => return Err(self.no_tag(fields, fault)),
+            };
+            let (number, wire) = (tag >> 3, tag & 7);
+            let column = (number as usize).wrapping_sub(1);
+            if let Some(builder) = self.builders.get_mut(column) {
+                if builder.len() != self.batch_rows || self.wire_types[column] != wire {
+                    return Err(self.odd_field(column, wire));
+                }
+                self.crc.word(number, 4);
+                if let Err(fault) = builder.read(&mut self.input, &mut self.crc, &mut budget) {
+                    return Err(fault.into_error(format_args!("row {}, column {}", self.rows, self.columns[column].name)));
+                }
+                fields += 1;
+            } else if number == END_RECORD {
+                self.end_record(fields)?;
+                self.batch_bytes += self.row_bytes + (room - budget.left);
+                return Ok(true);
+            } else if number == META_COUNT && fields == 0 {
+                let (rows, result) = (self.rows, self.footer());
+                return match result {
+                    Ok(()) => Ok(false),
+                    Err(fault) => Err(fault.into_error(format_args!("the footer after {rows} rows"))),
+                };
+            } else {
+                let columns = self.columns.len();
+                let reason = format!("field {number} does not belong to a record of {columns} columns");
+                return Err(malformed(format!("{}: {reason}", self.place())));
+            }
+        }
+    }
+
+    #[cold]
+    fn no_tag(&mut self, fields: usize, fault: Fault) -> Error {
+        if !fault.is_io() && fields == 0 && matches!(self.input.is_empty(), Ok(true)) {
+            return malformed(format!("the stream ends after {} rows without its footer; send it again", self.rows));
+        }
+        fault.into_error(self.place())
+    }
+
+    #[cold]
+    fn odd_field(&self, column: usize, wire: u64) -> Error {
+        let (name, ty, want) = (&self.columns[column].name, &self.columns[column].ty, self.wire_types[column]);
+        let place = format!("row {}, column {name}", self.rows);
+        if want == wire {
+            malformed(format!("{place}: the record has this field twice"))
+        } else {
+            malformed(format!("{place}: wire type {wire} is not that of {ty}, {want}; is the schema of the sender old?"))
+        }
+    }
+
+    /// Checks the record's CRC and fills in what is NULL.
+    fn end_record(&mut self, fields: usize) -> Result<()> {
+        let want = self.crc.take();
+        let got = self.input.varint().map_err(|fault| fault.into_error(self.place()))? as u32;
+        if want != got {
+            let reason = format!("its CRC-32C is {want:08x}, the stream says {got:08x}; the bytes were damaged");
+            return Err(malformed(format!("{}: {reason}", self.place())));
+        }
+        self.total.push(got);
+        self.batch_rows += 1;
+        if fields != self.columns.len() {
+            for (builder, column) in self.builders.iter_mut().zip(&self.columns) {
+                if builder.len() != self.batch_rows {
+                    if !column.nullable {
+                        let reason = "NULL is not allowed here";
+                        return Err(malformed(format!("row {}, column {}: {reason}", self.rows, column.name)));
+                    }
+                    builder.push_null();
+                }
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Reads and checks everything behind the tag of the record count, to the end of the stream.
+    fn footer(&mut self) -> Result<(), Fault> {
+        let count = unzigzag(self.input.varint()?);
+        if u64::try_from(count) != Ok(self.rows) {
+            return Err(Fault::bad(format!("it counts {count} rows, but {} came", self.rows)));
+        }
+        let mut tag = self.input.varint()?;
+        if tag >> 3 != META_CHECKSUM && tag & 7 == BYTES {
+            self.read_metrics(tag >> 3)?;
+            tag = self.input.varint()?;
+        }
+        if tag != META_CHECKSUM << 3 | VARINT {
+            return Err(Fault::bad(format!("field {} stands where its checksum belongs", tag >> 3)));
+        }
+        let (want, got) = (self.total.value(), self.input.varint()? as u32);
+        if want != got {
+            return Err(Fault::bad(format!("the CRC-32C over all rows is {want:08x}, the stream says {got:08x}")));
+        }
+        if !self.input.is_empty()? {
+            return Err(Fault::bad("more bytes follow the end of the stream"));
+        }
+        Ok(())
+    }
+
+    fn read_metrics(&mut self, number: u64) -> Result<(), Fault> {
+        let len = self.input.varint()?;
+        if len > MAX_METRICS {
+            return Err(Fault::bad(format!("metrics of {len} bytes are too large")));
+        }
+        let mut covered = (number as u32).to_le_bytes().to_vec();
+        self.input.take(len as usize, |bytes| covered.extend_from_slice(bytes))?;
+        let tag = self.input.varint()?;
+        if tag != END_METRICS << 3 | VARINT || self.input.varint()? as u32 != crc32c(&covered) {
+            return Err(Fault::bad("the metrics are damaged"));
+        }
+        let text = String::from_utf8(covered.split_off(4));
+        self.metrics = Some(text.map_err(|_| Fault::bad("the metrics are not UTF-8"))?);
+        Ok(())
+    }
+
+    /// The rows gathered so far as a batch.
+    fn flush(&mut self) -> Result<RecordBatch> {
+        let first = self.rows - self.batch_rows as u64;
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for (builder, column) in self.builders.iter_mut().zip(&self.columns) {
+            let array = builder.finish().and_then(|array| {
+                check::column(&column.ty, &array, &self.limits)?;
+                Ok(array)
+            });
+            arrays.push(array.map_err(|problem| problem.into_error(first, &column.name))?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(self.batch_rows));
+        (self.batch_rows, self.batch_bytes) = (0, 0);
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|e| Error::internal(format!("rows from {first} on make no batch: {e}")))
+    }
+}
+
+impl<R: Read> Iterator for Decoder<R> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.next_batch().transpose();
+        if matches!(next, Some(Err(_))) {
+            // What was gathered is void: the iterator must not hand it out.
+            (self.ended, self.batch_rows) = (true, 0);
+        }
+        next
+    }
+}

@@ -1,0 +1,115 @@
+//! The client tests: real Python clients against the real binary, over SQLite and again over PostgreSQL.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cargo;
+use crate::postgres::Cluster;
+use crate::process;
+use crate::progress::Bar;
+use crate::python::{self, CLIENTS};
+use crate::stage::{Options, Outcome};
+use crate::tools;
+use crate::workspace::{Workspace, without_settings};
+
+/// Every client test, once for each metadata database. Words choose modules (`test_tunnel`), others tests by name.
+pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
+    let session = Session::prepare(workspace)?;
+    let mut args: Vec<String> = Vec::new();
+    for word in &options.words {
+        if word.starts_with("test_") { args.push(word.clone()) } else { args.extend(["--only".into(), word.clone()]) }
+    }
+    let mut outcome = session.run("clients on SQLite", None, &args)?;
+    let cluster = Cluster::start()?;
+    outcome.add(session.run("clients on PostgreSQL", Some(&cluster), &args)?);
+    Ok(outcome)
+}
+
+/// Two processes on one directory and one PostgreSQL.
+pub fn two_process(workspace: &Workspace, _: &Options) -> Result<Outcome> {
+    let session = Session::prepare(workspace)?;
+    let cluster = Cluster::start()?;
+    session.run("two processes", Some(&cluster), &["test_two_processes_own".to_string()])
+}
+
+/// What every run of client tests needs.
+struct Session<'a> {
+    workspace: &'a Workspace,
+    python: PathBuf,
+}
+
+impl<'a> Session<'a> {
+    fn prepare(workspace: &'a Workspace) -> Result<Self> {
+        tools::ensure(tools::FOR_TESTS)?;
+        cargo::build_feitian(workspace)?;
+        Ok(Self { workspace, python: python::environment(workspace, &["requirements.txt"])? })
+    }
+
+    fn run(&self, label: &str, cluster: Option<&Cluster>, args: &[String]) -> Result<Outcome> {
+        let logs = self.workspace.own("logs")?.join(label.replace(' ', "-"));
+        if logs.exists() {
+            std::fs::remove_dir_all(&logs)?;
+        }
+        std::fs::create_dir_all(&logs)?;
+        let outcome = run_script(label, &mut self.command(&logs, cluster, args))?;
+        if outcome.is_good() {
+            std::fs::remove_dir_all(&logs)?;
+        } else {
+            println!("server logs of {label}: {}", logs.display());
+        }
+        Ok(outcome)
+    }
+
+    fn command(&self, logs: &Path, cluster: Option<&Cluster>, args: &[String]) -> Command {
+        let mut command = Command::new(&self.python);
+        without_settings(&mut command);
+        command.arg("-B").arg(self.workspace.root.join(CLIENTS).join("run.py")).args(args);
+        command.env("FEITIAN_TEST_BIN", self.workspace.feitian()).env("FEITIAN_TEST_LOGS", logs);
+        command.env_remove("FEITIAN_TEST_META");
+        if let Some(cluster) = cluster {
+            command.env("FEITIAN_TEST_META", cluster.url("postgres"));
+        }
+        command
+    }
+}
+
+/// Runs a test script that prints a line for each test and ends with `N passed, N failed`.
+pub fn run_script(label: &str, command: &mut Command) -> Result<Outcome> {
+    let mut bar = Bar::start(label);
+    let mut last = String::new();
+    let status = process::run(command, |_, line| {
+        if line.starts_with("test ") && line.contains(" ... ok") {
+            bar.note(line);
+        } else {
+            bar.print(line);
+        }
+        if !line.trim().is_empty() {
+            last = line.to_string();
+        }
+    })?;
+    let outcome = parse_tally(&last).unwrap_or_else(|| Outcome::one(false));
+    // A script that died after its last line is no success.
+    let fell = !status.success() && outcome.failed == 0;
+    Ok(if fell { Outcome { failed: 1, ..outcome } } else { outcome })
+}
+
+/// The numbers of `12 passed, 3 failed`.
+pub fn parse_tally(line: &str) -> Option<Outcome> {
+    let (passed, failed) = line.trim().split_once(" passed, ")?;
+    let failed = failed.strip_suffix(" failed")?;
+    Some(Outcome { passed: passed.parse().ok()?, failed: failed.parse().ok()?, report: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_script_is_its_tally() {
+        let found = parse_tally("12 passed, 3 failed").map(|o| (o.passed, o.failed));
+        assert_eq!(found, Some((12, 3)));
+        assert!(parse_tally("Traceback (most recent call last):").is_none());
+    }
+}

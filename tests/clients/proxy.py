@@ -1,0 +1,115 @@
+"""A proxy between client and server that loses every third answer after the server has done its work.
+
+It speaks just enough HTTP/1.1 to find where messages end. A lost answer is a closed connection, which is all that a
+client ever sees when a network fails between the server's work and its answer.
+"""
+
+import http.client
+import http.server
+import threading
+import urllib.parse
+
+# These describe one connection and are not passed on (RFC 9110, section 7.6.1).
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
+
+
+class LossyProxy:
+    """Listens on a free port of 127.0.0.1 until it is closed."""
+
+    def __init__(self, target_port, lose_every=3):
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self):
+                proxy._forward(self)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
+
+            def log_message(self, *_):
+                pass
+
+        self.target_port = target_port
+        self.lose_every = lose_every
+        self.lost = []
+        self._answers = 0
+        self._lock = threading.Lock()
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _forward(self, handler):
+        body = self._read_body(handler)
+        headers = {k: v for k, v in handler.headers.items() if k.lower() not in HOP_BY_HOP}
+        if "chunked" in handler.headers.get("Transfer-Encoding", ""):
+            headers["Transfer-Encoding"] = "chunked"
+        upstream = http.client.HTTPConnection("127.0.0.1", self.target_port, timeout=120)
+        try:
+            # The signature covers the path as it was sent, so it is passed on untouched.
+            upstream.putrequest(handler.command, handler.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in headers.items():
+                upstream.putheader(name, value)
+            upstream.endheaders(body, encode_chunked="Transfer-Encoding" in headers)
+            answer = upstream.getresponse()
+            content = answer.read()
+            if self._loses(handler):
+                handler.close_connection = True
+                return
+            handler.send_response_only(answer.status, answer.reason)
+            for name, value in answer.getheaders():
+                if name.lower() not in HOP_BY_HOP and name.lower() != "content-length":
+                    handler.send_header(name, value)
+            handler.send_header("Content-Length", str(len(content)))
+            handler.end_headers()
+            if handler.command != "HEAD":
+                handler.wfile.write(content)
+        finally:
+            upstream.close()
+
+    def _loses(self, handler):
+        with self._lock:
+            self._answers += 1
+            lost = self._answers % self.lose_every == 0
+            if lost:
+                self.lost.append(self._kind(handler))
+            return lost
+
+    @staticmethod
+    def _kind(handler):
+        """What a lost request was, in the words of the protocol: `POST commit`, `PUT block`, ..."""
+        url = urllib.parse.urlsplit(handler.path)
+        query = urllib.parse.parse_qs(url.query, keep_blank_values=True)
+        if handler.command == "PUT" and "blockid" in query:
+            return "PUT block"
+        if handler.command == "POST" and "uploads" in query:
+            return "POST upload session"
+        if handler.command == "POST" and "uploadid" in query:
+            return "POST commit"
+        if handler.command == "POST" and url.path.endswith("/instances"):
+            return "POST instance"
+        return f"{handler.command} other"
+
+    @staticmethod
+    def _read_body(handler):
+        if "chunked" in handler.headers.get("Transfer-Encoding", ""):
+            return list(_chunks(handler.rfile))
+        length = int(handler.headers.get("Content-Length") or 0)
+        return handler.rfile.read(length) if length else None
+
+
+def _chunks(stream):
+    while True:
+        size = int(stream.readline().split(b";")[0], 16)
+        data = stream.read(size)
+        stream.readline()
+        if size == 0:
+            return
+        yield data

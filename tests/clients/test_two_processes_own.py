@@ -1,0 +1,110 @@
+"""Two feitian processes on one directory and one PostgreSQL: what begins at one is finished at the other.
+
+Expected values are the rows written.
+"""
+
+import unittest
+import uuid
+
+from odps.tunnel import TableTunnel
+
+import harness
+
+
+class TwoProcesses(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        database = harness.new_database()
+        if database is None:
+            raise AssertionError("two processes need PostgreSQL: set FEITIAN_TEST_META")
+        cls.first = harness.Server(meta=database).start()
+        cls.addClassCleanup(cls.first.close)
+        cls.second = harness.Server(data=cls.first.data, meta=database).start()
+        cls.addClassCleanup(cls.second.close)
+
+    def setUp(self):
+        self.a = self.first.entry()
+        self.b = self.second.entry()
+
+    def write(self, session, block, rows):
+        with session.open_record_writer(block) as writer:
+            for row in rows:
+                writer.write(session.new_record(list(row)))
+
+    def rows(self, entry, name, **kwargs):
+        return [tuple(r.values) for r in entry.read_table(name, reopen=True, **kwargs)]
+
+    def on_b(self, session, name):
+        """The same upload session, at the other process."""
+        return TableTunnel(self.b).create_upload_session(name, upload_id=session.id)
+
+    def test_a_session_opened_on_one_is_finished_on_the_other(self):
+        name = harness.unique("t")
+        self.a.create_table(name, "n bigint")
+        session = TableTunnel(self.a).create_upload_session(name)
+        self.write(session, 0, [(1,), (2,)])
+        other = self.on_b(session, name)
+        self.assertEqual(other.get_block_list(), [0])
+        self.write(other, 1, [(3,)])
+        other.commit([0, 1])
+        for entry in (self.a, self.b):
+            self.assertEqual(self.rows(entry, name), [(1,), (2,), (3,)])
+        session._complete_upload()
+        self.assertEqual(self.rows(self.a, name), [(1,), (2,), (3,)])
+
+    def test_tables_made_on_one_are_seen_by_the_other_at_once(self):
+        name = harness.unique("t")
+        self.assertFalse(self.b.exist_table(name))
+        self.a.create_table(name, ("n bigint", "pt string"))
+        self.assertTrue(self.b.exist_table(name))
+        for n in range(10):
+            here, there = (self.a, self.b) if n % 2 else (self.b, self.a)
+            here.write_table(name, [[n]], partition=f"pt=p{n}", create_partition=True)
+            self.assertEqual(self.rows(there, name, partition=f"pt=p{n}"), [(n, f"p{n}")])
+        self.assertEqual(len(list(self.b.get_table(name).partitions)), 10)
+        self.b.delete_table(name)
+        self.assertFalse(self.a.exist_table(name))
+
+    def test_a_job_submitted_to_one_is_read_from_the_other(self):
+        job = self.a.run_sql("SELECT 6 * 7 AS n")
+        seen = self.b.get_instance(job.id)
+        seen.wait_for_success()
+        with seen.open_reader(tunnel=True) as reader:
+            self.assertEqual([r[0] for r in reader], [42])
+
+    def test_one_guid_is_one_job_at_both(self):
+        name = harness.unique("t")
+        self.a.create_table(name, "n bigint")
+        guid = str(uuid.uuid4())
+        sql = f"INSERT INTO TABLE {name} VALUES (1)"
+        jobs = [entry.run_sql(sql, unique_identifier_id=guid) for entry in (self.a, self.b, self.a)]
+        self.assertEqual(len({job.id for job in jobs}), 1)
+        jobs[0].wait_for_success()
+        self.assertEqual(self.rows(self.b, name), [(1,)])
+
+    def test_inserts_from_both_sides_are_all_there(self):
+        name = harness.unique("t")
+        self.a.create_table(name, "n bigint")
+        jobs = []
+        for n in range(20):
+            entry = self.a if n % 2 else self.b
+            jobs.append(entry.run_sql(f"INSERT INTO TABLE {name} VALUES ({n})"))
+        for job in jobs:
+            job.wait_for_success()
+        self.assertEqual(sorted(self.rows(self.a, name)), [(n,) for n in range(20)])
+
+    def test_one_takes_over_when_the_other_is_killed(self):
+        name = harness.unique("t")
+        self.a.create_table(name, "n bigint")
+        dying = harness.Server(data=self.first.data, meta=self.first.meta).start()
+        self.addCleanup(dying.close)
+        session = TableTunnel(dying.entry()).create_upload_session(name)
+        self.write(session, 0, [(1,), (2,)])
+        dying.kill()
+        other = self.on_b(session, name)
+        other.commit([0])
+        self.assertEqual(self.rows(self.b, name), [(1,), (2,)])
+
+
+if __name__ == "__main__":
+    unittest.main()
