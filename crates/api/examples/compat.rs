@@ -1,5 +1,5 @@
-//! Prints the compatibility page; `cargo xtask tidy` compares it with `docs/compat.md`.
+//! Prints `docs/compat.md`: `cargo run -p feitian-api --example compat > docs/compat.md`.
 
 fn main() {
-    print!("{}", feitian_api::operations::compat_markdown());
+    print!("{}", feitian_api::compat_markdown());
 }

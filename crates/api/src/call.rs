@@ -20,6 +20,9 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::warehouse::Caller;
 
+/// How long the whole of a document may take to arrive.
+const DOCUMENT_TIME: Duration = Duration::from_secs(120);
+
 /// An authorised request. Handlers get it whole and answer it.
 pub struct Call {
     pub state: AppState,
@@ -112,8 +115,8 @@ impl Call {
 
     /// The whole body, at most [`crate::settings::Limits::document_bytes`].
     pub async fn document(&self) -> Result<Bytes> {
-        let limits = &self.state.settings.limits;
-        read_document(self.take_body(), limits.document_bytes, limits.body_idle).await
+        let read = read_document(self.take_body(), self.state.settings.limits.document_bytes);
+        tokio::time::timeout(DOCUMENT_TIME, read).await.map_err(|_| body_timeout(DOCUMENT_TIME))?
     }
 
     /// The body, once; empty afterwards.
@@ -136,13 +139,10 @@ impl Call {
     }
 }
 
-async fn read_document(mut body: Body, limit: usize, idle: Duration) -> Result<Bytes> {
+async fn read_document(mut body: Body, limit: usize) -> Result<Bytes> {
     let mut bytes = BytesMut::new();
-    loop {
-        let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| body_timeout(idle))?;
-        let Some(frame) = frame else { return Ok(bytes.freeze()) };
-        let frame = frame.map_err(broken_body)?;
-        let Ok(data) = frame.into_data() else { continue };
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(broken_body)?.into_data() else { continue };
         if bytes.len() + data.len() > limit {
             return Err(Error::new(
                 Kind::Invalid,
@@ -152,6 +152,7 @@ async fn read_document(mut body: Body, limit: usize, idle: Duration) -> Result<B
         }
         bytes.extend_from_slice(&data);
     }
+    Ok(bytes.freeze())
 }
 
 /// A request body that stopped in the middle or is not framed as HTTP says.
@@ -159,7 +160,7 @@ pub fn broken_body(e: axum::Error) -> Error {
     Error::new(Kind::Invalid, "IncompleteBody", format!("the request body broke off or is not well formed: {e}"))
 }
 
-/// A client that sends nothing for too long.
-pub fn body_timeout(idle: Duration) -> Error {
-    Error::new(Kind::Invalid, "RequestTimeout", format!("no byte of the body came for {} seconds", idle.as_secs()))
+/// A client that lets a body lie for too long.
+pub fn body_timeout(limit: Duration) -> Error {
+    Error::new(Kind::Invalid, "RequestTimeout", format!("the body did not come within {} seconds", limit.as_secs()))
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
+use axum::http::header::EXPECT;
 use axum::http::request::Parts;
 use axum::response::Response;
 use feitian_base::{Error, Kind, Result, id};
@@ -69,7 +70,10 @@ pub(crate) async fn dispatch(State(state): State<AppState>, request: Request) ->
             Ok(response) => response,
             Err(e) => {
                 log_failure(&e);
-                discard(&slot).await;
+                // A client that asked first whether to send its body does not send it when the answer is no.
+                if !parts.headers.contains_key(EXPECT) {
+                    discard(&slot).await;
+                }
                 error::response(&e, surface, &request_id)
             }
         };

@@ -115,10 +115,10 @@ impl Client {
         Ok(id)
     }
 
-    /// Removes files that nothing refers to and that are older than `older_than`, for example `5s`.
-    pub fn collect(&self, older_than: &str) -> Result<()> {
-        let target = format!("/admin/v1/collect?older_than={older_than}");
-        self.send(Side::Tunnel, "POST", &target, "", None).map(|_| ())
+    /// Removes files that nothing refers to and that are older than this.
+    pub fn collect(&self, older_than_seconds: u64) -> Result<()> {
+        let body = format!("{{\"older_than_seconds\":{older_than_seconds}}}");
+        self.send(Side::Tunnel, "POST", "/admin/v1/collect", "application/json", Some(body.into())).map(|_| ())
     }
 
     fn table(&self, table: &str) -> String {

@@ -169,7 +169,7 @@ fn round(running: &mut Running, client: &Client, writers: &mut [Writer], limit: 
         let collector = client.clone();
         let stop = &stop;
         scope.spawn(move || {
-            while !stop.load(Ordering::Relaxed) && collector.collect("5s").is_ok() {
+            while !stop.load(Ordering::Relaxed) && collector.collect(2).is_ok() {
                 std::thread::park_timeout(Duration::from_millis(200));
             }
         });

@@ -60,10 +60,8 @@ impl Server {
     /// The access key that the first start wrote.
     pub fn credentials(&self) -> Result<(String, String)> {
         let text = std::fs::read_to_string(self.data.join("credentials")).context("read DATA/credentials")?;
-        let value = |name: &str| {
-            let line = text.lines().find_map(|l| l.split_once('=').filter(|(k, _)| k.trim() == name));
-            line.map(|(_, v)| v.trim().trim_matches('"').to_string()).with_context(|| format!("no {name}"))
-        };
+        let stored: serde_json::Value = serde_json::from_str(&text)?;
+        let value = |name: &str| Ok::<_, anyhow::Error>(stored[name].as_str().context("no key")?.to_string());
         Ok((value("access_id")?, value("secret")?))
     }
 }

@@ -29,7 +29,6 @@ pub enum Shown {
     Time,
     /// Milliseconds as a duration.
     Duration,
-    Bytes,
     YesNo,
     /// An object as one `key=value` line for each of its fields; for [`object`].
     Pairs,
@@ -83,37 +82,76 @@ pub fn object(out: &mut dyn Write, format: Format, fields: &[Field], item: &Map<
     }
 }
 
-/// Prints a row set whose values are already text, `None` for NULL.
+/// Prints a row set page by page. Values are texts, `None` is NULL.
 ///
-/// JSON is `{"columns": [{"name", "type"}], "rows": [[…]]}`, all values texts or null.
-pub fn rows(
-    out: &mut dyn Write,
+/// JSON is `{"columns": [{"name", "type"}], "rows": [[…]]}` with one row a line. JSON and CSV go out as they come, so that
+/// a large result needs little memory; a table needs all rows to align its columns.
+pub struct RowWriter<'a> {
+    out: &'a mut dyn Write,
     format: Format,
-    columns: &[(String, String)],
-    rows: &[Vec<Option<String>>],
-) -> Result<()> {
-    match format {
-        Format::Json => {
-            let columns: Vec<Value> =
-                columns.iter().map(|(name, ty)| serde_json::json!({"name": name, "type": ty})).collect();
-            json(out, &serde_json::json!({"columns": columns, "rows": rows}))
+    columns: Vec<(String, String)>,
+    /// Rows written, or kept for the table.
+    n_rows: u64,
+    kept: Vec<Vec<Option<String>>>,
+}
+
+impl<'a> RowWriter<'a> {
+    /// Begins a row set; `columns` are names and types.
+    pub fn begin(out: &'a mut dyn Write, format: Format, columns: Vec<(String, String)>) -> Result<Self> {
+        match format {
+            Format::Json => {
+                let columns: Vec<Value> =
+                    columns.iter().map(|(name, ty)| serde_json::json!({"name": name, "type": ty})).collect();
+                write!(out, "{{\"columns\": {}, \"rows\": [", Value::Array(columns))?;
+            }
+            Format::Csv => csv_line(out, columns.iter().map(|(name, _)| name.as_str()))?,
+            Format::Table => {}
         }
-        Format::Csv => {
-            csv_line(out, columns.iter().map(|(name, _)| name.as_str()))?;
-            csv_rows(out, rows)
+        Ok(Self { out, format, columns, n_rows: 0, kept: Vec::new() })
+    }
+
+    /// Rows seen so far.
+    pub fn n_rows(&self) -> u64 {
+        self.n_rows
+    }
+
+    /// Adds rows.
+    pub fn add(&mut self, rows: Vec<Vec<Option<String>>>) -> Result<()> {
+        let first = self.n_rows == 0;
+        self.n_rows += rows.len() as u64;
+        match self.format {
+            Format::Json => {
+                for (i, row) in rows.iter().enumerate() {
+                    let comma = if first && i == 0 { "" } else { "," };
+                    write!(self.out, "{comma}\n  {}", serde_json::json!(row))?;
+                }
+                Ok(())
+            }
+            Format::Csv => csv_rows(self.out, &rows),
+            Format::Table => {
+                let cell = |v: Option<String>| Some(v.map_or_else(|| "NULL".to_string(), |v| printable(&v)));
+                self.kept.extend(rows.into_iter().map(|row| row.into_iter().map(cell).collect()));
+                Ok(())
+            }
         }
-        Format::Table => {
-            let titles: Vec<String> = columns.iter().map(|(name, _)| printable(name)).collect();
-            let right: Vec<bool> = columns.iter().map(|(_, ty)| is_numeric(ty)).collect();
-            let cell = |v: &Option<String>| Some(v.as_deref().map_or_else(|| "NULL".to_string(), printable));
-            let rows: Vec<Vec<Option<String>>> = rows.iter().map(|r| r.iter().map(cell).collect()).collect();
-            grid(out, &titles, &right, &rows)
+    }
+
+    /// Ends the row set.
+    pub fn end(self) -> Result<()> {
+        match self.format {
+            Format::Json => writeln!(self.out, "\n]}}")?,
+            Format::Csv => {}
+            Format::Table => {
+                let titles: Vec<String> = self.columns.iter().map(|(name, _)| printable(name)).collect();
+                let right: Vec<bool> = self.columns.iter().map(|(_, ty)| is_numeric(ty)).collect();
+                grid(self.out, &titles, &right, &self.kept)?;
+            }
         }
+        Ok(())
     }
 }
 
-/// Further rows of a CSV whose header is out already.
-pub fn csv_rows(out: &mut dyn Write, rows: &[Vec<Option<String>>]) -> Result<()> {
+fn csv_rows(out: &mut dyn Write, rows: &[Vec<Option<String>>]) -> Result<()> {
     for row in rows {
         csv_line(out, row.iter().map(|cell| cell.as_deref().unwrap_or("")))?;
     }
@@ -153,7 +191,6 @@ fn shown(how: Shown, value: Option<&Value>) -> Option<String> {
     let text = match how {
         Shown::Time => number().map(time),
         Shown::Duration => number().map(|ms| units::show_ms(ms.max(0) as u64)),
-        Shown::Bytes => number().map(|n| units::show_bytes(n.max(0) as u64)),
         Shown::YesNo => value.as_bool().map(|b| if b { "yes" } else { "no" }.to_string()),
         Shown::Pairs => value.as_object().map(pairs),
         Shown::Text | Shown::Number => None,
@@ -226,13 +263,13 @@ mod tests {
 
     const FIELDS: [Field; 3] = [
         field("name", "NAME", Shown::Text),
-        field("bytes", "SIZE", Shown::Bytes),
+        field("took_ms", "TOOK", Shown::Duration),
         field("created_ms", "CREATED", Shown::Time),
     ];
 
     fn print(format: Format) -> String {
         let items: Vec<Map<String, Value>> = serde_json::from_str(
-            r#"[{"name": "a,\"b\"", "bytes": 1048576, "created_ms": 0, "hidden": 1}, {"name": "飞天", "bytes": null}]"#,
+            r#"[{"name": "a,\"b\"", "took_ms": 1500, "created_ms": 0, "hidden": 1}, {"name": "飞天", "took_ms": null}]"#,
         )
         .unwrap();
         let mut out = Vec::new();
@@ -240,19 +277,24 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    // By hand: 1048576 = 1 MiB, time 0 is the epoch, each Chinese character takes two columns (Unicode UAX #11).
+    // By hand: 1,500 ms are 1.5 s, time 0 is the epoch, each Chinese character takes two columns (Unicode UAX #11).
     #[test]
     fn tables_align_by_display_width() {
-        let want = "NAME     SIZE               CREATED\na,\"b\"   1 MiB  1970-01-01 00:00:00Z\n飞天        -                     -\n";
-        assert_eq!(print(Format::Table).replace("a,\"b\"   1", "a,\"b\"   1"), want);
+        let want = [
+            "NAME   TOOK               CREATED",
+            "a,\"b\"  1.5s  1970-01-01 00:00:00Z",
+            "飞天      -                     -",
+            "",
+        ];
+        assert_eq!(print(Format::Table), want.join("\n"));
     }
 
     #[test]
     fn json_has_exactly_the_listed_fields() {
         let value: Value = serde_json::from_str(&print(Format::Json)).unwrap();
         let want = serde_json::json!([
-            {"name": "a,\"b\"", "bytes": 1048576, "created_ms": 0},
-            {"name": "飞天", "bytes": null, "created_ms": null},
+            {"name": "a,\"b\"", "took_ms": 1500, "created_ms": 0},
+            {"name": "飞天", "took_ms": null, "created_ms": null},
         ]);
         assert_eq!(value, want);
     }
@@ -260,14 +302,30 @@ mod tests {
     // RFC 4180, section 2: fields with commas or quotes are quoted, quotes doubled.
     #[test]
     fn csv_quotes_what_needs_it() {
-        assert_eq!(print(Format::Csv), "name,bytes,created_ms\n\"a,\"\"b\"\"\",1048576,0\n飞天,,\n");
+        assert_eq!(print(Format::Csv), "name,took_ms,created_ms\n\"a,\"\"b\"\"\",1500,0\n飞天,,\n");
     }
 
     #[test]
     fn control_characters_of_a_value_never_reach_the_terminal() {
+        let printed = print_rows(Format::Table, vec![vec![Some("\x1b]0;x\x07\n".to_string())], vec![None]]);
+        assert_eq!(printed, "c\n\\u{1b}]0;x\\u{7}\\n\nNULL\n");
+    }
+
+    fn print_rows(format: Format, rows: Vec<Vec<Option<String>>>) -> String {
         let mut out = Vec::new();
-        let columns = [("c".to_string(), "string".to_string())];
-        rows(&mut out, Format::Table, &columns, &[vec![Some("\x1b]0;x\x07\n".to_string())], vec![None]]).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "c\n\\u{1b}]0;x\\u{7}\\n\nNULL\n");
+        let mut writer = RowWriter::begin(&mut out, format, vec![("c".to_string(), "string".to_string())]).unwrap();
+        for row in rows {
+            writer.add(vec![row]).unwrap();
+        }
+        writer.end().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn pages_of_rows_are_one_json_document() {
+        for rows in [vec![], vec![vec![Some("1".to_string())]], vec![vec![Some("\"".to_string())], vec![None]]] {
+            let value: Value = serde_json::from_str(&print_rows(Format::Json, rows.clone())).unwrap();
+            assert_eq!(value, serde_json::json!({"columns": [{"name": "c", "type": "string"}], "rows": rows}));
+        }
     }
 }

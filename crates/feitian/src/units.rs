@@ -1,8 +1,7 @@
-//! Sizes such as `64MiB` and durations such as `1h30m`, read from and written for people.
+//! Sizes such as `64MiB` and durations such as `1h30m`, read from and durations written for people.
 
 use std::time::Duration;
 
-/// Largest first, so that writing picks the largest unit that divides.
 const SIZES: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
@@ -56,17 +55,6 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
     Some((digits.parse().ok()?, tail.trim_start()))
 }
 
-/// `bytes` with a binary unit and at most one decimal: `1.5 GiB`.
-pub fn show_bytes(bytes: u64) -> String {
-    let (unit, size) =
-        SIZES.iter().filter(|(name, _)| name.contains('i')).find(|(_, s)| bytes >= *s).copied().unwrap_or(("B", 1));
-    if bytes % size == 0 {
-        format!("{} {unit}", bytes / size)
-    } else {
-        format!("{:.1} {unit}", bytes as f64 / size as f64)
-    }
-}
-
 /// `ms` in the two largest units that matter: `1h 2m`, `3.2s`, `15ms`.
 pub fn show_ms(ms: u64) -> String {
     match ms {
@@ -107,9 +95,6 @@ mod tests {
 
     #[test]
     fn shown_values_use_the_largest_unit_that_fits() {
-        assert_eq!(show_bytes(0), "0 B");
-        assert_eq!(show_bytes(1 << 30), "1 GiB");
-        assert_eq!(show_bytes(3 << 29), "1.5 GiB");
         assert_eq!(show_ms(15), "15ms");
         assert_eq!(show_ms(3_210), "3.2s");
         assert_eq!(show_ms(3_720_000), "1h 2m");

@@ -54,43 +54,19 @@ impl Meta {
     /// own the instance or the step has taken effect; `Conflict` `StatusConflict` when the owner is a session that is
     /// closed or expired.
     pub async fn put_commit_record(&self, record: &CommitRecord, expected_schema_version: i64) -> Result<CommitRecord> {
+        write_tx!(self, |tx| { put(&mut tx, record, expected_schema_version).await })
+    }
+
+    /// [`Meta::put_commit_record`] of a step that changes several tables: each record with the schema version that its
+    /// table must have, all of them or none, so that no crash can leave a part of the step to be rolled forward alone.
+    /// Returns the records to carry out, in the order given.
+    pub async fn put_commit_records(&self, records: &[(CommitRecord, i64)]) -> Result<Vec<CommitRecord>> {
         write_tx!(self, |tx| {
-            if record.attempt > 0 {
-                hold_instance(&mut tx, &record.owner, record.attempt, record.step).await?;
+            let mut open = Vec::with_capacity(records.len());
+            for (record, expected_schema_version) in records {
+                open.push(put(&mut tx, record, *expected_schema_version).await?);
             }
-            if let Some(left) = left_record(&mut tx, record).await? {
-                return Ok(left);
-            }
-            if record.attempt == 0
-                && let Some(status) = hold_session(&mut tx, &record.owner).await?
-                && status != "normal"
-                && status != "closing"
-            {
-                return Err(wrong_status(&record.owner, &status).into());
-            }
-            check_schema(&mut tx, &record.table_id, expected_schema_version).await?;
-            let sql = concat!(
-                "INSERT INTO commit_records (",
-                record_columns!(),
-                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (owner, step, table_id) DO NOTHING"
-            );
-            let done = query(sql)
-                .bind(&record.id)
-                .bind(&record.owner)
-                .bind(record.step)
-                .bind(record.attempt)
-                .bind(&record.table_id)
-                .bind(record.read_version)
-                .bind(&record.actions)
-                .bind(record.created_ms)
-                .execute(tx.conn())
-                .await?;
-            if done.rows_affected() > 0 {
-                return Ok(record.clone());
-            }
-            // Another process has put one since we looked.
-            let left = left_record(&mut tx, record).await?;
-            left.ok_or_else(|| ddl_conflict("another process has just ended the same commit").into())
+            Ok(open)
         })
     }
 
@@ -190,6 +166,45 @@ impl Meta {
             Ok(())
         })
     }
+}
+
+async fn put(tx: &mut Tx, record: &CommitRecord, expected_schema_version: i64) -> Result<CommitRecord, Fault> {
+    if record.attempt > 0 {
+        hold_instance(tx, &record.owner, record.attempt, record.step).await?;
+    }
+    if let Some(left) = left_record(tx, record).await? {
+        return Ok(left);
+    }
+    if record.attempt == 0
+        && let Some(status) = hold_session(tx, &record.owner).await?
+        && status != "normal"
+        && status != "closing"
+    {
+        return Err(wrong_status(&record.owner, &status).into());
+    }
+    check_schema(tx, &record.table_id, expected_schema_version).await?;
+    let sql = concat!(
+        "INSERT INTO commit_records (",
+        record_columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (owner, step, table_id) DO NOTHING"
+    );
+    let done = query(sql)
+        .bind(&record.id)
+        .bind(&record.owner)
+        .bind(record.step)
+        .bind(record.attempt)
+        .bind(&record.table_id)
+        .bind(record.read_version)
+        .bind(&record.actions)
+        .bind(record.created_ms)
+        .execute(tx.conn())
+        .await?;
+    if done.rows_affected() > 0 {
+        return Ok(record.clone());
+    }
+    // Another process has put one since we looked.
+    let left = left_record(tx, record).await?;
+    left.ok_or_else(|| ddl_conflict("another process has just ended the same commit").into())
 }
 
 async fn left_record(tx: &mut Tx, record: &CommitRecord) -> Result<Option<CommitRecord>, Fault> {

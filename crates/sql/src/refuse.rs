@@ -6,6 +6,7 @@
 
 mod expr;
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     Cte, Distinct, ExceptSelectItem, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition,
     NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, ReplaceSelectElement,
@@ -13,6 +14,7 @@ use sqlparser::ast::{
     SetQuantifier, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Values,
     WildcardAdditionalOptions, With,
 };
+use sqlparser::tokenizer::Span;
 
 use crate::{Position, Result, SqlError};
 use expr::{check_expr, check_exprs, check_window};
@@ -25,6 +27,15 @@ pub fn check_query(query: &Query) -> Result<()> {
     check(query)
 }
 
+/// A word that the tree keeps for its place.
+struct Token<'a>(&'a AttachedToken);
+
+impl Spanned for Token<'_> {
+    fn span(&self) -> Span {
+        self.0.0.span
+    }
+}
+
 fn refuse<T>(at: impl Into<Position>, what: &str) -> Result<T> {
     Err(SqlError::unsupported(at.into(), what))
 }
@@ -32,6 +43,15 @@ fn refuse<T>(at: impl Into<Position>, what: &str) -> Result<T> {
 /// Refuses `what` if it is there.
 fn absent<T: Spanned>(node: Option<&T>, what: &str) -> Result<()> {
     node.map_or(Ok(()), |n| refuse(n.span(), what))
+}
+
+/// Refuses the first of `parts` that is there. The place is where `node` begins; it is looked up only then, because a
+/// span is found by walking the whole node.
+fn first_of<T: Spanned + ?Sized>(node: &T, parts: &[(bool, &str)]) -> Result<()> {
+    match parts.iter().find(|(there, _)| *there) {
+        Some((_, what)) => refuse(node.span(), what),
+        None => Ok(()),
+    }
 }
 
 #[recursive::recursive]
@@ -48,7 +68,6 @@ fn check(query: &Query) -> Result<()> {
         format_clause,
         pipe_operators,
     } = query;
-    let at = Position::from(query.body.span());
     if let Some(With { with_token, recursive, cte_tables }) = with {
         if *recursive {
             return refuse(with_token.0.span, "WITH RECURSIVE");
@@ -59,10 +78,10 @@ fn check(query: &Query) -> Result<()> {
     if let Some(OrderBy { kind, interpolate }) = order_by {
         match kind {
             OrderByKind::Expressions(items) => check_order(items)?,
-            OrderByKind::All(_) => return refuse(at, "ORDER BY ALL"),
+            OrderByKind::All(_) => return refuse(query.body.span(), "ORDER BY ALL"),
         }
         if interpolate.is_some() {
-            return refuse(at, "INTERPOLATE");
+            return refuse(query.body.span(), "INTERPOLATE");
         }
     }
     match limit_clause {
@@ -84,22 +103,13 @@ fn check(query: &Query) -> Result<()> {
         (format_clause.is_some(), "FORMAT"),
         (!pipe_operators.is_empty(), "a pipe operator"),
     ];
-    first_of(at, &others)
-}
-
-/// Refuses the first of `parts` that is there.
-fn first_of(at: Position, parts: &[(bool, &str)]) -> Result<()> {
-    match parts.iter().find(|(there, _)| *there) {
-        Some((_, what)) => refuse(at, what),
-        None => Ok(()),
-    }
+    first_of(&**body, &others)
 }
 
 fn check_cte(cte: &Cte) -> Result<()> {
     let Cte { alias, query, from, materialized, closing_paren_token: _ } = cte;
     check_alias(Some(alias))?;
-    let at = Position::from(alias.name.span);
-    first_of(at, &[(from.is_some(), "FROM after a WITH query"), (materialized.is_some(), "MATERIALIZED")])?;
+    first_of(&alias.name, &[(from.is_some(), "FROM after a WITH query"), (materialized.is_some(), "MATERIALIZED")])?;
     check(query)
 }
 
@@ -112,15 +122,14 @@ fn check_body(body: &SetExpr) -> Result<()> {
             rows.iter().try_for_each(|row| check_exprs(&row.content))
         }
         SetExpr::SetOperation { left, op, set_quantifier, right } => {
-            let at = Position::from(right.span());
             match op {
                 SetOperator::Union | SetOperator::Intersect | SetOperator::Except => {}
-                SetOperator::Minus => return refuse(at, "MINUS"),
+                SetOperator::Minus => return refuse(right.span(), "MINUS"),
             }
             match set_quantifier {
                 SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None => {}
                 SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
-                    return refuse(at, "a set operation BY NAME");
+                    return refuse(right.span(), "a set operation BY NAME");
                 }
             }
             check_body(left)?;
@@ -160,12 +169,9 @@ fn check_select(select: &Select) -> Result<()> {
         value_table_mode,
         flavor,
     } = select;
-    let at = Position::from(select_token.0.span);
-    match distinct {
-        Some(Distinct::On(_)) => return refuse(at, "DISTINCT ON"),
-        Some(Distinct::Distinct | Distinct::All) | None => {}
-    }
+    let on = matches!(distinct, Some(Distinct::On(_)));
     let others = [
+        (on, "DISTINCT ON"),
         (select_modifiers.is_some(), "a modifier of SELECT"),
         (top.is_some(), "TOP"),
         (exclude.is_some(), "EXCLUDE"),
@@ -174,7 +180,7 @@ fn check_select(select: &Select) -> Result<()> {
         (!connect_by.is_empty(), "CONNECT BY"),
         (*flavor == SelectFlavor::FromFirstNoSelect, "FROM without SELECT"),
     ];
-    first_of(at, &others)?;
+    first_of(&Token(select_token), &others)?;
     projection.iter().try_for_each(check_item)?;
     from.iter().try_for_each(check_tables)?;
     if let Some(view) = lateral_views.first() {
@@ -229,7 +235,7 @@ fn check_wildcard(options: &WildcardAdditionalOptions) -> Result<()> {
         (opt_rename.is_some(), "* RENAME"),
         (opt_alias.is_some(), "an alias for *"),
     ];
-    first_of(wildcard_token.0.span.into(), &others)
+    first_of(&Token(wildcard_token), &others)
 }
 
 fn check_group_by(group_by: &GroupByExpr) -> Result<()> {
@@ -250,15 +256,15 @@ fn check_order(items: &[OrderByExpr]) -> Result<()> {
     items.iter().try_for_each(|item| {
         let OrderByExpr { expr, options: OrderByOptions { asc: _, nulls_first: _ }, with_fill } = item;
         check_expr(expr)?;
-        first_of(expr.span().into(), &[(with_fill.is_some(), "WITH FILL")])
+        first_of(expr, &[(with_fill.is_some(), "WITH FILL")])
     })
 }
 
 fn check_alias(alias: Option<&TableAlias>) -> Result<()> {
     let Some(TableAlias { explicit: _, name, columns, at }) = alias else { return Ok(()) };
-    first_of(name.span.into(), &[(at.is_some(), "AT after an alias")])?;
+    first_of(name, &[(at.is_some(), "AT after an alias")])?;
     columns.iter().try_for_each(|TableAliasColumnDef { name, data_type }| {
-        first_of(name.span.into(), &[(data_type.is_some(), "a type in a column alias")])
+        first_of(name, &[(data_type.is_some(), "a type in a column alias")])
     })
 }
 
@@ -270,7 +276,6 @@ fn check_tables(tables: &TableWithJoins) -> Result<()> {
 
 #[recursive::recursive]
 fn check_table(table: &TableFactor) -> Result<()> {
-    let at = Position::from(table.span());
     match table {
         TableFactor::Table {
             name: ObjectName(_),
@@ -294,33 +299,32 @@ fn check_table(table: &TableFactor) -> Result<()> {
                 (!partitions.is_empty(), "PARTITION after a table in FROM"),
                 (json_path.is_some(), "a path after a table in FROM"),
             ];
-            first_of(at, &others)
+            first_of(table, &others)
         }
         TableFactor::Derived { lateral, subquery, alias, sample } => {
             check_alias(alias.as_ref())?;
-            first_of(at, &[(*lateral, "LATERAL"), (sample.is_some(), "TABLESAMPLE")])?;
+            first_of(&**subquery, &[(*lateral, "LATERAL"), (sample.is_some(), "TABLESAMPLE")])?;
             check(subquery)
         }
         TableFactor::NestedJoin { table_with_joins, alias } => {
             check_alias(alias.as_ref())?;
             check_tables(table_with_joins)
         }
-        TableFactor::TableFunction { .. } | TableFactor::Function { .. } => refuse(at, "a table function"),
-        TableFactor::UNNEST { .. } => refuse(at, "UNNEST"),
-        TableFactor::JsonTable { .. } => refuse(at, "JSON_TABLE"),
-        TableFactor::OpenJsonTable { .. } => refuse(at, "OPENJSON"),
-        TableFactor::Pivot { .. } => refuse(at, "PIVOT"),
-        TableFactor::Unpivot { .. } => refuse(at, "UNPIVOT"),
-        TableFactor::MatchRecognize { .. } => refuse(at, "MATCH_RECOGNIZE"),
-        TableFactor::XmlTable { .. } => refuse(at, "XMLTABLE"),
-        TableFactor::SemanticView { .. } => refuse(at, "SEMANTIC_VIEW"),
+        TableFactor::TableFunction { .. } | TableFactor::Function { .. } => refuse(table.span(), "a table function"),
+        TableFactor::UNNEST { .. } => refuse(table.span(), "UNNEST"),
+        TableFactor::JsonTable { .. } => refuse(table.span(), "JSON_TABLE"),
+        TableFactor::OpenJsonTable { .. } => refuse(table.span(), "OPENJSON"),
+        TableFactor::Pivot { .. } => refuse(table.span(), "PIVOT"),
+        TableFactor::Unpivot { .. } => refuse(table.span(), "UNPIVOT"),
+        TableFactor::MatchRecognize { .. } => refuse(table.span(), "MATCH_RECOGNIZE"),
+        TableFactor::XmlTable { .. } => refuse(table.span(), "XMLTABLE"),
+        TableFactor::SemanticView { .. } => refuse(table.span(), "SEMANTIC_VIEW"),
     }
 }
 
 fn check_join(join: &Join) -> Result<()> {
     let Join { relation, global, join_operator } = join;
-    let at = Position::from(relation.span());
-    first_of(at, &[(*global, "GLOBAL JOIN")])?;
+    first_of(relation, &[(*global, "GLOBAL JOIN")])?;
     check_table(relation)?;
     let constraint = match join_operator {
         JoinOperator::Join(c)
@@ -333,14 +337,14 @@ fn check_join(join: &Join) -> Result<()> {
         | JoinOperator::LeftSemi(c)
         | JoinOperator::LeftAnti(c)
         | JoinOperator::CrossJoin(c @ JoinConstraint::None) => c,
-        JoinOperator::CrossJoin(_) => return refuse(at, "CROSS JOIN with a condition"),
-        JoinOperator::Semi(_) | JoinOperator::RightSemi(_) => return refuse(at, "RIGHT SEMI JOIN"),
-        JoinOperator::Anti(_) | JoinOperator::RightAnti(_) => return refuse(at, "RIGHT ANTI JOIN"),
-        JoinOperator::CrossApply | JoinOperator::OuterApply => return refuse(at, "APPLY"),
-        JoinOperator::AsOf { .. } => return refuse(at, "ASOF JOIN"),
-        JoinOperator::StraightJoin(_) => return refuse(at, "STRAIGHT_JOIN"),
+        JoinOperator::CrossJoin(_) => return refuse(relation.span(), "CROSS JOIN with a condition"),
+        JoinOperator::Semi(_) | JoinOperator::RightSemi(_) => return refuse(relation.span(), "RIGHT SEMI JOIN"),
+        JoinOperator::Anti(_) | JoinOperator::RightAnti(_) => return refuse(relation.span(), "RIGHT ANTI JOIN"),
+        JoinOperator::CrossApply | JoinOperator::OuterApply => return refuse(relation.span(), "APPLY"),
+        JoinOperator::AsOf { .. } => return refuse(relation.span(), "ASOF JOIN"),
+        JoinOperator::StraightJoin(_) => return refuse(relation.span(), "STRAIGHT_JOIN"),
         JoinOperator::ArrayJoin | JoinOperator::LeftArrayJoin | JoinOperator::InnerArrayJoin => {
-            return refuse(at, "ARRAY JOIN");
+            return refuse(relation.span(), "ARRAY JOIN");
         }
     };
     match constraint {

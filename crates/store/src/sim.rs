@@ -107,6 +107,9 @@ impl SimDisk {
 
     /// Cuts the power at the `nth` change of this disk (1 is the first): that one and every later operation, reads
     /// too, fails and does nothing. Changes are create, write, sync, link, rename, unlink and mkdir, failed ones too.
+    ///
+    /// `u64::MAX` turns the power on again with nothing lost and nothing more durable: as if only the process had
+    /// died, so that its open files are of no use but the disk goes on.
     pub fn cut_power_at(&self, nth: u64) {
         self.state.lock().cut_at = nth;
     }

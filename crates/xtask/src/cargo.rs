@@ -15,17 +15,19 @@ pub struct Built {
     pub compiled: u64,
 }
 
-/// Builds the server.
+/// Builds the server and the programs that prove it. The whole workspace is selected, as in `cargo test --workspace`: then
+/// features are the same and dependencies compile once.
 pub fn build_feitian(workspace: &Workspace) -> Result<Built> {
     let mut command = workspace.cargo();
-    command.args(["build", "--package", "feitian"]);
+    command.args(["build", "--workspace", "--bin", "feitian", "--bin", "feitian-kill"]);
     build("building feitian", &mut command)
 }
 
 /// Runs a cargo command that only builds; warnings and errors are printed as they come.
 pub fn build(label: &str, command: &mut Command) -> Result<Built> {
     let mut watch = Watch::start(label);
-    command.args(["--color", "never"]);
+    // Not a flag: the caller's may end with flags for another program.
+    command.env("CARGO_TERM_COLOR", "never");
     show_progress(command);
     let status = process::run(command, |_, line| watch.line(line))?;
     let compiled = watch.compiled;

@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(600);
 
 /// Runs the fuzzer over all targets together.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
-    cargo::build("building the fuzzer", workspace.cargo().args(["build", "--package", "feitian-fuzz"]))?;
+    cargo::build("building the fuzzer", workspace.cargo().args(["build", "--workspace", "--bin", "feitian-fuzz"]))?;
     let limit = if options.long { LONG } else { SHORT };
     let mut bar = Bar::start("fuzzing");
     let mut command = Command::new(workspace.target.join("debug/feitian-fuzz"));

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::progress::shown;
 use crate::workspace::Workspace;
-use crate::{clients, demo, fuzz, lint, proof, reserved, test, tidy};
+use crate::{clients, demo, fuzz, kill, lint, powercut, proof, reserved, test, tidy};
 
 /// One entry of the menu.
 pub struct Command {
@@ -62,14 +62,14 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "kill",
         usage: "[--long]",
-        about: "kill -9 at every step of every protocol (not there yet)",
-        run: reserved::run,
+        about: "kill -9 at every step of every protocol",
+        run: |o| run_one("kill", o),
     },
     Command {
         name: "powercut",
         usage: "[--long]",
-        about: "every answer leaves after its fsync, seen by strace (not there yet)",
-        run: reserved::run,
+        about: "every answer leaves after its fsync, seen by strace",
+        run: |o| run_one("powercut", o),
     },
     Command {
         name: "bench",
@@ -96,6 +96,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "fuzz", is_proof: true, run: fuzz::run },
     Stage { name: "clients", is_proof: false, run: clients::run },
     Stage { name: "two-process", is_proof: false, run: clients::two_process },
+    Stage { name: "powercut", is_proof: true, run: powercut::run },
+    Stage { name: "kill", is_proof: true, run: kill::run },
 ];
 
 /// The flags of one call.

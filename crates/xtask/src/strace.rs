@@ -156,7 +156,9 @@ impl Judge<'_> {
     }
 
     fn answer(&mut self, socket: &str, args: &str) {
-        let Some(text) = quoted(args, 0).filter(|t| t.starts_with("HTTP/1.1 2")) else { return };
+        if !quoted(args, 0).is_some_and(|t| t.starts_with("HTTP/1.1 2")) {
+            return;
+        }
         let Some((request, syncs_before)) = self.requests.get(socket).cloned() else { return };
         let submits = request.starts_with("POST ") && request.split(['?', ' ']).nth(1).is_some_and(|p| p.ends_with("/instances"));
         let changes = ["POST ", "PUT ", "DELETE "].iter().any(|m| request.starts_with(m));

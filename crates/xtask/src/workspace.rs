@@ -38,7 +38,12 @@ impl Workspace {
 
     /// The built server.
     pub fn feitian(&self) -> PathBuf {
-        self.target.join("debug/feitian")
+        self.program("feitian")
+    }
+
+    /// A built program.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(name)
     }
 
     /// A cargo call in the root, with the same cargo that called us. Settings of a server in the environment are not

@@ -25,9 +25,9 @@ pub struct Fake {
     rows: Mutex<HashMap<String, Vec<RecordBatch>>>,
     /// An instance came to its end.
     pub ended: Notify,
-    /// A call to `wait` has begun.
+    /// A call to `wait` has begun, or an upload is about to be drawn.
     pub waiting: Notify,
-    /// Uploads whose batches are being drawn.
+    /// Held while the batches of an upload are drawn.
     drawing: Arc<Semaphore>,
 }
 
@@ -92,6 +92,7 @@ impl Fake {
     }
 
     async fn drawn(&self, batches: BatchSource) -> Result<Vec<RecordBatch>> {
+        self.waiting.notify_one();
         let permit = self.drawing.clone().acquire_owned().await.unwrap();
         let draw = tokio::task::spawn_blocking(move || {
             let _permit = permit;

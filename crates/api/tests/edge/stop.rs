@@ -71,6 +71,7 @@ async fn a_connection_that_breaks_off_voids_the_block() {
     stream.write_all(&rows).await.unwrap();
     stream.write_all(b"\r\n").await.unwrap();
     stream.flush().await.unwrap();
+    world.fake.waiting.notified().await;
     drop(stream);
     // The stop waits for the connection, so that whatever the server makes of it has been made.
     world.tasks.shutdown(Duration::from_secs(20)).await;

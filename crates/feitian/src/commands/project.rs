@@ -65,7 +65,8 @@ fn list(out: &mut dyn Write, format: Format, client: &Client, prefix: &str) -> R
     let mut items = Vec::new();
     let mut marker: Option<String> = None;
     loop {
-        let mut query = vec![("prefix", prefix.to_string()), ("maxitems", PAGE.to_string())];
+        let mut query = vec![("maxitems", PAGE.to_string())];
+        query.extend(Some(prefix).filter(|p| !p.is_empty()).map(|p| ("prefix", p.to_string())));
         query.extend(marker.take().map(|m| ("marker", m)));
         let page: ProjectList = client.get(&admin_path(["projects"]), &query)?;
         items.extend(page.projects.iter().map(item));

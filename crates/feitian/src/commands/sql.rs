@@ -12,7 +12,7 @@ use super::key_value;
 use crate::cli::SqlArgs;
 use crate::client::{Client, admin_path};
 use crate::failure::{Answer, Failure, Result};
-use crate::output::{self, Format};
+use crate::output::{self, Format, RowWriter};
 
 /// The submission itself waits this long, so that a quick statement takes one round trip.
 const FIRST_WAIT_MS: u64 = 500;
@@ -127,26 +127,20 @@ pub(crate) fn print(client: &Client, instance: &InstanceView, format: Format, ou
     Ok(Answer::Done)
 }
 
-/// CSV goes out page by page, so that a large result needs little memory; the other forms need all rows at once.
+/// Prints all rows that the server has, page by page.
 fn print_rows(client: &Client, instance: &InstanceView, format: Format, out: &mut dyn Write) -> Result<()> {
-    let Rows { columns, mut rows, total } = page(client, instance, 0)?;
-    let columns: Vec<(String, String)> = columns.into_iter().map(|c| (c.name, c.ty)).collect();
-    let mut seen = rows.len() as u64;
-    if format == Format::Csv {
-        output::rows(out, format, &columns, &rows)?;
-    }
-    while seen < total {
-        let more = page(client, instance, seen)?.rows;
+    let Rows { columns, rows, total } = page(client, instance, 0)?;
+    let columns = columns.into_iter().map(|c| (c.name, c.ty)).collect();
+    let mut writer = RowWriter::begin(out, format, columns)?;
+    writer.add(rows)?;
+    while writer.n_rows() < total {
+        let more = page(client, instance, writer.n_rows())?.rows;
         if more.is_empty() {
             break;
         }
-        seen += more.len() as u64;
-        match format {
-            Format::Csv => output::csv_rows(out, &more)?,
-            _ => rows.extend(more),
-        }
+        writer.add(more)?;
     }
-    if format == Format::Csv { Ok(()) } else { output::rows(out, format, &columns, &rows) }
+    writer.end()
 }
 
 fn page(client: &Client, instance: &InstanceView, start: u64) -> Result<Rows> {

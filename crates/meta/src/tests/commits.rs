@@ -52,6 +52,29 @@ async fn a_record_needs_the_table_as_the_writer_knew_it() {
 }
 
 #[tokio::test]
+async fn records_of_a_step_over_several_tables_are_put_together_or_not_at_all() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_instance(m).await;
+        m.create_table(&table("t2", "u"), &[], &Step::None).await.unwrap();
+        let first = record("r1", "i1", 1, 0);
+        let second = CommitRecord { table_id: "t2".into(), ..record("r2", "i1", 1, 0) };
+        let stale = [(first.clone(), 0), (second.clone(), 1)];
+        refused(m.put_commit_records(&stale).await, Kind::Conflict, "SchemaModified");
+        assert!(m.open_commit_records(None).await.unwrap().is_empty());
+        let both = [(first.clone(), 0), (second.clone(), 0)];
+        assert_eq!(m.put_commit_records(&both).await.unwrap(), [first.clone(), second.clone()]);
+        assert_eq!(m.commit_records_of("i1").await.unwrap(), [first, second.clone()]);
+        // The step ends with the last of them.
+        finish(m, "r1", 1, &[], &Step::None).await.unwrap();
+        assert_eq!(m.instance("p", "i1").await.unwrap().unwrap().step, 0);
+        m.finish_commit("r2", "t2", 1, &[], &[], &[], 1, &step("i1", 1, 0)).await.unwrap();
+        assert_eq!(m.instance("p", "i1").await.unwrap().unwrap().step, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_open_record_keeps_the_columns_as_they_are() {
     on_both(async |db| {
         let m = &db.meta;

@@ -141,6 +141,7 @@ fn every_future_can_be_sent_to_another_thread() {
         sent(m.replace_partitions("t", p, 0));
         sent(m.finish_commit("r", "t", 1, c, s, p, 0, step));
         sent(m.finish_schema_commit("r", t, 0, 1, c, s, p, 0, step));
+        sent(m.put_commit_records(&[]));
         sent(m.requeue_lost(s));
         sent(m.expire_instances(0));
         sent(m.expire_sessions(0));

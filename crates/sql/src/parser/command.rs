@@ -176,7 +176,7 @@ impl Parser<'_> {
             return Ok(self.skip("EXPLAIN REWRITE", at));
         }
         let extended = self.eat(&["extended"]);
-        let statement = Box::new(self.nested(Self::any_statement)?);
+        let statement = Box::new(self.nested(0, Self::any_statement)?);
         Ok(Statement::Explain { extended, statement })
     }
 

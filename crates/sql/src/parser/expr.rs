@@ -5,9 +5,9 @@
 
 use sqlparser::ast::{BinaryOperator, Expr, Value};
 
-use super::cursor::{MAX_HEIGHT, Parser};
+use super::cursor::Parser;
 use crate::lexer::{Kind, Symbol};
-use crate::{Result, SqlError};
+use crate::Result;
 
 const OR: u8 = 10;
 const AND: u8 = 20;
@@ -44,10 +44,7 @@ impl Parser<'_> {
     /// An expression whose operators bind tighter than `floor`.
     #[recursive::recursive]
     pub(super) fn expr_above(&mut self, floor: u8) -> Result<Expr> {
-        let outer = std::mem::take(&mut self.peak);
-        let expr = self.nested(|p| p.operators(floor));
-        self.peak = self.peak.max(outer);
-        expr
+        self.nested(0, |p| p.operators(floor))
     }
 
     /// Reads operands and operators; leaves the height of the tree in `self.peak`.
@@ -63,9 +60,7 @@ impl Parser<'_> {
             let links;
             (left, links) = self.infix(left, infix, binding)?;
             height = height.max(self.peak) + links;
-            if height > MAX_HEIGHT {
-                return Err(SqlError::semantic(at, format!("expression depth > {MAX_HEIGHT}")));
-            }
+            self.check_height(height, at)?;
         }
         self.peak = height;
         Ok(left)

@@ -6,7 +6,7 @@ use sqlparser::ast::{
     SetExpr, TableAlias, TableFactor, TableFunctionArgs, TableVersion, TableWithJoins, WildcardAdditionalOptions,
 };
 
-use super::cursor::{MAX_RELATIONS, Parser};
+use super::cursor::{JOIN_HEIGHT, MAX_RELATIONS, Parser};
 use super::words;
 use crate::lexer::{Kind, Symbol, Token};
 use crate::{Result, SqlError};
@@ -150,7 +150,7 @@ impl Parser<'_> {
         let mut relation = self.table()?;
         // `a JOIN b JOIN c ON … ON …`: the first ON belongs to the inner join.
         if !natural && self.is_join() && !self.is_any(&["cross", "natural"]) {
-            let joins = self.nested(Self::joins)?;
+            let joins = self.nested(JOIN_HEIGHT, Self::joins)?;
             let table_with_joins = Box::new(TableWithJoins { relation, joins });
             relation = TableFactor::NestedJoin { table_with_joins, alias: None };
         }
@@ -234,7 +234,7 @@ impl Parser<'_> {
     /// one or the other; nothing is read twice.
     #[recursive::recursive]
     fn parenthesised_table(&mut self) -> Result<Parenthesised> {
-        self.nested(|p| {
+        self.nested(JOIN_HEIGHT, |p| {
             p.open()?;
             let content = if p.starts_query() {
                 Parenthesised::Query(p.query()?)

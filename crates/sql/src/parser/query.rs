@@ -7,7 +7,7 @@ use sqlparser::ast::{
     With,
 };
 
-use super::cursor::{MAX_SET_BRANCHES, Parser};
+use super::cursor::{MAX_SET_BRANCHES, Parser, QUERY_HEIGHT};
 use crate::lexer::{Kind, Symbol, Token};
 use crate::{Result, SqlError};
 
@@ -27,14 +27,11 @@ impl Parser<'_> {
     /// A query, from WITH or SELECT to LIMIT.
     #[recursive::recursive]
     pub(crate) fn query(&mut self) -> Result<Box<Query>> {
-        let outer = std::mem::take(&mut self.peak);
-        let query = self.nested(|p| {
+        self.nested(QUERY_HEIGHT, |p| {
             let with = p.with()?;
             let body = p.set_operations(None)?;
             p.query_tail(with, body)
-        });
-        self.peak = self.peak.max(outer);
-        query
+        })
     }
 
     /// If `first` is a subquery in parentheses and a set operator follows, the whole is a query: `((SELECT 1) UNION …)`.

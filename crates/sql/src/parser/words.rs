@@ -15,8 +15,7 @@ const RESERVED: &[&str] = &[
 /// Words that begin the next clause and so cannot be an alias without AS.
 const NO_BARE_ALIAS: &[&str] = &[
     "anti", "cluster", "cross", "distribute", "except", "full", "inner", "intersect", "lateral", "left", "minus",
-    "natural", "outer", "overwrite", "pivot", "qualify", "right", "semi", "sort", "tablesample", "unpivot", "window",
-    "zorder",
+    "natural", "outer", "overwrite", "pivot", "qualify", "right", "semi", "sort", "tablesample", "unpivot", "zorder",
 ];
 
 pub(super) fn is_reserved(word: &str) -> bool {

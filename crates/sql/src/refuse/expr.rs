@@ -19,9 +19,8 @@ pub(super) fn check_expr(expr: &Expr) -> Result<()> {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Ok(()),
         Expr::Value(value) => check_value(&value.value, value.span.into()),
         Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax }) => {
-            let at = Position::from(value.span);
-            check_type(data_type, at)?;
-            first_of(at, &[(*uses_odbc_syntax, "the ODBC form of a literal")])
+            check_type(data_type, value)?;
+            first_of(value, &[(*uses_odbc_syntax, "the ODBC form of a literal")])
         }
         Expr::CompoundFieldAccess { root, access_chain } => {
             check_expr(root)?;
@@ -41,7 +40,7 @@ pub(super) fn check_expr(expr: &Expr) -> Result<()> {
         Expr::Between { expr, negated: _, low, high } => check_exprs([&**expr, low, high]),
         Expr::BinaryOp { left, op, right } => check_binary(left, op, right),
         Expr::Like { negated: _, any, expr, pattern, escape_char } => {
-            first_of(pattern.span().into(), &[(*any, "LIKE ANY")])?;
+            first_of(&**pattern, &[(*any, "LIKE ANY")])?;
             if let Some(escape) = escape_char {
                 check_value(&escape.value, escape.span.into())?;
             }
@@ -52,9 +51,10 @@ pub(super) fn check_expr(expr: &Expr) -> Result<()> {
             _ => refuse(expr.span(), &format!("the operator {op}")),
         },
         Expr::Cast { kind, expr, data_type, array, format } => {
-            let at = Position::from(expr.span());
-            check_type(data_type, at)?;
-            first_of(at, &[(*kind != CastKind::Cast, "this form of CAST"), (*array, "CAST … ARRAY"), (format.is_some(), "FORMAT")])?;
+            check_type(data_type, &**expr)?;
+            let plain = *kind == CastKind::Cast;
+            let others = [(!plain, "this form of CAST"), (*array, "CAST … ARRAY"), (format.is_some(), "FORMAT")];
+            first_of(&**expr, &others)?;
             check_expr(expr)
         }
         Expr::Function(function) => check_function(function),
@@ -72,7 +72,7 @@ pub(super) fn check_expr(expr: &Expr) -> Result<()> {
         Expr::Tuple(items) => check_exprs(items),
         Expr::Interval(interval) => check_interval(interval),
         Expr::Lambda(LambdaFunction { params: _, body, syntax }) => {
-            first_of(body.span().into(), &[(*syntax != LambdaSyntax::Arrow, "LAMBDA")])?;
+            first_of(&**body, &[(*syntax != LambdaSyntax::Arrow, "LAMBDA")])?;
             check_expr(body)
         }
         Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
@@ -116,10 +116,10 @@ fn check_value(value: &Value, at: Position) -> Result<()> {
     }
 }
 
-fn check_type(ty: &sqlparser::ast::DataType, at: Position) -> Result<()> {
+fn check_type(ty: &sqlparser::ast::DataType, node: &impl Spanned) -> Result<()> {
     match types::from_sql(ty) {
         Some(_) => Ok(()),
-        None => refuse(at, &format!("the type {ty}")),
+        None => refuse(node.span(), &format!("the type {ty}")),
     }
 }
 
@@ -157,7 +157,7 @@ fn check_interval(interval: &Interval) -> Result<()> {
     let Interval { value, leading_field: _, leading_precision, last_field, fractional_seconds_precision } = interval;
     let precision = leading_precision.is_some() || fractional_seconds_precision.is_some();
     let others = [(precision, "a precision of an interval"), (last_field.is_some(), "TO in an interval")];
-    first_of(value.span().into(), &others)?;
+    first_of(&**value, &others)?;
     check_expr(value)
 }
 
@@ -165,12 +165,12 @@ fn check_function(function: &Function) -> Result<()> {
     let Function { name, uses_odbc_syntax, parameters, args, filter, null_treatment: _, over, within_group } = function;
     let at = Position::from(name.span());
     let parametric = *parameters != FunctionArguments::None;
-    first_of(at, &[(*uses_odbc_syntax, "the ODBC form of a call"), (parametric, "parameters before the arguments")])?;
+    first_of(name, &[(*uses_odbc_syntax, "the ODBC form of a call"), (parametric, "parameters before the arguments")])?;
     match args {
         FunctionArguments::None => {}
         FunctionArguments::Subquery(_) => return refuse(at, "a subquery as the only argument"),
         FunctionArguments::List(FunctionArgumentList { duplicate_treatment: _, args, clauses }) => {
-            first_of(at, &[(!clauses.is_empty(), "a clause inside the arguments")])?;
+            first_of(name, &[(!clauses.is_empty(), "a clause inside the arguments")])?;
             args.iter().try_for_each(|arg| check_argument(arg, at))?;
         }
     }

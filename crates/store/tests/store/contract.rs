@@ -193,16 +193,18 @@ on_both! {
     }
 }
 
-on_both! {
-    async fn long_listings_are_complete(store) {
-        // More than two of the chunks in which the disk is read.
-        for i in 0..2_100 {
-            store.put(&Path::from(format!("d{}/{i:05}", i % 3)), "x".into()).await.unwrap();
-        }
-        let found = listed(store, None).await;
-        assert_eq!(found.len(), 2_100);
-        assert!(found.is_sorted());
+/// More objects than two of the chunks in which the disk is read. Written by hand: 2,100 durable puts take long.
+#[tokio::test]
+async fn long_listings_are_complete() {
+    let (store, _dir) = real();
+    for i in 0..2_100 {
+        let dir = store.root().join(format!("d{}", i % 3));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(format!("{i:05}")), "x").unwrap();
     }
+    let found = listed(&store, None).await;
+    assert_eq!(found.len(), 2_100);
+    assert!(found.is_sorted());
 }
 
 on_both! {

@@ -42,6 +42,8 @@ impl Budget {
 /// A column, or the values inside one.
 pub(super) struct Builder {
     arrow: ArrowType,
+    /// Values so far; the same as in `nulls`, but at hand.
+    len: usize,
     nulls: NullBufferBuilder,
     slots: Slots,
     /// Bytes that one more NULL takes, children included.
@@ -75,6 +77,7 @@ struct Bytes {
 }
 
 impl Bytes {
+    #[inline]
     fn end_value(&mut self) -> Got<()> {
         self.offsets.push(offset(self.bytes.len())?);
         Ok(())
@@ -88,6 +91,7 @@ impl Bytes {
     }
 }
 
+#[inline]
 fn offset(n: usize) -> Got<i32> {
     i32::try_from(n).map_err(|_| Fault::bad("a batch holds more than 2 GiB of one column"))
 }
@@ -103,11 +107,12 @@ impl Builder {
         let arrow = engine_type(ty);
         let slots = Slots::new(ty, &arrow);
         let slot_bytes = slots.slot_bytes() + 1;
-        Self { arrow, nulls: NullBufferBuilder::new(0), slots, slot_bytes }
+        Self { arrow, len: 0, nulls: NullBufferBuilder::new(0), slots, slot_bytes }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.nulls.len()
+        self.len
     }
 
     /// Bytes that one more NULL takes.
@@ -117,6 +122,7 @@ impl Builder {
 
     /// Appends NULL. Children of a struct grow with it.
     pub(super) fn push_null(&mut self) {
+        self.len += 1;
         self.nulls.append_null();
         match &mut self.slots {
             Slots::I8(v) => v.push(0),
@@ -171,12 +177,23 @@ impl Builder {
                 v.end_value()?;
             }
             Slots::Decimal { values, precision, scale, text } => {
-                text.clear();
-                read_bytes(input, crc, budget, text)?;
-                values.push(decimal::parse(text, *precision, *scale).map_err(Fault::bad)?);
+                let n = length(input, budget)?;
+                let value = match input.here(n) {
+                    Some(bytes) => {
+                        crc.bytes(bytes);
+                        decimal::parse(bytes, *precision, *scale)
+                    }
+                    None => {
+                        text.clear();
+                        read_pieces(n, input, crc, text)?;
+                        decimal::parse(text, *precision, *scale)
+                    }
+                };
+                values.push(value.map_err(Fault::bad)?);
             }
             nested => nested.read_nested(input, crc, budget)?,
         }
+        self.len += 1;
         self.nulls.append_non_null();
         Ok(())
     }
@@ -206,6 +223,7 @@ impl Builder {
 
     /// The array of all values so far; starts anew. The problem of a value that the engine cannot hold names its slot.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, Problem> {
+        self.len = 0;
         let nulls = self.nulls.finish();
         let broken = |e: arrow_schema::ArrowError| Problem { slot: 0, reason: e.to_string() };
         Ok(match &mut self.slots {
@@ -370,6 +388,7 @@ fn narrow<T: TryFrom<i64>>(value: i64, ty: &str) -> Got<T> {
     T::try_from(value).map_err(|_| Fault::bad(format!("{value} is out of range for {ty}")))
 }
 
+#[inline]
 fn flag<R: Read>(input: &mut Input<R>) -> Got<bool> {
     match input.varint()? {
         0 => Ok(false),
@@ -391,19 +410,34 @@ fn nanos<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc) -> Got<i64> {
         .map_err(|_| Fault::bad(format!("{seconds} seconds are outside the years 1677 to 2262 that fit nanoseconds")))
 }
 
+/// The length in front of text or bytes, once it is known to be allowed.
 #[inline]
-fn read_bytes<R: Read>(
-    input: &mut Input<R>,
-    crc: &mut RecordCrc,
-    budget: &mut Budget,
-    into: &mut Vec<u8>,
-) -> Got<()> {
+fn length<R: Read>(input: &mut Input<R>, budget: &mut Budget) -> Got<usize> {
     let n = input.varint()?;
-    let limit = budget.field_limit;
-    let n = usize::try_from(n).ok().filter(|&n| n <= limit);
-    let n = n.ok_or_else(|| Fault::bad(format!("the value is larger than the {limit} bytes a field may have")))?;
-    budget.charge(n)?;
-    input.take(n, |bytes| {
+    if n > budget.field_limit as u64 {
+        let limit = budget.field_limit;
+        return Err(Fault::bad(format!("the value is larger than the {limit} bytes a field may have")));
+    }
+    budget.charge(n as usize)?;
+    Ok(n as usize)
+}
+
+#[inline]
+fn read_bytes<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc, budget: &mut Budget, into: &mut Vec<u8>) -> Got<()> {
+    let n = length(input, budget)?;
+    match input.here(n) {
+        Some(bytes) => {
+            crc.bytes(bytes);
+            into.extend_from_slice(bytes);
+            Ok(())
+        }
+        None => read_pieces(n, input, crc, into),
+    }
+}
+
+#[cold]
+fn read_pieces<R: Read>(n: usize, input: &mut Input<R>, crc: &mut RecordCrc, into: &mut Vec<u8>) -> Got<()> {
+    input.pieces(n, |bytes| {
         into.extend_from_slice(bytes);
         crc.bytes(bytes);
     })

@@ -197,7 +197,7 @@ fn put_int(v: i64, out: &mut Sink, crc: &mut RecordCrc) {
 
 #[inline]
 fn put_bytes(bytes: &[u8], out: &mut Sink, crc: &mut RecordCrc) {
-    out.room(16 + bytes.len());
+    out.room(32 + bytes.len());
     out.varint(bytes.len() as u64);
     out.bytes(bytes);
     crc.bytes(bytes);
@@ -208,7 +208,7 @@ fn put_padded(bytes: &[u8], width: usize, out: &mut Sink, crc: &mut RecordCrc) {
     const BLANKS: [u8; 255] = [b' '; 255];
     let characters = bytes.iter().filter(|&&b| b & 0xc0 != 0x80).count();
     let blanks = &BLANKS[..width.saturating_sub(characters).min(BLANKS.len())];
-    out.room(16 + bytes.len() + blanks.len());
+    out.room(32 + bytes.len() + blanks.len());
     out.varint((bytes.len() + blanks.len()) as u64);
     out.bytes(bytes);
     out.bytes(blanks);

@@ -88,8 +88,18 @@ impl<R: Read> Input<R> {
     }
 
     /// A varint of up to ten bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> Got<u64> {
+        match self.buf[..self.end].get(self.pos) {
+            Some(&byte) if byte < 0x80 => {
+                self.pos += 1;
+                Ok(byte.into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Got<u64> {
         match self.buf[self.pos..self.end].first_chunk::<10>() {
             Some(bytes) => match decode(bytes) {
                 Some((value, n)) => {
@@ -128,19 +138,17 @@ impl<R: Read> Input<R> {
         Ok(bytes)
     }
 
-    /// Hands `n` bytes to `sink`, in one piece if they are here, else piece by piece as they arrive.
+    /// The next `n` bytes if they are all here.
     #[inline]
-    pub(super) fn take(&mut self, n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
-        if let Some(bytes) = self.buf[self.pos..self.end].get(..n) {
-            sink(bytes);
-            self.pos += n;
-            return Ok(());
-        }
-        self.take_pieces(n, sink)
+    pub(super) fn here(&mut self, n: usize) -> Option<&[u8]> {
+        let bytes = self.buf[self.pos..self.end].get(..n)?;
+        self.pos += n;
+        Some(bytes)
     }
 
+    /// Hands `n` bytes to `sink`, piece by piece as they arrive.
     #[cold]
-    fn take_pieces(&mut self, mut n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
+    pub(super) fn pieces(&mut self, mut n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
         while n > 0 {
             if self.is_empty()? {
                 return Err(Self::truncated());

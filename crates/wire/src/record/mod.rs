@@ -83,7 +83,7 @@ impl RecordCrc {
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         if bytes.len() < LARGE {
-            self.small.room(bytes.len());
+            self.small.room(bytes.len() + 16);
             self.small.bytes(bytes);
         } else {
             self.stream(bytes);

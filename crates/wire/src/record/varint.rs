@@ -69,18 +69,9 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new() -> Self {
-        Self::over(Vec::new())
+        Self { buf: Vec::new(), len: 0 }
     }
 
-    /// Appends to `buf`; [`Sink::into_vec`] gives it back.
-    pub(super) fn over(buf: Vec<u8>) -> Self {
-        Self { len: buf.len(), buf }
-    }
-
-    pub(super) fn into_vec(mut self) -> Vec<u8> {
-        self.buf.truncate(self.len);
-        self.buf
-    }
 
     pub(super) fn filled(&self) -> &[u8] {
         &self.buf[..self.len]
@@ -112,28 +103,40 @@ impl Sink {
     }
 
     /// Appends a varint; needs room for 16.
-    #[inline]
+    #[inline(always)]
     pub(super) fn varint(&mut self, v: u64) {
-        if v < 0x80 {
-            self.buf[self.len] = v as u8;
-            self.len += 1;
-        } else if v < 1 << 56 {
+        if v < 1 << 56 {
             let (word, n) = encode_word(v);
             self.word(word, n);
         } else {
-            self.word(spread(v & ((1 << 56) - 1)) | TOPS, 8);
-            let high = v >> 56;
-            if high < 0x80 {
-                self.word(high, 1);
-            } else {
-                self.word(high | 0x80 | (1 << 8), 2);
-            }
+            self.long_varint(v);
         }
     }
 
-    /// Appends `bytes`; needs room for them.
+    #[cold]
+    fn long_varint(&mut self, v: u64) {
+        self.word(spread(v & ((1 << 56) - 1)) | TOPS, 8);
+        let high = v >> 56;
+        if high < 0x80 {
+            self.word(high, 1);
+        } else {
+            self.word(high | 0x80 | (1 << 8), 2);
+        }
+    }
+
+    /// Appends `bytes`; needs room for them and 16 more.
     #[inline]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        // Most texts are short, and a call that copies any length costs more than they do.
+        if let (Some(head), true) = (bytes.first_chunk::<8>(), bytes.len() <= 16)
+            && let Some(tail) = bytes.last_chunk::<8>()
+        {
+            self.buf[self.len..self.len + 8].copy_from_slice(head);
+            let end = self.len + bytes.len();
+            self.buf[end - 8..end].copy_from_slice(tail);
+            self.len = end;
+            return;
+        }
         self.buf[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
     }
@@ -150,7 +153,7 @@ mod tests {
         let mut sink = Sink::new();
         sink.room(16);
         sink.varint(v);
-        sink.into_vec()
+        sink.filled().to_vec()
     }
 
     /// The definition: seven bits a byte, lowest first, the top bit says that more follow.

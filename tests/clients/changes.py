@@ -1,0 +1,51 @@
+"""Changes of every kind, one request at a time, for a server whose system calls are being watched.
+
+    changes.py DATA/credentials
+"""
+
+import json
+import sys
+
+from odps import ODPS
+from odps.tunnel import TableTunnel
+
+
+def upload(tunnel, table, rows, blocks, **options):
+    """One session with `blocks` blocks of the same rows."""
+    session = tunnel.create_upload_session(table, **options)
+    for block in range(blocks):
+        with session.open_record_writer(block) as writer:
+            for row in rows:
+                writer.write(session.new_record(row))
+    session.commit(list(range(blocks)))
+
+
+def main():
+    stored = json.load(open(sys.argv[1]))
+    o = ODPS(stored["access_id"], stored["secret"], stored["project"], endpoint=stored["endpoint"])
+    tunnel = TableTunnel(o)
+    rows = [[i, f"row {i}" * 50] for i in range(200)]
+    for n in range(3):
+        plain, parts = f"plain_{n}", f"parts_{n}"
+        o.execute_sql(f"create table {plain} (id bigint, name string)")
+        o.execute_sql(f"create table {parts} (id bigint, name string) partitioned by (ds string)")
+        upload(tunnel, plain, rows, blocks=3)
+        upload(tunnel, plain, rows, blocks=1, overwrite=True)
+        upload(tunnel, parts, rows, blocks=2, partition_spec="ds=1", create_partition=True)
+        with tunnel.create_stream_upload_session(plain).open_record_writer() as writer:
+            for row in rows[:5]:
+                writer.write(o.get_table(plain).new_record(row))
+        o.execute_sql(f"alter table {parts} add partition (ds='2')")
+        o.execute_sql(f"insert into {plain} values (1, 'a'), (2, 'b')")
+        o.execute_sql(f"insert overwrite table {parts} partition (ds='2') select id, name from {plain}")
+        o.execute_sql(f"insert overwrite table {parts} partition (ds) select id, name, cast(id % 3 as string) from {plain}")
+        o.execute_sql(f"create table copy_{n} as select * from {plain}")
+        o.execute_sql(f"alter table copy_{n} rename to copied_{n}")
+        o.execute_sql(f"alter table {parts} drop partition (ds='1')")
+        with o.execute_sql(f"select * from {plain} a join {plain} b on a.id = b.id").open_reader() as reader:
+            assert reader.count > 0
+        o.execute_sql(f"drop table copied_{n}")
+
+
+if __name__ == "__main__":
+    main()
