@@ -42,7 +42,7 @@ def main():
         o.execute_sql(f"create table copy_{n} as select * from {plain}")
         o.execute_sql(f"alter table copy_{n} rename to copied_{n}")
         o.execute_sql(f"alter table {parts} drop partition (ds='1')")
-        with o.execute_sql(f"select * from {plain} a join {plain} b on a.id = b.id").open_reader() as reader:
+        with o.execute_sql(f"select a.id, b.name from {plain} a join {plain} b on a.id = b.id").open_reader() as reader:
             assert reader.count > 0
         o.execute_sql(f"drop table copied_{n}")
 

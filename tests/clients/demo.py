@@ -278,7 +278,7 @@ def main():
     with Bar("loading the Python packages"):
         import duckdb
         import odps
-        import pyarrow.csv  # noqa: F401
+        import pyarrow.csv
     entry = odps.ODPS(login["access_id"], login["secret"], login["project"], endpoint=login["endpoint"])
     print(f"feitian at {login['endpoint']}, project {login['project']}; PyODPS {odps.__version__}, DuckDB {duckdb.__version__}")
 

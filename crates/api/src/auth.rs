@@ -146,7 +146,9 @@ fn check_key(headers: &HeaderMap, key: &AccessKey, now: i64) -> Result<()> {
         return Err(unauthorized(format!("access key '{}' is disabled", key.access_id)));
     }
     match (key.sts_token_sha256.is_some(), header(headers, "authorization-sts-token")?) {
-        (true, None) => return Err(unauthorized("a temporary key needs its token in the header authorization-sts-token")),
+        (true, None) => {
+            return Err(unauthorized("a temporary key needs its token in the header authorization-sts-token"));
+        }
         (true, Some(token)) if !is_token_of(key, token) => {
             return Err(unauthorized("the header authorization-sts-token is not the token of this key"));
         }

@@ -226,7 +226,10 @@ pub fn compat_markdown() -> String {
     let mut last = "";
     for (heading, op) in all() {
         if heading != last {
-            let _ = write!(page, "\n## {heading}\n\n| operation | request | status | right | note |\n|---|---|---|---|---|\n");
+            let _ = write!(
+                page,
+                "\n## {heading}\n\n| operation | request | status | right | note |\n|---|---|---|---|---|\n"
+            );
             last = heading;
         }
         let query = if op.query.is_empty() { String::new() } else { format!("?{}", op.query.join("&")) };

@@ -79,7 +79,9 @@ impl Statement {
         let object = value.as_object().ok_or_else(|| invalid("a policy statement is not a JSON object"))?;
         for key in object.keys() {
             if !matches!(key.as_str(), "Effect" | "Action" | "Resource") {
-                return Err(invalid(format!("policy statement key '{key}' is not supported; use Effect, Action, Resource")));
+                return Err(invalid(format!(
+                    "policy statement key '{key}' is not supported; use Effect, Action, Resource"
+                )));
             }
         }
         let allow = match object.get("Effect").and_then(Value::as_str) {
@@ -95,7 +97,8 @@ impl Statement {
 
     fn covers(&self, action: &str, resource: &str) -> bool {
         let is_all = |pattern: &str| pattern.eq_ignore_ascii_case("odps:All");
-        self.actions.iter().any(|a| is_all(a) || matches(a, action)) && self.resources.iter().any(|r| matches(r, resource))
+        self.actions.iter().any(|a| is_all(a) || matches(a, action))
+            && self.resources.iter().any(|r| matches(r, resource))
     }
 }
 

@@ -65,7 +65,8 @@ impl Secrets {
 
     /// Opens what [`Secrets::seal`] wrote under the same `name`. [`Kind::Corrupt`] when it does not open.
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Secret> {
-        let failed = || corrupt(format!("the sealed secret of '{name}' does not open: wrong master key or damaged row"));
+        let failed =
+            || corrupt(format!("the sealed secret of '{name}' does not open: wrong master key or damaged row"));
         let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or_else(failed)?;
         let payload = Payload { msg: body, aad: name.as_bytes() };
         self.cipher.decrypt(&Nonce::<Aes256Gcm>::from(*nonce), payload).map(Secret).map_err(|_| failed())

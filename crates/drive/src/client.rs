@@ -165,7 +165,14 @@ impl Client {
     }
 
     /// The body of all rows of a download session.
-    pub fn read(&self, table: &str, partition: &str, download: &str, rows: u64, arrow: bool) -> Result<impl Read + use<>> {
+    pub fn read(
+        &self,
+        table: &str,
+        partition: &str,
+        download: &str,
+        rows: u64,
+        arrow: bool,
+    ) -> Result<impl Read + use<>> {
         let arrow = if arrow { "&arrow" } else { "" };
         let range = format!("&rowrange=%280%2C{rows}%29{arrow}{}", self.partition(partition));
         let target = format!("{}?data&downloadid={download}{range}", self.table(table));

@@ -111,7 +111,13 @@ fn main() -> Result<()> {
         let limit = if random_moment { Duration::from_millis(300 + random.below(1500)) } else { ROUND };
         let before: u64 = writers.iter().map(|w| w.acknowledged).sum();
         let hit = round(&mut running, &client, &mut writers, limit);
-        let name = if random_moment { "a random moment" } else if hit { point } else { "no fail point" };
+        let name = if random_moment {
+            "a random moment"
+        } else if hit {
+            point
+        } else {
+            "no fail point"
+        };
         *reached.entry(name.to_string()).or_default() += 1;
         running.kill();
         running = server.start("").with_context(|| format!("restart after {name}"))?;

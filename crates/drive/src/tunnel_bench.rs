@@ -16,8 +16,8 @@ use feitian_drive::client::{Client, records};
 use feitian_drive::lineitem::{create_lineitem, lineitem, lineitem_columns};
 use feitian_drive::server::{Running, Server};
 use feitian_types::Column;
-use feitian_wire::arrow_frame::{ArrowDecoder, ArrowEncoder, Flavour, FrameReader, FrameWriter};
 use feitian_wire::Limits;
+use feitian_wire::arrow_frame::{ArrowDecoder, ArrowEncoder, Flavour, FrameReader, FrameWriter};
 use reqwest::blocking::Body;
 
 const SERVER_CORE: &str = "0";
@@ -49,7 +49,10 @@ fn main() -> Result<()> {
     let arrow = framed_arrow(&columns, &batches)?;
     let stream = records(&columns, &batches)?;
     let megabytes = arrow.len() as f64 / 1e6;
-    println!("payload: lineitem at scale {scale}, {megabytes:.0} MB as Arrow, {:.0} MB as records", stream.len() as f64 / 1e6);
+    println!(
+        "payload: lineitem at scale {scale}, {megabytes:.0} MB as Arrow, {:.0} MB as records",
+        stream.len() as f64 / 1e6
+    );
 
     let mut up = Vec::new();
     for (name, is_arrow, body) in [("upload, Arrow", true, &arrow), ("upload, records", false, &stream)] {
@@ -88,7 +91,10 @@ fn big_block(client: &Client, running: &Running, columns: &[Column], batches: &[
     client.commit("big", &session)?;
     let seconds = begin.elapsed().as_secs_f64();
     let peak = status_mb(running, "VmHWM")?;
-    println!("one block of {:.1} GB: {seconds:.1} s, peak memory of the server {peak} MB", (times * bytes) as f64 / 1e9);
+    println!(
+        "one block of {:.1} GB: {seconds:.1} s, peak memory of the server {peak} MB",
+        (times * bytes) as f64 / 1e9
+    );
     Ok(())
 }
 

@@ -175,7 +175,11 @@ impl Writer {
             Kind::Overwrite | Kind::Replace => self.visible = BTreeSet::from([seq]),
             Kind::Ddl | Kind::Ctas => {
                 let table = format!("{}_{}", self.table, seq / 3);
-                if seq % 3 == 2 { self.tables.remove(&table) } else { self.tables.insert(table) };
+                if seq % 3 == 2 {
+                    self.tables.remove(&table)
+                } else {
+                    self.tables.insert(table)
+                };
             }
         }
     }
@@ -219,15 +223,20 @@ impl Writer {
     fn verify_tables(&self, client: &Client) -> Result<()> {
         let id = client.run(&format!("SHOW TABLES LIKE '{}_*'", self.table), "")?;
         let text = client.result_text(&id)?;
-        let found: BTreeSet<String> =
-            text.lines().filter_map(|l| l.trim().rsplit(':').next()).filter(|t| !t.is_empty()).map(str::to_string).collect();
+        let found: BTreeSet<String> = text
+            .lines()
+            .filter_map(|l| l.trim().rsplit(':').next())
+            .filter(|t| !t.is_empty())
+            .map(str::to_string)
+            .collect();
         ensure!(found == self.tables, "tables {found:?}, acknowledged {:?}", self.tables);
         Ok(())
     }
 
     /// Table name and visible rows, for the check from outside.
     pub fn expectation(&self) -> Option<(String, Vec<i64>)> {
-        (!matches!(self.kind, Kind::Ddl | Kind::Ctas)).then(|| (self.table.clone(), self.visible.iter().copied().collect()))
+        (!matches!(self.kind, Kind::Ddl | Kind::Ctas))
+            .then(|| (self.table.clone(), self.visible.iter().copied().collect()))
     }
 }
 
@@ -239,7 +248,11 @@ fn count_rows(batches: &[RecordBatch]) -> Result<BTreeMap<(i64, i64), u64>> {
         let (writers, seqs, rows, crcs) = (number(0), number(1), number(2), b.column(3).as_string::<i32>());
         for i in 0..b.num_rows() {
             let (writer, seq, row) = (writers.value(i), seqs.value(i), rows.value(i));
-            ensure!(crcs.value(i) == checksum(writer, seq, row), "a torn row: {writer}, {seq}, {row}, {}", crcs.value(i));
+            ensure!(
+                crcs.value(i) == checksum(writer, seq, row),
+                "a torn row: {writer}, {seq}, {row}, {}",
+                crcs.value(i)
+            );
             *found.entry((seq, row)).or_insert(0) += 1;
         }
     }

@@ -93,7 +93,16 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
 /// The type that a text argument of an aggregate gets: numeric aggregates read it as DOUBLE.
 pub fn aggregate_argument(name: &str, ty: &DataType) -> Option<DataType> {
     const NUMERIC: [&str; 11] = [
-        "avg", "corr", "covar_pop", "covar_samp", "median", "percentile_cont", "stddev", "stddev_pop", "sum", "var",
+        "avg",
+        "corr",
+        "covar_pop",
+        "covar_samp",
+        "median",
+        "percentile_cont",
+        "stddev",
+        "stddev_pop",
+        "sum",
+        "var",
         "var_pop",
     ];
     (is_text(ty) && NUMERIC.contains(&name)).then_some(DataType::Float64)
@@ -140,19 +149,13 @@ fn or_empty(e: Expr) -> Expr {
 
 fn plan(mut call: Aggregate) -> Result<Option<Plan>> {
     let (distinct, nulls) = (call.distinct, call.null_treatment);
-    let simple = |func: Arc<AggregateUDF>, args: Vec<Expr>| Plan {
-        func,
-        args,
-        distinct,
-        null_treatment: nulls,
-        finish: same,
-    };
+    let simple =
+        |func: Arc<AggregateUDF>, args: Vec<Expr>| Plan { func, args, distinct, null_treatment: nulls, finish: same };
     let bits = |func: Arc<AggregateUDF>, [x]: [Expr; 1]| simple(func, vec![to_bigint(x)]);
     Ok(Some(match call.name.as_str() {
-        "approx_distinct" => Plan {
-            finish: to_bigint,
-            ..simple(df::approx_distinct::approx_distinct_udaf(), call.take::<1>()?.into())
-        },
+        "approx_distinct" => {
+            Plan { finish: to_bigint, ..simple(df::approx_distinct::approx_distinct_udaf(), call.take::<1>()?.into()) }
+        }
         "bitwise_and_agg" => bits(df::bit_and_or_xor::bit_and_udaf(), call.take()?),
         "bitwise_or_agg" => bits(df::bit_and_or_xor::bit_or_udaf(), call.take()?),
         "bitwise_xor_agg" => bits(df::bit_and_or_xor::bit_xor_udaf(), call.take()?),
@@ -208,14 +211,8 @@ pub fn plan_aggregate(raw: RawAggregateExpr) -> Result<Result<Expr, RawAggregate
         null_treatment: raw.null_treatment,
     };
     let Some(plan) = plan(call)? else { return Ok(Err(raw)) };
-    let call = AggregateFunction::new_udf(
-        plan.func,
-        plan.args,
-        plan.distinct,
-        raw.filter,
-        raw.order_by,
-        plan.null_treatment,
-    );
+    let call =
+        AggregateFunction::new_udf(plan.func, plan.args, plan.distinct, raw.filter, raw.order_by, plan.null_treatment);
     Ok(Ok((plan.finish)(Expr::AggregateFunction(call))))
 }
 

@@ -218,7 +218,12 @@ impl Cast {
     /// A cast to `to`; with `lenient` a value that cannot be converted is NULL whatever the session says.
     pub fn udf(to: &OdpsType, lenient: bool) -> ScalarUDF {
         let name = format!("cast_{to}");
-        ScalarUDF::from(Self { name, to: to.clone(), lenient, signature: Signature::user_defined(Volatility::Immutable) })
+        ScalarUDF::from(Self {
+            name,
+            to: to.clone(),
+            lenient,
+            signature: Signature::user_defined(Volatility::Immutable),
+        })
     }
 
     /// The type it casts to.

@@ -204,7 +204,9 @@ pub(crate) fn as_decimal(ty: &DataType) -> Option<(u8, i8)> {
 /// The type of two numbers side by side; `None` unless both are numbers.
 pub(crate) fn common_number(a: &DataType, b: &DataType) -> Option<DataType> {
     if let (Some(x), Some(y)) = (integer_width(a), integer_width(b)) {
-        return Some([DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64][x.max(y) as usize - 1].clone());
+        return Some(
+            [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64][x.max(y) as usize - 1].clone(),
+        );
     }
     if let (Some((p1, s1)), Some((p2, s2))) = (as_decimal(a), as_decimal(b)) {
         let scale = s1.max(s2);

@@ -71,9 +71,8 @@ impl ScalarUDFImpl for Conditional {
             Kind::Coalesce => coerce_arguments(self.name, &[Common], &[], Some(Common), types)?,
             Kind::Nullif => match types {
                 [a, b] => {
-                    let both = comparison_type(a, b).ok_or_else(|| {
-                        FunctionError::argument_type(self.name, 2, &type_name(b), &type_name(a))
-                    })?;
+                    let both = comparison_type(a, b)
+                        .ok_or_else(|| FunctionError::argument_type(self.name, 2, &type_name(b), &type_name(a)))?;
                     vec![both.clone(), both]
                 }
                 _ => return Err(FunctionError::arity(self.name, "2", types.len()).into()),

@@ -5,9 +5,7 @@ mod text;
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, TimestampMillisecondArray, TimestampNanosecondArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, TimestampMillisecondArray, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMillisecondType, TimestampNanosecondType};
 use chrono::{Datelike, Duration, NaiveDateTime, NaiveTime, Timelike, Weekday};
 use chrono_tz::Tz;

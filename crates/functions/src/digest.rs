@@ -97,9 +97,7 @@ fn only_utf8(call: &Call<'_>) -> Result<()> {
 fn url_encode(call: &Call<'_>) -> Result<ArrayRef> {
     only_utf8(call)?;
     let s = call.texts(0)?;
-    call.make_text(|i| {
-        s.get(i).map_or(Ok(None), |s| owned(utf8_percent_encode(s, FORM).to_string().replace(' ', "+")))
-    })
+    call.make_text(|i| s.get(i).map_or(Ok(None), |s| owned(utf8_percent_encode(s, FORM).to_string().replace(' ', "+"))))
 }
 
 fn url_decode(call: &Call<'_>) -> Result<ArrayRef> {

@@ -100,9 +100,7 @@ pub(crate) fn functions() -> Vec<Function> {
         Function::new("conv", &[Param::Text, Big, Big], TEXT, conv),
         Function::new("shiftleft", &[Big, Big], BIG, |c| shift(c, |v, n| v.wrapping_shl(n))),
         Function::new("shiftright", &[Big, Big], BIG, |c| shift(c, |v, n| v.wrapping_shr(n))),
-        Function::new("shiftrightunsigned", &[Big, Big], BIG, |c| {
-            shift(c, |v, n| ((v as u64).wrapping_shr(n)) as i64)
-        }),
+        Function::new("shiftrightunsigned", &[Big, Big], BIG, |c| shift(c, |v, n| ((v as u64).wrapping_shr(n)) as i64)),
         Function::new("rand", &[], DOUBLE, rand).volatility(Volatility::Volatile),
     ];
     for name in ["pow", "power"] {
@@ -126,7 +124,13 @@ fn log(call: &Call<'_>) -> Result<ArrayRef> {
     call.make_double(|i| match (base.get(i), x.get(i)) {
         (Some(b), Some(v)) => {
             // Base 10 and 2 have exact logarithms of their powers.
-            let value = if b == 10.0 { v.log10() } else if b == 2.0 { v.log2() } else { v.ln() / b.ln() };
+            let value = if b == 10.0 {
+                v.log10()
+            } else if b == 2.0 {
+                v.log2()
+            } else {
+                v.ln() / b.ln()
+            };
             defined(call, v, if b <= 0.0 || b == 1.0 { f64::NAN } else { value })
         }
         _ => Ok(None),
@@ -159,7 +163,8 @@ fn factorial(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn abs(call: &Call<'_>) -> Result<ArrayRef> {
     fn each<T: ArrowPrimitiveType>(a: &ArrayRef, f: impl Fn(T::Native) -> Option<T::Native>) -> Result<ArrayRef> {
-        let checked = |v| f(v).ok_or_else(|| FunctionError::overflow("abs: the result is out of the range of its type"));
+        let checked =
+            |v| f(v).ok_or_else(|| FunctionError::overflow("abs: the result is out of the range of its type"));
         let values: PrimitiveArray<T> = a.as_primitive::<T>().try_unary(checked)?;
         Ok(Arc::new(values))
     }

@@ -26,15 +26,21 @@ pub(crate) fn functions() -> Vec<Function> {
         Function::new("sort_array", &[List], Returns::Argument(0), sort_array).optional(&[Bool]),
         Function::new("map_keys", &[Param::Map], Returns::With(|t| entry_type(t, 0)), |c| entries(c, 0)),
         Function::new("map_values", &[Param::Map], Returns::With(|t| entry_type(t, 1)), |c| entries(c, 1)),
-        Function::new("str_to_map", &[Text], Returns::With(|_| Ok(map_type(DataType::Utf8, DataType::Utf8))), str_to_map)
-            .optional(&[Text, Text]),
+        Function::new(
+            "str_to_map",
+            &[Text],
+            Returns::With(|_| Ok(map_type(DataType::Utf8, DataType::Utf8))),
+            str_to_map,
+        )
+        .optional(&[Text, Text]),
         Function::new("concat", &[Any], Returns::With(concat_type), concat_all).rest(Any),
     ]
 }
 
 /// The functions whose argument types depend on each other.
 pub(crate) fn udfs() -> Vec<ScalarUDF> {
-    let udf = |name, kind| ScalarUDF::from(Nested { name, kind, signature: Signature::user_defined(Volatility::Immutable) });
+    let udf =
+        |name, kind| ScalarUDF::from(Nested { name, kind, signature: Signature::user_defined(Volatility::Immutable) });
     vec![
         udf("map", Kind::Map),
         udf("index", Kind::Index),
@@ -163,10 +169,8 @@ fn str_to_map(call: &Call<'_>) -> Result<ArrayRef> {
             values.push(v.map(str::to_string));
         }
     }
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(arrow::array::StringArray::from(keys)),
-        Arc::new(arrow::array::StringArray::from(values)),
-    ];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(arrow::array::StringArray::from(keys)), Arc::new(arrow::array::StringArray::from(values))];
     make_map(call.return_type, columns, lengths, Some(valid.into()))
 }
 
@@ -276,7 +280,9 @@ impl Nested {
         match types {
             [DataType::List(f), v] => match common_type(f.data_type(), v) {
                 Some(common) => Ok(vec![list_of(common.clone()), common]),
-                None => Err(FunctionError::argument_type(self.name, 2, &type_name(v), &type_name(f.data_type())).into()),
+                None => {
+                    Err(FunctionError::argument_type(self.name, 2, &type_name(v), &type_name(f.data_type())).into())
+                }
             },
             [other, _] => Err(FunctionError::argument_type(self.name, 1, &type_name(other), "ARRAY<T>").into()),
             _ => Err(self.arity("2", types)),

@@ -77,7 +77,11 @@ impl Pattern {
 
     /// TO_DATE and ISDATE need a year.
     pub(crate) fn require_year(&self) -> Result<(), FunctionError> {
-        if self.has(Part::Year) { Ok(()) } else { Err(FunctionError::arguments("format string doesn't have year part")) }
+        if self.has(Part::Year) {
+            Ok(())
+        } else {
+            Err(FunctionError::arguments("format string doesn't have year part"))
+        }
     }
 
     pub(crate) fn format(&self, t: NaiveDateTime) -> String {
@@ -145,8 +149,9 @@ pub(crate) fn java_format(pattern: &str, t: NaiveDateTime) -> Result<String, Fun
     while i < chars.len() {
         let c = chars[i];
         if c == '\'' {
-            i = quoted(&chars, i, &mut out)
-                .ok_or_else(|| FunctionError::arguments(format!("date_format: a quote is not closed in '{pattern}'")))?;
+            i = quoted(&chars, i, &mut out).ok_or_else(|| {
+                FunctionError::arguments(format!("date_format: a quote is not closed in '{pattern}'"))
+            })?;
             continue;
         }
         let run = chars[i..].iter().take_while(|x| **x == c).count();

@@ -114,7 +114,9 @@ fn group_of(call: &Call<'_>, pattern: &Regex, group: i64) -> Result<usize> {
     let has = pattern.captures_len() - 1;
     match usize::try_from(group) {
         Ok(g) if g <= has => Ok(g),
-        _ => Err(FunctionError::pattern(format!("{}: the pattern has {has} groups, no group {group}", call.name)).into()),
+        _ => {
+            Err(FunctionError::pattern(format!("{}: the pattern has {has} groups, no group {group}", call.name)).into())
+        }
     }
 }
 

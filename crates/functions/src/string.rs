@@ -143,7 +143,11 @@ fn initcap(call: &Call<'_>) -> Result<ArrayRef> {
         let mut start = true;
         let mut out = String::with_capacity(s.len());
         for c in s.chars() {
-            if start { out.extend(c.to_uppercase()) } else { out.extend(c.to_lowercase()) }
+            if start {
+                out.extend(c.to_uppercase())
+            } else {
+                out.extend(c.to_lowercase())
+            }
             start = c == ' ';
         }
         out

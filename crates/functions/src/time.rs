@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn datetime_text_is_read_only_when_it_is_complete() {
         assert!(parse_datetime("2013-12-31 02:34:34").is_some());
-        for bad in ["2013-12-31 2:34:34", "20131231023434", "2013/12/31 02:34:34", "2013-02-30 00:00:00", "2013-12-31"] {
+        for bad in ["2013-12-31 2:34:34", "20131231023434", "2013/12/31 02:34:34", "2013-02-30 00:00:00", "2013-12-31"]
+        {
             assert_eq!(parse_datetime(bad), None, "{bad}");
         }
         let t = parse_timestamp("2017-11-11 00:00:00.120").expect("fraction");

@@ -21,8 +21,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use crate::error::FunctionError;
 
 /// Functions that mean nothing without an order.
-const NEED_ORDER: [&str; 8] =
-    ["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
+const NEED_ORDER: [&str; 8] = ["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
 
 /// Every window function by its name.
 pub(crate) fn functions() -> HashMap<&'static str, Arc<WindowUDF>> {

@@ -192,10 +192,8 @@ impl<'a> Lexer<'a> {
 
     /// True if the dot here begins a number: in `t.1a` it separates two names.
     fn is_fraction(&self, rest: &str) -> bool {
-        let after_name = matches!(
-            self.before,
-            Kind::Word | Kind::Quoted | Kind::Symbol(Symbol::RParen | Symbol::RBracket)
-        );
+        let after_name =
+            matches!(self.before, Kind::Word | Kind::Quoted | Kind::Symbol(Symbol::RParen | Symbol::RBracket));
         let glued = self.text[..self.at].chars().next_back().is_some_and(|c| is_name(c) || "`)]".contains(c));
         rest[1..].starts_with(|c: char| c.is_ascii_digit()) && !(after_name && glued)
     }
@@ -302,12 +300,46 @@ fn symbol(rest: &str) -> Option<(Symbol, usize)> {
     use Symbol::*;
     // Longest first, so that `<=>` is not `<=` and `>`. `>>` must stay two tokens: it closes two types.
     const SYMBOLS: &[(&str, Symbol)] = &[
-        ("<=>", NullSafeEq), ("<=", LtEq), (">=", GtEq), ("<>", Neq), ("!=", Neq), ("==", Eq), ("||", Concat),
-        ("->", Arrow), (":=", Assign), ("::", DoubleColon), ("(", LParen), (")", RParen), ("[", LBracket),
-        ("]", RBracket), ("{", LBrace), ("}", RBrace), (",", Comma), (";", Semicolon), (".", Dot), (":", Colon),
-        ("+", Plus), ("-", Minus), ("*", Star), ("/", Slash), ("%", Percent), ("^", Caret), ("~", Tilde),
-        ("!", Bang), ("&", Amp), ("|", Pipe), ("=", Eq), ("<", Lt), (">", Gt), ("@", At), ("#", Hash),
-        ("?", Question), ("（", LParen), ("）", RParen), ("，", Comma), ("；", Semicolon),
+        ("<=>", NullSafeEq),
+        ("<=", LtEq),
+        (">=", GtEq),
+        ("<>", Neq),
+        ("!=", Neq),
+        ("==", Eq),
+        ("||", Concat),
+        ("->", Arrow),
+        (":=", Assign),
+        ("::", DoubleColon),
+        ("(", LParen),
+        (")", RParen),
+        ("[", LBracket),
+        ("]", RBracket),
+        ("{", LBrace),
+        ("}", RBrace),
+        (",", Comma),
+        (";", Semicolon),
+        (".", Dot),
+        (":", Colon),
+        ("+", Plus),
+        ("-", Minus),
+        ("*", Star),
+        ("/", Slash),
+        ("%", Percent),
+        ("^", Caret),
+        ("~", Tilde),
+        ("!", Bang),
+        ("&", Amp),
+        ("|", Pipe),
+        ("=", Eq),
+        ("<", Lt),
+        (">", Gt),
+        ("@", At),
+        ("#", Hash),
+        ("?", Question),
+        ("（", LParen),
+        ("）", RParen),
+        ("，", Comma),
+        ("；", Semicolon),
     ];
     SYMBOLS.iter().find(|(text, _)| rest.starts_with(text)).map(|(text, symbol)| (*symbol, text.len()))
 }
@@ -347,13 +379,17 @@ mod tests {
         assert_eq!(cut("a -- b\n/* c ; ' */ d"), ["a", "d"]);
         assert_eq!(cut("SELECT /*+ mapjoin(a) */ 1"), ["SELECT", "/*+ mapjoin(a) */", "1"]);
         assert_eq!(cut("a /*+ mapjoin(a) */ b"), ["a", "b"]);
-        assert_eq!(lex("a /* b").unwrap_err().to_string(), "ODPS-0130161:[1,3] Parse exception - the comment is not closed");
+        assert_eq!(
+            lex("a /* b").unwrap_err().to_string(),
+            "ODPS-0130161:[1,3] Parse exception - the comment is not closed"
+        );
     }
 
     // Identifiers: OdpsLexer.g4 of the Java SDK: letters of any script, digits first allowed, `${name}` inside.
     #[test]
     fn names_may_begin_with_digits_and_hold_any_letters() {
-        for name in ["abc", "_a$1", "2024_orders", "1day", "订单表", "t_${bizdate}", "${yyyymmdd-1}", "0x1f", "1e3x"] {
+        for name in ["abc", "_a$1", "2024_orders", "1day", "订单表", "t_${bizdate}", "${yyyymmdd-1}", "0x1f", "1e3x"]
+        {
             assert_eq!((cut(name), kinds(name)), (vec![name], vec![Kind::Word]), "{name}");
         }
         assert_eq!(cut("t.1a"), ["t", ".", "1a"]);
@@ -386,7 +422,9 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused_with_its_place() {
-        for (text, at) in [("a 'b", "[1,3]"), ("a\n  \"b\\\"", "[2,3]"), ("`a", "[1,1]"), ("``", "[1,1]"), ("a \\", "[1,3]")] {
+        for (text, at) in
+            [("a 'b", "[1,3]"), ("a\n  \"b\\\"", "[2,3]"), ("`a", "[1,1]"), ("``", "[1,1]"), ("a \\", "[1,3]")]
+        {
             let e = lex(text).unwrap_err().to_string();
             assert!(e.starts_with(&format!("ODPS-0130161:{at} Parse exception - ")), "{text}: {e}");
         }

@@ -138,7 +138,10 @@ mod tests {
         }
         for (source, column) in [(r"'\01'", 2), (r"'ab\0001'", 4), (r"'\1'", 2), (r"'\888'", 2), (r"'中\777'", 3)] {
             let e = text_value(source, Position::START).unwrap_err();
-            assert_eq!(e.to_string(), format!("ODPS-0130161:[1,{column}] Parse exception - unexpected escape sequence"));
+            assert_eq!(
+                e.to_string(),
+                format!("ODPS-0130161:[1,{column}] Parse exception - unexpected escape sequence")
+            );
         }
         assert!(text_value(r"'\377'", Position::START).is_err(), "not UTF-8");
     }

@@ -42,10 +42,7 @@ impl Position {
 
 impl From<Location> for Position {
     fn from(at: Location) -> Self {
-        Self {
-            line: u32::try_from(at.line).unwrap_or(u32::MAX),
-            column: u32::try_from(at.column).unwrap_or(u32::MAX),
-        }
+        Self { line: u32::try_from(at.line).unwrap_or(u32::MAX), column: u32::try_from(at.column).unwrap_or(u32::MAX) }
     }
 }
 

@@ -8,10 +8,10 @@ mod expr;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    Cte, Distinct, ExceptSelectItem, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition,
-    NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, ReplaceSelectElement,
-    ReplaceSelectItem, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
-    SetQuantifier, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Values,
+    Cte, Distinct, ExceptSelectItem, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause,
+    NamedWindowDefinition, NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions,
+    Query, ReplaceSelectElement, ReplaceSelectItem, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Values,
     WildcardAdditionalOptions, With,
 };
 use sqlparser::tokenizer::Span;
@@ -56,18 +56,8 @@ fn first_of<T: Spanned + ?Sized>(node: &T, parts: &[(bool, &str)]) -> Result<()>
 
 #[recursive::recursive]
 fn check(query: &Query) -> Result<()> {
-    let Query {
-        with,
-        body,
-        order_by,
-        limit_clause,
-        fetch,
-        locks,
-        for_clause,
-        settings,
-        format_clause,
-        pipe_operators,
-    } = query;
+    let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
+        query;
     if let Some(With { with_token, recursive, cte_tables }) = with {
         if *recursive {
             return refuse(with_token.0.span, "WITH RECURSIVE");
@@ -205,7 +195,9 @@ fn check_item(item: &SelectItem) -> Result<()> {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, alias: _ } => check_expr(expr),
         SelectItem::ExprWithAliases { expr, aliases: _ } => refuse(expr.span(), "a table function with column aliases"),
         SelectItem::Wildcard(options) => check_wildcard(options),
-        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options) => check_wildcard(options),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), options) => {
+            check_wildcard(options)
+        }
         SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(expr), _) => {
             refuse(expr.span(), "a star after an expression")
         }

@@ -110,8 +110,12 @@ fn value_length(value: &str) -> usize {
 /// must not vanish among flags that nobody reads.
 fn is_security_switch(key: &str) -> bool {
     const SWITCHES: [&str; 6] = [
-        "projectprotection", "labelsecurity", "checkpermissionusingacl", "checkpermissionusingpolicy",
-        "objectcreatorhasaccesspermission", "objectcreatorhasgrantpermission",
+        "projectprotection",
+        "labelsecurity",
+        "checkpermissionusingacl",
+        "checkpermissionusingpolicy",
+        "objectcreatorhasaccesspermission",
+        "objectcreatorhasgrantpermission",
     ];
     SWITCHES.iter().any(|s| key.eq_ignore_ascii_case(s))
 }

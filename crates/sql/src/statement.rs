@@ -15,22 +15,58 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     AlterTable(Box<AlterTable>),
     Truncate(Truncate),
-    CreateSchema { if_not_exists: bool, name: ObjectName, comment: Option<String> },
-    DropSchema { if_exists: bool, name: ObjectName },
+    CreateSchema {
+        if_not_exists: bool,
+        name: ObjectName,
+        comment: Option<String>,
+    },
+    DropSchema {
+        if_exists: bool,
+        name: ObjectName,
+    },
     /// `SHOW TABLES [IN project[.schema]] [LIKE 'a*']`; `SHOW VIEWS` lists the views alone.
-    ShowTables { scope: Option<ObjectName>, like: Option<String>, only_views: bool },
-    ShowPartitions { table: ObjectName, partition: Option<PartitionSpec> },
-    ShowCreateTable { table: ObjectName },
-    ShowSchemas { project: Option<ObjectName> },
-    Desc { table: ObjectName, extended: bool, partition: Option<PartitionSpec> },
-    DescSchema { name: ObjectName },
-    Explain { extended: bool, statement: Box<Statement> },
+    ShowTables {
+        scope: Option<ObjectName>,
+        like: Option<String>,
+        only_views: bool,
+    },
+    ShowPartitions {
+        table: ObjectName,
+        partition: Option<PartitionSpec>,
+    },
+    ShowCreateTable {
+        table: ObjectName,
+    },
+    ShowSchemas {
+        project: Option<ObjectName>,
+    },
+    Desc {
+        table: ObjectName,
+        extended: bool,
+        partition: Option<PartitionSpec>,
+    },
+    DescSchema {
+        name: ObjectName,
+    },
+    Explain {
+        extended: bool,
+        statement: Box<Statement>,
+    },
     /// `USE project`, or `USE SCHEMA schema`.
-    Use { name: ObjectName, schema: bool },
+    Use {
+        name: ObjectName,
+        schema: bool,
+    },
     /// A `SET` that follows another statement of its script; leading ones are [`crate::Script::settings`].
-    Set { key: String, value: String },
+    Set {
+        key: String,
+        value: String,
+    },
     /// MaxCompute has it, feitian does not yet. Only its first words were read.
-    Unsupported { what: String, position: Position },
+    Unsupported {
+        what: String,
+        position: Position,
+    },
 }
 
 impl Statement {
@@ -135,34 +171,89 @@ pub struct AlterTable {
 /// What to change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AlterOp {
-    AddColumns { if_not_exists: bool, columns: Vec<Column> },
-    DropColumns { names: Vec<String> },
-    RenameColumn { old: String, new: String },
+    AddColumns {
+        if_not_exists: bool,
+        columns: Vec<Column>,
+    },
+    DropColumns {
+        names: Vec<String>,
+    },
+    RenameColumn {
+        old: String,
+        new: String,
+    },
     /// `CHANGE COLUMN old new type [NOT NULL] [COMMENT 'c'] [FIRST|AFTER x]`. Without a COMMENT the old one stays.
-    ChangeColumn { old: String, new: String, ty: DataType, not_null: bool, comment: Option<String>, place: Place },
-    SetColumnComment { name: String, comment: String },
+    ChangeColumn {
+        old: String,
+        new: String,
+        ty: DataType,
+        not_null: bool,
+        comment: Option<String>,
+        place: Place,
+    },
+    SetColumnComment {
+        name: String,
+        comment: String,
+    },
     /// `CHANGE COLUMN c NULL`: the column may be null from now on.
-    DropNotNull { name: String },
-    RenameTo { name: ObjectName },
-    SetComment { comment: String },
+    DropNotNull {
+        name: String,
+    },
+    RenameTo {
+        name: ObjectName,
+    },
+    SetComment {
+        comment: String,
+    },
     /// Days, at least 1.
-    SetLifecycle { days: u32 },
+    SetLifecycle {
+        days: u32,
+    },
     /// `[PARTITION (…)] ENABLE|DISABLE LIFECYCLE`.
-    EnableLifecycle { partition: Option<PartitionSpec>, enabled: bool },
-    SetProperties { properties: Vec<(String, String)> },
-    UnsetProperties { keys: Vec<String> },
-    SetPartitionProperties { partition: PartitionSpec, properties: Vec<(String, String)> },
-    ChangeOwner { owner: String },
+    EnableLifecycle {
+        partition: Option<PartitionSpec>,
+        enabled: bool,
+    },
+    SetProperties {
+        properties: Vec<(String, String)>,
+    },
+    UnsetProperties {
+        keys: Vec<String>,
+    },
+    SetPartitionProperties {
+        partition: PartitionSpec,
+        properties: Vec<(String, String)>,
+    },
+    ChangeOwner {
+        owner: String,
+    },
     /// Sets the time of the last change to now.
-    Touch { partition: Option<PartitionSpec> },
-    AddPartitions { if_not_exists: bool, specs: Vec<PartitionSpec> },
+    Touch {
+        partition: Option<PartitionSpec>,
+    },
+    AddPartitions {
+        if_not_exists: bool,
+        specs: Vec<PartitionSpec>,
+    },
     /// Each element is one `PARTITION (…)`; its conditions hold together.
-    DropPartitions { if_exists: bool, specs: Vec<Vec<PartitionCondition>>, purge: bool },
-    RenamePartition { from: PartitionSpec, to: PartitionSpec },
-    SetClustering { clustering: Clustering },
+    DropPartitions {
+        if_exists: bool,
+        specs: Vec<Vec<PartitionCondition>>,
+        purge: bool,
+    },
+    RenamePartition {
+        from: PartitionSpec,
+        to: PartitionSpec,
+    },
+    SetClustering {
+        clustering: Clustering,
+    },
     NotClustered,
     /// `ALTER VIEW v AS query`.
-    SetQuery { query: Box<Query>, query_text: String },
+    SetQuery {
+        query: Box<Query>,
+        query_text: String,
+    },
 }
 
 /// Where a changed column goes.

@@ -26,9 +26,7 @@ pub fn to_sql(ty: &DataType) -> SqlType {
         DataType::IntervalDayTime => interval(IntervalFields::DayToSecond),
         DataType::IntervalYearMonth => interval(IntervalFields::YearToMonth),
         DataType::Json => SqlType::JSON,
-        DataType::Decimal(p, s) => {
-            SqlType::Decimal(ExactNumberInfo::PrecisionAndScale(u64::from(*p), i64::from(*s)))
-        }
+        DataType::Decimal(p, s) => SqlType::Decimal(ExactNumberInfo::PrecisionAndScale(u64::from(*p), i64::from(*s))),
         DataType::Varchar(n) => SqlType::Varchar(length(*n)),
         DataType::Char(n) => SqlType::Char(length(*n)),
         DataType::Array(e) => SqlType::Array(ArrayElemTypeDef::AngleBracket(Box::new(to_sql(e)))),
@@ -65,9 +63,7 @@ pub fn from_sql(ty: &SqlType) -> Option<DataType> {
         SqlType::Timestamp(None, TimezoneInfo::None) => DataType::Timestamp,
         SqlType::TimestampNtz(None) => DataType::TimestampNtz,
         SqlType::Interval { fields: Some(IntervalFields::DayToSecond), precision: None } => DataType::IntervalDayTime,
-        SqlType::Interval { fields: Some(IntervalFields::YearToMonth), precision: None } => {
-            DataType::IntervalYearMonth
-        }
+        SqlType::Interval { fields: Some(IntervalFields::YearToMonth), precision: None } => DataType::IntervalYearMonth,
         SqlType::JSON => DataType::Json,
         SqlType::Decimal(ExactNumberInfo::PrecisionAndScale(p, s)) => {
             DataType::Decimal(u8::try_from(*p).ok()?, u8::try_from(*s).ok()?)
@@ -97,9 +93,26 @@ mod tests {
     #[test]
     fn every_type_comes_back_from_the_syntax_tree() {
         for text in [
-            "tinyint", "smallint", "int", "bigint", "float", "double", "boolean", "string", "binary", "date", "datetime",
-            "timestamp", "timestamp_ntz", "interval_day_time", "interval_year_month", "json", "decimal(10,2)",
-            "varchar(20)", "char(3)", "array<map<string,struct<a:int,`b c`:datetime>>>",
+            "tinyint",
+            "smallint",
+            "int",
+            "bigint",
+            "float",
+            "double",
+            "boolean",
+            "string",
+            "binary",
+            "date",
+            "datetime",
+            "timestamp",
+            "timestamp_ntz",
+            "interval_day_time",
+            "interval_year_month",
+            "json",
+            "decimal(10,2)",
+            "varchar(20)",
+            "char(3)",
+            "array<map<string,struct<a:int,`b c`:datetime>>>",
         ] {
             let ty = DataType::parse(text).unwrap();
             assert_eq!(from_sql(&to_sql(&ty)), Some(ty), "{text}");

@@ -58,10 +58,8 @@ fn element_field(e: &DataType) -> FieldRef {
 }
 
 fn map_entries(k: &DataType, v: &DataType) -> FieldRef {
-    let entries = Fields::from(vec![
-        Field::new("key", engine_type(k), false),
-        Field::new("value", engine_type(v), true),
-    ]);
+    let entries =
+        Fields::from(vec![Field::new("key", engine_type(k), false), Field::new("value", engine_type(v), true)]);
     Arc::new(Field::new("entries", ArrowType::Struct(entries), false))
 }
 
@@ -139,8 +137,19 @@ mod tests {
     #[test]
     fn a_column_comes_back_from_its_engine_form() {
         for text in [
-            "tinyint", "bigint", "double", "varchar(5)", "char(3)", "json", "datetime", "timestamp", "timestamp_ntz",
-            "interval_day_time", "interval_year_month", "decimal(10,2)", "array<map<string,struct<a:int,b:datetime>>>",
+            "tinyint",
+            "bigint",
+            "double",
+            "varchar(5)",
+            "char(3)",
+            "json",
+            "datetime",
+            "timestamp",
+            "timestamp_ntz",
+            "interval_day_time",
+            "interval_year_month",
+            "decimal(10,2)",
+            "array<map<string,struct<a:int,b:datetime>>>",
         ] {
             let ty = DataType::parse(text).expect(text);
             let field = engine_field(&Column::new("c", ty.clone()));

@@ -285,9 +285,28 @@ mod tests {
     #[test]
     fn every_type_prints_as_it_parses() {
         for text in [
-            "tinyint", "smallint", "int", "bigint", "float", "double", "boolean", "string", "binary", "date", "datetime",
-            "timestamp", "timestamp_ntz", "interval_day_time", "interval_year_month", "json", "decimal(10,2)",
-            "varchar(20)", "char(3)", "array<bigint>", "map<string,array<int>>", "struct<a:int,b:map<string,double>>",
+            "tinyint",
+            "smallint",
+            "int",
+            "bigint",
+            "float",
+            "double",
+            "boolean",
+            "string",
+            "binary",
+            "date",
+            "datetime",
+            "timestamp",
+            "timestamp_ntz",
+            "interval_day_time",
+            "interval_year_month",
+            "json",
+            "decimal(10,2)",
+            "varchar(20)",
+            "char(3)",
+            "array<bigint>",
+            "map<string,array<int>>",
+            "struct<a:int,b:map<string,double>>",
         ] {
             assert_eq!(DataType::parse(text).expect(text).to_string(), text);
         }
@@ -298,7 +317,9 @@ mod tests {
 
     #[test]
     fn what_is_no_type_is_refused_with_its_place() {
-        for (text, offset) in [("", 0), ("void", 0), ("array<", 6), ("decimal(39)", 8), ("char(256)", 5), ("int int", 4)] {
+        for (text, offset) in
+            [("", 0), ("void", 0), ("array<", 6), ("decimal(39)", 8), ("char(256)", 5), ("int int", 4)]
+        {
             assert_eq!(DataType::parse(text).expect_err(text).offset, offset, "{text}");
         }
         assert!(DataType::parse(&"array<".repeat(100_000)).is_err());

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use feitian_base::{Result, clock, failpoint};
-use feitian_meta::{InstanceFilter, StateClass};
 use feitian_meta::rows::Table;
+use feitian_meta::{InstanceFilter, StateClass};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;

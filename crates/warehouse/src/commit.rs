@@ -117,8 +117,9 @@ impl Catalog {
 
     /// Steps 3 to 5 for one record.
     pub(crate) async fn roll_forward(&self, record: &CommitRecord, step: &Step) -> Result<()> {
-        let intent: Intent = serde_json::from_str(&record.actions)
-            .map_err(|e| Error::new(Kind::Corrupt, "InternalServerError", format!("commit record {}: {e}", record.id)))?;
+        let intent: Intent = serde_json::from_str(&record.actions).map_err(|e| {
+            Error::new(Kind::Corrupt, "InternalServerError", format!("commit record {}: {e}", record.id))
+        })?;
         let Some(table) = self.meta().table_by_id(&record.table_id).await? else {
             return self.meta().abandon_commit(&record.id).await;
         };

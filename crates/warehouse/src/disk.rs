@@ -193,9 +193,10 @@ pub(crate) fn to_disk(columns: &[Column], batch: &RecordBatch, first_row: u64) -
             }
             ty if is_converted(ty) => {
                 let at = |row| format!("row {}, column '{}'", first_row + row, c.name);
-                arrays.push(nested_to_disk(ty, array).map_err(|(row, why)| {
-                    Error::invalid(format!("{}: {why}", at(row as u64)))
-                })?);
+                arrays.push(
+                    nested_to_disk(ty, array)
+                        .map_err(|(row, why)| Error::invalid(format!("{}: {why}", at(row as u64))))?,
+                );
             }
             _ => arrays.push(array.clone()),
         }

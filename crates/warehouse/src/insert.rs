@@ -82,13 +82,8 @@ async fn once(session: &Session, insert: &Insert, index: i64) -> Result<()> {
     if files.is_empty() && create_partitions.is_empty() && !matches!(replace, Replace::Table) {
         return Ok(());
     }
-    let change = Change {
-        read_version,
-        replace,
-        create_partitions,
-        must_be_unchanged,
-        ..Change::append(row.clone(), files)
-    };
+    let change =
+        Change { read_version, replace, create_partitions, must_be_unchanged, ..Change::append(row.clone(), files) };
     let (owner, step) = (&session.instance.id, session.step(index));
     catalog.commit(vec![change], owner, attempt, index, &step).await
 }
@@ -139,7 +134,10 @@ fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Po
         Err(errors::statement_error(Kind::Invalid, "ODPS-0130191", at, "Invalid column or partition key", &detail))
     };
     if let Some(unknown) = terms.iter().find(|t| !columns.iter().any(|c| c.name == t.name)) {
-        return key(unknown.position, format!("{} is no partition column of {name}, which has {}", unknown.name, names()));
+        return key(
+            unknown.position,
+            format!("{} is no partition column of {name}, which has {}", unknown.name, names()),
+        );
     }
     let (mut fixed, mut dynamic) = (Vec::new(), Vec::new());
     for column in columns {
@@ -148,7 +146,10 @@ fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Po
         };
         match &term.value {
             Some(_) if !dynamic.is_empty() => {
-                return key(term.position, format!("{} has a value, so it must stand before the open columns", term.name));
+                return key(
+                    term.position,
+                    format!("{} has a value, so it must stand before the open columns", term.name),
+                );
             }
             Some(value) => fixed.push((column.name.clone(), partition_value(column, value)?)),
             None => dynamic.push(column.clone()),

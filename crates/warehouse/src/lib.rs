@@ -103,7 +103,9 @@ impl Warehouse {
         for record in self.meta.open_commit_records(None).await? {
             let step = self.step_of(&record).await?;
             match self.catalog.roll_forward(&record, &step).await {
-                Ok(()) => tracing::info!(record = %record.id, owner = %record.owner, "commit completed after a restart"),
+                Ok(()) => {
+                    tracing::info!(record = %record.id, owner = %record.owner, "commit completed after a restart")
+                }
                 // The statement runs again, or the upload is committed again by its client.
                 Err(e) if e.kind() == feitian_base::Kind::Conflict => {
                     tracing::info!(record = %record.id, error = ?e, "commit given up after a restart");

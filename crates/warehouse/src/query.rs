@@ -117,7 +117,10 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
     let statements = parse(session)?;
     let mut queries = statements.iter().filter(|s| s.statement.is_query());
     if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
-        return Err(errors::semantic(second.position, "only one SELECT of a text can give its rows, this is the second"));
+        return Err(errors::semantic(
+            second.position,
+            "only one SELECT of a text can give its rows, this is the second",
+        ));
     }
     let mut output = JobOutput::Text(String::new());
     for (index, parsed) in statements.into_iter().enumerate() {
@@ -184,9 +187,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         }
         Statement::DescSchema { name } => Err(unsupported_here(&name, "DESC SCHEMA")),
         Statement::Use { name, .. } => Err(unsupported_here(&name, "USE SCHEMA")),
-        Statement::Unsupported { what, position } => {
-            Err(errors::front_end(SqlError::unsupported(position, what)))
-        }
+        Statement::Unsupported { what, position } => Err(errors::front_end(SqlError::unsupported(position, what))),
         Statement::Query(_) | Statement::Set { .. } => Err(Error::internal("a statement that has been handled")),
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::Schema;
+use bytes::Bytes;
 use feitian_base::{Error, Kind, Result};
 use feitian_types::arrow::engine_field;
 use feitian_types::{Column, PartitionSpec};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use object_store::{ObjectStore, ObjectStoreExt};
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
@@ -71,7 +71,11 @@ pub fn choose_columns(all: &[Column], names: Option<&[String]>) -> Result<Vec<Co
 /// The files of one partition, or all when `spec` is empty.
 pub(crate) fn files_of(snapshot: &crate::log::Snapshot, spec: &str) -> Vec<Arc<DataFile>> {
     let all = snapshot.files().iter();
-    if spec.is_empty() { all.cloned().collect() } else { all.filter(|f| snapshot.spec_of(f) == spec).cloned().collect() }
+    if spec.is_empty() {
+        all.cloned().collect()
+    } else {
+        all.filter(|f| snapshot.spec_of(f) == spec).cloned().collect()
+    }
 }
 
 /// Reads `range` on `runtime`. Dropping the stream ends the reading. A batch never spans two files.
@@ -183,8 +187,11 @@ fn engine_batch(reading: &Reading, file: &DataFile, batch: &RecordBatch) -> Resu
         .map(|f| batch.column_by_name(f.name()).cloned().unwrap_or_else(|| new_null_array(f.data_type(), rows)))
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let relaxed: Vec<_> =
-        fields.iter().zip(&arrays).map(|(f, a)| f.as_ref().clone().with_data_type(a.data_type().clone()).with_nullable(true)).collect();
+    let relaxed: Vec<_> = fields
+        .iter()
+        .zip(&arrays)
+        .map(|(f, a)| f.as_ref().clone().with_data_type(a.data_type().clone()).with_nullable(true))
+        .collect();
     let disk_batch =
         RecordBatch::try_new_with_options(Arc::new(Schema::new(relaxed)), arrays, &options).map_err(corrupt)?;
     let engine = disk::to_engine(&reading.columns, &disk_batch)?;

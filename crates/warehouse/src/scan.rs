@@ -166,7 +166,10 @@ fn unqualified(filter: Expr) -> DfResult<Expr> {
 fn has_subquery(filter: &Expr) -> bool {
     let mut found = false;
     let _ = filter.apply(|e| {
-        found |= matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..));
+        found |= matches!(
+            e,
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..)
+        );
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     found
@@ -315,10 +318,7 @@ impl PhysicalExpr for ToEngine {
         self.parts.iter().collect()
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> DfResult<Arc<dyn PhysicalExpr>> {
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> DfResult<Arc<dyn PhysicalExpr>> {
         Ok(Arc::new(Self { column: self.column.clone(), parts: children }))
     }
 
@@ -326,4 +326,3 @@ impl PhysicalExpr for ToEngine {
         fmt::Display::fmt(self, f)
     }
 }
-

@@ -61,7 +61,8 @@ fn finite(lo: f64, hi: f64) -> Option<(Value, Value)> {
 }
 
 fn date(days: i32) -> Option<Value> {
-    let day = chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?.checked_add_signed(chrono::Duration::days(i64::from(days)))?;
+    let day =
+        chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?.checked_add_signed(chrono::Duration::days(i64::from(days)))?;
     let year = chrono::Datelike::year(&day);
     (0..=9999).contains(&year).then(|| json!(day.format("%Y-%m-%d").to_string()))
 }

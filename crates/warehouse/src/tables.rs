@@ -79,7 +79,10 @@ impl Warehouse {
         if let Some(prefix) = prefix {
             for column in columns.iter().take(prefix.0.len()) {
                 let value = prefix.get(&column.name).ok_or_else(|| {
-                    let text = format!("partition '{prefix}' must name the leading partition columns, '{}' first", column.name);
+                    let text = format!(
+                        "partition '{prefix}' must name the leading partition columns, '{}' first",
+                        column.name
+                    );
                     Error::new(Kind::Invalid, "InvalidPartitionSpec", text)
                 })?;
                 values.push(value.to_string());

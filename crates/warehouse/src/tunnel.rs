@@ -74,7 +74,8 @@ impl Warehouse {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
         if let Some(wanted) = request.schema_version.filter(|v| *v != table.row.schema_version) {
-            let text = format!("table {} has schema version {}, not {wanted}", table.row.name, table.row.schema_version);
+            let text =
+                format!("table {} has schema version {}, not {wanted}", table.row.name, table.row.schema_version);
             return Err(Error::new(Kind::NotFound, "NoSuchSchema", text));
         }
         let spec = self.writable_partition(&table, &request).await?;
@@ -175,7 +176,8 @@ impl Warehouse {
             return Err(Error::new(Kind::Invalid, "TableModified", text));
         }
         if row.schema_version != session.schema_version && session.status != "closed" {
-            let text = format!("the columns of {project}.{table} changed after this session was opened; open a new one");
+            let text =
+                format!("the columns of {project}.{table} changed after this session was opened; open a new one");
             return Err(Error::new(Kind::Invalid, "SchemaModified", text));
         }
         let blocks = if kind == "upload" { self.meta.blocks(session_id).await? } else { Vec::new() };
@@ -278,8 +280,7 @@ impl Warehouse {
     async fn commit_blocks(&self, info: &SessionInfo, table: OpenTable) -> Result<()> {
         let session = &info.session;
         let step = Step::Session { id: session.id.clone() };
-        let blocks: Vec<Block> =
-            self.meta.blocks(&session.id).await?.into_iter().filter(|b| b.num_rows > 0).collect();
+        let blocks: Vec<Block> = self.meta.blocks(&session.id).await?.into_iter().filter(|b| b.num_rows > 0).collect();
         if blocks.is_empty() && !session.overwrite {
             self.meta.set_session_status(&session.id, "closing", "closed").await?;
             return Ok(());

@@ -73,8 +73,8 @@ impl FileWriter {
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_created_by(concat!("feitian ", env!("CARGO_PKG_VERSION")).to_string())
             .build();
-        let parquet = ArrowWriter::try_new(Vec::new(), disk::disk_schema(&columns), Some(properties))
-            .map_err(parquet_error)?;
+        let parquet =
+            ArrowWriter::try_new(Vec::new(), disk::disk_schema(&columns), Some(properties)).map_err(parquet_error)?;
         let location = location.to_string();
         Ok(Self { store, location, path, columns, parquet, upload: None, handed_over: 0, num_rows: 0 })
     }
@@ -174,7 +174,8 @@ fn check_rows(columns: &[Column], batch: &RecordBatch, first_row: u64) -> Result
         let text = array.as_string::<i32>();
         let too_long = |v: &str| v.len() > limit && v.trim_end_matches(' ').chars().count() > limit;
         if let Some(row) = (0..text.len()).find(|i| text.is_valid(*i) && too_long(text.value(*i))) {
-            let text = format!("row {}: column '{}' is {} but the value is longer", first_row + row as u64, c.name, c.ty);
+            let text =
+                format!("row {}: column '{}' is {} but the value is longer", first_row + row as u64, c.name, c.ty);
             return Err(Error::invalid(text));
         }
     }
@@ -208,7 +209,9 @@ pub fn partition_value(column: &Column, value: &str) -> Result<String> {
         DataType::SmallInt => i64::from(i16::MIN)..=i64::from(i16::MAX),
         DataType::Int => i64::from(i32::MIN)..=i64::from(i32::MAX),
         DataType::BigInt => i64::MIN + 1..=i64::MAX,
-        DataType::Date if chrono::NaiveDate::parse_from_str(value, "%Y-%m-%d").is_err() => return bad("it is not a date"),
+        DataType::Date if chrono::NaiveDate::parse_from_str(value, "%Y-%m-%d").is_err() => {
+            return bad("it is not a date");
+        }
         DataType::Varchar(n) | DataType::Char(n) if value.chars().count() > n as usize => return bad("it is too long"),
         _ => return Ok(value.to_string()),
     };

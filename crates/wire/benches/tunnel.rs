@@ -60,7 +60,12 @@ fn column(ty: &DataType, seed: u64, kind: usize) -> ArrayRef {
                 1 => &["O", "F"],
                 2 => &["DELIVER IN PERSON", "COLLECT COD", "NONE", "TAKE BACK RETURN"],
                 3 => &["REG AIR", "AIR", "RAIL", "SHIP", "TRUCK", "MAIL", "FOB"],
-                _ => &["carefully final packages", "ironic deposits haggle", "blithely regular", "quickly bold requests nag"],
+                _ => &[
+                    "carefully final packages",
+                    "ironic deposits haggle",
+                    "blithely regular",
+                    "quickly bold requests nag",
+                ],
             };
             Arc::new(StringArray::from_iter_values((0..ROWS).map(|_| words[next(words.len() as u64) as usize])))
         }
@@ -118,7 +123,8 @@ fn arrow(name: &str, columns: &[Column], batches: &[RecordBatch], memory: usize)
     let mut out = Vec::new();
     let seconds = best(|| {
         out.clear();
-        let (mut encoder, mut frame) = (ArrowEncoder::new(columns, Flavour::TableTunnel).unwrap(), FrameWriter::default());
+        let (mut encoder, mut frame) =
+            (ArrowEncoder::new(columns, Flavour::TableTunnel).unwrap(), FrameWriter::default());
         for batch in batches {
             encoder.encode(batch).unwrap().iter().for_each(|piece| frame.push(piece, &mut out));
         }
@@ -155,8 +161,22 @@ fn codecs(stream: &[u8]) {
 
 fn main() {
     let lineitem = columns(&[
-        "bigint", "bigint", "bigint", "int", "decimal(15,2)", "decimal(15,2)", "decimal(15,2)", "decimal(15,2)", "string",
-        "string", "date", "date", "date", "string", "string", "string",
+        "bigint",
+        "bigint",
+        "bigint",
+        "int",
+        "decimal(15,2)",
+        "decimal(15,2)",
+        "decimal(15,2)",
+        "decimal(15,2)",
+        "string",
+        "string",
+        "date",
+        "date",
+        "date",
+        "string",
+        "string",
+        "string",
     ]);
     let numbers = columns(&["bigint", "double", "datetime", "bigint", "double", "int"]);
     let mut stream = vec![];

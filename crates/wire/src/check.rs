@@ -1,9 +1,7 @@
 //! Values in engine form that a MaxCompute type does not allow: too long, out of range, not JSON.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, TimestampMillisecondType,
-};
+use arrow_array::types::{ArrowPrimitiveType, Date32Type, Decimal128Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::OffsetBuffer;
 use feitian_base::Error;
@@ -48,15 +46,21 @@ const DAYS: std::ops::RangeInclusive<i32> = -719_528..=2_932_896;
 /// Checks every value of `array`, which is in the engine form of `ty`, nested ones included.
 pub(crate) fn column(ty: &DataType, array: &ArrayRef, limits: &Limits) -> Result<(), Problem> {
     match ty {
-        DataType::Datetime => all::<TimestampMillisecondType>(array, |v| MILLIS.contains(&v), |v| {
-            format!("{v} milliseconds are outside the years 0000 to 9999 of datetime")
-        }),
-        DataType::Date => all::<Date32Type>(array, |v| DAYS.contains(&v), |v| {
-            format!("day {v} is outside the years 0000 to 9999 of date")
-        }),
-        DataType::Decimal(p, s) => all::<Decimal128Type>(array, |v| decimal::fits(v, *p), |v| {
-            format!("{v}E-{s} does not fit decimal({p},{s})")
-        }),
+        DataType::Datetime => all::<TimestampMillisecondType>(
+            array,
+            |v| MILLIS.contains(&v),
+            |v| format!("{v} milliseconds are outside the years 0000 to 9999 of datetime"),
+        ),
+        DataType::Date => all::<Date32Type>(
+            array,
+            |v| DAYS.contains(&v),
+            |v| format!("day {v} is outside the years 0000 to 9999 of date"),
+        ),
+        DataType::Decimal(p, s) => all::<Decimal128Type>(
+            array,
+            |v| decimal::fits(v, *p),
+            |v| format!("{v}E-{s} does not fit decimal({p},{s})"),
+        ),
         DataType::String | DataType::Binary => lengths(array, limits),
         DataType::Varchar(n) | DataType::Char(n) => {
             lengths(array, limits)?;

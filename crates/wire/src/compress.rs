@@ -155,9 +155,10 @@ impl Read for Decompressor {
         loop {
             match self.inner.read(buf) {
                 // The LZ4 decoder stops after each frame, though more may follow.
-                Ok(0) if self.codec == Codec::Lz4Frame
-                    && !buf.is_empty()
-                    && !self.source.ended.load(Ordering::Relaxed) => {}
+                Ok(0)
+                    if self.codec == Codec::Lz4Frame
+                        && !buf.is_empty()
+                        && !self.source.ended.load(Ordering::Relaxed) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
                     let below = self.source.error.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -102,7 +102,11 @@ mod tests {
     // The dialect: odps/readers.py of PyODPS, CsvRecordReader and parse_complex_value.
     #[test]
     fn rows_follow_the_dialect_of_the_client() {
-        let columns = [Column::new("s", DataType::String), Column::new("n\"", DataType::BigInt), Column::new("b", DataType::Boolean)];
+        let columns = [
+            Column::new("s", DataType::String),
+            Column::new("n\"", DataType::BigInt),
+            Column::new("b", DataType::Boolean),
+        ];
         let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a,\"b\"\n\\"), None, Some("\\N")]));
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(-3)]));
         let flags: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]));
@@ -126,6 +130,9 @@ mod tests {
     fn a_wrong_batch_is_named() {
         let columns = [Column::new("c", DataType::BigInt)];
         let rows = batch(&[Column::new("c", DataType::String)], vec![Arc::new(StringArray::from(vec!["x"]))]);
-        assert_eq!(to_csv(&columns, Tz::UTC, [&rows]).unwrap_err().message(), "column c: Utf8 is not the engine form of bigint");
+        assert_eq!(
+            to_csv(&columns, Tz::UTC, [&rows]).unwrap_err().message(),
+            "column c: Utf8 is not the engine form of bigint"
+        );
     }
 }

@@ -39,7 +39,10 @@ mod tests {
     #[test]
     fn an_error_survives_a_trip_through_io() {
         let back = from_io(to_io(Error::unsupported("no such thing")));
-        assert_eq!((back.kind(), back.code(), back.message()), (Kind::Unsupported, "MethodNotAllowed", "no such thing"));
+        assert_eq!(
+            (back.kind(), back.code(), back.message()),
+            (Kind::Unsupported, "MethodNotAllowed", "no such thing")
+        );
         assert_eq!(from_io(io::ErrorKind::UnexpectedEof.into()).kind(), Kind::Invalid);
         assert_eq!(from_io(io::ErrorKind::StorageFull.into()).kind(), Kind::Unavailable);
     }

@@ -141,7 +141,9 @@ fn extend(json: &mut Value, extended: &Extended) {
         }
     }
     // These are strings that hold a JSON object.
-    for (key, pairs) in [("serDeProperties", &extended.serde_properties), ("tableProperties", &extended.table_properties)] {
+    for (key, pairs) in
+        [("serDeProperties", &extended.serde_properties), ("tableProperties", &extended.table_properties)]
+    {
         if !pairs.is_empty() {
             let object: Map<String, Value> = pairs.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
             json[key] = Value::Object(object).to_string().into();

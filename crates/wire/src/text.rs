@@ -300,7 +300,10 @@ mod tests {
             ["2024-01-02 03:04:05", "2024-01-02 03:04:05.12", "1970-01-01 07:59:59.999999999"].map(|t| Some(t.into()))
         );
         assert_eq!(shown("timestamp_ntz", nanos)[0].as_deref(), Some("2024-01-01 19:04:05"));
-        assert_eq!(shown("date", Date32Array::from(vec![2, -719_528])), [Some("1970-01-03".into()), Some("0000-01-01".into())]);
+        assert_eq!(
+            shown("date", Date32Array::from(vec![2, -719_528])),
+            [Some("1970-01-03".into()), Some("0000-01-01".into())]
+        );
         let ty = DataType::Datetime;
         assert!(to_text(&ty, &TimestampMillisecondArray::from(vec![i64::MAX]), 0, Tz::UTC).is_err());
     }

@@ -49,7 +49,9 @@ pub fn run(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     }
     ensure!(findings.answers >= ANSWERS, "only {} answers were judged", findings.answers);
     let mut outcome = Outcome::one(findings.violations.is_empty());
-    outcome.report.push(format!("{} success answers, {} fsyncs, no answer too early", findings.answers, findings.syncs));
+    outcome
+        .report
+        .push(format!("{} success answers, {} fsyncs, no answer too early", findings.answers, findings.syncs));
     if outcome.is_good() {
         std::fs::remove_dir_all(&folder)?;
     }

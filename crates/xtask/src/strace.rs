@@ -54,7 +54,7 @@ pub fn judge(trace: &str, data: &str) -> Findings {
             unfinished.insert(pid, start.to_string());
         } else if call.starts_with("<...") {
             let (Some(start), Some((_, end))) = (unfinished.remove(pid), call.split_once("resumed>")) else { continue };
-            judge.ends(&format!("{start}{end}"));
+            judge.ends(&format!("{}{end}", start.trim_end()));
         } else {
             judge.starts(call);
             judge.ends(call);
@@ -68,7 +68,8 @@ impl Judge<'_> {
     fn starts(&mut self, call: &str) {
         let Some((name, args)) = call.split_once('(') else { return };
         match name {
-            "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" | "ftruncate" | "fallocate" | "sendto" | "sendmsg" => {
+            "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" | "ftruncate" | "fallocate" | "sendto"
+            | "sendmsg" => {
                 let Some(target) = descriptor(args) else { return };
                 if is_socket(target) {
                     self.answer(target, args);
@@ -160,7 +161,8 @@ impl Judge<'_> {
             return;
         }
         let Some((request, syncs_before)) = self.requests.get(socket).cloned() else { return };
-        let submits = request.starts_with("POST ") && request.split(['?', ' ']).nth(1).is_some_and(|p| p.ends_with("/instances"));
+        let submits =
+            request.starts_with("POST ") && request.split(['?', ' ']).nth(1).is_some_and(|p| p.ends_with("/instances"));
         let changes = ["POST ", "PUT ", "DELETE "].iter().any(|m| request.starts_with(m));
         if submits {
             self.findings.answers += 1;

@@ -39,18 +39,15 @@ pub async fn create(call: Call) -> Answer {
         return Err(Error::invalid("an account's name is 1 to 64 letters, digits and $ _ - . @ :"));
     }
     let meta = &call.state.meta;
-    let account = Account {
-        id: id::ulid(),
-        name: wanted.name,
-        enabled: true,
-        admin: wanted.admin,
-        created_ms: clock::now_ms(),
-    };
+    let account =
+        Account { id: id::ulid(), name: wanted.name, enabled: true, admin: wanted.admin, created_ms: clock::now_ms() };
     match meta.create_account(&account).await {
         Ok(()) => answers::json_with(StatusCode::CREATED, &view(account)),
         // The same request again, or its first answer was lost.
         Err(e) if e.kind() == Kind::Conflict => match meta.account_by_name(&account.name).await? {
-            Some(existing) if existing.admin == account.admin => answers::json_with(StatusCode::CREATED, &view(existing)),
+            Some(existing) if existing.admin == account.admin => {
+                answers::json_with(StatusCode::CREATED, &view(existing))
+            }
             _ => Err(e),
         },
         Err(e) => Err(e),

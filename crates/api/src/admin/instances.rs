@@ -152,6 +152,8 @@ pub async fn rows(call: Call) -> Answer {
             let columns = columns.iter().map(|c| ColumnView { name: c.name.clone(), ty: c.ty.to_string() }).collect();
             answers::json(&Rows { columns, rows, total: set.num_rows })
         }
-        other => Err(Error::new(Kind::Invalid, "InvalidParameter", format!("format must be json or csv, not '{other}'"))),
+        other => {
+            Err(Error::new(Kind::Invalid, "InvalidParameter", format!("format must be json or csv, not '{other}'")))
+        }
     }
 }

@@ -150,7 +150,8 @@ pub async fn set_properties(call: Call) -> Answer {
             None => properties.remove(&key),
         };
     }
-    let text = serde_json::to_string(&properties).map_err(|e| Error::internal("properties are not JSON").with_source(e))?;
+    let text =
+        serde_json::to_string(&properties).map_err(|e| Error::internal("properties are not JSON").with_source(e))?;
     call.state.meta.update_project(&project.name, None, Some(&text), clock::now_ms()).await?;
     answers::json(&view(this(&call).await?))
 }

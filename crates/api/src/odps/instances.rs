@@ -55,8 +55,7 @@ pub async fn create(call: Call) -> Answer {
         let message = format!("the job has {} tasks; submit one job for each", tasks.len());
         Error::new(Kind::Invalid, "InvalidParameter", message)
     })?;
-    let envelope =
-        Envelope { guid: job.guid.unwrap_or_default(), priority: job.priority.into(), source: job.job_xml };
+    let envelope = Envelope { guid: job.guid.unwrap_or_default(), priority: job.priority.into(), source: job.job_xml };
     let instance = jobs::submit(&call, call.caller()?, envelope, task).await?;
     let mut response = answers::empty(StatusCode::CREATED)?;
     let location = format!("{}/api/projects/{}/instances/{}", call.origin.base(), call.project(), instance.id);

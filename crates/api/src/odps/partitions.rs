@@ -41,8 +41,7 @@ pub async fn list(call: Call) -> Answer {
     let prefix = call.partition()?.map(|spec| leading(&table, spec)).transpose()?;
     let (reverse, marker) = (call.query.has("reverse"), call.query.get("marker"));
     let warehouse = &call.state.warehouse;
-    let found =
-        warehouse.list_partitions(call.project(), call.table(), prefix.as_ref(), reverse, marker, size).await?;
+    let found = warehouse.list_partitions(call.project(), call.table(), prefix.as_ref(), reverse, marker, size).await?;
     let items: Vec<_> = found.items.into_iter().map(|p| document(&table, p)).collect();
     answers::xml(docs::partitions(&items, &page(found.next)))
 }

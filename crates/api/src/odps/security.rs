@@ -12,8 +12,7 @@ use crate::call::{Answer, Call};
 /// Answers `whoami` and `list accountproviders`; every other statement is refused by its text.
 pub async fn query(call: Call) -> Answer {
     let request = parse_authorization(&call.document().await?)?;
-    let words: Vec<String> =
-        request.query.trim_end_matches(';').split_whitespace().map(str::to_lowercase).collect();
+    let words: Vec<String> = request.query.trim_end_matches(';').split_whitespace().map(str::to_lowercase).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["whoami"] => {

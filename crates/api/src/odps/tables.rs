@@ -17,8 +17,7 @@ use crate::tunnel::session::wanted_columns;
 use crate::warehouse;
 
 const PAGE: usize = 1000;
-const KINDS: [&str; 5] =
-    ["MANAGED_TABLE", "EXTERNAL_TABLE", "VIRTUAL_VIEW", "MATERIALIZED_VIEW", "OBJECT_TABLE"];
+const KINDS: [&str; 5] = ["MANAGED_TABLE", "EXTERNAL_TABLE", "VIRTUAL_VIEW", "MATERIALIZED_VIEW", "OBJECT_TABLE"];
 
 fn not_negative(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
@@ -93,8 +92,7 @@ pub async fn list(call: Call) -> Answer {
     let prefix = call.query.get("name").map(str::to_lowercase);
     let (owner, marker, size) = (call.query.get("owner"), call.query.get("marker"), call.page_size(PAGE)?);
     let warehouse = &call.state.warehouse;
-    let page =
-        warehouse.list_tables(call.project(), prefix.as_deref(), owner, kind.as_deref(), marker, size).await?;
+    let page = warehouse.list_tables(call.project(), prefix.as_deref(), owner, kind.as_deref(), marker, size).await?;
     let extended = call.query.has("extended");
     let summary = |table: Table| docs::TableSummary {
         extended: extended.then(|| document(&table, None, false)),
@@ -121,8 +119,7 @@ pub async fn preview(call: Call) -> Answer {
             wanted_columns(&call, "cols", &known)?
         }
     };
-    let (columns, batches) =
-        warehouse.preview(call.project(), call.table(), partition.as_ref(), wanted, limit).await?;
+    let (columns, batches) = warehouse.preview(call.project(), call.table(), partition.as_ref(), wanted, limit).await?;
     let zone = project_zone(&call).await?;
     let mut response = Response::new(Body::from_stream(csv_body(&columns, zone, batches)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));

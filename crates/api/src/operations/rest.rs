@@ -99,8 +99,7 @@ const TABLES: &[Operation] = &[
     op("ListPartitions", "GET", "/projects/{project}/tables/{table}", &["partitions"], TABLE)
         .flags(&["reverse"])
         .done(run!(partitions::list)),
-    op("GetPartition", "GET", "/projects/{project}/tables/{table}", &["partition"], TABLE)
-        .done(run!(partitions::get)),
+    op("GetPartition", "GET", "/projects/{project}/tables/{table}", &["partition"], TABLE).done(run!(partitions::get)),
     op("GetPartitionExtended", "GET", "/projects/{project}/tables/{table}", &["partition", "extended"], TABLE)
         .done(run!(partitions::get_extended)),
 ];
@@ -112,16 +111,9 @@ const FUNCTIONS: &[Operation] = &[
     op("CreateFunction", "POST", "/projects/{project}/registration/functions", &[], WRITE).refused(NO_UDF),
     op("GetFunction", "GET", "/projects/{project}/registration/functions/{function}", &[], FUNCTION).refused(NO_UDF),
     op("UpdateFunction", "PUT", "/projects/{project}/registration/functions/{function}", &[], WRITE).refused(NO_UDF),
-    op(
-        "ChangeFunctionOwner",
-        "PUT",
-        "/projects/{project}/registration/functions/{function}",
-        &["updateowner"],
-        WRITE,
-    )
-    .refused(NO_UDF),
-    op("DeleteFunction", "DELETE", "/projects/{project}/registration/functions/{function}", &[], WRITE)
+    op("ChangeFunctionOwner", "PUT", "/projects/{project}/registration/functions/{function}", &["updateowner"], WRITE)
         .refused(NO_UDF),
+    op("DeleteFunction", "DELETE", "/projects/{project}/registration/functions/{function}", &[], WRITE).refused(NO_UDF),
 ];
 
 const RESOURCES: &[Operation] = &[
@@ -144,8 +136,7 @@ const VOLUMES: &[Operation] = &[
     op("CreateVolume", "POST", "/projects/{project}/volumes", &[], WRITE).refused(NO_VOLUMES),
     op("GetVolumeMeta", "GET", "/projects/{project}/volumes/{volume}", &["meta"], VOLUME).refused(NO_VOLUMES),
     op("ListVolumeItems", "GET", "/projects/{project}/volumes/{volume}", &[], VOLUME).refused(NO_VOLUMES),
-    op("CreateVolumeDirectory", "POST", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE)
-        .refused(NO_VOLUMES),
+    op("CreateVolumeDirectory", "POST", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
     op("MoveVolumeItem", "PUT", "/projects/{project}/volumes/{volume}", &["meta"], VOLUME_WRITE).refused(NO_VOLUMES),
     op("DeleteVolume", "DELETE", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
     op("ListVolumeFiles", "GET", "/projects/{project}/volumes/{volume}/{part}", &[], VOLUME).refused(NO_VOLUMES),

@@ -37,9 +37,7 @@ const UPSERT: &str = "/projects/{project}/tables/{table}/upserts";
 
 const UPLOADS: &[Operation] = &[
     op("CreateUpload", "POST", TABLE, &["uploads"], UPDATE).done(run!(uploads::create)),
-    op("WriteUploadBlock", "PUT", TABLE, &["uploadid", "blockid"], UPDATE)
-        .flags(&["arrow"])
-        .done(run!(uploads::write)),
+    op("WriteUploadBlock", "PUT", TABLE, &["uploadid", "blockid"], UPDATE).flags(&["arrow"]).done(run!(uploads::write)),
     op("GetUpload", "GET", TABLE, &["uploadid"], UPDATE).done(run!(uploads::status)),
     op("CommitUpload", "POST", TABLE, &["uploadid"], UPDATE).done(run!(uploads::commit)),
 ];
@@ -65,11 +63,10 @@ const RESULTS: &[Operation] = &[
         .refused("no interactive sessions"),
 ];
 
-const PREVIEW: &[Operation] = &[
-    op("PreviewTableArrow", "GET", "/projects/{project}/tables/{table}/preview", &[], SELECT)
+const PREVIEW: &[Operation] =
+    &[op("PreviewTableArrow", "GET", "/projects/{project}/tables/{table}/preview", &[], SELECT)
         .flags(&["columns", "limit"])
-        .done(run!(preview::read)),
-];
+        .done(run!(preview::read))];
 
 const STREAMS: &[Operation] = &[
     op("CreateStream", "POST", STREAM, &[], UPDATE)
@@ -96,8 +93,7 @@ const VOLUMES: &[Operation] = &[
     op("WriteVolumeFile", "POST", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
         .flags(&["resume"])
         .refused(NO_VOLUMES),
-    op("GetVolumeUpload", "GET", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
-        .refused(NO_VOLUMES),
+    op("GetVolumeUpload", "GET", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
     op("CommitVolumeUpload", "PUT", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
         .refused(NO_VOLUMES),
     op("CreateVolumeDownload", "POST", "/projects/{project}/tunnel/downloads", &[], VOLUME_READ).refused(NO_VOLUMES),

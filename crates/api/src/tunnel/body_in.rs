@@ -99,7 +99,8 @@ impl Read for BodyReader {
                 Some(Piece::End) => self.ended = true,
                 Some(Piece::Failed(e)) => return Err(io::Error::other(e)),
                 None => {
-                    let gone = Error::new(Kind::Cancelled, "IncompleteBody", "the connection closed before the body ended");
+                    let gone =
+                        Error::new(Kind::Cancelled, "IncompleteBody", "the connection closed before the body ended");
                     return Err(io::Error::other(gone));
                 }
             }

@@ -21,7 +21,8 @@ impl StreamPermit {
             Error::new(Kind::Throttled, "FlowExceeded", message)
         };
         let waiting = state.streams.clone().acquire_owned();
-        let permit = tokio::time::timeout(limits.stream_wait, waiting).await.map_err(|_| full())?.map_err(|_| full())?;
+        let permit =
+            tokio::time::timeout(limits.stream_wait, waiting).await.map_err(|_| full())?.map_err(|_| full())?;
         let running = state.metrics.streams.clone();
         running.inc();
         Ok(Self { _permit: permit, running })

@@ -12,8 +12,7 @@ pub async fn read(call: Call) -> Answer {
     let known: Vec<_> = table.schema.all_columns().cloned().collect();
     let wanted = super::session::wanted_columns(&call, "columns", &known)?;
     let warehouse = &call.state.warehouse;
-    let (columns, batches) =
-        warehouse.preview(call.project(), call.table(), partition.as_ref(), wanted, limit).await?;
+    let (columns, batches) = warehouse.preview(call.project(), call.table(), partition.as_ref(), wanted, limit).await?;
     codec::respond_preview(&call, columns, batches).await
 }
 
@@ -21,6 +20,8 @@ pub async fn read(call: Call) -> Answer {
 fn limit(call: &Call) -> Result<u64> {
     match call.query.get("limit") {
         None | Some("-1") => Ok(u64::MAX),
-        Some(text) => text.parse().map_err(|_| Error::invalid(format!("limit must be a whole number or -1, not '{text}'"))),
+        Some(text) => {
+            text.parse().map_err(|_| Error::invalid(format!("limit must be a whole number or -1, not '{text}'")))
+        }
     }
 }

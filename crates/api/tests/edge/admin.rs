@@ -18,7 +18,9 @@ async fn an_administrator_makes_accounts_and_keys() {
     // The same request again answers the same.
     let again = post(&root, "/admin/v1/accounts", json!({"name": "ALIYUN$new"})).await.ok();
     assert_eq!(made.json(), again.json());
-    post(&root, "/admin/v1/accounts", json!({"name": "ALIYUN$new", "admin": true})).await.refused(409, "ObjectAlreadyExists");
+    post(&root, "/admin/v1/accounts", json!({"name": "ALIYUN$new", "admin": true}))
+        .await
+        .refused(409, "ObjectAlreadyExists");
     post(&root, "/admin/v1/accounts", json!({"name": "a b"})).await.refused(400, "InvalidArgument");
     post(&root, "/admin/v1/accounts", json!({"name": "x", "colour": 1})).await.refused(400, "InvalidArgument");
 
@@ -65,7 +67,11 @@ async fn accounts_manage_their_own_keys_only() {
     world.client("otherkey").get("/admin/v1/whoami").await.ok();
 
     demo.post("/admin/v1/keys/mykey123/disable", "").await.ok();
-    world.with_credentials(key("mykey123", "0123456789abcdef")).get("/api/projects/p").await.refused(401, "Unauthorized");
+    world
+        .with_credentials(key("mykey123", "0123456789abcdef"))
+        .get("/api/projects/p")
+        .await
+        .refused(401, "Unauthorized");
     for _ in 0..2 {
         demo.delete("/admin/v1/keys/mykey123").await.ok();
     }
@@ -103,8 +109,12 @@ async fn projects_are_made_shared_and_deleted_by_their_owner() {
     assert_eq!((made.status.as_u16(), &made.json()["owner"]), (201, &json!("ALIYUN$demo")));
     let again = post(&demo, "/admin/v1/projects", json!({"name": "lab", "comment": "c"})).await.ok();
     assert_eq!(again.json(), made.json());
-    post(&other, "/admin/v1/projects", json!({"name": "lab", "comment": "c"})).await.refused(409, "ObjectAlreadyExists");
-    post(&demo, "/admin/v1/projects", json!({"name": "x2", "owner": "ALIYUN$other"})).await.refused(403, "NoPermission");
+    post(&other, "/admin/v1/projects", json!({"name": "lab", "comment": "c"}))
+        .await
+        .refused(409, "ObjectAlreadyExists");
+    post(&demo, "/admin/v1/projects", json!({"name": "x2", "owner": "ALIYUN$other"}))
+        .await
+        .refused(403, "NoPermission");
     post(&root, "/admin/v1/projects", json!({"name": "x2", "owner": "ALIYUN$other"})).await.ok();
     for name in ["", "a", "9a", "A1", "a-b", "a/b"] {
         post(&demo, "/admin/v1/projects", json!({ "name": name })).await.refused(400, "InvalidArgument");
@@ -118,7 +128,9 @@ async fn projects_are_made_shared_and_deleted_by_their_owner() {
     assert_eq!((names(page.clone()), &page["next"]), (vec!["lab".to_string(), "p".into()], &json!("p")));
 
     other.get("/api/projects/lab").await.refused(403, "NoPermission");
-    post(&other, "/admin/v1/projects/lab/members", json!({"account": "ALIYUN$other"})).await.refused(403, "NoPermission");
+    post(&other, "/admin/v1/projects/lab/members", json!({"account": "ALIYUN$other"}))
+        .await
+        .refused(403, "NoPermission");
     for _ in 0..2 {
         let members = post(&demo, "/admin/v1/projects/lab/members", json!({"account": "ALIYUN$other"})).await.ok();
         assert_eq!(members.json()["accounts"].as_array().unwrap().len(), 2);
@@ -148,7 +160,10 @@ async fn sql_is_run_waited_for_and_read() {
     let demo = world.demo();
     let sql = json!({"sql": "select 1;", "guid": "g", "wait_ms": 1000, "settings": {"odps.sql.timezone": "UTC"}});
     let done = post(&demo, "/admin/v1/projects/p/sql", sql.clone()).await.ok().json();
-    assert_eq!((&done["state"], &done["is_select"], &done["result_rows"]), (&json!("Success"), &json!(true), &json!(2)));
+    assert_eq!(
+        (&done["state"], &done["is_select"], &done["result_rows"]),
+        (&json!("Success"), &json!(true), &json!(2))
+    );
     let again = post(&demo, "/admin/v1/projects/p/sql", sql).await.ok().json();
     assert_eq!(done["id"], again["id"]);
     let id = done["id"].as_str().unwrap();

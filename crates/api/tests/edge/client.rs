@@ -133,7 +133,8 @@ impl Client {
             ("x-odps-user-agent".into(), "test/1".into()),
         ];
         headers.extend(extra.iter().map(|(k, v)| (k.to_string(), v.to_string())));
-        let relative = if target.starts_with("/api/storage") { target } else { target.strip_prefix("/api").unwrap_or(target) };
+        let relative =
+            if target.starts_with("/api/storage") { target } else { target.strip_prefix("/api").unwrap_or(target) };
         let text = signed_text(method, relative, &headers);
         let v2 = |id: &str, secret: &str| format!("ODPS {id}:{}", STANDARD.encode(sha1_hmac(secret.as_bytes(), &text)));
         match &self.credentials {

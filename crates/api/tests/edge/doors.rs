@@ -62,11 +62,8 @@ async fn an_altered_request_does_not_fit_its_signature() {
         ("GET", "/api/projects/p?extended", signed.clone()),
         ("GET", "/api/projects/p", other("x-odps-user-agent", "changed")),
     ] {
-        let headers: Vec<(&str, &str)> = headers
-            .iter()
-            .filter(|(k, _)| k != "Host" && k != "Date")
-            .map(|(k, v)| (k.as_str(), v.as_str()))
-            .collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().filter(|(k, _)| k != "Host" && k != "Date").map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let reply = raw(&nothing, method, target, &headers, &signed).await;
         assert_eq!(reply.code(), "SignatureNotMatch", "{method} {target}");
     }
@@ -103,7 +100,10 @@ async fn credentials_that_are_malformed_or_come_twice_are_refused() {
     let client = world.demo();
     let nothing = world.with_credentials(Credentials::Nothing);
     for header in ["ODPS", "Basic abc", "ODPS a/b:c", "ODPS demokey1:", "ODPS a/20240101/r/odps/x:y"] {
-        nothing.send("GET", "/api/projects/p", &[("Authorization", header)], "".into()).await.refused(401, "Unauthorized");
+        nothing
+            .send("GET", "/api/projects/p", &[("Authorization", header)], "".into())
+            .await
+            .refused(401, "Unauthorized");
     }
     let both = client.send("GET", "/api/projects/p", &[("x-odps-bearer-token", "t")], "".into()).await;
     both.refused(401, "Unauthorized");
@@ -161,11 +161,8 @@ async fn an_application_must_vouch_with_a_right_signature() {
         format!("account_provider:aliyun,signature_method:hmac-sha1,access_id:otherkey,signature:{signature}")
     };
     for (header, status) in [(vouch(&secret("otherkey")), 200), (vouch("wrong"), 403), ("nonsense".into(), 401)] {
-        let mut headers: Vec<(&str, &str)> = signed
-            .iter()
-            .filter(|(k, _)| k != "Date" && k != "Host")
-            .map(|(k, v)| (k.as_str(), v.as_str()))
-            .collect();
+        let mut headers: Vec<(&str, &str)> =
+            signed.iter().filter(|(k, _)| k != "Date" && k != "Host").map(|(k, v)| (k.as_str(), v.as_str())).collect();
         headers.push(("application-authentication", &header));
         let reply = raw(&client, "GET", "/api/projects/p", &headers, &signed).await;
         assert_eq!(reply.status.as_u16(), status, "{header}: {}", reply.text());

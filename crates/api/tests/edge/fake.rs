@@ -193,9 +193,8 @@ fn selected(
     names: Option<Vec<String>>,
     range: RowRange,
 ) -> (Vec<Column>, Batches) {
-    let keep: Vec<usize> = (0..columns.len())
-        .filter(|i| names.as_ref().is_none_or(|names| names.contains(&columns[*i].name)))
-        .collect();
+    let keep: Vec<usize> =
+        (0..columns.len()).filter(|i| names.as_ref().is_none_or(|names| names.contains(&columns[*i].name))).collect();
     let (mut skip, mut left) = (range.start as usize, range.count as usize);
     let mut out = Vec::new();
     for batch in batches {
@@ -302,7 +301,15 @@ impl Warehouse for Fake {
 
     async fn progress(&self, _instance: &Instance) -> Result<Vec<Stage>> {
         self.note("progress");
-        Ok(vec![Stage { id: "M1_job_0".into(), workers_total: 1, workers_done: 1, rows_in: 3, rows_out: 3, percent: 100, ..Stage::default() }])
+        Ok(vec![Stage {
+            id: "M1_job_0".into(),
+            workers_total: 1,
+            workers_done: 1,
+            rows_in: 3,
+            rows_out: 3,
+            percent: 100,
+            ..Stage::default()
+        }])
     }
 
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
@@ -379,7 +386,11 @@ impl Warehouse for Fake {
     async fn partition(&self, project: &str, table: &str, spec: &PartitionSpec) -> Result<Partition> {
         self.note("partition");
         self.found(project, table)?;
-        if spec.get("ds") == Some("20240101") { Ok(partition()) } else { Err(missing("NoSuchPartition", "the partition")) }
+        if spec.get("ds") == Some("20240101") {
+            Ok(partition())
+        } else {
+            Err(missing("NoSuchPartition", "the partition"))
+        }
     }
 
     async fn preview(

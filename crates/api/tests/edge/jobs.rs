@@ -169,7 +169,9 @@ async fn a_job_that_is_not_well_formed_is_refused_and_not_run() {
     let cupid = "<Instance><Job><Tasks><CUPID><Name>a</Name></CUPID></Tasks></Job></Instance>".to_string();
     let interactive = "<Instance><Job><Tasks><SQLRT><Name>a</Name></SQLRT></Tasks></Job></Instance>".to_string();
     let urgent = format!("<Instance><Job><Priority>-1</Priority><Tasks>{task}</Tasks></Job></Instance>");
-    for body in ["".to_string(), "<Instance>".into(), "<Instance/>".into(), "\u{1}".into(), two, cupid, interactive, urgent] {
+    for body in
+        ["".to_string(), "<Instance>".into(), "<Instance/>".into(), "\u{1}".into(), two, cupid, interactive, urgent]
+    {
         client.post("/api/projects/p/instances", body.clone()).await.refused(400, "InvalidParameter");
     }
     // MaxCompute documents 2 MB as the longest statement.

@@ -39,7 +39,9 @@ async fn options_that_nobody_acts_on_are_refused_by_name() {
     client.post(&format!("{base}?schema_version=9"), "").await.refused(404, "NoSuchSchema");
     client.post(&format!("{base}?schema_version=x"), "").await.refused(404, "NoSuchSchema");
     client.post(&format!("{base}?schema_version=1"), "").await.ok();
-    for target in ["/projects/p/tables/t/upserts?slotnum=1", "/projects/p/tunnel/uploads?type=volumefile&target=p%2Fv%2Fx%2F"] {
+    for target in
+        ["/projects/p/tables/t/upserts?slotnum=1", "/projects/p/tunnel/uploads?type=volumefile&target=p%2Fv%2Fx%2F"]
+    {
         client.post(target, "").await.refused(405, "MethodNotAllowed");
     }
 }

@@ -97,7 +97,8 @@ async fn columns_come_in_the_order_asked_for() {
     let one = read(&client, &id, "rowrange=(0,1)&columns=n", &[]).await.ok();
     assert_eq!(one.body[..2], hex("0802"));
     let session = client.post("/projects/p/tables/t?downloads", "").await.ok().json();
-    let arrow = read(&client, session["DownloadID"].as_str().unwrap(), "rowrange=(0,1)&columns=n,s&arrow", &[]).await.ok();
+    let arrow =
+        read(&client, session["DownloadID"].as_str().unwrap(), "rowrange=(0,1)&columns=n,s&arrow", &[]).await.ok();
     // Arrow has table order: the first buffer with bytes of text comes before the numbers.
     let batches = arrow_rows(&arrow.body, &[("s", DataType::Utf8), ("n", DataType::Int64)]);
     assert_eq!(batches[0].num_rows(), 1);
@@ -244,15 +245,15 @@ async fn a_damaged_block_is_refused_and_leaves_nothing() {
         bytes
     };
     let mut bad: Vec<(Vec<u8>, &[(&str, &str)], &str)> = vec![
-        (flipped(2), &[], ""),                                   // a letter of a text
-        (flipped(9), &[], ""),                                   // the checksum of a record
-        (flipped(good.len() - 1), &[], ""),                      // the checksum of the stream
-        (good[..good.len() - 3].to_vec(), &[], ""),              // the end is missing
-        (Vec::new(), &[], ""),                                   // everything is missing
-        ([good.clone(), vec![0]].concat(), &[], ""),             // too much
-        (hex("1a0161"), &[], ""),                                // a third column
+        (flipped(2), &[], ""),                       // a letter of a text
+        (flipped(9), &[], ""),                       // the checksum of a record
+        (flipped(good.len() - 1), &[], ""),          // the checksum of the stream
+        (good[..good.len() - 3].to_vec(), &[], ""),  // the end is missing
+        (Vec::new(), &[], ""),                       // everything is missing
+        ([good.clone(), vec![0]].concat(), &[], ""), // too much
+        (hex("1a0161"), &[], ""),                    // a third column
         (vec![0xff; 64], &[], ""),
-        (good.clone(), &[("Content-Encoding", "deflate")], ""),  // not compressed
+        (good.clone(), &[("Content-Encoding", "deflate")], ""), // not compressed
         (deflate(&good)[..8].to_vec(), &[("Content-Encoding", "deflate")], ""),
         (good.clone(), &[], "&arrow"),
         (Vec::new(), &[], "&arrow"),
@@ -303,7 +304,12 @@ async fn metrics_come_with_protocol_version_6() {
     };
     let put = async |version: &str| {
         let headers = [("x-odps-tunnel-version", version)];
-        client.send("PUT", &block(&id, 1), &headers, hex(ROWS).into()).await.ok().header("odps-tunnel-metrics").to_string()
+        client
+            .send("PUT", &block(&id, 1), &headers, hex(ROWS).into())
+            .await
+            .ok()
+            .header("odps-tunnel-metrics")
+            .to_string()
     };
     check(&put("6").await);
     assert_eq!(put("5").await, "");
@@ -327,7 +333,10 @@ async fn a_session_belongs_to_its_table_and_partition() {
     let session = client.post("/projects/p/tables/pt?uploads=1&partition=ds%3D1&create_partition=true", "").await.ok();
     let id = session.json()["UploadID"].as_str().unwrap().to_string();
     client.get(&format!("/projects/p/tables/pt?uploadid={id}&partition=ds%3D1")).await.ok();
-    client.get(&format!("/projects/p/tables/pt?uploadid={id}&partition=ds%3D2")).await.refused(400, "InvalidPartitionSpec");
+    client
+        .get(&format!("/projects/p/tables/pt?uploadid={id}&partition=ds%3D2"))
+        .await
+        .refused(400, "InvalidPartitionSpec");
     client.get(&format!("/projects/p/tables/t?uploadid={id}")).await.refused(404, "NoSuchUpload");
     client.get(&format!("/projects/p/tables/pt?downloadid={id}")).await.refused(404, "NoSuchDownload");
 }

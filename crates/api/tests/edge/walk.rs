@@ -139,7 +139,9 @@ async fn what_is_refused_says_so_and_changes_nothing() {
 async fn unknown_paths_are_not_found_and_unknown_actions_not_allowed() {
     let world = World::new().await;
     let client = world.demo();
-    for target in ["/api", "/api/nowhere", "/api/projects/p/tables/t/more", "/nowhere", "/logview/host", "/admin/v2/x", "/", "//"] {
+    for target in
+        ["/api", "/api/nowhere", "/api/projects/p/tables/t/more", "/nowhere", "/logview/host", "/admin/v2/x", "/", "//"]
+    {
         client.get(target).await.refused_or_page(404);
     }
     client.get("/api/projects/p/tables/t?shards").await.refused(405, "MethodNotAllowed");

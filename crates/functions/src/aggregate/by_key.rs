@@ -27,12 +27,7 @@ pub(super) fn functions() -> Vec<(&'static str, AggregateUDF)> {
         let signature = Signature::any(2, Volatility::Immutable);
         (name, AggregateUDF::from(ByKey { name, largest, key, signature }))
     };
-    vec![
-        udaf("max_by", true, 1),
-        udaf("min_by", false, 1),
-        udaf("arg_max", true, 0),
-        udaf("arg_min", false, 0),
-    ]
+    vec![udaf("max_by", true, 1), udaf("min_by", false, 1), udaf("arg_max", true, 0), udaf("arg_min", false, 0)]
 }
 
 impl AggregateUDFImpl for ByKey {

@@ -82,7 +82,11 @@ pub(super) fn compute(op: Op, l: &dyn Datum, r: &dyn Datum, ty: &DataType) -> Re
     let (Some(s1), Some(s2), DataType::Decimal128(precision, scale)) =
         (scale_of(la.data_type()), scale_of(ra.data_type()), ty)
     else {
-        return Err(ArrowError::InvalidArgumentError(format!("no decimals: {} and {}", la.data_type(), ra.data_type())));
+        return Err(ArrowError::InvalidArgumentError(format!(
+            "no decimals: {} and {}",
+            la.data_type(),
+            ra.data_type()
+        )));
     };
     let limit = i256::from_i128(10i128.pow(u32::from(*precision).min(38)));
     let (x, y) = (la.as_primitive::<Decimal128Type>(), ra.as_primitive::<Decimal128Type>());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Datum, Date32Array, DurationNanosecondArray, TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, Date32Array, Datum, DurationNanosecondArray, TimestampMillisecondArray,
     TimestampNanosecondArray,
 };
 use arrow::datatypes::{

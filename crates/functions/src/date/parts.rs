@@ -212,11 +212,8 @@ fn other_zone(call: &Call<'_>, from_utc: bool) -> Result<ArrayRef> {
         let has = crate::coercion::type_name(array.data_type());
         return Err(FunctionError::argument_type(call.name, 1, &has, "TIMESTAMP").into());
     }
-    let millis = if array.data_type().is_integer() {
-        Some(arrow::compute::cast(&array, &DataType::Int64)?)
-    } else {
-        None
-    };
+    let millis =
+        if array.data_type().is_integer() { Some(arrow::compute::cast(&array, &DataType::Int64)?) } else { None };
     let millis = millis.as_ref().map(|m| arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(m));
     let (x, zones, session) = (Times::of(call, 0)?, call.texts(1)?, call.context.zone);
     call.make::<TimestampNanosecondType>(|i| {

@@ -92,10 +92,12 @@ fn to_date(call: &Call<'_>) -> Result<ArrayRef> {
     if call.count() == 1 {
         return make_times(call, |i| match x.text(i) {
             None => Ok(x.get(i, call.context.zone)),
-            Some(text) => match parse_date(text.get(..10).unwrap_or(text)).filter(|_| x.get(i, call.context.zone).is_some()) {
-                Some(date) => Ok(date.and_hms_opt(0, 0, 0)),
-                None => fail(text, "is no date yyyy-mm-dd"),
-            },
+            Some(text) => {
+                match parse_date(text.get(..10).unwrap_or(text)).filter(|_| x.get(i, call.context.zone).is_some()) {
+                    Some(date) => Ok(date.and_hms_opt(0, 0, 0)),
+                    None => fail(text, "is no date yyyy-mm-dd"),
+                }
+            }
         });
     }
     let Some(pattern) = call.literal_text(1)? else { return make_times(call, |_| Ok(None)) };

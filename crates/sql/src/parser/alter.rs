@@ -228,8 +228,7 @@ impl Parser<'_> {
             return Ok(Change::Lacking("ALTER TABLE … DROP CONSTRAINT"));
         }
         if self.eat(&["columns"]) || self.eat(&["column"]) {
-            let names =
-                if self.is_symbol(Symbol::LParen) { self.parens(Self::name)? } else { self.list(Self::name)? };
+            let names = if self.is_symbol(Symbol::LParen) { self.parens(Self::name)? } else { self.list(Self::name)? };
             return Ok(Change::Op(AlterOp::DropColumns { names }));
         }
         let if_exists = self.eat(&["if", "exists"]);

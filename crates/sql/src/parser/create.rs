@@ -50,8 +50,20 @@ impl Parser<'_> {
             return Ok(Statement::CreateSchema { if_not_exists, name, comment });
         }
         const OTHERS: [&str; 14] = [
-            "external", "temporary", "materialized", "function", "sql", "role", "package", "group", "index", "model",
-            "user", "resource", "volume", "project",
+            "external",
+            "temporary",
+            "materialized",
+            "function",
+            "sql",
+            "role",
+            "package",
+            "group",
+            "index",
+            "model",
+            "user",
+            "resource",
+            "volume",
+            "project",
         ];
         if self.is_any(&OTHERS) {
             let what = format!("CREATE {}", self.source(self.peek()).to_uppercase());
@@ -262,7 +274,10 @@ fn check_columns(columns: &[ColumnDef], partitions: &[ColumnDef]) -> Result<()> 
 fn check_primary_key(columns: &[ColumnDef], key: &[ColumnRef]) -> Result<()> {
     for ColumnRef { name, position } in key {
         if !columns.iter().any(|d| d.column.name == *name) {
-            return Err(SqlError::semantic(*position, format!("primary key column {name} is not a column of the table")));
+            return Err(SqlError::semantic(
+                *position,
+                format!("primary key column {name} is not a column of the table"),
+            ));
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The token reader under every rule of the grammar: peek, take, expect, and limits on depth.
 
-use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Span, Token as SqlToken, TokenWithSpan};
 
 use super::words;

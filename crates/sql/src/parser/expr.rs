@@ -6,8 +6,8 @@
 use sqlparser::ast::{BinaryOperator, Expr, Value};
 
 use super::cursor::Parser;
-use crate::lexer::{Kind, Symbol};
 use crate::Result;
+use crate::lexer::{Kind, Symbol};
 
 const OR: u8 = 10;
 const AND: u8 = 20;

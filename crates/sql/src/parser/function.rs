@@ -36,7 +36,8 @@ impl Parser<'_> {
     /// A call of the function `names`, whose name has been read.
     pub(super) fn call(&mut self, names: Vec<Ident>) -> Result<Expr> {
         let args = FunctionArguments::List(self.arguments()?);
-        if self.is("using") && names.last().is_some_and(|n| ["transform", "map", "reduce"].contains(&n.value.as_str())) {
+        if self.is("using") && names.last().is_some_and(|n| ["transform", "map", "reduce"].contains(&n.value.as_str()))
+        {
             return self.unsupported(names[0].span.into(), "SELECT TRANSFORM");
         }
         let mut within_group = Vec::new();

@@ -28,11 +28,8 @@ impl Parser<'_> {
         if columns.is_empty() {
             columns = self.insert_columns()?;
         }
-        let mut source = if self.eat(&["values"]) {
-            Box::new(plain_query(SetExpr::Values(self.rows()?)))
-        } else {
-            self.query()?
-        };
+        let mut source =
+            if self.eat(&["values"]) { Box::new(plain_query(SetExpr::Values(self.rows()?))) } else { self.query()? };
         if let Some(mut outer) = with {
             if let Some(inner) = source.with.take() {
                 outer.recursive |= inner.recursive;
@@ -45,9 +42,8 @@ impl Parser<'_> {
 
     /// `(a, b)`, unless the parenthesis begins the query.
     fn insert_columns(&mut self) -> Result<Vec<crate::statement::ColumnRef>> {
-        let is_list = self.is_symbol(Symbol::LParen)
-            && !self.starts_query_at(1)
-            && self.symbol_at(1) != Some(Symbol::LParen);
+        let is_list =
+            self.is_symbol(Symbol::LParen) && !self.starts_query_at(1) && self.symbol_at(1) != Some(Symbol::LParen);
         if is_list { self.column_names() } else { Ok(Vec::new()) }
     }
 }

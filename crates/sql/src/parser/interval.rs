@@ -125,7 +125,8 @@ fn normalise(text: &str, negative: bool, from: Unit, to: Unit, at: Position) -> 
             let units = [Unit::Day, Unit::Hour, Unit::Minute, Unit::Second];
             let wanted: Vec<Unit> = units.into_iter().filter(|u| (from..=to).contains(u)).collect();
             let parts: Vec<&str> = body.split([' ', ':']).collect();
-            if parts.len() != wanted.len() || parts.iter().zip(&wanted).any(|(p, u)| !is_number(p, *u == Unit::Second)) {
+            if parts.len() != wanted.len() || parts.iter().zip(&wanted).any(|(p, u)| !is_number(p, *u == Unit::Second))
+            {
                 return Err(refuse());
             }
             let spelled: Vec<String> =

@@ -24,7 +24,8 @@ impl Parser<'_> {
             Suffix::BigInt => Some((DataType::BigInt, i64::MAX)),
             Suffix::Float => Some((DataType::Float, 0)),
             Suffix::Decimal => {
-                let ty = decimal_type(digits).ok_or_else(|| refuse("a decimal has at most 38 digits and no exponent"))?;
+                let ty =
+                    decimal_type(digits).ok_or_else(|| refuse("a decimal has at most 38 digits and no exponent"))?;
                 // Through text: a DOUBLE on the way would lose digits.
                 let text = if negative { format!("-{digits}") } else { digits.to_string() };
                 return Ok(cast(Expr::Value(Value::SingleQuotedString(text).with_span(span)), &ty));

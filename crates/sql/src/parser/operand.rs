@@ -7,8 +7,8 @@ use sqlparser::ast::{
 
 use super::cursor::Parser;
 use super::expr::{NOT, UNARY};
-use crate::lexer::{Kind, Symbol, Token};
 use super::function;
+use crate::lexer::{Kind, Symbol, Token};
 use crate::{Result, types};
 
 impl Parser<'_> {
@@ -111,9 +111,7 @@ impl Parser<'_> {
         let parameter = |name| LambdaFunctionParameter { name, data_type: None };
         let params = match parameters {
             OneOrManyWithParens::One(name) => OneOrManyWithParens::One(parameter(name)),
-            OneOrManyWithParens::Many(names) => {
-                OneOrManyWithParens::Many(names.into_iter().map(parameter).collect())
-            }
+            OneOrManyWithParens::Many(names) => OneOrManyWithParens::Many(names.into_iter().map(parameter).collect()),
         };
         let body = Box::new(self.expr()?);
         Ok(Expr::Lambda(LambdaFunction { params, body, syntax: LambdaSyntax::Arrow }))
@@ -137,7 +135,9 @@ impl Parser<'_> {
             "substr" | "substring" if calls => self.substring(),
             "date" | "datetime" | "timestamp" | "timestamp_ntz" | "json" if before_text => self.typed_string(),
             // Calls that need no parentheses.
-            "current_timestamp" | "current_date" | "localtimestamp" if !calls && self.symbol_at(1) != Some(Symbol::Dot) => {
+            "current_timestamp" | "current_date" | "localtimestamp"
+                if !calls && self.symbol_at(1) != Some(Symbol::Dot) =>
+            {
                 self.take();
                 Ok(Expr::Function(function::bare(self.ident_of(token))))
             }

@@ -14,8 +14,28 @@ const RESERVED: &[&str] = &[
 
 /// Words that begin the next clause and so cannot be an alias without AS.
 const NO_BARE_ALIAS: &[&str] = &[
-    "anti", "cluster", "cross", "distribute", "except", "full", "inner", "intersect", "lateral", "left", "minus",
-    "natural", "outer", "overwrite", "pivot", "qualify", "right", "semi", "sort", "tablesample", "unpivot", "zorder",
+    "anti",
+    "cluster",
+    "cross",
+    "distribute",
+    "except",
+    "full",
+    "inner",
+    "intersect",
+    "lateral",
+    "left",
+    "minus",
+    "natural",
+    "outer",
+    "overwrite",
+    "pivot",
+    "qualify",
+    "right",
+    "semi",
+    "sort",
+    "tablesample",
+    "unpivot",
+    "zorder",
 ];
 
 pub(super) fn is_reserved(word: &str) -> bool {

@@ -30,9 +30,9 @@ fn create_table_forms() {
     let Statement::CreateTable(t) = one("CREATE TABLE c AS WITH x AS (SELECT 1) SELECT * FROM x") else { panic!() };
     assert!(t.as_query.unwrap().with.is_some());
     // A column may be called like a clause or a type.
-    let Statement::CreateTable(t) =
-        one("create table 订单 (date date, comment string, partition bigint, `order` struct<a:int,`b c`:array<int>>, 时间 datetime)")
-    else {
+    let Statement::CreateTable(t) = one(
+        "create table 订单 (date date, comment string, partition bigint, `order` struct<a:int,`b c`:array<int>>, 时间 datetime)",
+    ) else {
         panic!()
     };
     let names: Vec<_> = t.columns.iter().map(|c| c.name.as_str()).collect();
@@ -62,13 +62,31 @@ fn create_table_errors_name_the_place() {
             "create table t (a int default b)",
             "ODPS-0130071:[1,31] Semantic analysis exception - the default value of a column must be a constant",
         ),
-        ("create table t (a int) lifecycle 0", "ODPS-0130161:[1,34] Parse exception - invalid token '0', expected a whole number from 1 on"),
-        ("create table t", "ODPS-0130161:[1,15] Parse exception - invalid token '<EOF>', expected the columns, LIKE or AS"),
-        ("create table t (a int) comment 'x' comment 'y'", "ODPS-0130161:[1,36] Parse exception - the clause appears twice"),
+        (
+            "create table t (a int) lifecycle 0",
+            "ODPS-0130161:[1,34] Parse exception - invalid token '0', expected a whole number from 1 on",
+        ),
+        (
+            "create table t",
+            "ODPS-0130161:[1,15] Parse exception - invalid token '<EOF>', expected the columns, LIKE or AS",
+        ),
+        (
+            "create table t (a int) comment 'x' comment 'y'",
+            "ODPS-0130161:[1,36] Parse exception - the clause appears twice",
+        ),
         ("create table t (a int) foo", "ODPS-0130161:[1,24] Parse exception - invalid token 'foo'"),
-        ("create tabel t (a int)", "ODPS-0130161:[1,8] Parse exception - invalid token 'tabel', expected TABLE, VIEW or SCHEMA"),
-        ("create table a.b.c.d (a int)", "ODPS-0130161:[1,14] Parse exception - a name has at most three parts: project.schema.table"),
-        ("create table t (select string)", "ODPS-0130161:[1,17] Parse exception - invalid token 'select', expected a name"),
+        (
+            "create tabel t (a int)",
+            "ODPS-0130161:[1,8] Parse exception - invalid token 'tabel', expected TABLE, VIEW or SCHEMA",
+        ),
+        (
+            "create table a.b.c.d (a int)",
+            "ODPS-0130161:[1,14] Parse exception - a name has at most three parts: project.schema.table",
+        ),
+        (
+            "create table t (select string)",
+            "ODPS-0130161:[1,17] Parse exception - invalid token 'select', expected a name",
+        ),
     ] {
         assert_eq!(error(text), message, "{text}");
     }
@@ -83,15 +101,29 @@ fn alter_forms() {
         Statement::AlterTable(alter) => alter.op,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(op("alter table t rename column a to b"), AlterOp::RenameColumn { old, new } if old == "a" && new == "b"));
-    assert!(matches!(op("alter table t change a b string after c"), AlterOp::ChangeColumn { place: Place::After(c), comment: None, .. } if c == "c"));
-    assert!(matches!(op("alter table t change column c comment 'x'"), AlterOp::SetColumnComment { comment, .. } if comment == "x"));
+    assert!(
+        matches!(op("alter table t rename column a to b"), AlterOp::RenameColumn { old, new } if old == "a" && new == "b")
+    );
+    assert!(
+        matches!(op("alter table t change a b string after c"), AlterOp::ChangeColumn { place: Place::After(c), comment: None, .. } if c == "c")
+    );
+    assert!(
+        matches!(op("alter table t change column c comment 'x'"), AlterOp::SetColumnComment { comment, .. } if comment == "x")
+    );
     assert!(matches!(op("alter table t change column c null"), AlterOp::DropNotNull { name } if name == "c"));
-    assert!(matches!(op("alter table t add columns a int, b string"), AlterOp::AddColumns { columns, .. } if columns.len() == 2));
+    assert!(
+        matches!(op("alter table t add columns a int, b string"), AlterOp::AddColumns { columns, .. } if columns.len() == 2)
+    );
     assert!(matches!(op("alter table t drop columns (a, b)"), AlterOp::DropColumns { names } if names == ["a", "b"]));
     assert!(matches!(op("alter table t drop column a"), AlterOp::DropColumns { names } if names == ["a"]));
-    assert!(matches!(op("alter table t disable lifecycle"), AlterOp::EnableLifecycle { partition: None, enabled: false }));
-    assert!(matches!(op("alter table t partition(ds='1') enable lifecycle"), AlterOp::EnableLifecycle { partition: Some(_), enabled: true }));
+    assert!(matches!(
+        op("alter table t disable lifecycle"),
+        AlterOp::EnableLifecycle { partition: None, enabled: false }
+    ));
+    assert!(matches!(
+        op("alter table t partition(ds='1') enable lifecycle"),
+        AlterOp::EnableLifecycle { partition: Some(_), enabled: true }
+    ));
     assert!(matches!(op("alter table t unset tblproperties('a')"), AlterOp::UnsetProperties { keys } if keys == ["a"]));
     match op("alter table t add partition (ds=20240101, hh='05') partition (ds='x',hh=007)") {
         AlterOp::AddPartitions { if_not_exists: false, specs } => {
@@ -113,13 +145,22 @@ fn alter_forms() {
     assert!(view.view && matches!(view.op, AlterOp::RenameTo { .. }));
 
     for (text, message) in [
-        ("alter table t add partition (ds)", "ODPS-0130191:[1,30] Invalid column or partition key - partition column ds needs a value here"),
+        (
+            "alter table t add partition (ds)",
+            "ODPS-0130191:[1,30] Invalid column or partition key - partition column ds needs a value here",
+        ),
         (
             "alter table t add partition (ds='1', DS='2')",
             "ODPS-0130191:[1,38] Invalid column or partition key - partition column ds appears more than once",
         ),
-        ("alter table t frobnicate", "ODPS-0130161:[1,15] Parse exception - invalid token 'frobnicate', expected what to change"),
-        ("alter table t set lifecycle -1", "ODPS-0130161:[1,29] Parse exception - invalid token '-', expected a whole number from 1 on"),
+        (
+            "alter table t frobnicate",
+            "ODPS-0130161:[1,15] Parse exception - invalid token 'frobnicate', expected what to change",
+        ),
+        (
+            "alter table t set lifecycle -1",
+            "ODPS-0130161:[1,29] Parse exception - invalid token '-', expected a whole number from 1 on",
+        ),
         ("alter table t add columns (a int) x", "ODPS-0130161:[1,35] Parse exception - invalid token 'x'"),
     ] {
         assert_eq!(error(text), message, "{text}");
@@ -142,10 +183,7 @@ fn insert_forms() {
     let i = insert("insert into t (select * from a)");
     assert!(i.columns.is_empty());
     let i = insert("with a as (select 1 as x) insert overwrite table t with b as (select * from a) select x from b");
-    assert_eq!(
-        i.source.to_string(),
-        "WITH a AS (SELECT 1 AS x), b AS (SELECT * FROM a) SELECT x FROM b"
-    );
+    assert_eq!(i.source.to_string(), "WITH a AS (SELECT 1 AS x), b AS (SELECT * FROM a) SELECT x FROM b");
     let i = insert("insert into table t partition (n=045, d=DATE'2020-01-01', m=-3) select 1");
     let values: Vec<_> = i.partition.unwrap().into_iter().map(|t| t.value.unwrap()).collect();
     assert_eq!(values, ["45", "2020-01-01", "-3"]);
@@ -153,8 +191,14 @@ fn insert_forms() {
     for (text, message) in [
         ("insert t select 1", "ODPS-0130161:[1,8] Parse exception - invalid token 't', expected INTO"),
         ("insert into t", "ODPS-0130161:[1,14] Parse exception - invalid token '<EOF>', expected SELECT"),
-        ("insert into t (a, a) select 1, 2", "ODPS-0130071:[1,19] Semantic analysis exception - column a appears more than once in the list"),
-        ("insert into t partition (ds=@d) select 1", "ODPS-0121125:[1,29] Unsupported function or operation - a script variable (@name) is not supported yet"),
+        (
+            "insert into t (a, a) select 1, 2",
+            "ODPS-0130071:[1,19] Semantic analysis exception - column a appears more than once in the list",
+        ),
+        (
+            "insert into t partition (ds=@d) select 1",
+            "ODPS-0121125:[1,29] Unsupported function or operation - a script variable (@name) is not supported yet",
+        ),
         (
             "from s insert overwrite table a select x insert into b select y",
             "ODPS-0121125:[1,8] Unsupported function or operation - FROM … INSERT (multi-insert) is not supported yet",
@@ -168,11 +212,16 @@ fn insert_forms() {
 #[test]
 fn commands() {
     assert!(matches!(one("show tables"), Statement::ShowTables { scope: None, like: None, only_views: false }));
-    assert!(matches!(one("SHOW TABLES IN p.s LIKE 'pre*'"), Statement::ShowTables { scope: Some(_), like: Some(l), .. } if l == "pre*"));
+    assert!(
+        matches!(one("SHOW TABLES IN p.s LIKE 'pre*'"), Statement::ShowTables { scope: Some(_), like: Some(l), .. } if l == "pre*")
+    );
     assert!(matches!(one("show views"), Statement::ShowTables { only_views: true, .. }));
     assert!(matches!(one("show partitions t partition(ds='1')"), Statement::ShowPartitions { partition: Some(_), .. }));
     assert!(matches!(one("show create table p.t"), Statement::ShowCreateTable { .. }));
-    assert!(matches!(one("describe extended t partition(ds='1', hh=2)"), Statement::Desc { extended: true, partition: Some(_), .. }));
+    assert!(matches!(
+        one("describe extended t partition(ds='1', hh=2)"),
+        Statement::Desc { extended: true, partition: Some(_), .. }
+    ));
     assert!(matches!(one("desc extended"), Statement::Desc { extended: false, .. }));
     assert!(matches!(one("use p"), Statement::Use { schema: false, .. }));
     assert!(matches!(one("use schema s"), Statement::Use { schema: true, .. }));
@@ -231,5 +280,8 @@ fn scripts_keep_their_settings_texts_and_places() {
     assert!(matches!(&script.statements[1].statement, Statement::Set { key, value } if key == "x.y" && value == "1"));
     assert_eq!(parse_script(" ; -- nothing\n;").unwrap().statements, []);
     assert_eq!(error("select 1;\n WRONG x"), "ODPS-0130161:[2,2] Parse exception - invalid token 'WRONG'");
-    assert_eq!(error("select 1 from t where;"), "ODPS-0130161:[1,22] Parse exception - invalid token '<EOF>', expected an expression");
+    assert_eq!(
+        error("select 1 from t where;"),
+        "ODPS-0130161:[1,22] Parse exception - invalid token '<EOF>', expected an expression"
+    );
 }

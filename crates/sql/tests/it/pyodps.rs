@@ -89,12 +89,18 @@ fn create_table_from_text() {
 fn what_the_engine_lacks_is_named() {
     let view = "CREATE VIEW IF NOT EXISTS `v1` (\n  `id` COMMENT 'it\\'s an id',\n  `m`\n)\nCOMMENT 'vc'\n";
     for (text, what) in [
-        (format!("{view}PARTITIONED ON (\n  `ds` COMMENT 'day',\n  `hh`\n)\nAS select * from t"), "CREATE VIEW … PARTITIONED ON"),
+        (
+            format!("{view}PARTITIONED ON (\n  `ds` COMMENT 'day',\n  `hh`\n)\nAS select * from t"),
+            "CREATE VIEW … PARTITIONED ON",
+        ),
         (
             "CREATE MATERIALIZED VIEW `mv1` LIFECYCLE 3 (\n  `id`\n)\nDISABLE REWRITE\nAS select * from t".into(),
             "CREATE MATERIALIZED",
         ),
-        ("CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'".into(), "CREATE EXTERNAL"),
+        (
+            "CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'".into(),
+            "CREATE EXTERNAL",
+        ),
         ("CREATE TABLE `t5` (\n  `id` BIGINT\n)\nINTO 4 SHARDS HUBLIFECYCLE 2".into(), "INTO … SHARDS"),
         (
             "CREATE TABLE `t6` (\n  `c` DATETIME\n)\nAUTO PARTITIONED BY (\n  trunc_time(`c`, 'day') AS `pt`\n)".into(),
@@ -210,14 +216,15 @@ fn changes_of_partitions() {
         alter("ALTER TABLE proj.`t2` ADD IF NOT EXISTS  PARTITION (ds='1',hh='2')"),
         AlterOp::AddPartitions { if_not_exists: true, specs: vec![partition.clone()] }
     );
-    let equal = |name: &str, value: &str| PartitionCondition {
-        name: name.into(),
-        op: PartitionOp::Eq,
-        value: value.into(),
-    };
+    let equal =
+        |name: &str, value: &str| PartitionCondition { name: name.into(), op: PartitionOp::Eq, value: value.into() };
     assert_eq!(
         alter("ALTER TABLE proj.`t2` DROP IF EXISTS  PARTITION (ds='1',hh='2')"),
-        AlterOp::DropPartitions { if_exists: true, specs: vec![vec![equal("ds", "1"), equal("hh", "2")]], purge: false }
+        AlterOp::DropPartitions {
+            if_exists: true,
+            specs: vec![vec![equal("ds", "1"), equal("hh", "2")]],
+            purge: false
+        }
     );
     assert_eq!(
         alter("ALTER TABLE proj.`t2` PARTITION (ds='1',hh='2') RENAME TO  PARTITION (ds='2',hh='2')"),

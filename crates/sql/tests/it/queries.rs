@@ -73,7 +73,10 @@ fn operators_bind_as_documented() {
         ("a is true", "(a IS TRUE)"),
         ("a is not distinct from b + 1", "(a IS NOT DISTINCT FROM (b + 1))"),
         ("a between 1 and 2 and b", "((a BETWEEN 1 AND 2) AND b)"),
-        ("a not like 'x%' or b rlike 'y' and not c not regexp 'z'", "((a NOT LIKE 'x%') OR ((b RLIKE 'y') AND (NOT (c NOT RLIKE 'z'))))"),
+        (
+            "a not like 'x%' or b rlike 'y' and not c not regexp 'z'",
+            "((a NOT LIKE 'x%') OR ((b RLIKE 'y') AND (NOT (c NOT RLIKE 'z'))))",
+        ),
         ("a in (1, 2) and b not in ('x')", "((a IN [1 2]) AND (b NOT IN ['x']))"),
         ("-1 - -a", "((-1) - (-a))"),
         ("(a + b) * c", "((a + b) * c)"),
@@ -113,7 +116,9 @@ fn literals_keep_value_and_type() {
     ] {
         assert_eq!(expr(text).to_string(), tree, "{text}");
     }
-    for (text, place) in [("128Y", 8), ("32768S", 8), ("9223372036854775808L", 8), ("1.5L", 8), ("INTERVAL '1-13' YEAR TO MONTH", 17)] {
+    for (text, place) in
+        [("128Y", 8), ("32768S", 8), ("9223372036854775808L", 8), ("1.5L", 8), ("INTERVAL '1-13' YEAR TO MONTH", 17)]
+    {
         let e = error(&format!("SELECT {text}"));
         assert!(e.starts_with(&format!("ODPS-0130161:[1,{place}] Parse exception - ")), "{text}: {e}");
     }
@@ -160,8 +165,10 @@ fn operands_become_what_the_planner_knows() {
         ),
         ("rank() over (distribute by b sort by c desc)", "rank() OVER (PARTITION BY b ORDER BY c DESC)"),
         ("lag(a) ignore nulls over w", "lag(a) IGNORE NULLS OVER w"),
-        ("last_value(a) over (order by b range between unbounded preceding and unbounded following)",
-         "last_value(a) OVER (ORDER BY b RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"),
+        (
+            "last_value(a) over (order by b range between unbounded preceding and unbounded following)",
+            "last_value(a) OVER (ORDER BY b RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)",
+        ),
         ("`A` + `b c`", "`a` + `b c`"),
         ("a like '%\\\\%' escape '\\\\'", "a LIKE '%\\%' ESCAPE '\\'"),
         // Words that other dialects reserve are ordinary column names.
@@ -180,39 +187,69 @@ fn operands_become_what_the_planner_knows() {
 #[test]
 fn queries_keep_their_clauses() {
     for (text, tree) in [
-        ("select 1 as \"X\", 2 y, 3 'z', id `中文标题` from t", "SELECT 1 AS `x`, 2 AS y, 3 AS `z`, id AS `中文标题` FROM t"),
+        (
+            "select 1 as \"X\", 2 y, 3 'z', id `中文标题` from t",
+            "SELECT 1 AS `x`, 2 AS y, 3 AS `z`, id AS `中文标题` FROM t",
+        ),
         ("select all a, t.*, p.t.* from p.t", "SELECT a, t.*, p.t.* FROM p.t"),
         ("select * except (a, b) replace (c + 1 as c) from t", "SELECT * EXCEPT (a, b) REPLACE (c + 1 AS c) FROM t"),
-        ("select distinct a from t where a > 1 group by a, b having count(*) > 1 order by a desc nulls last, b limit 10",
-         "SELECT DISTINCT a FROM t WHERE a > 1 GROUP BY a, b HAVING count(*) > 1 ORDER BY a DESC NULLS LAST, b LIMIT 10"),
+        (
+            "select distinct a from t where a > 1 group by a, b having count(*) > 1 order by a desc nulls last, b limit 10",
+            "SELECT DISTINCT a FROM t WHERE a > 1 GROUP BY a, b HAVING count(*) > 1 ORDER BY a DESC NULLS LAST, b LIMIT 10",
+        ),
         ("select a from t limit 5, 10", "SELECT a FROM t LIMIT 5, 10"),
         ("select a from t limit 10 offset 5", "SELECT a FROM t LIMIT 10 OFFSET 5"),
         ("from t select a where b", "FROM t SELECT a WHERE b"),
-        ("select a from t1 x join t2 as y on x.a = y.a left join t3 z using (a, b) full outer join t4 on true cross join t5",
-         "SELECT a FROM t1 x INNER JOIN t2 AS y ON x.a = y.a LEFT OUTER JOIN t3 z USING(a, b) FULL JOIN t4 ON true CROSS JOIN t5"),
-        ("select 1 from a left semi join b on a.x=b.x left anti join c on a.x=c.x natural join d, e",
-         "SELECT 1 FROM a LEFT SEMI JOIN b ON a.x = b.x LEFT ANTI JOIN c ON a.x = c.x NATURAL INNER JOIN d, e"),
-        ("select 1 from a join b join c on b.x = c.x on a.x = b.x",
-         "SELECT 1 FROM a INNER JOIN (b INNER JOIN c ON b.x = c.x) ON a.x = b.x"),
-        ("select * from (select 1) a, ((select 2) union (select 3)) b, ((t1 join t2) join t3) c, (t4) d",
-         "SELECT * FROM (SELECT 1) a, ((SELECT 2) UNION (SELECT 3)) b, ((t1 INNER JOIN t2) INNER JOIN t3) c, t4 d"),
-        ("select * from ((select 1) x join (select 2) y on true)", "SELECT * FROM ((SELECT 1) x INNER JOIN (SELECT 2) y ON true)"),
+        (
+            "select a from t1 x join t2 as y on x.a = y.a left join t3 z using (a, b) full outer join t4 on true cross join t5",
+            "SELECT a FROM t1 x INNER JOIN t2 AS y ON x.a = y.a LEFT OUTER JOIN t3 z USING(a, b) FULL JOIN t4 ON true CROSS JOIN t5",
+        ),
+        (
+            "select 1 from a left semi join b on a.x=b.x left anti join c on a.x=c.x natural join d, e",
+            "SELECT 1 FROM a LEFT SEMI JOIN b ON a.x = b.x LEFT ANTI JOIN c ON a.x = c.x NATURAL INNER JOIN d, e",
+        ),
+        (
+            "select 1 from a join b join c on b.x = c.x on a.x = b.x",
+            "SELECT 1 FROM a INNER JOIN (b INNER JOIN c ON b.x = c.x) ON a.x = b.x",
+        ),
+        (
+            "select * from (select 1) a, ((select 2) union (select 3)) b, ((t1 join t2) join t3) c, (t4) d",
+            "SELECT * FROM (SELECT 1) a, ((SELECT 2) UNION (SELECT 3)) b, ((t1 INNER JOIN t2) INNER JOIN t3) c, t4 d",
+        ),
+        (
+            "select * from ((select 1) x join (select 2) y on true)",
+            "SELECT * FROM ((SELECT 1) x INNER JOIN (SELECT 2) y ON true)",
+        ),
         ("select * from values (1, 'a'), (2, 'b') t(a, b)", "SELECT * FROM (VALUES (1, 'a'), (2, 'b')) t (a, b)"),
         ("select * from (values (1)) as t(a)", "SELECT * FROM (VALUES (1)) AS t (a)"),
-        ("select 1 union all select 2 minus select 3 intersect select 4",
-         "SELECT 1 UNION ALL SELECT 2 EXCEPT SELECT 3 INTERSECT SELECT 4"),
-        ("(select 1 order by 1 limit 1) union distinct select 2 order by 1",
-         "(SELECT 1 ORDER BY 1 LIMIT 1) UNION DISTINCT SELECT 2 ORDER BY 1"),
-        ("with a(x, y) as (select 1, 2), b as (select * from a) select * from b",
-         "WITH a (x, y) AS (SELECT 1, 2), b AS (SELECT * FROM a) SELECT * FROM b"),
-        ("select row_number() over w from t qualify row_number() over w = 1 window w as (partition by a), v as (w order by b)",
-         "SELECT row_number() OVER w FROM t QUALIFY row_number() OVER w = 1 WINDOW w AS (PARTITION BY a), v AS (w ORDER BY b)"),
+        (
+            "select 1 union all select 2 minus select 3 intersect select 4",
+            "SELECT 1 UNION ALL SELECT 2 EXCEPT SELECT 3 INTERSECT SELECT 4",
+        ),
+        (
+            "(select 1 order by 1 limit 1) union distinct select 2 order by 1",
+            "(SELECT 1 ORDER BY 1 LIMIT 1) UNION DISTINCT SELECT 2 ORDER BY 1",
+        ),
+        (
+            "with a(x, y) as (select 1, 2), b as (select * from a) select * from b",
+            "WITH a (x, y) AS (SELECT 1, 2), b AS (SELECT * FROM a) SELECT * FROM b",
+        ),
+        (
+            "select row_number() over w from t qualify row_number() over w = 1 window w as (partition by a), v as (w order by b)",
+            "SELECT row_number() OVER w FROM t QUALIFY row_number() OVER w = 1 WINDOW w AS (PARTITION BY a), v AS (w ORDER BY b)",
+        ),
         ("select a from t distribute by a", "SELECT a FROM t DISTRIBUTE BY a"),
-        ("select /*+ mapjoin(b) */ a.x from a join b on a.x < b.x", "SELECT /*+ mapjoin(b) */ a.x FROM a INNER JOIN b ON a.x < b.x"),
+        (
+            "select /*+ mapjoin(b) */ a.x from a join b on a.x < b.x",
+            "SELECT /*+ mapjoin(b) */ a.x FROM a INNER JOIN b ON a.x < b.x",
+        ),
         ("select sample.x from t sample", "SELECT sample.x FROM t sample"),
         ("select a.offset from t window, u version", "SELECT a.offset FROM t window, u version"),
         ("SELECT （a， b） FROM t；", "SELECT (a, b) FROM t"),
-        ("select * from t where pt='${bizdate}' and x_${v} = 1", "SELECT * FROM t WHERE pt = '${bizdate}' AND x_${v} = 1"),
+        (
+            "select * from t where pt='${bizdate}' and x_${v} = 1",
+            "SELECT * FROM t WHERE pt = '${bizdate}' AND x_${v} = 1",
+        ),
     ] {
         let q = query(text);
         assert_eq!(q.to_string(), tree, "{text}");

@@ -42,7 +42,11 @@ fn clauses_that_would_be_ignored_are_refused_with_their_place() {
         ("select a.foo(1).bar(2)", "[1,17]", "a method call (UDT)"),
         ("select transform(a, b) using 'cat' as (x) from t", "[1,8]", "SELECT TRANSFORM"),
         ("select sum(a) over (order by b rows 1 preceding exclude current row)", "[1,49]", "EXCLUDE in a window frame"),
-        ("select a from t union all select b from u sort by b", "[1,43]", "CLUSTER BY, DISTRIBUTE BY or SORT BY after a set operation"),
+        (
+            "select a from t union all select b from u sort by b",
+            "[1,43]",
+            "CLUSTER BY, DISTRIBUTE BY or SORT BY after a set operation",
+        ),
     ] {
         let want = format!("ODPS-0121125:{place} Unsupported function or operation - {what} is not supported yet");
         assert_eq!(refusal(text), want, "{text}");

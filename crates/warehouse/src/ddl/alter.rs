@@ -171,9 +171,11 @@ async fn apply(session: &Session, table: &OpenTable, new: NewColumns, index: i64
 }
 
 fn position_of(schema: &TableSchema, name: &str, at: Position) -> Result<usize> {
-    schema.columns.iter().position(|c| c.name == name).ok_or_else(|| match schema.partition_columns.iter().any(|c| c.name == name) {
-        true => semantic(at, format!("column {name} is a partition column and cannot be changed")),
-        false => semantic(at, format!("column {name} cannot be resolved")),
+    schema.columns.iter().position(|c| c.name == name).ok_or_else(|| {
+        match schema.partition_columns.iter().any(|c| c.name == name) {
+            true => semantic(at, format!("column {name} is a partition column and cannot be changed")),
+            false => semantic(at, format!("column {name} cannot be resolved")),
+        }
     })
 }
 
@@ -276,7 +278,9 @@ fn widen(column: &Column, to: &DataType, at: Position) -> Result<()> {
         (a, b) if a == b => true,
         (DataType::BigInt, DataType::Double) => false,
         (DataType::Varchar(a) | DataType::Char(a), DataType::Varchar(b)) => a <= b,
-        (a, DataType::String) => a.is_integer() || a.is_text() || matches!(a, DataType::Float | DataType::Double | DataType::Decimal(..)),
+        (a, DataType::String) => {
+            a.is_integer() || a.is_text() || matches!(a, DataType::Float | DataType::Double | DataType::Decimal(..))
+        }
         _ => numbers,
     };
     if fits {

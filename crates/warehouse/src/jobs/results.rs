@@ -253,9 +253,8 @@ pub(super) async fn read(
         (None, None) => return Err(Error::new(Kind::NotFound, "NoSuchObject", "the result has expired")),
     };
     let stored = Arc::new(Stored::open(source).await?);
-    let schema = Arc::new(Schema::new(
-        out_columns.iter().map(|c| engine_field(c).with_nullable(true)).collect::<Vec<_>>(),
-    ));
+    let schema =
+        Arc::new(Schema::new(out_columns.iter().map(|c| engine_field(c).with_nullable(true)).collect::<Vec<_>>()));
     let batches = range.start as usize / BATCH_ROWS..(end as usize).div_ceil(BATCH_ROWS);
     let cut = move |i: usize| {
         let (stored, chosen, schema) = (stored.clone(), chosen.clone(), schema.clone());

@@ -40,7 +40,8 @@ impl Warehouse {
                     if e.kind() == Kind::Internal {
                         tracing::error!(error = ?e, "the job failed by a fault of ours");
                     }
-                    let state = if e.kind() == Kind::Cancelled { InstanceState::Cancelled } else { InstanceState::Failed };
+                    let state =
+                        if e.kind() == Kind::Cancelled { InstanceState::Cancelled } else { InstanceState::Failed };
                     (state, Outcome { error: Some(failure_text(&e)), ..Outcome::default() })
                 }
             };
@@ -48,7 +49,9 @@ impl Warehouse {
             match self.meta.finish_instance(&instance.id, instance.attempt, state, &outcome, clock::now_ms()).await {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!("another attempt has taken this job over"),
-                Err(e) => tracing::error!(error = ?e, "the end of the job could not be written; a restart runs it again"),
+                Err(e) => {
+                    tracing::error!(error = ?e, "the end of the job could not be written; a restart runs it again")
+                }
             }
         }
         self.jobs.inner.running.lock().remove(&instance.id);
@@ -69,7 +72,8 @@ impl Warehouse {
             .engine
             .runtime()
             .spawn(async move { warehouse.run_job(instance, token, progress).await }.instrument(span));
-        let cancelled = || Error::new(Kind::Cancelled, "ODPS-0123105", "ODPS-0123105:[0,0] Job got killed - stopped on request");
+        let cancelled =
+            || Error::new(Kind::Cancelled, "ODPS-0123105", "ODPS-0123105:[0,0] Job got killed - stopped on request");
         tokio::select! {
             ended = &mut task => match ended {
                 Ok(result) => result,

@@ -160,7 +160,12 @@ fn coerce_values(values: Values, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
         row.into_iter().zip(&types).map(cast).collect::<Result<Vec<_>>>()
     };
     let rows = rows.into_iter().map(typed).collect::<Result<Vec<_>>>()?;
-    let fields = values.schema.fields().iter().zip(&types).map(|(f, ty)| (None, Arc::new(Field::new(f.name(), ty.clone(), true))));
+    let fields = values
+        .schema
+        .fields()
+        .iter()
+        .zip(&types)
+        .map(|(f, ty)| (None, Arc::new(Field::new(f.name(), ty.clone(), true))));
     let schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), Default::default())?);
     LogicalPlanBuilder::values_with_schema(rows, &schema)?.build()
 }

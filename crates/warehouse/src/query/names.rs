@@ -205,8 +205,7 @@ pub(crate) async fn check_project(session: &Session, project: &str) -> Result<Op
     if allowed {
         return Ok(Some(found));
     }
-    let detail = format!(
-        "Authorization Failed [4019], You have NO privilege 'odps:Read' on {{acs:odps:*:projects/{project}}}"
-    );
+    let detail =
+        format!("Authorization Failed [4019], You have NO privilege 'odps:Read' on {{acs:odps:*:projects/{project}}}");
     Err(statement_error(Kind::Denied, "ODPS-0130013", Position::UNKNOWN, "Authorization exception", &detail))
 }

@@ -10,12 +10,12 @@ use std::ops::ControlFlow;
 
 use feitian_base::{Error, Result};
 use feitian_sql::Position;
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr,
     Spanned, Value, VisitMut, VisitorMut,
 };
-use sqlparser::ast::helpers::attached_token::AttachedToken;
 
 use super::errors::semantic;
 use super::settings::Settings;
@@ -103,7 +103,8 @@ impl Rewrite<'_> {
         for (i, item) in select.projection.iter_mut().enumerate() {
             after_wildcard |= is_wildcard(item);
             let SelectItem::UnnamedExpr(expr) = item else { continue };
-            if last_name(expr).is_some() || matches!(expr, Expr::CompoundFieldAccess { .. }) && field_name(expr).is_some()
+            if last_name(expr).is_some()
+                || matches!(expr, Expr::CompoundFieldAccess { .. }) && field_name(expr).is_some()
             {
                 continue;
             }

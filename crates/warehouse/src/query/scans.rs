@@ -36,7 +36,9 @@ pub(super) fn check(plan: &LogicalPlan, tables: &[OpenTable]) -> Result<()> {
     match offender {
         None => Ok(()),
         Some((project, table)) => {
-            let text = format!("Table({project},{table}) is full scan with all partitions, please specify partition predicates");
+            let text = format!(
+                "Table({project},{table}) is full scan with all partitions, please specify partition predicates"
+            );
             let detail = format!("physical plan generation failed: java.lang.RuntimeException: {text}");
             Err(errors::semantic(Position::UNKNOWN, detail))
         }

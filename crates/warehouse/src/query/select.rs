@@ -100,7 +100,10 @@ async fn view_source(
     let row = &view.row;
     let name = format!("{}.{}", row.project, row.name);
     if depth >= MAX_VIEW_DEPTH {
-        return Err(errors::semantic(Position::UNKNOWN, format!("view {name} refers to itself or is nested too deeply")));
+        return Err(errors::semantic(
+            Position::UNKNOWN,
+            format!("view {name} refers to itself or is nested too deeply"),
+        ));
     }
     let resolving = |e: feitian_base::Error| {
         let text = e.message().replacen(" - ", &format!(" - while resolving view {name} - "), 1);

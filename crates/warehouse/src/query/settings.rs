@@ -124,7 +124,9 @@ mod tests {
     #[test]
     fn time_zones_may_be_named_as_java_names_them() {
         // The sign of `Etc/GMT` zones is reversed (IANA time zone database, file etcetera).
-        for (given, name) in [("Asia/Shanghai", "Asia/Shanghai"), ("GMT+8", "Etc/GMT-8"), ("GMT+08:00", "Etc/GMT-8"), ("UTC", "Etc/GMT")] {
+        for (given, name) in
+            [("Asia/Shanghai", "Asia/Shanghai"), ("GMT+8", "Etc/GMT-8"), ("GMT+08:00", "Etc/GMT-8"), ("UTC", "Etc/GMT")]
+        {
             assert_eq!(settings(&[("odps.sql.timezone", given)]).time_zone().unwrap(), name);
         }
         assert_eq!(settings(&[("odps.sql.timezone", "Mars/Base")]).time_zone().unwrap_err().code(), "ODPS-0130071");

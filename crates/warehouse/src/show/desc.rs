@@ -118,7 +118,8 @@ fn describe(table: &OpenTable, extended: bool, clock: &Clock) -> String {
         let _ = writeln!(text, "| {} |", left("Partition Columns:", WIDTH - 2));
         text += &rule();
         for c in &row.schema.partition_columns {
-            let line = format!("| {} | {} | {} |", left(&c.name, 15), left(&c.ty.to_string(), 10), left(&c.comment, 51));
+            let line =
+                format!("| {} | {} | {} |", left(&c.name, 15), left(&c.ty.to_string(), 10), left(&c.comment, 51));
             let _ = writeln!(text, "{line}");
         }
         text += &rule();

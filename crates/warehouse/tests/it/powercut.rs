@@ -104,7 +104,8 @@ async fn rows_by_session(w: &Warehouse, project: &str) -> Result<BTreeMap<i64, V
     let mut found: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     while let Some(batch) = batches.next().await {
         let batch = batch?;
-        let (sessions, rows) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
+        let (sessions, rows) =
+            (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
         for i in 0..batch.num_rows() {
             found.entry(sessions.value(i)).or_default().push(rows.value(i));
         }

@@ -139,7 +139,10 @@ impl<R: Read> ArrowDecoder<R> {
         let limit = self.limits.max_message_bytes;
         let body = usize::try_from(message.bodyLength()).ok().filter(|&n| n <= limit);
         let body = body.ok_or_else(|| {
-            self.fail(format_args!("a body of {} bytes is larger than {limit}; send smaller batches", message.bodyLength()))
+            self.fail(format_args!(
+                "a body of {} bytes is larger than {limit}; send smaller batches",
+                message.bodyLength()
+            ))
         })?;
         let body = self.read_exactly(body, "body")?;
         let (Some(nodes), Some(places)) = (batch.nodes(), batch.buffers()) else {

@@ -135,7 +135,12 @@ where
         Ok(Some(nulls))
     }
 
-    fn primitive<T: ArrowPrimitiveType>(&mut self, ty: &DataType, len: usize, nulls: Option<NullBuffer>) -> Made<ArrayRef> {
+    fn primitive<T: ArrowPrimitiveType>(
+        &mut self,
+        ty: &DataType,
+        len: usize,
+        nulls: Option<NullBuffer>,
+    ) -> Made<ArrayRef> {
         let values = self.scalars::<T::Native>(len)?;
         Ok(Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(engine_type(ty))))
     }
@@ -191,9 +196,9 @@ where
         let values = ScalarBuffer::from(joined);
         Ok(match ty {
             DataType::IntervalDayTime => Arc::new(PrimitiveArray::<DurationNanosecondType>::new(values, nulls)),
-            _ => Arc::new(
-                PrimitiveArray::<TimestampNanosecondType>::new(values, nulls).with_data_type(engine_type(ty)),
-            ),
+            _ => {
+                Arc::new(PrimitiveArray::<TimestampNanosecondType>::new(values, nulls).with_data_type(engine_type(ty)))
+            }
         })
     }
 
@@ -214,7 +219,14 @@ where
         Ok(Arc::new(ListArray::try_new(field, offsets, items, nulls).map_err(arrow)?))
     }
 
-    fn map(&mut self, k: &DataType, v: &DataType, ty: &DataType, len: usize, nulls: Option<NullBuffer>) -> Made<ArrayRef> {
+    fn map(
+        &mut self,
+        k: &DataType,
+        v: &DataType,
+        ty: &DataType,
+        len: usize,
+        nulls: Option<NullBuffer>,
+    ) -> Made<ArrayRef> {
         let offsets = self.offsets(len)?;
         let (pairs, null_pairs) = self.node()?;
         self.nulls(pairs, null_pairs)?;

@@ -8,13 +8,13 @@ use arrow_array::types::{
     Int16Type, Int32Type, Int64Type, IntervalYearMonthType, TimestampMillisecondType, TimestampNanosecondType,
 };
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType as ArrowType, FieldRef, Fields};
 use feitian_types::DataType;
 use feitian_types::arrow::engine_type;
 
 use super::RecordCrc;
-use super::input::{Fault, Input, Got};
+use super::input::{Fault, Got, Input};
 use super::varint::unzigzag;
 use crate::check::Problem;
 use crate::decimal;
@@ -42,9 +42,10 @@ impl Budget {
 /// A column, or the values inside one.
 pub(super) struct Builder {
     arrow: ArrowType,
-    /// Values so far; the same as in `nulls`, but at hand.
+    /// Values so far, NULLs included.
     len: usize,
-    nulls: NullBufferBuilder,
+    /// Where the NULLs are, in order: values that are none, the common case, cost nothing here.
+    nulls: Vec<u32>,
     slots: Slots,
     /// Bytes that one more NULL takes, children included.
     slot_bytes: usize,
@@ -106,8 +107,8 @@ impl Builder {
     pub(super) fn new(ty: &DataType) -> Self {
         let arrow = engine_type(ty);
         let slots = Slots::new(ty, &arrow);
-        let slot_bytes = slots.slot_bytes() + 1;
-        Self { arrow, len: 0, nulls: NullBufferBuilder::new(0), slots, slot_bytes }
+        let slot_bytes = slots.slot_bytes() + size_of::<u32>();
+        Self { arrow, len: 0, nulls: vec![], slots, slot_bytes }
     }
 
     #[inline]
@@ -122,8 +123,8 @@ impl Builder {
 
     /// Appends NULL. Children of a struct grow with it.
     pub(super) fn push_null(&mut self) {
+        self.nulls.push(self.len as u32);
         self.len += 1;
-        self.nulls.append_null();
         match &mut self.slots {
             Slots::I8(v) => v.push(0),
             Slots::I16(v) => v.push(0),
@@ -143,12 +144,7 @@ impl Builder {
 
     /// Appends one value from the stream.
     #[inline]
-    pub(super) fn read<R: Read>(
-        &mut self,
-        input: &mut Input<R>,
-        crc: &mut RecordCrc,
-        budget: &mut Budget,
-    ) -> Got<()> {
+    pub(super) fn read<R: Read>(&mut self, input: &mut Input<R>, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
         match &mut self.slots {
             Slots::I8(v) => v.push(narrow(int(input, crc)?, "tinyint")?),
             Slots::I16(v) => v.push(narrow(int(input, crc)?, "smallint")?),
@@ -194,7 +190,6 @@ impl Builder {
             nested => nested.read_nested(input, crc, budget)?,
         }
         self.len += 1;
-        self.nulls.append_non_null();
         Ok(())
     }
 
@@ -216,6 +211,7 @@ impl Builder {
     ) -> Got<()> {
         for _ in 0..count {
             budget.charge(self.slot_bytes)?;
+            crc.room();
             self.read_element(input, crc, budget)?;
         }
         Ok(())
@@ -223,8 +219,7 @@ impl Builder {
 
     /// The array of all values so far; starts anew. The problem of a value that the engine cannot hold names its slot.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, Problem> {
-        self.len = 0;
-        let nulls = self.nulls.finish();
+        let nulls = self.finish_nulls();
         let broken = |e: arrow_schema::ArrowError| Problem { slot: 0, reason: e.to_string() };
         Ok(match &mut self.slots {
             Slots::I8(v) => primitive::<Int8Type>(v, nulls),
@@ -243,9 +238,9 @@ impl Builder {
             Slots::F32(v) => primitive::<Float32Type>(v, nulls),
             Slots::F64(v) => primitive::<Float64Type>(v, nulls),
             Slots::Bool(v) => Arc::new(BooleanArray::new(v.finish(), nulls)),
-            Slots::Decimal { values, .. } => Arc::new(
-                PrimitiveArray::<Decimal128Type>::new(renew(values), nulls).with_data_type(self.arrow.clone()),
-            ),
+            Slots::Decimal { values, .. } => {
+                Arc::new(PrimitiveArray::<Decimal128Type>::new(renew(values), nulls).with_data_type(self.arrow.clone()))
+            }
             Slots::Text(v) => {
                 let (offsets, bytes) = v.finish();
                 match StringArray::try_new(offsets.clone(), bytes.clone(), nulls) {
@@ -351,6 +346,7 @@ impl Slots {
             }
             Self::Struct { columns, .. } => {
                 for column in columns {
+                    crc.room();
                     column.read_element(input, crc, budget)?;
                 }
             }
@@ -362,11 +358,22 @@ impl Slots {
 
 impl Builder {
     fn has_null_from(&self, first: usize) -> bool {
-        self.nulls.as_slice().is_some() && (first..self.len()).any(|i| !self.nulls.is_valid(i))
+        self.nulls.last().is_some_and(|&last| last as usize >= first)
+    }
+
+    fn finish_nulls(&mut self) -> Option<NullBuffer> {
+        let len = std::mem::take(&mut self.len);
+        if self.nulls.is_empty() {
+            return None;
+        }
+        let mut bits = BooleanBufferBuilder::new(len);
+        bits.append_n(len, true);
+        self.nulls.drain(..).for_each(|slot| bits.set_bit(slot as usize, false));
+        Some(NullBuffer::new(bits.finish()))
     }
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<arrow_buffer::NullBuffer>) -> ArrayRef {
+fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
     Arc::new(PrimitiveArray::<T>::new(renew(values), nulls))
 }
 

@@ -61,10 +61,11 @@ impl<'a> Cells<'a> {
     pub(super) fn put_field(&self, row: usize, tag: (u64, usize), number: u32, out: &mut Sink, crc: &mut RecordCrc) {
         out.room(ROOM);
         out.word(tag.0, tag.1);
-        crc.word(number.into(), 4);
+        crc.field(number);
         self.put(row, out, crc);
     }
 
+    /// Writes a value; there must be [`ROOM`] in `out` and room in `crc`.
     #[inline]
     fn put(&self, row: usize, out: &mut Sink, crc: &mut RecordCrc) {
         match &self.values {
@@ -74,19 +75,16 @@ impl<'a> Cells<'a> {
             Values::I64(v) => put_int(v[row], out, crc),
             Values::Bool(v) => {
                 let v = u64::from(v.value(row));
-                out.room(8);
                 out.word(v, 1);
                 crc.word(v, 1);
             }
             Values::F32(v) => {
                 let bits = v[row].to_bits().into();
-                out.room(8);
                 out.word(bits, 4);
                 crc.word(bits, 4);
             }
             Values::F64(v) => {
                 let bits = v[row].to_bits();
-                out.room(8);
                 out.word(bits, 8);
                 crc.word(bits, 8);
             }
@@ -123,6 +121,7 @@ impl<'a> Cells<'a> {
         let null = self.is_null(row);
         out.word(null.into(), 1);
         if !null {
+            crc.room();
             self.put(row, out, crc);
         }
     }
@@ -190,7 +189,6 @@ fn text<'a>(offsets: &[i32], bytes: &'a [u8], row: usize) -> &'a [u8] {
 
 #[inline]
 fn put_int(v: i64, out: &mut Sink, crc: &mut RecordCrc) {
-    out.room(16);
     out.varint(zigzag(v));
     crc.word(v as u64, 8);
 }
@@ -219,7 +217,6 @@ fn put_padded(bytes: &[u8], width: usize, out: &mut Sink, crc: &mut RecordCrc) {
 /// Seconds round down, so that the nanoseconds are never negative.
 fn put_nanos(v: i64, out: &mut Sink, crc: &mut RecordCrc) {
     let (seconds, nanos) = (v.div_euclid(NANOS), v.rem_euclid(NANOS));
-    out.room(32);
     out.varint(zigzag(seconds));
     out.varint(zigzag(nanos));
     crc.word(seconds as u64, 8);

@@ -110,16 +110,22 @@ impl<R: Read> Decoder<R> {
                 Ok(tag) => tag,
                 Err(fault) => return Err(self.no_tag(fields, fault)),
             };
-            // Writers send the columns in order, so that a NULL is all that can surprise.
-            let column = if self.tags.get(next) == Some(&tag) { next } else { ((tag >> 3) as usize).wrapping_sub(1) };
             let number = tag >> 3;
+            let mut column = (number as usize).wrapping_sub(1);
+            // Writers send the columns in order, so that NULLs are all that can surprise.
+            let expected = self.tags.get(next) == Some(&tag);
+            if expected {
+                column = next;
+            }
             if let Some(builder) = self.builders.get_mut(column) {
-                if builder.len() != self.batch_rows || self.tags[column] != tag {
+                if !expected && (builder.len() != self.batch_rows || self.tags[column] != tag) {
                     return Err(self.odd_field(column, tag & 7));
                 }
-                self.crc.word(number, 4);
+                self.crc.field(number as u32);
                 if let Err(fault) = builder.read(&mut self.input, &mut self.crc, &mut budget) {
-                    return Err(fault.into_error(format_args!("row {}, column {}", self.rows, self.columns[column].name)));
+                    return Err(
+                        fault.into_error(format_args!("row {}, column {}", self.rows, self.columns[column].name))
+                    );
                 }
                 fields += 1;
                 next = column + 1;
@@ -156,7 +162,9 @@ impl<R: Read> Decoder<R> {
         if want == wire {
             malformed(format!("{place}: the record has this field twice"))
         } else {
-            malformed(format!("{place}: wire type {wire} is not that of {ty}, {want}; is the schema of the sender old?"))
+            malformed(format!(
+                "{place}: wire type {wire} is not that of {ty}, {want}; is the schema of the sender old?"
+            ))
         }
     }
 

@@ -41,6 +41,8 @@ impl From<io::Error> for Fault {
 pub(super) type Got<T> = Result<T, Fault>;
 
 const CAPACITY: usize = 128 << 10;
+/// A varint may be looked at as ten bytes wherever it begins.
+const SLACK: usize = 10;
 
 pub(super) struct Input<R> {
     reader: R,
@@ -52,7 +54,7 @@ pub(super) struct Input<R> {
 
 impl<R: Read> Input<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, buf: vec![0; CAPACITY].into_boxed_slice(), pos: 0, end: 0, ended: false }
+        Self { reader, buf: vec![0; CAPACITY + SLACK].into_boxed_slice(), pos: 0, end: 0, ended: false }
     }
 
     fn held(&self) -> usize {
@@ -65,7 +67,7 @@ impl<R: Read> Input<R> {
         self.buf.copy_within(self.pos..self.end, 0);
         (self.pos, self.end) = (0, self.held());
         while self.end < n && !self.ended {
-            match self.reader.read(&mut self.buf[self.end..]) {
+            match self.reader.read(&mut self.buf[self.end..CAPACITY]) {
                 Ok(0) => self.ended = true,
                 Ok(got) => self.end += got,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -90,26 +92,20 @@ impl<R: Read> Input<R> {
     /// A varint of up to ten bytes.
     #[inline(always)]
     pub(super) fn varint(&mut self) -> Got<u64> {
-        match self.buf[..self.end].get(self.pos) {
-            Some(&byte) if byte < 0x80 => {
+        // What lies behind the end is stale, and one compare afterwards tells.
+        if let Some(bytes) = self.buf.get(self.pos..self.pos + SLACK).and_then(<[u8]>::first_chunk::<SLACK>) {
+            if bytes[0] < 0x80 && self.pos < self.end {
                 self.pos += 1;
-                Ok(byte.into())
+                return Ok(bytes[0].into());
             }
-            _ => self.long_varint(),
+            if let Some((value, n)) = decode(bytes)
+                && self.pos + n <= self.end
+            {
+                self.pos += n;
+                return Ok(value);
+            }
         }
-    }
-
-    fn long_varint(&mut self) -> Got<u64> {
-        match self.buf[self.pos..self.end].first_chunk::<10>() {
-            Some(bytes) => match decode(bytes) {
-                Some((value, n)) => {
-                    self.pos += n;
-                    Ok(value)
-                }
-                None => Err(Fault::bad("a varint is longer than 64 bits")),
-            },
-            None => self.varint_at_edge(),
-        }
+        self.varint_at_edge()
     }
 
     #[cold]

@@ -31,28 +31,30 @@ fn gather(v: u64) -> u64 {
 const TOPS: u64 = 0x8080_8080_8080_8080;
 
 /// The bytes of a varint below 2^56 as a little-endian word, and how many there are.
-#[inline]
+#[inline(always)]
 pub(super) fn encode_word(v: u64) -> (u64, usize) {
-    let bits = 64 - (v | 1).leading_zeros() as usize;
-    let n = bits.div_ceil(7);
+    let top_bit = 63 - (v | 1).leading_zeros();
+    // One more than top_bit / 7, without a division.
+    let n = (top_bit * 9 + 73) / 64;
     let tops = TOPS & ((1u64 << (8 * (n - 1))) - 1);
-    (spread(v) | tops, n)
+    (spread(v) | tops, n as usize)
 }
 
 /// The varint at the start of ten bytes and its length; `None` if it does not end there or exceeds 64 bits.
-#[inline]
+#[inline(always)]
 pub(super) fn decode(bytes: &[u8; 10]) -> Option<(u64, usize)> {
-    if bytes[0] < 0x80 {
-        return Some((bytes[0].into(), 1));
-    }
-    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = *bytes;
-    let word = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
+    let word = u64::from_le_bytes(*bytes.first_chunk::<8>()?);
+    // The lowest of these bits ends the varint.
     let ends = !word & TOPS;
-    if ends != 0 {
-        let n = ends.trailing_zeros() as usize / 8 + 1;
-        let used = word & (u64::MAX >> (64 - 8 * n)) & !TOPS;
-        return Some((gather(used), n));
+    if ends == 0 {
+        return decode_long(word, bytes[8], bytes[9]);
     }
+    let upto = ends ^ (ends - 1);
+    Some((gather(word & upto & !TOPS), (ends.trailing_zeros() as usize + 1) / 8))
+}
+
+#[cold]
+fn decode_long(word: u64, b8: u8, b9: u8) -> Option<(u64, usize)> {
     let low = gather(word & !TOPS) | u64::from(b8 & 0x7f) << 56;
     match (b8 < 0x80, b9) {
         (true, _) => Some((low, 9)),
@@ -71,7 +73,6 @@ impl Sink {
     pub(super) fn new() -> Self {
         Self { buf: Vec::new(), len: 0 }
     }
-
 
     pub(super) fn filled(&self) -> &[u8] {
         &self.buf[..self.len]

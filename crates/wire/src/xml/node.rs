@@ -219,8 +219,23 @@ mod tests {
         let wide = format!("<a>{}</a>", "<b/>".repeat(200_000));
         let bomb = "<!DOCTYPE a [<!ENTITY b 'x'><!ENTITY c '&b;&b;'>]><a>&c;</a>";
         for doc in [
-            &deep, &wide, bomb, "<a>&b;</a>", "<a/><b/>", "<a>", "</a>", "<a></b>", "", "text", "<a/>text", "<a k=1/>",
-            "<a k='1' k='2'/>", "<a>&#0;</a>", "<a>&#x110000;</a>", "<a>& </a>", "<?xml version='1.0' encoding='gbk'?><a/>",
+            &deep,
+            &wide,
+            bomb,
+            "<a>&b;</a>",
+            "<a/><b/>",
+            "<a>",
+            "</a>",
+            "<a></b>",
+            "",
+            "text",
+            "<a/>text",
+            "<a k=1/>",
+            "<a k='1' k='2'/>",
+            "<a>&#0;</a>",
+            "<a>&#x110000;</a>",
+            "<a>& </a>",
+            "<?xml version='1.0' encoding='gbk'?><a/>",
         ] {
             let e = Node::parse(doc.as_bytes()).expect_err(&doc[..doc.len().min(40)]);
             assert_eq!((e.kind(), e.code()), (Kind::Invalid, "InvalidParameter"));

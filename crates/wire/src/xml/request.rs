@@ -68,7 +68,16 @@ pub struct JobRequest {
 }
 
 const JOB_FIELDS: [&str; 10] = [
-    "Name", "Comment", "Owner", "CreationTime", "LastModifiedTime", "Priority", "RunningCluster", "Guid", "Tasks", "DAG",
+    "Name",
+    "Comment",
+    "Owner",
+    "CreationTime",
+    "LastModifiedTime",
+    "Priority",
+    "RunningCluster",
+    "Guid",
+    "Tasks",
+    "DAG",
 ];
 
 /// Parses the body of an instance creation.
@@ -122,8 +131,9 @@ fn known(node: &Node, names: &[&str]) -> Result<()> {
 }
 
 fn parse_task(node: &Node) -> Result<Task> {
-    let kind = TaskKind::from_name(&node.name)
-        .ok_or_else(|| invalid(format!("tasks of type {} are not supported; use SQL, SQLCost, SQLRT or Merge", node.name)))?;
+    let kind = TaskKind::from_name(&node.name).ok_or_else(|| {
+        invalid(format!("tasks of type {} are not supported; use SQL, SQLCost, SQLRT or Merge", node.name))
+    })?;
     known(node, &["Name", "Comment", "Config", "Query", "TableName"])?;
     let name = node.child_text("Name").filter(|n| !n.is_empty()).ok_or_else(|| invalid("a task has no <Name>"))?;
     let (mut settings, mut properties) = (vec![], vec![]);
@@ -220,17 +230,26 @@ pub struct FunctionRequest {
 /// Parses the body of a function registration. Functions given by their code rather than by a class are refused.
 pub fn parse_function(body: &[u8]) -> Result<FunctionRequest> {
     let root = Node::parse(body)?;
-    if let Some(field) = ["Code", "IsSqlFunction", "IsEmbeddedFunction"].into_iter().find(|name| {
-        root.child_text(name).is_some_and(|text| !text.is_empty() && !text.eq_ignore_ascii_case("false"))
-    }) {
+    if let Some(field) = ["Code", "IsSqlFunction", "IsEmbeddedFunction"]
+        .into_iter()
+        .find(|name| root.child_text(name).is_some_and(|text| !text.is_empty() && !text.eq_ignore_ascii_case("false")))
+    {
         let message = format!("functions with <{field}> are not supported; register a class of a resource");
         return Err(Error::new(Kind::Unsupported, "MethodNotAllowed", message));
     }
     known(
         &root,
         &[
-            "Alias", "Owner", "CreationTime", "ClassType", "Resources", "Code", "IsSqlFunction", "IsEmbeddedFunction",
-            "ProgramLanguage", "FileName",
+            "Alias",
+            "Owner",
+            "CreationTime",
+            "ClassType",
+            "Resources",
+            "Code",
+            "IsSqlFunction",
+            "IsEmbeddedFunction",
+            "ProgramLanguage",
+            "FileName",
         ],
     )?;
     let filled = |name: &str| root.child_text(name).filter(|t| !t.is_empty()).map(str::to_string);

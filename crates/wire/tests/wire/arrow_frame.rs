@@ -58,7 +58,8 @@ fn int(v: i64) -> Option<Value> {
 #[test]
 fn frames_are_written_byte_for_byte() {
     assert_eq!(frame(65_536, &[]), hex("00010000 00000000"));
-    let nine = hex("00000004 31323334 f63af4ee 35363738 crc55678 39 e3069283".replace("crc55678", &crc_hex(b"5678")).as_str());
+    let nine =
+        hex("00000004 31323334 f63af4ee 35363738 crc55678 39 e3069283".replace("crc55678", &crc_hex(b"5678")).as_str());
     assert_eq!(frame(4, &[b"123456789"]), nine);
     assert_eq!(frame(4, &[b"12", b"3456", b"", b"789"]), nine);
     let eight = hex(format!("00000004 31323334 f63af4ee 35363738 {} 6087809a", crc_hex(b"5678")).as_str());
@@ -92,7 +93,8 @@ fn broken_frames_name_their_chunk() {
 // The table of types: odps_type_to_arrow_type in PyODPS (odps/tunnel/io/types.py).
 #[test]
 fn wire_types_are_those_clients_expect() {
-    let columns = columns(&["datetime", "timestamp", "timestamp_ntz", "interval_day_time", "array<timestamp>", "char(3)"]);
+    let columns =
+        columns(&["datetime", "timestamp", "timestamp_ntz", "interval_day_time", "array<timestamp>", "char(3)"]);
     let shown = |flavour| {
         let schema = wire_schema(&columns, flavour).unwrap();
         schema.fields().iter().map(|f| f.data_type().to_string()).collect::<Vec<_>>()
@@ -180,19 +182,54 @@ fn messages_that_do_not_fit_the_table_are_refused() {
     strict[0].nullable = false;
     for (what, columns, bytes, reason) in [
         ("a schema", columns(&["bigint"]), full_stream, "it is a schema"),
-        ("too many columns", columns(&["bigint"]), rows(&["bigint"; 2], &[vec![int(1)], vec![int(1)]]), "more columns than the 1"),
+        (
+            "too many columns",
+            columns(&["bigint"]),
+            rows(&["bigint"; 2], &[vec![int(1)], vec![int(1)]]),
+            "more columns than the 1",
+        ),
         ("too few columns", columns(&["bigint"; 2]), rows(&["bigint"], &[vec![int(1)]]), "fewer columns"),
         ("narrower values", columns(&["bigint"]), rows(&["tinyint"], &[vec![int(1)]]), "should have 8"),
-        ("bytes that are no text", columns(&["string"]), rows(&["binary"], &[vec![Some(Value::Bytes(vec![b'a', 0xff]))]]), "row 0, column a: the bytes are not UTF-8 from byte 1"),
+        (
+            "bytes that are no text",
+            columns(&["string"]),
+            rows(&["binary"], &[vec![Some(Value::Bytes(vec![b'a', 0xff]))]]),
+            "row 0, column a: the bytes are not UTF-8 from byte 1",
+        ),
         ("NULL", strict, rows(&["bigint"], &[vec![int(1), None]]), "row 1, column a: NULL is not allowed"),
-        ("a long text", columns(&["varchar(1)"]), rows(&["string"], &[text("中文")]), "2 characters do not fit varchar(1)"),
-        ("a large decimal", columns(&["decimal(2,0)"]), rows(&["decimal(5,0)"], &[vec![Some(Value::Wide(100))]]), "does not fit decimal(2,0)"),
-        ("a far date", columns(&["date"]), rows(&["int"], &[vec![int(i32::MAX.into())]]), "outside the years 0000 to 9999"),
-        ("a far time", columns(&["datetime"]), rows(&["bigint"], &[vec![int(i64::MAX)]]), "outside the years 0000 to 9999"),
+        (
+            "a long text",
+            columns(&["varchar(1)"]),
+            rows(&["string"], &[text("中文")]),
+            "2 characters do not fit varchar(1)",
+        ),
+        (
+            "a large decimal",
+            columns(&["decimal(2,0)"]),
+            rows(&["decimal(5,0)"], &[vec![Some(Value::Wide(100))]]),
+            "does not fit decimal(2,0)",
+        ),
+        (
+            "a far date",
+            columns(&["date"]),
+            rows(&["int"], &[vec![int(i32::MAX.into())]]),
+            "outside the years 0000 to 9999",
+        ),
+        (
+            "a far time",
+            columns(&["datetime"]),
+            rows(&["bigint"], &[vec![int(i64::MAX)]]),
+            "outside the years 0000 to 9999",
+        ),
         ("half a prefix", columns(&["bigint"]), hex("ffffffff"), "ends inside its prefix"),
         ("records", columns(&["bigint"]), hex("1002 80c0ff7f 9dccc5e60a"), "does not begin with ff ff ff ff"),
         ("huge metadata", columns(&["bigint"]), hex("ffffffff ffffff7f"), "metadata of 2147483647 bytes is too large"),
-        ("missing metadata", columns(&["bigint"]), hex("ffffffff 10000000 00"), "ends after 1 of 16 bytes of its metadata"),
+        (
+            "missing metadata",
+            columns(&["bigint"]),
+            hex("ffffffff 10000000 00"),
+            "ends after 1 of 16 bytes of its metadata",
+        ),
         ("noise", columns(&["bigint"]), hex("ffffffff 08000000 0123456789abcdef"), "damaged metadata"),
     ] {
         let e = decode(&columns, Flavour::TableTunnel, &bytes).expect_err(what);

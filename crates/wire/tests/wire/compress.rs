@@ -86,7 +86,11 @@ impl Read for Broken {
 fn errors_of_the_reader_below_come_through() {
     for codec in CODECS {
         let e = codec.reader(Broken).read(&mut [0; 10]).unwrap_err();
-        assert_eq!((e.kind(), e.to_string()), (io::ErrorKind::StorageFull, "the disk below is full".to_string()), "{codec:?}");
+        assert_eq!(
+            (e.kind(), e.to_string()),
+            (io::ErrorKind::StorageFull, "the disk below is full".to_string()),
+            "{codec:?}"
+        );
     }
 }
 

@@ -38,8 +38,24 @@ const DATES: std::ops::Range<i64> = -719_162..2_932_896;
 /// Types without JSON and INTERVAL_YEAR_MONTH unless `all`.
 pub fn any_type(all: bool) -> impl Strategy<Value = DataType> {
     let mut names = vec![
-        "tinyint", "smallint", "int", "bigint", "float", "double", "boolean", "string", "binary", "date", "datetime",
-        "timestamp", "timestamp_ntz", "interval_day_time", "decimal(10,2)", "decimal(38,18)", "varchar(5)", "char(4)",
+        "tinyint",
+        "smallint",
+        "int",
+        "bigint",
+        "float",
+        "double",
+        "boolean",
+        "string",
+        "binary",
+        "date",
+        "datetime",
+        "timestamp",
+        "timestamp_ntz",
+        "interval_day_time",
+        "decimal(10,2)",
+        "decimal(38,18)",
+        "varchar(5)",
+        "char(4)",
     ];
     if all {
         names.extend(["json", "interval_year_month"]);
@@ -70,7 +86,9 @@ pub fn any_value(ty: &DataType) -> BoxedStrategy<Value> {
         DataType::Double => any::<f64>().prop_map(Value::Float).boxed(),
         DataType::Boolean => any::<bool>().prop_map(Value::Bool).boxed(),
         DataType::String => "\\PC{0,20}".prop_map(Value::Text).boxed(),
-        DataType::Varchar(n) => vec(any::<char>(), 0..=*n as usize).prop_map(String::from_iter).prop_map(Value::Text).boxed(),
+        DataType::Varchar(n) => {
+            vec(any::<char>(), 0..=*n as usize).prop_map(String::from_iter).prop_map(Value::Text).boxed()
+        }
         DataType::Char(n) => vec(any::<char>(), *n as usize).prop_map(String::from_iter).prop_map(Value::Text).boxed(),
         DataType::Json => any::<i32>().prop_map(|v| Value::Text(format!("{{\"k\": [{v}, null]}}"))).boxed(),
         DataType::Binary => vec(any::<u8>(), 0..20).prop_map(Value::Bytes).boxed(),
@@ -93,10 +111,8 @@ fn optional(ty: &DataType) -> BoxedStrategy<Option<Value>> {
 /// Up to four columns and up to twenty rows.
 pub fn any_batch(all_types: bool) -> impl Strategy<Value = (Vec<Column>, RecordBatch)> {
     (vec((any_type(all_types), any::<bool>()), 1..5), 0..20usize).prop_flat_map(|(types, rows)| {
-        let column = |(i, (ty, nullable)): (usize, (DataType, bool))| Column {
-            nullable,
-            ..Column::new(format!("c{i}"), ty)
-        };
+        let column =
+            |(i, (ty, nullable)): (usize, (DataType, bool))| Column { nullable, ..Column::new(format!("c{i}"), ty) };
         let columns: Vec<Column> = types.into_iter().enumerate().map(column).collect();
         let values = columns.iter().map(|c| match c.nullable {
             true => vec(optional(&c.ty), rows).boxed(),
@@ -122,7 +138,8 @@ fn primitive<T: ArrowPrimitiveType>(ty: &DataType, values: &[Option<T::Native>])
 /// The engine form of these values.
 pub fn array(ty: &DataType, values: &[Option<Value>]) -> ArrayRef {
     let ints = || values.iter().map(|v| v.as_ref().map(|v| if let Value::Int(v) = v { *v } else { panic!("{v:?}") }));
-    let floats = || values.iter().map(|v| v.as_ref().map(|v| if let Value::Float(v) = v { *v } else { panic!("{v:?}") }));
+    let floats =
+        || values.iter().map(|v| v.as_ref().map(|v| if let Value::Float(v) = v { *v } else { panic!("{v:?}") }));
     match ty {
         DataType::TinyInt => primitive::<Int8Type>(ty, &ints().map(|v| v.map(|v| v as i8)).collect::<Vec<_>>()),
         DataType::SmallInt => primitive::<Int16Type>(ty, &ints().map(|v| v.map(|v| v as i16)).collect::<Vec<_>>()),
@@ -140,7 +157,8 @@ pub fn array(ty: &DataType, values: &[Option<Value>]) -> ArrayRef {
         DataType::Float => primitive::<Float32Type>(ty, &floats().map(|v| v.map(|v| v as f32)).collect::<Vec<_>>()),
         DataType::Double => primitive::<Float64Type>(ty, &floats().collect::<Vec<_>>()),
         DataType::Decimal(..) => {
-            let wide = values.iter().map(|v| v.as_ref().map(|v| if let Value::Wide(v) = v { *v } else { panic!("{v:?}") }));
+            let wide =
+                values.iter().map(|v| v.as_ref().map(|v| if let Value::Wide(v) = v { *v } else { panic!("{v:?}") }));
             primitive::<Decimal128Type>(ty, &wide.collect::<Vec<_>>())
         }
         DataType::Boolean => {
@@ -148,11 +166,13 @@ pub fn array(ty: &DataType, values: &[Option<Value>]) -> ArrayRef {
             Arc::new(flags.collect::<BooleanArray>())
         }
         DataType::Binary => {
-            let bytes = values.iter().map(|v| v.as_ref().map(|v| if let Value::Bytes(v) = v { v } else { panic!("{v:?}") }));
+            let bytes =
+                values.iter().map(|v| v.as_ref().map(|v| if let Value::Bytes(v) = v { v } else { panic!("{v:?}") }));
             Arc::new(bytes.collect::<BinaryArray>())
         }
         ty if ty.is_text() => {
-            let text = values.iter().map(|v| v.as_ref().map(|v| if let Value::Text(v) = v { v } else { panic!("{v:?}") }));
+            let text =
+                values.iter().map(|v| v.as_ref().map(|v| if let Value::Text(v) = v { v } else { panic!("{v:?}") }));
             Arc::new(text.collect::<StringArray>())
         }
         nested => nested_array(nested, values),

@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampNanosecondType};
-use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use feitian_base::Result;
 use feitian_types::Column;
@@ -78,7 +78,15 @@ fn known_streams_are_written_byte_for_byte() {
 
 #[test]
 fn known_fields_of_every_shape_are_written_byte_for_byte() {
-    let types = ["boolean", "date", "timestamp_ntz", "array<bigint>", "map<string,bigint>", "struct<a:bigint,b:bigint>", "decimal(10,2)"];
+    let types = [
+        "boolean",
+        "date",
+        "timestamp_ntz",
+        "array<bigint>",
+        "map<string,bigint>",
+        "struct<a:bigint,b:bigint>",
+        "decimal(10,2)",
+    ];
     let columns = columns(&types);
     let values = [
         Value::Bool(true),
@@ -207,7 +215,8 @@ fn a_batch_without_columns_keeps_its_rows() {
 fn a_value_as_large_as_a_field_may_be_passes_and_one_byte_more_does_not() {
     let columns = columns(&["string", "binary"]);
     let big = "x".repeat(300_000);
-    let rows = batch(&columns, &[vec![text("a"), text(&big)], vec![Some(Value::Bytes(big.clone().into_bytes())), None]]);
+    let rows =
+        batch(&columns, &[vec![text("a"), text(&big)], vec![Some(Value::Bytes(big.clone().into_bytes())), None]]);
     let bytes = encode(&columns, std::slice::from_ref(&rows), None);
     let limits = |n| Limits { max_field_bytes: n, ..Limits::default() };
     assert_eq!(decode_from(&columns, &bytes[..], limits(300_000)).unwrap(), [rows]);
@@ -235,7 +244,8 @@ impl Read for Endless<'_> {
 
 #[test]
 fn greedy_streams_end_at_the_row_limit() {
-    let wide = format!("array<struct<{}>>", (0..200).map(|i| format!("f{i}:decimal(38,0)")).collect::<Vec<_>>().join(","));
+    let wide =
+        format!("array<struct<{}>>", (0..200).map(|i| format!("f{i}:decimal(38,0)")).collect::<Vec<_>>().join(","));
     for (ty, start, then) in [
         // A length of 2^60 and a count of 2^60: 9 bytes of varint.
         ("string", "0a 808080808080808010", b'x'),

@@ -173,7 +173,8 @@ mod tests {
     // Names: odps/models/instance.py of PyODPS.
     #[test]
     fn status_and_progress_have_the_fields_clients_read() {
-        let task = TaskStatus { kind: "SQL".into(), name: "t".into(), start_ms: 0, end_ms: None, status: "Running".into() };
+        let task =
+            TaskStatus { kind: "SQL".into(), name: "t".into(), start_ms: 0, end_ms: None, status: "Running".into() };
         let node = Node::parse(task_status(InstanceStatus::Running, [&task]).as_bytes()).unwrap();
         assert_eq!(node.child_text("Status"), Some("Running"));
         let item = &node.child("Tasks").unwrap().children[0];

@@ -82,7 +82,10 @@ mod tests {
         let doc = error("NoSuchObject", "a ]]> & <b>", "R1", "feitian");
         let node = Node::parse(doc.as_bytes()).unwrap();
         let text = |name| node.child(name).unwrap().text.clone();
-        assert_eq!((text("Code"), text("RequestId"), text("HostId")), ("NoSuchObject".into(), "R1".into(), "feitian".into()));
+        assert_eq!(
+            (text("Code"), text("RequestId"), text("HostId")),
+            ("NoSuchObject".into(), "R1".into(), "feitian".into())
+        );
         assert_eq!(text("Message"), "a ]]> & <b>");
         assert_eq!(error_json("C", "m\""), r#"{"Code":"C","Message":"m\""}"#);
     }

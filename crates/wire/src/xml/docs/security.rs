@@ -204,7 +204,10 @@ mod tests {
         let node = Node::parse(users([&u]).as_bytes()).unwrap();
         assert_eq!(node.child("User").unwrap().child_text("DisplayName"), Some("ALIYUN$demo"));
         let r = Role { name: "admin".into(), comment: String::new() };
-        assert_eq!(Node::parse(roles([&r]).as_bytes()).unwrap().child("Role").unwrap().child_text("Name"), Some("admin"));
+        assert_eq!(
+            Node::parse(roles([&r]).as_bytes()).unwrap().child("Role").unwrap().child_text("Name"),
+            Some("admin")
+        );
         let node = Node::parse(authorization("{\"ID\":\"1\"}").as_bytes()).unwrap();
         assert_eq!(node.child_text("Result"), Some("{\"ID\":\"1\"}"));
         let node = Node::parse(authorization_query(AuthorizationState::Failed, "no").as_bytes()).unwrap();

@@ -127,7 +127,13 @@ mod tests {
     // What a plain list must leave out: odps/models/tests/test_tables.py of PyODPS.
     #[test]
     fn a_plain_list_shows_no_more_than_names_and_types() {
-        let t = TableSummary { name: "t".into(), owner: "o".into(), id: "i".into(), kind: "MANAGED_TABLE".into(), extended: None };
+        let t = TableSummary {
+            name: "t".into(),
+            owner: "o".into(),
+            id: "i".into(),
+            kind: "MANAGED_TABLE".into(),
+            extended: None,
+        };
         let node = Node::parse(tables([&t], &Page::default()).as_bytes()).unwrap();
         let names: Vec<_> = node.child("Table").unwrap().children.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["Name", "TableId", "Owner", "Type"]);
