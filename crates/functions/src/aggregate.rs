@@ -90,7 +90,7 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
     all
 }
 
-/// The type that a text argument of an aggregate gets: numeric aggregates read it as DOUBLE.
+/// The type that an argument of a numeric aggregate gets: text is read as DOUBLE, and a median of whole numbers is one.
 pub fn aggregate_argument(name: &str, ty: &DataType) -> Option<DataType> {
     const NUMERIC: [&str; 11] = [
         "avg",
@@ -105,7 +105,8 @@ pub fn aggregate_argument(name: &str, ty: &DataType) -> Option<DataType> {
         "var",
         "var_pop",
     ];
-    (is_text(ty) && NUMERIC.contains(&name)).then_some(DataType::Float64)
+    let interpolates = matches!(name, "median" | "percentile_cont") && (ty.is_integer() || *ty == DataType::Float32);
+    ((is_text(ty) && NUMERIC.contains(&name)) || interpolates).then_some(DataType::Float64)
 }
 
 /// A call of an aggregate function, inside or outside a window.

@@ -155,15 +155,16 @@ impl ScalarUDFImpl for Arithmetic {
         let [left, right] = types else {
             return Err(FunctionError::arity(self.op.sign(), "2", types.len()).into());
         };
-        let (l, r) = self.operand_types(left, right)?;
-        Ok(vec![l, r])
+        // Errors wait for `return_type`: the planner turns those of this function into words of its own.
+        Ok(self.operand_types(left, right).map_or_else(|_| types.to_vec(), |(l, r)| vec![l, r]))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         let [l, r] = types else {
             return Err(FunctionError::arity(self.op.sign(), "2", types.len()).into());
         };
-        Ok(self.result_type(l, r)?)
+        let (l, r) = self.operand_types(l, r)?;
+        Ok(self.result_type(&l, &r)?)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -267,16 +268,18 @@ impl ScalarUDFImpl for Negate {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [t] if is_text(t) || *t == DataType::Null => Ok(vec![DataType::Float64]),
-            [t] if t.is_numeric() || matches!(t, DataType::Interval(_) | DataType::Duration(_)) => Ok(vec![t.clone()]),
-            [t] => Err(FunctionError::argument_type("negative", 1, &type_name(t), "a number").into()),
-            _ => Err(FunctionError::arity("negative", "1", types.len()).into()),
-        }
+        Ok(match types {
+            [t] if is_text(t) || *t == DataType::Null => vec![DataType::Float64],
+            _ => types.to_vec(),
+        })
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(types.first().cloned().unwrap_or(DataType::Float64))
+        match types {
+            [t] if t.is_numeric() || matches!(t, DataType::Interval(_) | DataType::Duration(_)) => Ok(t.clone()),
+            [t] => Err(FunctionError::argument_type("negative", 1, &type_name(t), "a number").into()),
+            _ => Err(FunctionError::arity("negative", "1", types.len()).into()),
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -31,12 +31,10 @@ pub(crate) enum Param {
     Time,
     /// As [`Param::Time`], but STRING stays.
     TimeOrText,
-    Binary,
     /// BINARY or STRING, as it is.
     Bytes,
     List,
     Map,
-    Struct,
 }
 
 /// DATETIME in the engine.
@@ -90,12 +88,10 @@ fn implicit(param: Param, ty: &DataType) -> Option<DataType> {
         Param::Time if null || is_text(ty) => Some(datetime()),
         Param::Time | Param::TimeOrText if is_time(ty) => Some(normal_time(ty)),
         Param::TimeOrText if null || is_text(ty) => Some(DataType::Utf8),
-        Param::Binary if null || is_binary(ty) => Some(DataType::Binary),
         Param::Bytes if null || is_text(ty) => Some(DataType::Utf8),
         Param::Bytes if is_binary(ty) => Some(DataType::Binary),
         Param::List if matches!(ty, DataType::List(_)) => Some(ty.clone()),
         Param::Map if matches!(ty, DataType::Map(..)) => Some(ty.clone()),
-        Param::Struct if matches!(ty, DataType::Struct(_)) => Some(ty.clone()),
         _ => None,
     }
 }
@@ -108,10 +104,9 @@ fn expected(param: Param) -> &'static str {
         Param::Bool => "BOOLEAN",
         Param::Any | Param::Common => "a type that the other arguments share",
         Param::Time | Param::TimeOrText => "DATETIME",
-        Param::Binary | Param::Bytes => "BINARY",
+        Param::Bytes => "BINARY",
         Param::List => "ARRAY<T>",
         Param::Map => "MAP<K,V>",
-        Param::Struct => "STRUCT",
     }
 }
 

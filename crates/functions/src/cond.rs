@@ -54,16 +54,9 @@ pub(crate) fn functions() -> Vec<Function> {
     ]
 }
 
-impl ScalarUDFImpl for Conditional {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+impl Conditional {
+    /// The types that arguments get.
+    fn coerced(&self, types: &[DataType]) -> Result<Vec<DataType>, FunctionError> {
         use Param::{Bool, Common};
         Ok(match self.kind {
             Kind::If => coerce_arguments(self.name, &[Bool, Common, Common], &[], None, types)?,
@@ -75,12 +68,28 @@ impl ScalarUDFImpl for Conditional {
                         .ok_or_else(|| FunctionError::argument_type(self.name, 2, &type_name(b), &type_name(a)))?;
                     vec![both.clone(), both]
                 }
-                _ => return Err(FunctionError::arity(self.name, "2", types.len()).into()),
+                _ => return Err(FunctionError::arity(self.name, "2", types.len())),
             },
         })
     }
+}
+
+impl ScalarUDFImpl for Conditional {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Errors wait for `return_type`: the planner turns those of this function into words of its own.
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(self.coerced(types).unwrap_or_else(|_| types.to_vec()))
+    }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.coerced(types)?;
         let value = if self.kind == Kind::If { types.get(1) } else { types.first() };
         value.cloned().ok_or_else(|| FunctionError::arity(self.name, "more", types.len()).into())
     }

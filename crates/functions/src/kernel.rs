@@ -100,6 +100,11 @@ impl Function {
         self
     }
 
+    /// The types that arguments get.
+    fn coerced(&self, types: &[DataType]) -> Result<Vec<DataType>, FunctionError> {
+        coerce_arguments(self.name, self.required, self.optional, self.rest, types)
+    }
+
     pub(crate) fn into_udf(self) -> ScalarUDF {
         ScalarUDF::from(Udf { signature: Signature::user_defined(self.volatility), function: self })
     }
@@ -140,12 +145,13 @@ impl ScalarUDFImpl for Udf {
         &self.signature
     }
 
+    /// Errors wait for `return_type`: the planner turns those of this function into words of its own.
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let f = &self.function;
-        Ok(coerce_arguments(f.name, f.required, f.optional, f.rest, types)?)
+        Ok(self.function.coerced(types).unwrap_or_else(|_| types.to_vec()))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.function.coerced(types)?;
         match self.function.returns {
             Returns::Type(ty) => Ok(ty.arrow()),
             Returns::Argument(i) => match types.get(i) {
@@ -246,14 +252,6 @@ impl Call<'_> {
     /// Argument `index` with one value for each row.
     pub(crate) fn array(&self, index: usize) -> Result<ArrayRef> {
         self.arg(index)?.to_array(self.rows)
-    }
-
-    /// Argument `index` as the literal it was written as.
-    pub(crate) fn literal(&self, index: usize) -> Result<&ScalarValue> {
-        match self.arg(index)? {
-            ColumnarValue::Scalar(value) => Ok(value),
-            ColumnarValue::Array(_) => Err(FunctionError::constant(self.name, index + 1).into()),
-        }
     }
 
     /// A literal text argument; `None` for NULL.

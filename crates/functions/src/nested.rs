@@ -276,6 +276,30 @@ impl Nested {
         Ok((common(0)?, common(1)?))
     }
 
+    /// The types that arguments get.
+    fn coerced(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match self.kind {
+            Kind::Map => {
+                let (k, v) = self.map_types(types)?;
+                Ok((0..types.len()).map(|i| if i % 2 == 0 { k.clone() } else { v.clone() }).collect())
+            }
+            Kind::Index => match types {
+                [DataType::List(_), i] if i.is_integer() => Ok(vec![types[0].clone(), DataType::Int64]),
+                [DataType::Map(..), _] => match entry_type(types, 0)? {
+                    DataType::List(k) => Ok(vec![types[0].clone(), k.data_type().clone()]),
+                    _ => Err(self.arity("2", types)),
+                },
+                [other, _] => Err(FunctionError::argument_type(self.name, 1, &type_name(other), "ARRAY or MAP").into()),
+                _ => Err(self.arity("2", types)),
+            },
+            Kind::Contains | Kind::Position => self.search_types(types),
+            Kind::NamedStruct if !types.len().is_multiple_of(2) || types.is_empty() => {
+                Err(self.arity("an even number of", types))
+            }
+            Kind::NamedStruct | Kind::Struct => Ok(types.iter().map(no_void).collect()),
+        }
+    }
+
     fn search_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [DataType::List(f), v] => match common_type(f.data_type(), v) {
@@ -299,27 +323,9 @@ impl ScalarUDFImpl for Nested {
         &self.signature
     }
 
+    /// Errors wait for `return_field_from_args`: the planner turns those of this function into words of its own.
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match self.kind {
-            Kind::Map => {
-                let (k, v) = self.map_types(types)?;
-                Ok((0..types.len()).map(|i| if i % 2 == 0 { k.clone() } else { v.clone() }).collect())
-            }
-            Kind::Index => match types {
-                [DataType::List(_), i] if i.is_integer() => Ok(vec![types[0].clone(), DataType::Int64]),
-                [DataType::Map(..), _] => match entry_type(types, 0)? {
-                    DataType::List(k) => Ok(vec![types[0].clone(), k.data_type().clone()]),
-                    _ => Err(self.arity("2", types)),
-                },
-                [other, _] => Err(FunctionError::argument_type(self.name, 1, &type_name(other), "ARRAY or MAP").into()),
-                _ => Err(self.arity("2", types)),
-            },
-            Kind::Contains | Kind::Position => self.search_types(types),
-            Kind::NamedStruct if !types.len().is_multiple_of(2) || types.is_empty() => {
-                Err(self.arity("an even number of", types))
-            }
-            Kind::NamedStruct | Kind::Struct => Ok(types.iter().map(no_void).collect()),
-        }
+        Ok(self.coerced(types).unwrap_or_else(|_| types.to_vec()))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
@@ -347,6 +353,7 @@ impl ScalarUDFImpl for Nested {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<Arc<Field>> {
         let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        self.coerced(&types)?;
         let ty = if self.kind == Kind::NamedStruct {
             let mut fields = Vec::new();
             for i in (0..types.len()).step_by(2) {

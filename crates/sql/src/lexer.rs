@@ -242,17 +242,22 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
+/// `${…}` is at most this long. The bound keeps the search for its end from reading the whole text again and again.
+const MAX_VARIABLE: usize = 256;
+
 /// Length of the name here; `${…}` inside it counts as part of it, as scheduling systems leave such variables in texts.
 fn word_length(rest: &str) -> usize {
     let mut end = 0;
     loop {
         let tail = &rest[end..];
-        if tail.starts_with("${")
-            && let Some(close) = tail.find(['}', '\n', '\'', '"', ';', '`'])
-            && tail[close..].starts_with('}')
-        {
-            end += close + 1;
-            continue;
+        if tail.starts_with("${") {
+            let ends = |b: u8| matches!(b, b'}' | b'\n' | b'\'' | b'"' | b';' | b'`');
+            if let Some(close) = tail.bytes().take(MAX_VARIABLE).position(ends)
+                && tail.as_bytes()[close] == b'}'
+            {
+                end += close + 1;
+                continue;
+            }
         }
         match tail.chars().next() {
             Some(c) if is_name(c) => end += c.len_utf8(),

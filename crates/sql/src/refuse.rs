@@ -99,7 +99,10 @@ fn check(query: &Query) -> Result<()> {
 fn check_cte(cte: &Cte) -> Result<()> {
     let Cte { alias, query, from, materialized, closing_paren_token: _ } = cte;
     check_alias(Some(alias))?;
-    first_of(&alias.name, &[(from.is_some(), "FROM after a WITH query"), (materialized.is_some(), "MATERIALIZED")])?;
+    let others = [(from.is_some(), "FROM after a WITH query"), (materialized.is_some(), "MATERIALIZED")];
+    if let Some((_, what)) = others.iter().find(|(there, _)| *there) {
+        return refuse(alias.name.span, what);
+    }
     check(query)
 }
 
@@ -254,9 +257,12 @@ fn check_order(items: &[OrderByExpr]) -> Result<()> {
 
 fn check_alias(alias: Option<&TableAlias>) -> Result<()> {
     let Some(TableAlias { explicit: _, name, columns, at }) = alias else { return Ok(()) };
-    first_of(name, &[(at.is_some(), "AT after an alias")])?;
-    columns.iter().try_for_each(|TableAliasColumnDef { name, data_type }| {
-        first_of(name, &[(data_type.is_some(), "a type in a column alias")])
+    if at.is_some() {
+        return refuse(name.span, "AT after an alias");
+    }
+    columns.iter().try_for_each(|TableAliasColumnDef { name, data_type }| match data_type {
+        Some(_) => refuse(name.span, "a type in a column alias"),
+        None => Ok(()),
     })
 }
 

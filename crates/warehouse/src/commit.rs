@@ -102,11 +102,10 @@ impl Catalog {
         step: &Step,
     ) -> Result<()> {
         failpoint::hit("commit.before_record");
-        let mut records = Vec::new();
-        for change in changes {
-            let (schema_version, record) = record_of(change, owner, attempt, step_no)?;
-            records.push(self.meta().put_commit_record(&record, schema_version).await?);
-        }
+        let announced: Vec<(CommitRecord, i64)> =
+            changes.into_iter().map(|c| record_of(c, owner, attempt, step_no)).collect::<Result<_>>()?;
+        // All or none: a record alone would let recovery end the step without the other tables' rows.
+        let records = self.meta().put_commit_records(&announced).await?;
         failpoint::hit("commit.after_record");
         let last = records.len().saturating_sub(1);
         for (i, record) in records.iter().enumerate() {
@@ -200,7 +199,7 @@ impl Catalog {
     }
 }
 
-fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(i64, CommitRecord)> {
+fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
     let intent = Intent {
         files: change.files,
         replace: change.replace,
@@ -220,7 +219,7 @@ fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<
         actions,
         created_ms: clock::now_ms(),
     };
-    Ok((change.table.schema_version, record))
+    Ok((record, change.table.schema_version))
 }
 
 fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &Snapshot) -> Commit {

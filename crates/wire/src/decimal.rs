@@ -23,39 +23,30 @@ pub(crate) const TEXT_MAX: usize = 42;
 pub(crate) fn format(value: i128, scale: usize, buf: &mut [u8; TEXT_MAX]) -> &[u8] {
     let scale = scale.min(38);
     let mut at = TEXT_MAX;
-    let mut put = |byte: u8| {
+    let mut rest = value.unsigned_abs();
+    let mut done = 0;
+    let mut put = |digit: u8, done: &mut usize| {
+        if *done == scale && scale > 0 {
+            at -= 1;
+            buf[at] = b'.';
+        }
         at -= 1;
-        buf[at] = byte;
+        buf[at] = b'0' + digit;
+        *done += 1;
     };
-    let mut wide = value.unsigned_abs();
-    // How many digits of the fraction are still to come.
-    let mut fraction = scale;
     // Division of 64-bit words is several times as fast; nearly every decimal fits one.
-    while wide > u128::from(u64::MAX) {
-        put(b'0' + (wide % 10) as u8);
-        wide /= 10;
-        fraction = fraction.wrapping_sub(1);
-        if fraction == 0 {
-            put(b'.');
-        }
-    }
-    let mut rest = wide as u64;
-    if fraction > 0 && fraction <= scale {
-        for _ in 0..fraction {
-            put(b'0' + (rest % 10) as u8);
-            rest /= 10;
-        }
-        put(b'.');
-    }
-    loop {
-        put(b'0' + (rest % 10) as u8);
+    while rest > u128::from(u64::MAX) {
+        put((rest % 10) as u8, &mut done);
         rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    }
+    let mut rest = rest as u64;
+    while rest > 0 || done <= scale {
+        put((rest % 10) as u8, &mut done);
+        rest /= 10;
     }
     if value < 0 {
-        put(b'-');
+        at -= 1;
+        buf[at] = b'-';
     }
     &buf[at..]
 }
@@ -72,34 +63,25 @@ pub(crate) fn parse(text: &[u8], precision: u8, scale: u8) -> Result<i128, Strin
 }
 
 /// At most 18 digits, no exponent, no digit to round away; `None` for anything else.
-#[inline]
 fn parse_short(text: &[u8], scale: u8) -> Option<i128> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    // Nineteen digits fit 64 bits.
-    if digits.len() > 19 {
+    if digits.is_empty() || digits.len() > 19 {
         return None;
     }
-    let (mut value, mut seen, mut fraction) = (0u64, 0, None);
-    for &b in digits {
-        let digit = b.wrapping_sub(b'0');
-        if digit < 10 {
-            value = value.wrapping_mul(10).wrapping_add(digit.into());
-            seen += 1;
-        } else if b == b'.' && fraction.is_none() {
-            fraction = Some(seen);
-        } else {
-            return None;
+    let (mut value, mut point) = (0i64, None);
+    for (i, &b) in digits.iter().enumerate() {
+        match b {
+            b'0'..=b'9' => value = value.checked_mul(10)?.checked_add(i64::from(b - b'0'))?,
+            b'.' if point.is_none() && digits.len() > 1 => point = Some(i + 1),
+            _ => return None,
         }
     }
-    if seen == 0 {
-        return None;
-    }
-    let shift = usize::from(scale).checked_sub(seen - fraction.unwrap_or(seen))?;
-    // 10^19 times 10^18 is below 2^127.
-    let value = i128::from(value) * if shift <= 18 { POW10[shift] } else { return None };
+    let fraction = point.map_or(0, |at| digits.len() - at);
+    let shift = usize::from(scale).checked_sub(fraction)?;
+    let value = i128::from(value).checked_mul(*POW10.get(shift)?)?;
     Some(if negative { -value } else { value })
 }
 

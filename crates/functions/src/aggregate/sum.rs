@@ -48,22 +48,23 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [t] if t.is_integer() => Ok(vec![DataType::Int64]),
-            [t @ DataType::Decimal128(..)] => Ok(vec![t.clone()]),
-            [t] if is_decimal(t) => Ok(vec![DataType::Decimal128(38, 18)]),
-            [t] if t.is_floating() || is_text(t) || *t == DataType::Null => Ok(vec![DataType::Float64]),
-            [t] => Err(FunctionError::argument_type("sum", 1, &type_name(t), "a number").into()),
-            _ => Err(FunctionError::arity("sum", "1", types.len()).into()),
-        }
+        // Errors wait for `return_type`: the planner turns those of this function into words of its own.
+        Ok(match types {
+            [t] if t.is_integer() => vec![DataType::Int64],
+            [t] if is_decimal(t) && !matches!(t, DataType::Decimal128(..)) => vec![DataType::Decimal128(38, 18)],
+            [t] if t.is_floating() || is_text(t) || *t == DataType::Null => vec![DataType::Float64],
+            _ => types.to_vec(),
+        })
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(match types.first() {
-            Some(DataType::Int64) => DataType::Int64,
-            Some(DataType::Decimal128(p, s)) => DataType::Decimal128((p + 10).min(38), *s),
-            _ => DataType::Float64,
-        })
+        match types {
+            [DataType::Int64] => Ok(DataType::Int64),
+            [DataType::Decimal128(p, s)] => Ok(DataType::Decimal128((p + 10).min(38), *s)),
+            [DataType::Float64] => Ok(DataType::Float64),
+            [t] => Err(FunctionError::argument_type("sum", 1, &type_name(t), "a number").into()),
+            _ => Err(FunctionError::arity("sum", "1", types.len()).into()),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {

@@ -21,6 +21,7 @@ pub(crate) fn texts(array: &ArrayRef, from: &DataType, context: &Context) -> Res
         (0..n).map(|i| if array.is_valid(i) { f(i) } else { None }).collect()
     };
     let out = match from {
+        DataType::Null => each(&|_| None),
         DataType::Boolean => {
             let b = array.as_boolean();
             each(&|i| Some(if b.value(i) { "TRUE" } else { "FALSE" }.to_string()))

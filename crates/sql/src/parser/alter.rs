@@ -2,10 +2,11 @@
 
 use feitian_types::{Column, PartitionSpec};
 
+use super::columns::repeated;
 use super::cursor::Parser;
 use crate::lexer::Symbol;
 use crate::statement::{AlterOp, AlterTable, Place, Statement};
-use crate::{Position, Result};
+use crate::{Position, Result, SqlError};
 
 /// A change that we read, or the name of one that feitian lacks.
 enum Change {
@@ -183,7 +184,7 @@ impl Parser<'_> {
 
     /// ADD: columns or partitions.
     fn add(&mut self, at: Position) -> Result<Change> {
-        if self.is_any(&["constraint", "primary"]) && !self.is("column") {
+        if self.is_any(&["constraint", "primary"]) {
             return Ok(Change::Lacking("ALTER TABLE … ADD CONSTRAINT"));
         }
         if self.eat(&["columns"]) || self.eat(&["column"]) {
@@ -213,11 +214,9 @@ impl Parser<'_> {
         if defs.iter().any(|d| d.primary_key) {
             return self.unsupported(at, "ALTER TABLE … ADD COLUMNS with PRIMARY KEY");
         }
-        for (i, def) in defs.iter().enumerate() {
-            if defs[..i].iter().any(|d| d.column.name == def.column.name) {
-                let detail = format!("column repeated in creation: {}", def.column.name);
-                return Err(crate::SqlError::semantic(def.position, detail));
-            }
+        if let Some(i) = repeated(defs.iter().map(|d| d.column.name.as_str())) {
+            let detail = format!("column repeated in creation: {}", defs[i].column.name);
+            return Err(SqlError::semantic(defs[i].position, detail));
         }
         Ok(defs.into_iter().map(|d| d.column).collect())
     }

@@ -115,11 +115,9 @@ impl Parser<'_> {
             let position = p.position();
             Ok(ColumnRef { name: p.name()?, position })
         })?;
-        for (i, column) in names.iter().enumerate() {
-            if names[..i].iter().any(|c| c.name == column.name) {
-                let detail = format!("column {} appears more than once in the list", column.name);
-                return Err(SqlError::semantic(column.position, detail));
-            }
+        if let Some(i) = repeated(names.iter().map(|c| c.name.as_str())) {
+            let detail = format!("column {} appears more than once in the list", names[i].name);
+            return Err(SqlError::semantic(names[i].position, detail));
         }
         Ok(names)
     }
@@ -133,11 +131,9 @@ impl Parser<'_> {
             let value = if p.eat_symbol(Symbol::Eq) { Some(p.partition_value()?) } else { None };
             Ok(PartitionTerm { name, value, position })
         })?;
-        for (i, term) in terms.iter().enumerate() {
-            if terms[..i].iter().any(|t| t.name == term.name) {
-                let detail = format!("partition column {} appears more than once", term.name);
-                return Err(SqlError::partition_key(term.position, detail));
-            }
+        if let Some(i) = repeated(terms.iter().map(|t| t.name.as_str())) {
+            let detail = format!("partition column {} appears more than once", terms[i].name);
+            return Err(SqlError::partition_key(terms[i].position, detail));
         }
         Ok(terms)
     }
@@ -211,6 +207,12 @@ impl Parser<'_> {
         let query = self.query()?;
         Ok((query, self.source_since(first).to_string()))
     }
+}
+
+/// Index of the first name that came before.
+pub(super) fn repeated<'n>(mut names: impl Iterator<Item = &'n str>) -> Option<usize> {
+    let mut seen = std::collections::HashSet::new();
+    names.position(|name| !seen.insert(name))
 }
 
 fn is_constant(e: &Expr) -> bool {

@@ -216,7 +216,10 @@ impl Parser<'_> {
             return Ok(self.skip("EXPLAIN REWRITE", at));
         }
         let extended = self.eat(&["extended"]);
-        let statement = Box::new(self.nested(0, Self::any_statement)?);
+        if self.is("explain") {
+            return self.unexpected(Some("a statement to explain"));
+        }
+        let statement = Box::new(self.any_statement()?);
         Ok(Statement::Explain { extended, statement })
     }
 

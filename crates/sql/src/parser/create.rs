@@ -272,8 +272,9 @@ fn check_columns(columns: &[ColumnDef], partitions: &[ColumnDef]) -> Result<()> 
 }
 
 fn check_primary_key(columns: &[ColumnDef], key: &[ColumnRef]) -> Result<()> {
+    let names: std::collections::HashSet<&str> = columns.iter().map(|d| d.column.name.as_str()).collect();
     for ColumnRef { name, position } in key {
-        if !columns.iter().any(|d| d.column.name == *name) {
+        if !names.contains(name.as_str()) {
             return Err(SqlError::semantic(
                 *position,
                 format!("primary key column {name} is not a column of the table"),

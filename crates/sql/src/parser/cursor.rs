@@ -17,8 +17,11 @@ pub(crate) const MAX_HEIGHT: u32 = 1000;
 /// What a query adds to the height.
 pub(crate) const QUERY_HEIGHT: u32 = 20;
 
-/// What a join in parentheses adds to the height.
-pub(crate) const JOIN_HEIGHT: u32 = 8;
+/// What a join inside a join adds to the height.
+pub(crate) const JOIN_HEIGHT: u32 = 16;
+
+/// What the window of a call adds to the height.
+pub(crate) const WINDOW_HEIGHT: u32 = 4;
 
 /// A statement may have this many branches of UNION, INTERSECT and EXCEPT (documented limit).
 pub(crate) const MAX_SET_BRANCHES: u32 = 256;
@@ -183,6 +186,12 @@ impl<'a> Parser<'a> {
         self.check_height(self.peak + height, at)?;
         self.peak = outer.max(self.peak + height);
         Ok(result)
+    }
+
+    /// Adds `height` to what the current rule has read so far.
+    pub(super) fn grow(&mut self, height: u32) -> Result<()> {
+        self.peak += height;
+        self.check_height(self.peak, self.position())
     }
 
     pub(super) fn check_height(&self, height: u32, at: Position) -> Result<()> {

@@ -147,15 +147,18 @@ impl Parser<'_> {
         }
         let kind = self.join_kind()?;
         self.expect("join")?;
-        let mut relation = self.table()?;
-        // `a JOIN b JOIN c ON … ON …`: the first ON belongs to the inner join.
-        if !natural && self.is_join() && !self.is_any(&["cross", "natural"]) {
-            let joins = self.nested(JOIN_HEIGHT, Self::joins)?;
-            let table_with_joins = Box::new(TableWithJoins { relation, joins });
-            relation = TableFactor::NestedJoin { table_with_joins, alias: None };
-        }
+        let relation = self.nested(0, |p| p.joined_table(natural))?;
         let constraint = if natural { JoinConstraint::Natural } else { self.join_constraint()? };
         Ok(Join { relation, global: false, join_operator: kind(constraint) })
+    }
+
+    /// The right side of a join. In `a JOIN b JOIN c ON … ON …` it is `b JOIN c ON …`.
+    fn joined_table(&mut self, natural: bool) -> Result<TableFactor> {
+        let relation = self.table()?;
+        if natural || !self.is_join() || self.is_any(&["cross", "natural"]) {
+            return Ok(relation);
+        }
+        self.joined(relation)
     }
 
     fn join_kind(&mut self) -> Result<fn(JoinConstraint) -> JoinOperator> {
@@ -234,7 +237,7 @@ impl Parser<'_> {
     /// one or the other; nothing is read twice.
     #[recursive::recursive]
     fn parenthesised_table(&mut self) -> Result<Parenthesised> {
-        self.nested(JOIN_HEIGHT, |p| {
+        self.nested(0, |p| {
             p.open()?;
             let content = if p.starts_query() {
                 Parenthesised::Query(p.query()?)
@@ -270,6 +273,7 @@ impl Parser<'_> {
         if joins.is_empty() {
             return Ok(relation);
         }
+        self.grow(JOIN_HEIGHT)?;
         let table_with_joins = Box::new(TableWithJoins { relation, joins });
         Ok(TableFactor::NestedJoin { table_with_joins, alias: None })
     }

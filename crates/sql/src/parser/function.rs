@@ -8,7 +8,7 @@ use sqlparser::ast::{
     NullTreatment, ObjectName, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
-use super::cursor::Parser;
+use super::cursor::{Parser, WINDOW_HEIGHT};
 use crate::lexer::Symbol;
 use crate::{Result, SqlError};
 
@@ -126,7 +126,10 @@ impl Parser<'_> {
             return Ok(None);
         }
         self.take();
-        Ok(Some(if named { WindowType::NamedWindow(self.ident()?) } else { WindowType::WindowSpec(self.window()?) }))
+        if named {
+            return Ok(Some(WindowType::NamedWindow(self.ident()?)));
+        }
+        Ok(Some(WindowType::WindowSpec(self.nested(WINDOW_HEIGHT, Self::window)?)))
     }
 
     /// `([name] [PARTITION BY …] [ORDER BY …] [frame])`; DISTRIBUTE BY and SORT BY mean the same here.

@@ -44,6 +44,7 @@ impl Parser<'_> {
 
     /// The query whose first operand, in parentheses, has been read.
     pub(super) fn query_after(&mut self, first: Box<Query>) -> Result<Box<Query>> {
+        self.grow(QUERY_HEIGHT)?;
         let body = self.set_operations(Some(SetExpr::Query(first)))?;
         self.query_tail(None, body)
     }

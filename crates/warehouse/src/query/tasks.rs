@@ -65,7 +65,7 @@ pub(super) async fn cost(session: &mut Session) -> Result<JobOutput> {
             }
         }
     }
-    let cost = serde_json::json!({ "Cost": { "SQL": { "Complexity": 1.0, "UDF": 0, "Input": bytes.to_string() } } });
+    let cost = serde_json::json!({ "Cost": { "SQL": { "Complexity": 1.0, "UDF": 0, "Input": bytes } } });
     Ok(JobOutput::Text(cost.to_string()))
 }
 

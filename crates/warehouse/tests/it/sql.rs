@@ -39,13 +39,15 @@ impl Bench {
     pub(crate) async fn open() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
-        let account = Account { id: "1".into(), name: OWNER.into(), enabled: true, admin: false, created_ms: 1 };
-        meta.create_account(&account).await.expect("an account");
+        for (id, name) in [("1", OWNER), ("2", "ALIYUN$other")] {
+            let account = Account { id: id.into(), name: name.into(), enabled: true, admin: false, created_ms: 1 };
+            meta.create_account(&account).await.expect("an account");
+        }
         for name in ["demo", "other"] {
             let project = Project {
                 name: name.into(),
                 owner_id: if name == "demo" { "1".into() } else { "2".into() },
-                owner_name: OWNER.into(),
+                owner_name: if name == "demo" { OWNER.into() } else { "ALIYUN$other".into() },
                 comment: String::new(),
                 properties: "{}".into(),
                 created_ms: 1,

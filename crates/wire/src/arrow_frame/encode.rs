@@ -162,8 +162,9 @@ fn sec_nano(array: &ArrayRef) -> Rewritten {
     let sec = nanos.iter().map(|v| v.div_euclid(SECOND)).collect::<Vec<_>>();
     let nano = nanos.iter().map(|v| v.rem_euclid(SECOND) as i32).collect::<Vec<_>>();
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(PrimitiveArray::<Int64Type>::new(sec.into(), None)),
-        Arc::new(PrimitiveArray::<Int32Type>::new(nano.into(), None)),
+        // PyODPS reads the fields and not the struct's own validity, so each must know where there is no value.
+        Arc::new(PrimitiveArray::<Int64Type>::new(sec.into(), array.nulls().cloned())),
+        Arc::new(PrimitiveArray::<Int32Type>::new(nano.into(), array.nulls().cloned())),
     ];
     Ok(Arc::new(StructArray::try_new(SEC_NANO.clone(), columns, array.nulls().cloned())?))
 }

@@ -8,7 +8,7 @@ use arrow_array::types::{
     Int16Type, Int32Type, Int64Type, IntervalYearMonthType, TimestampMillisecondType, TimestampNanosecondType,
 };
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType as ArrowType, FieldRef, Fields};
 use feitian_types::DataType;
 use feitian_types::arrow::engine_type;
@@ -42,10 +42,7 @@ impl Budget {
 /// A column, or the values inside one.
 pub(super) struct Builder {
     arrow: ArrowType,
-    /// Values so far, NULLs included.
-    len: usize,
-    /// Where the NULLs are, in order: values that are none, the common case, cost nothing here.
-    nulls: Vec<u32>,
+    nulls: NullBufferBuilder,
     slots: Slots,
     /// Bytes that one more NULL takes, children included.
     slot_bytes: usize,
@@ -78,7 +75,6 @@ struct Bytes {
 }
 
 impl Bytes {
-    #[inline]
     fn end_value(&mut self) -> Got<()> {
         self.offsets.push(offset(self.bytes.len())?);
         Ok(())
@@ -92,7 +88,6 @@ impl Bytes {
     }
 }
 
-#[inline]
 fn offset(n: usize) -> Got<i32> {
     i32::try_from(n).map_err(|_| Fault::bad("a batch holds more than 2 GiB of one column"))
 }
@@ -107,13 +102,12 @@ impl Builder {
     pub(super) fn new(ty: &DataType) -> Self {
         let arrow = engine_type(ty);
         let slots = Slots::new(ty, &arrow);
-        let slot_bytes = slots.slot_bytes() + size_of::<u32>();
-        Self { arrow, len: 0, nulls: vec![], slots, slot_bytes }
+        let slot_bytes = slots.slot_bytes() + 1;
+        Self { arrow, nulls: NullBufferBuilder::new(0), slots, slot_bytes }
     }
 
-    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.nulls.len()
     }
 
     /// Bytes that one more NULL takes.
@@ -123,8 +117,7 @@ impl Builder {
 
     /// Appends NULL. Children of a struct grow with it.
     pub(super) fn push_null(&mut self) {
-        self.nulls.push(self.len as u32);
-        self.len += 1;
+        self.nulls.append_null();
         match &mut self.slots {
             Slots::I8(v) => v.push(0),
             Slots::I16(v) => v.push(0),
@@ -173,23 +166,13 @@ impl Builder {
                 v.end_value()?;
             }
             Slots::Decimal { values, precision, scale, text } => {
-                let n = length(input, budget)?;
-                let value = match input.here(n) {
-                    Some(bytes) => {
-                        crc.bytes(bytes);
-                        decimal::parse(bytes, *precision, *scale)
-                    }
-                    None => {
-                        text.clear();
-                        read_pieces(n, input, crc, text)?;
-                        decimal::parse(text, *precision, *scale)
-                    }
-                };
-                values.push(value.map_err(Fault::bad)?);
+                text.clear();
+                read_bytes(input, crc, budget, text)?;
+                values.push(decimal::parse(text, *precision, *scale).map_err(Fault::bad)?);
             }
             nested => nested.read_nested(input, crc, budget)?,
         }
-        self.len += 1;
+        self.nulls.append_non_null();
         Ok(())
     }
 
@@ -211,7 +194,6 @@ impl Builder {
     ) -> Got<()> {
         for _ in 0..count {
             budget.charge(self.slot_bytes)?;
-            crc.room();
             self.read_element(input, crc, budget)?;
         }
         Ok(())
@@ -219,7 +201,7 @@ impl Builder {
 
     /// The array of all values so far; starts anew. The problem of a value that the engine cannot hold names its slot.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, Problem> {
-        let nulls = self.finish_nulls();
+        let nulls = self.nulls.finish();
         let broken = |e: arrow_schema::ArrowError| Problem { slot: 0, reason: e.to_string() };
         Ok(match &mut self.slots {
             Slots::I8(v) => primitive::<Int8Type>(v, nulls),
@@ -346,7 +328,6 @@ impl Slots {
             }
             Self::Struct { columns, .. } => {
                 for column in columns {
-                    crc.room();
                     column.read_element(input, crc, budget)?;
                 }
             }
@@ -358,22 +339,11 @@ impl Slots {
 
 impl Builder {
     fn has_null_from(&self, first: usize) -> bool {
-        self.nulls.last().is_some_and(|&last| last as usize >= first)
-    }
-
-    fn finish_nulls(&mut self) -> Option<NullBuffer> {
-        let len = std::mem::take(&mut self.len);
-        if self.nulls.is_empty() {
-            return None;
-        }
-        let mut bits = BooleanBufferBuilder::new(len);
-        bits.append_n(len, true);
-        self.nulls.drain(..).for_each(|slot| bits.set_bit(slot as usize, false));
-        Some(NullBuffer::new(bits.finish()))
+        self.nulls.as_slice().is_some() && (first..self.len()).any(|i| !self.nulls.is_valid(i))
     }
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
+fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<arrow_buffer::NullBuffer>) -> ArrayRef {
     Arc::new(PrimitiveArray::<T>::new(renew(values), nulls))
 }
 
@@ -395,7 +365,6 @@ fn narrow<T: TryFrom<i64>>(value: i64, ty: &str) -> Got<T> {
     T::try_from(value).map_err(|_| Fault::bad(format!("{value} is out of range for {ty}")))
 }
 
-#[inline]
 fn flag<R: Read>(input: &mut Input<R>) -> Got<bool> {
     match input.varint()? {
         0 => Ok(false),
@@ -417,34 +386,14 @@ fn nanos<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc) -> Got<i64> {
         .map_err(|_| Fault::bad(format!("{seconds} seconds are outside the years 1677 to 2262 that fit nanoseconds")))
 }
 
-/// The length in front of text or bytes, once it is known to be allowed.
-#[inline]
-fn length<R: Read>(input: &mut Input<R>, budget: &mut Budget) -> Got<usize> {
-    let n = input.varint()?;
-    if n > budget.field_limit as u64 {
-        let limit = budget.field_limit;
-        return Err(Fault::bad(format!("the value is larger than the {limit} bytes a field may have")));
-    }
-    budget.charge(n as usize)?;
-    Ok(n as usize)
-}
-
 #[inline]
 fn read_bytes<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc, budget: &mut Budget, into: &mut Vec<u8>) -> Got<()> {
-    let n = length(input, budget)?;
-    match input.here(n) {
-        Some(bytes) => {
-            crc.bytes(bytes);
-            into.extend_from_slice(bytes);
-            Ok(())
-        }
-        None => read_pieces(n, input, crc, into),
-    }
-}
-
-#[cold]
-fn read_pieces<R: Read>(n: usize, input: &mut Input<R>, crc: &mut RecordCrc, into: &mut Vec<u8>) -> Got<()> {
-    input.pieces(n, |bytes| {
+    let n = input.varint()?;
+    let limit = budget.field_limit;
+    let n = usize::try_from(n).ok().filter(|&n| n <= limit);
+    let n = n.ok_or_else(|| Fault::bad(format!("the value is larger than the {limit} bytes a field may have")))?;
+    budget.charge(n)?;
+    input.take(n, |bytes| {
         into.extend_from_slice(bytes);
         crc.bytes(bytes);
     })

@@ -61,11 +61,10 @@ impl<'a> Cells<'a> {
     pub(super) fn put_field(&self, row: usize, tag: (u64, usize), number: u32, out: &mut Sink, crc: &mut RecordCrc) {
         out.room(ROOM);
         out.word(tag.0, tag.1);
-        crc.field(number);
+        crc.word(number.into(), 4);
         self.put(row, out, crc);
     }
 
-    /// Writes a value; there must be [`ROOM`] in `out` and room in `crc`.
     #[inline]
     fn put(&self, row: usize, out: &mut Sink, crc: &mut RecordCrc) {
         match &self.values {
@@ -75,16 +74,19 @@ impl<'a> Cells<'a> {
             Values::I64(v) => put_int(v[row], out, crc),
             Values::Bool(v) => {
                 let v = u64::from(v.value(row));
+                out.room(8);
                 out.word(v, 1);
                 crc.word(v, 1);
             }
             Values::F32(v) => {
                 let bits = v[row].to_bits().into();
+                out.room(8);
                 out.word(bits, 4);
                 crc.word(bits, 4);
             }
             Values::F64(v) => {
                 let bits = v[row].to_bits();
+                out.room(8);
                 out.word(bits, 8);
                 crc.word(bits, 8);
             }
@@ -121,7 +123,6 @@ impl<'a> Cells<'a> {
         let null = self.is_null(row);
         out.word(null.into(), 1);
         if !null {
-            crc.room();
             self.put(row, out, crc);
         }
     }
@@ -189,13 +190,14 @@ fn text<'a>(offsets: &[i32], bytes: &'a [u8], row: usize) -> &'a [u8] {
 
 #[inline]
 fn put_int(v: i64, out: &mut Sink, crc: &mut RecordCrc) {
+    out.room(16);
     out.varint(zigzag(v));
     crc.word(v as u64, 8);
 }
 
 #[inline]
 fn put_bytes(bytes: &[u8], out: &mut Sink, crc: &mut RecordCrc) {
-    out.room(32 + bytes.len());
+    out.room(16 + bytes.len());
     out.varint(bytes.len() as u64);
     out.bytes(bytes);
     crc.bytes(bytes);
@@ -206,7 +208,7 @@ fn put_padded(bytes: &[u8], width: usize, out: &mut Sink, crc: &mut RecordCrc) {
     const BLANKS: [u8; 255] = [b' '; 255];
     let characters = bytes.iter().filter(|&&b| b & 0xc0 != 0x80).count();
     let blanks = &BLANKS[..width.saturating_sub(characters).min(BLANKS.len())];
-    out.room(32 + bytes.len() + blanks.len());
+    out.room(16 + bytes.len() + blanks.len());
     out.varint((bytes.len() + blanks.len()) as u64);
     out.bytes(bytes);
     out.bytes(blanks);
@@ -217,6 +219,7 @@ fn put_padded(bytes: &[u8], width: usize, out: &mut Sink, crc: &mut RecordCrc) {
 /// Seconds round down, so that the nanoseconds are never negative.
 fn put_nanos(v: i64, out: &mut Sink, crc: &mut RecordCrc) {
     let (seconds, nanos) = (v.div_euclid(NANOS), v.rem_euclid(NANOS));
+    out.room(32);
     out.varint(zigzag(seconds));
     out.varint(zigzag(nanos));
     crc.word(seconds as u64, 8);

@@ -25,8 +25,7 @@ use crate::limits::ROW_CEILING;
 /// [`Kind::Invalid`](feitian_base::Kind::Invalid) and begin with `row N, column c`; rows count from 0.
 pub struct Decoder<R> {
     columns: Vec<Column>,
-    /// The tag of each column: its number and wire type.
-    tags: Vec<u64>,
+    wire_types: Vec<u64>,
     schema: SchemaRef,
     builders: Vec<Builder>,
     input: Input<R>,
@@ -52,7 +51,7 @@ impl<R: Read> Decoder<R> {
         let builders: Vec<Builder> = columns.iter().map(|c| Builder::new(&c.ty)).collect();
         Self {
             columns: columns.to_vec(),
-            tags: columns.iter().zip(1..).map(|(c, number)| number << 3 | wire_type(&c.ty)).collect(),
+            wire_types: columns.iter().map(|c| wire_type(&c.ty)).collect(),
             schema: engine_schema(columns),
             row_bytes: builders.iter().map(Builder::slot_bytes).sum(),
             builders,
@@ -104,31 +103,25 @@ impl<R: Read> Decoder<R> {
         let field_limit = self.limits.max_field_bytes;
         let mut budget = Budget { left: row_limit.saturating_sub(self.row_bytes), row_limit, field_limit };
         let room = budget.left;
-        let (mut fields, mut next) = (0, 0);
+        let mut fields = 0;
         loop {
             let tag = match self.input.varint() {
                 Ok(tag) => tag,
                 Err(fault) => return Err(self.no_tag(fields, fault)),
             };
-            let number = tag >> 3;
-            let mut column = (number as usize).wrapping_sub(1);
-            // Writers send the columns in order, so that NULLs are all that can surprise.
-            let expected = self.tags.get(next) == Some(&tag);
-            if expected {
-                column = next;
-            }
+            let (number, wire) = (tag >> 3, tag & 7);
+            let column = (number as usize).wrapping_sub(1);
             if let Some(builder) = self.builders.get_mut(column) {
-                if !expected && (builder.len() != self.batch_rows || self.tags[column] != tag) {
-                    return Err(self.odd_field(column, tag & 7));
+                if builder.len() != self.batch_rows || self.wire_types[column] != wire {
+                    return Err(self.odd_field(column, wire));
                 }
-                self.crc.field(number as u32);
+                self.crc.word(number, 4);
                 if let Err(fault) = builder.read(&mut self.input, &mut self.crc, &mut budget) {
                     return Err(
                         fault.into_error(format_args!("row {}, column {}", self.rows, self.columns[column].name))
                     );
                 }
                 fields += 1;
-                next = column + 1;
             } else if number == END_RECORD {
                 self.end_record(fields)?;
                 self.batch_bytes += self.row_bytes + (room - budget.left);
@@ -157,7 +150,7 @@ impl<R: Read> Decoder<R> {
 
     #[cold]
     fn odd_field(&self, column: usize, wire: u64) -> Error {
-        let (name, ty, want) = (&self.columns[column].name, &self.columns[column].ty, self.tags[column] & 7);
+        let (name, ty, want) = (&self.columns[column].name, &self.columns[column].ty, self.wire_types[column]);
         let place = format!("row {}, column {name}", self.rows);
         if want == wire {
             malformed(format!("{place}: the record has this field twice"))
@@ -223,7 +216,7 @@ impl<R: Read> Decoder<R> {
             return Err(Fault::bad(format!("metrics of {len} bytes are too large")));
         }
         let mut covered = (number as u32).to_le_bytes().to_vec();
-        self.input.pieces(len as usize, |bytes| covered.extend_from_slice(bytes))?;
+        self.input.take(len as usize, |bytes| covered.extend_from_slice(bytes))?;
         let tag = self.input.varint()?;
         if tag != END_METRICS << 3 | VARINT || self.input.varint()? as u32 != crc32c(&covered) {
             return Err(Fault::bad("the metrics are damaged"));

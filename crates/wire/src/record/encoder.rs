@@ -15,12 +15,7 @@ pub struct Encoder {
     rows: u64,
     crc: RecordCrc,
     total: TotalCrc,
-    /// Records on their way to the output, so that the hot memory stays small.
-    sink: Sink,
 }
-
-/// The sink is emptied from this size on.
-const SINK: usize = 64 << 10;
 
 struct Plan {
     name: String,
@@ -50,7 +45,6 @@ impl Encoder {
             rows: 0,
             crc: RecordCrc::new(),
             total: TotalCrc::new(),
-            sink: Sink::new(),
         }
     }
 
@@ -71,11 +65,13 @@ impl Encoder {
             };
             cells.push(Cells::new(&plan.ty, array).ok_or_else(wrong)?);
         }
-        let (end, sink) = (tag(END_RECORD, VARINT), &mut self.sink);
+        let end = tag(END_RECORD, VARINT);
+        let mut sink = Sink::over(std::mem::take(out));
+        sink.room(batch.num_rows().saturating_mul(8 * self.columns.len() + 16));
         for row in 0..batch.num_rows() {
             for (plan, cells) in self.columns.iter().zip(&cells) {
                 if !cells.is_null(row) {
-                    cells.put_field(row, plan.tag, plan.number, sink, &mut self.crc);
+                    cells.put_field(row, plan.tag, plan.number, &mut sink, &mut self.crc);
                 }
             }
             let crc = self.crc.take();
@@ -83,14 +79,9 @@ impl Encoder {
             sink.word(end.0, end.1);
             sink.varint(crc.into());
             self.total.push(crc);
-            if sink.filled().len() >= SINK {
-                out.extend_from_slice(sink.filled());
-                sink.clear();
-            }
         }
-        out.extend_from_slice(sink.filled());
-        sink.clear();
         self.rows += batch.num_rows() as u64;
+        *out = sink.into_vec();
         Ok(())
     }
 
@@ -101,21 +92,23 @@ impl Encoder {
 
     /// Appends the footer, with `metrics` (JSON text) in it if given, and ends the stream.
     pub fn finish(mut self, metrics: Option<&str>, out: &mut Vec<u8>) {
-        let mut sink = Sink::new();
-        let mut field = |number: u64, wire_type: u64, value: u64, bytes: &[u8]| {
+        let mut sink = Sink::over(std::mem::take(out));
+        sink.room(64);
+        let field = |sink: &mut Sink, number: u64, wire_type: u64, value: u64| {
             let tag = tag(number, wire_type);
-            sink.room(64 + bytes.len());
             sink.word(tag.0, tag.1);
             sink.varint(value);
-            sink.bytes(bytes);
         };
-        field(META_COUNT, VARINT, zigzag(self.rows as i64), &[]);
+        field(&mut sink, META_COUNT, VARINT, zigzag(self.rows as i64));
         if let Some(metrics) = metrics {
-            field(METRICS, BYTES, metrics.len() as u64, metrics.as_bytes());
+            field(&mut sink, METRICS, BYTES, metrics.len() as u64);
+            sink.room(metrics.len());
+            sink.bytes(metrics.as_bytes());
+            sink.room(64);
             let crc = crc32c(&[&(METRICS as u32).to_le_bytes(), metrics.as_bytes()].concat());
-            field(END_METRICS, VARINT, crc.into(), &[]);
+            field(&mut sink, END_METRICS, VARINT, crc.into());
         }
-        field(META_CHECKSUM, VARINT, self.total.value().into(), &[]);
-        out.extend_from_slice(sink.filled());
+        field(&mut sink, META_CHECKSUM, VARINT, self.total.value().into());
+        *out = sink.into_vec();
     }
 }

@@ -41,8 +41,6 @@ impl From<io::Error> for Fault {
 pub(super) type Got<T> = Result<T, Fault>;
 
 const CAPACITY: usize = 128 << 10;
-/// A varint may be looked at as ten bytes wherever it begins.
-const SLACK: usize = 10;
 
 pub(super) struct Input<R> {
     reader: R,
@@ -54,7 +52,7 @@ pub(super) struct Input<R> {
 
 impl<R: Read> Input<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, buf: vec![0; CAPACITY + SLACK].into_boxed_slice(), pos: 0, end: 0, ended: false }
+        Self { reader, buf: vec![0; CAPACITY].into_boxed_slice(), pos: 0, end: 0, ended: false }
     }
 
     fn held(&self) -> usize {
@@ -67,7 +65,7 @@ impl<R: Read> Input<R> {
         self.buf.copy_within(self.pos..self.end, 0);
         (self.pos, self.end) = (0, self.held());
         while self.end < n && !self.ended {
-            match self.reader.read(&mut self.buf[self.end..CAPACITY]) {
+            match self.reader.read(&mut self.buf[self.end..]) {
                 Ok(0) => self.ended = true,
                 Ok(got) => self.end += got,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -90,22 +88,18 @@ impl<R: Read> Input<R> {
     }
 
     /// A varint of up to ten bytes.
-    #[inline(always)]
+    #[inline]
     pub(super) fn varint(&mut self) -> Got<u64> {
-        // What lies behind the end is stale, and one compare afterwards tells.
-        if let Some(bytes) = self.buf.get(self.pos..self.pos + SLACK).and_then(<[u8]>::first_chunk::<SLACK>) {
-            if bytes[0] < 0x80 && self.pos < self.end {
-                self.pos += 1;
-                return Ok(bytes[0].into());
-            }
-            if let Some((value, n)) = decode(bytes)
-                && self.pos + n <= self.end
-            {
-                self.pos += n;
-                return Ok(value);
-            }
+        match self.buf[self.pos..self.end].first_chunk::<10>() {
+            Some(bytes) => match decode(bytes) {
+                Some((value, n)) => {
+                    self.pos += n;
+                    Ok(value)
+                }
+                None => Err(Fault::bad("a varint is longer than 64 bits")),
+            },
+            None => self.varint_at_edge(),
         }
-        self.varint_at_edge()
     }
 
     #[cold]
@@ -134,17 +128,19 @@ impl<R: Read> Input<R> {
         Ok(bytes)
     }
 
-    /// The next `n` bytes if they are all here.
+    /// Hands `n` bytes to `sink`, in one piece if they are here, else piece by piece as they arrive.
     #[inline]
-    pub(super) fn here(&mut self, n: usize) -> Option<&[u8]> {
-        let bytes = self.buf[self.pos..self.end].get(..n)?;
-        self.pos += n;
-        Some(bytes)
+    pub(super) fn take(&mut self, n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
+        if let Some(bytes) = self.buf[self.pos..self.end].get(..n) {
+            sink(bytes);
+            self.pos += n;
+            return Ok(());
+        }
+        self.take_pieces(n, sink)
     }
 
-    /// Hands `n` bytes to `sink`, piece by piece as they arrive.
     #[cold]
-    pub(super) fn pieces(&mut self, mut n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
+    fn take_pieces(&mut self, mut n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
         while n > 0 {
             if self.is_empty()? {
                 return Err(Self::truncated());

@@ -73,29 +73,17 @@ impl RecordCrc {
         Self { small: Sink::new(), streamed: None }
     }
 
-    /// Begins a field.
-    #[inline(always)]
-    fn field(&mut self, number: u32) {
-        self.room();
-        self.word(number.into(), 4);
-    }
-
-    /// Makes room for a value of fixed width; [`RecordCrc::field`] has done so.
-    #[inline(always)]
-    fn room(&mut self) {
-        self.small.room(32);
-    }
-
     /// Adds the low `n` bytes of `word`.
-    #[inline(always)]
+    #[inline]
     fn word(&mut self, word: u64, n: usize) {
+        self.small.room(8);
         self.small.word(word, n);
     }
 
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         if bytes.len() < LARGE {
-            self.small.room(bytes.len() + 32);
+            self.small.room(bytes.len());
             self.small.bytes(bytes);
         } else {
             self.stream(bytes);

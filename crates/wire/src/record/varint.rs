@@ -31,30 +31,28 @@ fn gather(v: u64) -> u64 {
 const TOPS: u64 = 0x8080_8080_8080_8080;
 
 /// The bytes of a varint below 2^56 as a little-endian word, and how many there are.
-#[inline(always)]
+#[inline]
 pub(super) fn encode_word(v: u64) -> (u64, usize) {
-    let top_bit = 63 - (v | 1).leading_zeros();
-    // One more than top_bit / 7, without a division.
-    let n = (top_bit * 9 + 73) / 64;
+    let bits = 64 - (v | 1).leading_zeros() as usize;
+    let n = bits.div_ceil(7);
     let tops = TOPS & ((1u64 << (8 * (n - 1))) - 1);
-    (spread(v) | tops, n as usize)
+    (spread(v) | tops, n)
 }
 
 /// The varint at the start of ten bytes and its length; `None` if it does not end there or exceeds 64 bits.
-#[inline(always)]
+#[inline]
 pub(super) fn decode(bytes: &[u8; 10]) -> Option<(u64, usize)> {
-    let word = u64::from_le_bytes(*bytes.first_chunk::<8>()?);
-    // The lowest of these bits ends the varint.
-    let ends = !word & TOPS;
-    if ends == 0 {
-        return decode_long(word, bytes[8], bytes[9]);
+    if bytes[0] < 0x80 {
+        return Some((bytes[0].into(), 1));
     }
-    let upto = ends ^ (ends - 1);
-    Some((gather(word & upto & !TOPS), (ends.trailing_zeros() as usize + 1) / 8))
-}
-
-#[cold]
-fn decode_long(word: u64, b8: u8, b9: u8) -> Option<(u64, usize)> {
+    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = *bytes;
+    let word = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
+    let ends = !word & TOPS;
+    if ends != 0 {
+        let n = ends.trailing_zeros() as usize / 8 + 1;
+        let used = word & (u64::MAX >> (64 - 8 * n)) & !TOPS;
+        return Some((gather(used), n));
+    }
     let low = gather(word & !TOPS) | u64::from(b8 & 0x7f) << 56;
     match (b8 < 0x80, b9) {
         (true, _) => Some((low, 9)),
@@ -71,7 +69,17 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new() -> Self {
-        Self { buf: Vec::new(), len: 0 }
+        Self::over(Vec::new())
+    }
+
+    /// Appends to `buf`; [`Sink::into_vec`] gives it back.
+    pub(super) fn over(buf: Vec<u8>) -> Self {
+        Self { len: buf.len(), buf }
+    }
+
+    pub(super) fn into_vec(mut self) -> Vec<u8> {
+        self.buf.truncate(self.len);
+        self.buf
     }
 
     pub(super) fn filled(&self) -> &[u8] {
@@ -104,40 +112,28 @@ impl Sink {
     }
 
     /// Appends a varint; needs room for 16.
-    #[inline(always)]
+    #[inline]
     pub(super) fn varint(&mut self, v: u64) {
-        if v < 1 << 56 {
+        if v < 0x80 {
+            self.buf[self.len] = v as u8;
+            self.len += 1;
+        } else if v < 1 << 56 {
             let (word, n) = encode_word(v);
             self.word(word, n);
         } else {
-            self.long_varint(v);
+            self.word(spread(v & ((1 << 56) - 1)) | TOPS, 8);
+            let high = v >> 56;
+            if high < 0x80 {
+                self.word(high, 1);
+            } else {
+                self.word(high | 0x80 | (1 << 8), 2);
+            }
         }
     }
 
-    #[cold]
-    fn long_varint(&mut self, v: u64) {
-        self.word(spread(v & ((1 << 56) - 1)) | TOPS, 8);
-        let high = v >> 56;
-        if high < 0x80 {
-            self.word(high, 1);
-        } else {
-            self.word(high | 0x80 | (1 << 8), 2);
-        }
-    }
-
-    /// Appends `bytes`; needs room for them and 16 more.
+    /// Appends `bytes`; needs room for them.
     #[inline]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        // Most texts are short, and a call that copies any length costs more than they do.
-        if let (Some(head), true) = (bytes.first_chunk::<8>(), bytes.len() <= 16)
-            && let Some(tail) = bytes.last_chunk::<8>()
-        {
-            self.buf[self.len..self.len + 8].copy_from_slice(head);
-            let end = self.len + bytes.len();
-            self.buf[end - 8..end].copy_from_slice(tail);
-            self.len = end;
-            return;
-        }
         self.buf[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
     }
@@ -154,7 +150,7 @@ mod tests {
         let mut sink = Sink::new();
         sink.room(16);
         sink.varint(v);
-        sink.filled().to_vec()
+        sink.into_vec()
     }
 
     /// The definition: seven bits a byte, lowest first, the top bit says that more follow.

@@ -139,6 +139,8 @@ impl Scope<'_> {
             | Operator::IsNotDistinctFrom => {
                 let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
                 let to = comparison_type(&l, &r).ok_or_else(|| bad_operands(&l, &r, &op.to_string()))?;
+                // Two untyped NULLs: the engine compares typed values only.
+                let to = if to == DataType::Null { DataType::Boolean } else { to };
                 let lenient = is_lenient(&l, &r, &to);
                 Ok(make(convert(*left, &l, &to, lenient)?, convert(*right, &r, &to, lenient)?))
             }
