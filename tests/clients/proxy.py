@@ -77,7 +77,9 @@ class LossyProxy:
     def _loses(self, handler):
         with self._lock:
             self._answers += 1
-            lost = self._answers % self.lose_every == 0
+            # Every third, but not always the same one of three requests that a client repeats in turn.
+            turn = self._answers // (7 * self.lose_every)
+            lost = (self._answers + turn) % self.lose_every == 0
             if lost:
                 self.lost.append(self._kind(handler))
             return lost

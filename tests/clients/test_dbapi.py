@@ -50,7 +50,7 @@ class DbApi(ClientCase):
             "at": datetime.datetime(2024, 1, 2, 3, 4, 5),
             "none": None,
         }
-        cursor.execute("SELECT %(text)s AS a, %(number)s AS b, %(dec)s AS c, %(at)s AS d, %(none)s AS e", values)
+        cursor.execute("SELECT :text AS a, :number AS b, :dec AS c, :at AS d, :none AS e", values)
         ((text, number, dec, at, none),) = cursor.fetchall()
         self.assertEqual((text, number, none), (values["text"], 42, None))
         self.assertEqual(decimal.Decimal(str(dec)), values["dec"])

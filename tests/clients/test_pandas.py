@@ -75,7 +75,7 @@ class Pandas(ClientCase):
     def test_a_frame_appended_to_a_table_adds_its_rows(self):
         name = self.name()
         self.o.write_table(name, frame()[:10], create_table=True)
-        self.o.write_table(name, frame()[10:20], reopen=True)
+        self.o.write_table(name, frame()[10:20])
         found = self.o.get_table(name).to_pandas().sort_values("n")
         self.same(found, frame()[:20])
 

@@ -148,7 +148,7 @@ class Tables(ClientCase):
         table.add_columns("c double")
         table.rename_column("b", "bb")
         self.assertEqual([c.name for c in table.table_schema.simple_columns], ["a", "bb", "c"])
-        self.o.write_table(table, [[2, "y", 0.5]], reopen=True)
+        self.o.write_table(table, [[2, "y", 0.5]])
         self.assertEqual(sorted(self.rows(table)), [(1, "x", None), (2, "y", 0.5)])
         table.delete_columns("a")
         self.assertEqual(sorted(self.rows(table)), [("x", None), ("y", 0.5)])

@@ -168,6 +168,8 @@ class Tunnel(ClientCase):
         down = self.tunnel.create_download_session(table)
         ranges = [(0, 300), (0, 1), (99, 2), (100, 100), (150, 120), (299, 1), (290, 1_000), (300, 10), (5, 0)]
         for (start, count), arrow in itertools.product(ranges, (False, True)):
+            if arrow and count == 0:
+                continue  # PyODPS opens no stream for that and then reads from it
             with self.subTest(start=start, count=count, arrow=arrow):
                 self.assertEqual(self.download(down, start, count, arrow=arrow), rows[start : start + count])
 
@@ -184,7 +186,7 @@ class Tunnel(ClientCase):
         table = self.numbers()
         self.o.write_table(table, numbered(0, 10))
         down = self.tunnel.create_download_session(table)
-        self.o.write_table(table, numbered(10, 20), reopen=True)
+        self.o.write_table(table, numbered(10, 20))
         self.o.execute_sql(f"INSERT OVERWRITE TABLE {table.name} SELECT n, s FROM {table.name} WHERE n < 3")
         self.assertEqual(down.count, 10)
         self.assertEqual(self.download(down, 0, 10), numbered(0, 10))
@@ -195,14 +197,14 @@ class Tunnel(ClientCase):
     def test_overwrite_replaces_the_table(self):
         table = self.numbers()
         self.o.write_table(table, numbered(0, 10))
-        self.o.write_table(table, numbered(20, 25), overwrite=True, reopen=True)
+        self.o.write_table(table, numbered(20, 25), overwrite=True)
         self.assertEqual(self.rows(table), numbered(20, 25))
 
     def test_overwrite_replaces_one_partition(self):
         table = self.numbers("pt string")
         for part in ("a", "b"):
             self.o.write_table(table, numbered(0, 10), partition=f"pt={part}", create_partition=True)
-        self.o.write_table(table, numbered(20, 22), partition="pt=a", overwrite=True, reopen=True)
+        self.o.write_table(table, numbered(20, 22), partition="pt=a", overwrite=True)
         self.assertEqual(self.rows(table, partition="pt=a"), [(n, s, "a") for n, s in numbered(20, 22)])
         self.assertEqual(self.rows(table, partition="pt=b"), [(n, s, "b") for n, s in numbered(0, 10)])
 

@@ -46,7 +46,8 @@ impl Query {
     /// `true` or `false` in any case; `default` when absent.
     pub fn flag(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key).map(str::to_lowercase).as_deref() {
-            None => Ok(default),
+            // PyODPS sends some flags bare.
+            None => Ok(default || self.has(key)),
             Some("true") => Ok(true),
             Some("false") => Ok(false),
             Some(other) => Err(wrong(format!("query parameter '{key}' must be true or false, not '{other}'"))),

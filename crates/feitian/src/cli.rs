@@ -148,7 +148,7 @@ impl ClientArgs {
 ///
 /// Submits the text as one job, waits for it and prints the result. The text may hold several statements separated by
 /// `;` and SET commands. The job goes on when this command is interrupted: find it with `feitian instance list`. A job
-/// that fails prints its reason and ends with exit code 1.
+/// that fails prints its reason and ends with exit code 1. JSON is {"columns", "rows"} for rows and {"text"} otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

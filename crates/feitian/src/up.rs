@@ -29,6 +29,8 @@ use crate::failure::{Answer, Failure, Result};
 use crate::logging;
 use crate::warehouse_adapter::Adapter;
 
+/// How long background tasks may take beyond the time that requests get.
+const BACKGROUND_END: Duration = Duration::from_secs(3);
 /// How long what is left in the runtime may take once the server has stopped.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 /// The exit code of a process that a SIGINT ended, as shells report it: 128 + 2.
@@ -89,6 +91,7 @@ pub struct Server {
     tasks: Tasks,
     warehouse: Warehouse,
     serving: JoinHandle<feitian_base::Result<()>>,
+    grace: Duration,
 }
 
 impl Server {
@@ -125,7 +128,7 @@ impl Server {
         }
         tracing::info!(%address, %node, data = %dir.root().display(), ms = clock::now_ms() - started_ms, "ready");
         let (credentials, first) = (ready.credentials, ready.first);
-        Ok(Self { endpoint, credentials, first, dir, meta, tasks, warehouse, serving })
+        Ok(Self { endpoint, credentials, first, dir, meta, tasks, warehouse, serving, grace: config.server_grace })
     }
 
     /// The data directory.
@@ -137,7 +140,9 @@ impl Server {
     /// instances are queued again, background tasks end, the database is closed.
     pub async fn stop(&mut self) {
         self.tasks.stop_token().cancel();
-        let (served, ()) = tokio::join!(&mut self.serving, self.warehouse.shutdown());
+        // The connections are among the tasks that the warehouse waits for, so that the grace bounds both.
+        let background = tokio::time::timeout(self.grace + BACKGROUND_END, self.warehouse.shutdown());
+        let (served, _) = tokio::join!(&mut self.serving, background);
         if let Ok(Err(e)) = served {
             tracing::error!(error = ?e, "the listener ended with an error");
         }

@@ -53,6 +53,13 @@ impl Workspace {
         let mut command = Command::new(cargo);
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         without_settings(&mut command);
+        // What `cargo run` tells xtask about itself. Build scripts look at it: with it in the environment, ring and all that
+        // stands on it, DataFusion included, would be compiled anew each time somebody alternates with plain cargo.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|n| n.starts_with("CARGO_MANIFEST_") || n.starts_with("CARGO_PKG_")) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

@@ -70,6 +70,7 @@ const PREVIEW: &[Operation] =
 
 const STREAMS: &[Operation] = &[
     op("CreateStream", "POST", STREAM, &[], UPDATE)
+        .flags(&["create_partition"])
         .partial(run!(streams::create), "without zorder_columns and dynamic_partition"),
     op("WriteStream", "PUT", STREAM, &["uploadid"], UPDATE).done(run!(streams::write)),
     op("GetStream", "GET", STREAM, &["uploadid"], UPDATE).done(run!(streams::status)),

@@ -149,8 +149,8 @@ fn sql_prints_rows_and_ends_with_the_outcome_of_the_job() {
 
     let list = json(d, &["instance", "list", "--limit", "100"]);
     let states: Vec<_> = list.as_array().unwrap().iter().map(|i| i["state"].as_str().unwrap()).collect();
-    // Newest first: the failed one, then the five before it.
-    assert_eq!(states, ["Failed", "Success", "Success", "Success", "Success", "Success", "Success"][..states.len()]);
+    // Newest first: the failed one, then the two statements and four queries before it.
+    assert_eq!(states, ["Failed", "Success", "Success", "Success", "Success", "Success", "Success"]);
     let newest = list[0]["id"].as_str().unwrap();
     let shown = json(d, &["instance", "show", newest]);
     assert_eq!(shown["query"], "select * from nowhere");

@@ -16,7 +16,7 @@ fn the_first_start_shows_the_secret_and_a_later_one_says_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let first = Up::start(dir.path());
     let c = first.credentials();
-    for part in [&c.endpoint, &c.project, &c.access_id, &c.secret, "from odps import ODPS"] {
+    for part in ["from odps import ODPS", &c.endpoint, &c.project, &c.access_id, &c.secret] {
         assert!(first.banner.contains(part), "{part} in {}", first.banner);
     }
     assert_eq!(c.project, "demo");

@@ -93,7 +93,7 @@ pub(super) fn one_level<L: FileLayer>(disk: &Disk<L>, prefix: &Location) -> Resu
 /// Sorts one directory so that a walk meets whole paths in byte order: `a-b` and `a.b` come before what is in `a/`,
 /// because `-` and `.` are less than `/`.
 fn sort_as_paths(children: &mut [(String, FileKind)]) {
-    fn key<'a>((name, kind): &'a (String, FileKind)) -> impl Iterator<Item = u8> + 'a {
+    fn key((name, kind): &(String, FileKind)) -> impl Iterator<Item = u8> {
         name.bytes().chain((*kind == FileKind::Dir).then_some(b'/'))
     }
     children.sort_unstable_by(|a, b| key(a).cmp(key(b)));

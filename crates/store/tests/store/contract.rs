@@ -291,7 +291,8 @@ on_both! {
             put(store, name, "x").await;
         }
         let paths = ["a", "gone/x", "t/b", "t", "t/c"].map(Path::from);
-        let results = store.delete_stream(futures::stream::iter(paths.clone()).map(Ok).boxed()).collect::<Vec<_>>().await;
+        let locations = futures::stream::iter(paths.clone()).map(Ok).boxed();
+        let results = store.delete_stream(locations).collect::<Vec<_>>().await;
         let expected = [true, false, true, false, true];
         for ((path, result), ok) in paths.iter().zip(results).zip(expected) {
             match result {

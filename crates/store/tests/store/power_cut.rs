@@ -153,7 +153,7 @@ fn run<L: FileLayer>(seed: u64, wrap: impl Fn(SimDisk) -> L) -> Result<(), Strin
     let mut disk = SimDisk::new(rng.next_u64());
     let mut truth = Truth::default();
     for _ in 0..LIVES {
-        disk.cut_power_at(disk.changes() + rng.random_range(1..80));
+        disk.cut_power_at(disk.changes() + rng.random_range(1..80u64));
         work(&mut rng, wrap(disk.clone()), &mut truth)?;
         if rng.random_bool(0.3) {
             // Only the process died: what it did not sync is still there, but no more durable than before.

@@ -68,6 +68,14 @@ impl<R: Read> FrameReader<R> {
             return self.fail("the body ends before the chunk size");
         };
         let size = u32::from_be_bytes(*size) as usize;
+        if size == 0 {
+            // PyODPS closes a writer that wrote nothing with the final checksum alone, which is zero.
+            self.fill(1)?;
+            self.ended = self.buf.is_empty();
+        }
+        if self.ended {
+            return Ok(());
+        }
         if size == 0 || size > MAX_CHUNK {
             return self.fail(format_args!("a chunk size of {size} is not between 1 and {MAX_CHUNK}"));
         }
@@ -78,6 +86,9 @@ impl<R: Read> FrameReader<R> {
     fn next_chunk(&mut self) -> io::Result<()> {
         if self.chunk == 0 {
             self.header()?;
+        }
+        if self.ended {
+            return Ok(());
         }
         self.fill(self.chunk + 4)?;
         let Some((data, crc)) = self.buf.split_last_chunk::<4>() else {
