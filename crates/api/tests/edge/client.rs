@@ -70,7 +70,7 @@ impl Reply {
 
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert!(self.status.is_success(), "{} {}", self.status, self.text());
+        assert!(self.status.is_success() && !self.broken, "{} {}", self.status, self.text());
         self
     }
 

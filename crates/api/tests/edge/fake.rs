@@ -112,7 +112,7 @@ impl Fake {
     /// Rows of a table that are visible, as text.
     pub fn visible(&self, table: &str) -> Vec<(Option<String>, i64)> {
         let rows = self.rows.lock();
-        rows.get(table).into_iter().flatten().flat_map(|b| text_rows(b)).collect()
+        rows.get(table).into_iter().flatten().flat_map(text_rows).collect()
     }
 
     pub fn block_count(&self) -> usize {

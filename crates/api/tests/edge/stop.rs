@@ -105,7 +105,7 @@ async fn an_early_refusal_is_read_although_the_body_is_long() {
     let request = head(&stranger, "PUT", target, &[("Content-Length", &length), ("Connection", "close")]);
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
-    stream.write_all(&vec![0; 4 << 20]).await.unwrap();
+    stream.write_all(&vec![0u8; 4 << 20]).await.unwrap();
     let text = answer(&mut stream).await;
     assert!(text.starts_with("HTTP/1.1 403") && text.contains("NoPermission"), "{text}");
 }

@@ -19,7 +19,7 @@ async fn a_stream_is_visible_at_once() {
     assert_eq!(put.header("odps-tunnel-routed-server"), "feitian.test:7700");
     assert_eq!(world.fake.visible("t"), [(Some("a".into()), 1), (None, -5)]);
     assert_eq!(client.get(&format!("{base}?uploadid={id}&read_only=true")).await.ok().json(), session);
-    client.put(&format!("{base}?uploadid={id}&slotid=0"), vec![0xff; 9]).await.refused(400, "MalformedDataStream");
+    client.put(&format!("{base}?uploadid={id}&slotid=0"), vec![0xffu8; 9]).await.refused(400, "MalformedDataStream");
     assert_eq!(world.fake.visible("t").len(), 2);
     client.post(&format!("{base}?uploadid={id}"), "").await.ok();
     client.get(&format!("{base}?uploadid=x")).await.refused(404, "StreamSessionNotFound");
