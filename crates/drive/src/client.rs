@@ -31,9 +31,14 @@ enum Side {
 }
 
 impl Client {
-    /// A client for `base` (`http://host:port`).
+    /// A client for `base` (`http://host:port`), which gives a request two minutes.
     pub fn new(base: &str, access_id: &str, secret: &str, project: &str) -> Result<Self> {
-        let http = Http::builder().timeout(Duration::from_secs(120)).pool_max_idle_per_host(4).build()?;
+        Self::with_limit(base, access_id, secret, project, Duration::from_secs(120))
+    }
+
+    /// A client that gives a request `limit`, its body included.
+    pub fn with_limit(base: &str, access_id: &str, secret: &str, project: &str, limit: Duration) -> Result<Self> {
+        let http = Http::builder().timeout(limit).pool_max_idle_per_host(4).build()?;
         let text = str::to_string;
         Ok(Self { http, base: text(base), access_id: text(access_id), secret: text(secret), project: text(project) })
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own chores, each with one spelling for people and machines alike.
 
+mod bench;
 mod cargo;
 mod clients;
 mod demo;
@@ -12,7 +13,6 @@ mod process;
 mod progress;
 mod proof;
 mod python;
-mod reserved;
 mod server;
 mod stage;
 mod strace;

@@ -6,12 +6,12 @@ use anyhow::{Result, bail};
 
 use crate::progress::shown;
 use crate::workspace::Workspace;
-use crate::{clients, demo, fuzz, kill, lint, powercut, proof, reserved, test, tidy};
+use crate::{bench, clients, demo, fuzz, kill, lint, powercut, proof, test, tidy};
 
 /// One entry of the menu.
 pub struct Command {
     pub name: &'static str,
-    /// The flags it takes, for the menu and for refusing others.
+    /// The flags and words it takes, for the menu and for refusing others. Flags stand in brackets, WORDS for any word.
     pub usage: &'static str,
     pub about: &'static str,
     /// Whether everything was as it should be.
@@ -73,9 +73,9 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "[WORDS...]",
-        about: "measurements: `bench tunnel` (not there yet)",
-        run: reserved::run,
+        usage: "tunnel",
+        about: "throughput, memory and `select 1` beside what the machine does without a server, kept in docs/bench",
+        run: bench::run,
     },
 ];
 
@@ -115,16 +115,17 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads flags, and refuses those that `command` does not take.
+    /// Reads flags and words, and refuses those that `command` does not take.
     pub fn parse(command: &'static Command, args: &[String]) -> Result<Self> {
         let mut options = Self { command: command.name, ..Self::default() };
         for arg in args {
             let taken = command.usage.contains(&format!("[{arg}]"));
+            let named = command.usage.contains("WORDS") || command.usage.split(' ').any(|w| w == arg.as_str());
             match arg.as_str() {
                 "--long" if taken => options.long = true,
                 "--keep" if taken => options.keep = true,
                 "--write" if taken => options.write = true,
-                word if command.usage.contains("WORDS") && !word.starts_with('-') => options.words.push(word.into()),
+                word if named && !word.starts_with('-') => options.words.push(word.into()),
                 other => bail!("`cargo xtask {}` takes no `{other}`; it takes: {}", command.name, command.usage),
             }
         }
