@@ -61,8 +61,9 @@ def new_database():
 class Server:
     """One feitian process on a directory. Several of them may share a directory when they share a database."""
 
-    def __init__(self, data=None, meta=None):
+    def __init__(self, data=None, meta=None, variables=None):
         self.program = os.environ["FEITIAN_TEST_BIN"]
+        self.variables = variables or {}
         self.owns_data = data is None
         self.data = data or tempfile.mkdtemp(prefix="feitian-clients-")
         self.meta = meta
@@ -81,7 +82,8 @@ class Server:
         if self.meta:
             command += ["--meta", self.meta]
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = {**os.environ, **self.variables}
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         wait_for("the server's readiness", self._ready)
         return self
 
@@ -94,6 +96,12 @@ class Server:
                 return answer.status == 200
         except OSError:
             return False
+
+    def peak_memory(self):
+        """The most memory in bytes that the process has had at once (VmHWM of proc(5))."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            (line,) = [line for line in status if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
 
     def stop(self):
         """Asks the process to end, as an operator would."""

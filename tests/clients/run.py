@@ -1,6 +1,7 @@
 """Runs client test modules and ends with a line `N passed, N failed`: `python run.py [--only TEXT] MODULE...`.
 
-Without modules all of them run but those named `*_own`, which are stages of their own. A skipped test counts as failed:
+Without modules all of them run but those named `*_own`, which are stages of their own. A name that is no module stands
+for all modules that begin with it: `test_survives` for `test_survives_load` and others. A skipped test counts as failed:
 what cannot run has not been shown to work.
 """
 
@@ -73,16 +74,25 @@ def selected(suite, text):
             yield item
 
 
+def modules(names):
+    """The modules that these names mean; without names all but those that are stages of their own."""
+    known = sorted(f[:-3] for f in os.listdir(HERE) if f.startswith("test_") and f.endswith(".py"))
+    if not names:
+        return [module for module in known if not module.endswith("_own")]
+    meant = []
+    for name in names:
+        meant += [name] if name in known else [module for module in known if module.startswith(f"{name}_")] or [name]
+    return meant
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="for example test_tunnel")
     parser.add_argument("--only", default="", metavar="TEXT", help="run only tests whose name contains this")
     arguments = parser.parse_args()
-    names = arguments.modules or sorted(
-        f[:-3] for f in os.listdir(HERE) if f.startswith("test_") and f.endswith(".py") and not f.endswith("_own.py")
-    )
     sys.path.insert(0, HERE)
-    suite = unittest.TestSuite(selected(unittest.defaultTestLoader.loadTestsFromNames(names), arguments.only))
+    found = unittest.defaultTestLoader.loadTestsFromNames(modules(arguments.modules))
+    suite = unittest.TestSuite(selected(found, arguments.only))
     result = Result()
     try:
         suite.run(result)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
@@ -135,20 +135,26 @@ impl Call {
     /// The body as JSON. Unknown keys are an error when `T` says so.
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T> {
         let bytes = self.document().await?;
+        // serde would take a list for the values of an object in the order of its fields.
+        if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(Error::invalid("the body is not the expected JSON: it is a list, not an object"));
+        }
         serde_json::from_slice(&bytes).map_err(|e| Error::invalid(format!("the body is not the expected JSON: {e}")))
     }
 }
 
 async fn read_document(mut body: Body, limit: usize) -> Result<Bytes> {
+    let too_large =
+        || Error::new(Kind::Invalid, "RequestEntityTooLarge", format!("the body is larger than {limit} bytes"));
+    // A length that the head announces need not be waited for.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(broken_body)?.into_data() else { continue };
         if bytes.len() + data.len() > limit {
-            return Err(Error::new(
-                Kind::Invalid,
-                "RequestEntityTooLarge",
-                format!("the body is larger than {limit} bytes"),
-            ));
+            return Err(too_large());
         }
         bytes.extend_from_slice(&data);
     }

@@ -1,15 +1,27 @@
 //! One write transaction: begun so that it cannot fail half way for want of a lock, ended with commit or rollback.
 
-use sqlx::Any;
-use sqlx::AnyConnection;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, Executor};
 
 use crate::db::Meta;
 use crate::fault::Fault;
 
-/// An open write transaction. Dropped without an end, it is rolled back.
+/// An open write transaction. Dropped without an end, its connection is closed, which rolls it back.
+///
+/// Not sqlx's own: that one counts depths, and when SQLite itself has undone a transaction (a full disk does that) the
+/// count stays wrong, so that the connection goes back to the pool and never begins another one.
 pub(crate) struct Tx {
-    inner: sqlx::Transaction<'static, Any>,
+    inner: PoolConnection<Any>,
     shared: bool,
+    ended: bool,
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.inner.close_on_drop();
+        }
+    }
 }
 
 /// How often a transaction is run again after the database undid it for the sake of another one.
@@ -52,10 +64,15 @@ macro_rules! for_update {
 impl Tx {
     pub(crate) async fn begin(meta: &Meta) -> Result<Self, Fault> {
         let shared = meta.is_shared();
+        let mut tx = Self { inner: meta.writer().acquire().await?, shared, ended: false };
         // IMMEDIATE takes SQLite's write lock now; a lock upgrade later could fail at once with BUSY.
-        let inner =
-            if shared { meta.writer().begin().await? } else { meta.writer().begin_with("BEGIN IMMEDIATE").await? };
-        Ok(Self { inner, shared })
+        tx.say(if shared { "BEGIN" } else { "BEGIN IMMEDIATE" }).await?;
+        Ok(tx)
+    }
+
+    async fn say(&mut self, words: &'static str) -> Result<(), Fault> {
+        (&mut *self.inner).execute(words).await?;
+        Ok(())
     }
 
     /// The connection to run statements on.
@@ -69,18 +86,22 @@ impl Tx {
     }
 
     /// Commits when `result` is `Ok`, otherwise rolls back. `run` counts the runs so far.
-    pub(crate) async fn end<T>(self, result: Result<T, Fault>, run: u32) -> Ended<T> {
+    pub(crate) async fn end<T>(mut self, result: Result<T, Fault>, run: u32) -> Ended<T> {
         let fault = match result {
-            Ok(value) => match self.inner.commit().await {
-                Ok(()) => return Ended::Done(Ok(value)),
-                Err(e) => Fault::Sql(e),
+            Ok(value) => match self.say("COMMIT").await {
+                Ok(()) => {
+                    self.ended = true;
+                    return Ended::Done(Ok(value));
+                }
+                Err(fault) => fault,
             },
             Err(fault) => {
                 // A failed rollback closes the connection, which rolls back as well; the first fault matters more.
-                let _ = self.inner.rollback().await;
+                self.ended = self.say("ROLLBACK").await.is_ok();
                 fault
             }
         };
+        drop(self);
         if !fault.is_retryable() || run >= MAX_RUNS {
             return Ended::Done(Err(fault));
         }

@@ -28,8 +28,9 @@ pub enum Codec {
     SnappyFramed,
 }
 
-/// The largest window of a Zstandard frame that we decode: 128 MiB, the limit of the reference implementation.
-const ZSTD_WINDOW_LOG: u32 = 27;
+/// The largest window of a Zstandard frame that we decode: 8 MiB, beyond which RFC 8878 (3.1.1.1.2) asks senders not to
+/// go. Levels up to 19 stay within it.
+const ZSTD_WINDOW_LOG: u32 = 23;
 const BUFFER: usize = 64 << 10;
 
 impl Codec {
@@ -62,7 +63,7 @@ impl Codec {
 
     /// The plain bytes of the compressed `reader`.
     ///
-    /// Memory is bounded by the format's window (at most 128 MiB for Zstandard, 16 MiB for LZ4, less for the others)
+    /// Memory is bounded by the format's window (at most 8 MiB for Zstandard, 16 MiB for LZ4, less for the others)
     /// however much the body inflates to: the caller decides how much it reads. Damage is an `io::Error` for
     /// [`from_io`](crate::from_io); errors of `reader` itself pass through. A body cut off exactly between two blocks of
     /// LZ4 or Snappy looks whole here; the formats inside the body notice.

@@ -64,7 +64,13 @@ impl Pump {
     /// the client comes to read its answer. Dropping this future makes the reader fail.
     pub async fn run(mut self) {
         loop {
-            let piece = match tokio::time::timeout(self.idle, self.body.frame()).await {
+            // A reader that has refused the body is not kept waiting for a client that waits for its answer.
+            let frame = tokio::select! {
+                () = self.pieces.closed() => None,
+                frame = tokio::time::timeout(self.idle, self.body.frame()) => Some(frame),
+            };
+            let Some(frame) = frame else { return discard_body(self.body).await };
+            let piece = match frame {
                 Err(_) => Piece::Failed(body_timeout(self.idle)),
                 Ok(None) => Piece::End,
                 Ok(Some(Err(e))) => Piece::Failed(broken_body(e)),

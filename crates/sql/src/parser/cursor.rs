@@ -29,6 +29,10 @@ pub(crate) const MAX_SET_BRANCHES: u32 = 256;
 /// A statement may name this many tables and subqueries in FROM: each is a level of the plan.
 pub(crate) const MAX_RELATIONS: u32 = 1000;
 
+/// A statement may have this many arguments of calls, branches of CASE, and items of SELECT, GROUP BY and ORDER BY: the
+/// planner holds several copies of each, up to 5 KB together. Constants of IN and VALUES are cheaper and not counted.
+pub(crate) const MAX_ARGUMENTS: u32 = 50_000;
+
 /// Reads the tokens of one statement. The rules of the grammar are methods on it, spread over this module's files.
 pub(crate) struct Parser<'a> {
     /// The whole script: tokens point into it.
@@ -42,12 +46,14 @@ pub(crate) struct Parser<'a> {
     pub(super) set_operators: u32,
     /// Tables and subqueries in FROM read so far.
     pub(super) relations: u32,
+    /// What counts towards [`MAX_ARGUMENTS`], read so far.
+    arguments: u32,
 }
 
 impl<'a> Parser<'a> {
     /// `tokens` end with [`Kind::End`] and were cut from `text`.
     pub(crate) fn new(text: &'a str, tokens: &'a [Token]) -> Self {
-        Self { text, tokens, at: 0, nesting: 0, peak: 0, set_operators: 0, relations: 0 }
+        Self { text, tokens, at: 0, nesting: 0, peak: 0, set_operators: 0, relations: 0, arguments: 0 }
     }
 
     pub(super) fn peek(&self) -> Token {
@@ -199,6 +205,16 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         Err(SqlError::semantic(at, format!("expression depth > {MAX_HEIGHT}")))
+    }
+
+    /// Counts one more argument, branch or item; ODPS-0130071 beyond [`MAX_ARGUMENTS`].
+    pub(super) fn count_argument(&mut self) -> Result<()> {
+        self.arguments += 1;
+        if self.arguments <= MAX_ARGUMENTS {
+            return Ok(());
+        }
+        let detail = format!("more than {MAX_ARGUMENTS} arguments of functions, branches of CASE and selected columns");
+        Err(SqlError::semantic(self.position(), detail))
     }
 
     /// Where `token` stands, for the syntax tree.

@@ -19,6 +19,7 @@ enum Parenthesised {
 
 impl Parser<'_> {
     pub(super) fn select_item(&mut self) -> Result<SelectItem> {
+        self.count_argument()?;
         let first = self.peek();
         if self.is_symbol(Symbol::Star) {
             self.take();

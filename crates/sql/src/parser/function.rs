@@ -92,6 +92,7 @@ impl Parser<'_> {
     }
 
     fn argument(&mut self) -> Result<FunctionArgExpr> {
+        self.count_argument()?;
         if self.is_symbol(Symbol::Star) && matches!(self.symbol_at(1), Some(Symbol::RParen | Symbol::Comma)) {
             self.take();
             return Ok(FunctionArgExpr::Wildcard);

@@ -173,7 +173,11 @@ impl Parser<'_> {
         }
         match names.len() {
             1 => Ok(Expr::Identifier(names.swap_remove(0))),
-            _ => Ok(Expr::CompoundIdentifier(names)),
+            fields => {
+                // Names behind the column are fields, and each becomes a level of the plan.
+                self.grow(fields as u32 - 1)?;
+                Ok(Expr::CompoundIdentifier(names))
+            }
         }
     }
 
@@ -200,6 +204,7 @@ impl Parser<'_> {
         if chain.is_empty() {
             return Ok(root);
         }
+        self.grow(chain.len() as u32)?;
         // The planner resolves `t.c[0]` from its first name onwards.
         let (root, mut access_chain) = match root {
             Expr::CompoundIdentifier(names) => {
@@ -234,6 +239,7 @@ impl Parser<'_> {
         let operand = if self.is("when") { None } else { Some(Box::new(self.expr()?)) };
         let mut conditions = Vec::new();
         while self.eat(&["when"]) {
+            self.count_argument()?;
             let condition = self.expr()?;
             self.expect("then")?;
             conditions.push(CaseWhen { condition, result: self.expr()? });

@@ -220,6 +220,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn order_item(&mut self) -> Result<OrderByExpr> {
+        self.count_argument()?;
         let expr = self.expr()?;
         let asc = match () {
             () if self.eat(&["asc"]) => Some(true),
@@ -328,6 +329,7 @@ impl Parser<'_> {
     }
 
     fn group_item(&mut self) -> Result<Expr> {
+        self.count_argument()?;
         if self.eat(&["grouping", "sets"]) {
             return Ok(Expr::GroupingSets(self.grouping_sets()?));
         }

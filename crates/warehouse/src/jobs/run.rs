@@ -1,6 +1,7 @@
 //! One instance from its claim to its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use feitian_base::{Error, Kind, Result, clock, failpoint, id};
 use feitian_meta::{Instance, InstanceState, Outcome, Step};
@@ -9,6 +10,9 @@ use tracing::Instrument;
 
 use super::{JobContext, JobOutput, Progress, Running, results};
 use crate::Warehouse;
+
+/// Between two attempts to write the end of a job.
+const END_RETRY: Duration = Duration::from_secs(1);
 
 impl Warehouse {
     /// Runs a claimed instance in the background.
@@ -46,17 +50,30 @@ impl Warehouse {
                 }
             };
             outcome.summary = progress.summary(outcome.result_rows);
-            match self.meta.finish_instance(&instance.id, instance.attempt, state, &outcome, clock::now_ms()).await {
-                Ok(true) => {}
-                Ok(false) => tracing::warn!("another attempt has taken this job over"),
-                Err(e) => {
-                    tracing::error!(error = ?e, "the end of the job could not be written; a restart runs it again")
-                }
-            }
+            self.write_end(&instance, state, &outcome).await;
         }
         self.jobs.inner.running.lock().remove(&instance.id);
         self.jobs.inner.ended.notify_waiters();
         self.jobs.inner.wake.notify_one();
+    }
+
+    /// Writes how the job ended. A full disk or a database that is away is waited for: a job whose end nobody wrote runs
+    /// for ever in the eyes of its client.
+    async fn write_end(&self, instance: &Instance, state: InstanceState, outcome: &Outcome) {
+        while self.jobs.running(&instance.id).is_some() {
+            match self.meta.finish_instance(&instance.id, instance.attempt, state, outcome, clock::now_ms()).await {
+                Ok(true) => return,
+                Ok(false) => return tracing::warn!("another attempt has taken this job over"),
+                Err(e) if e.kind() == Kind::Unavailable => {
+                    tracing::error!(error = ?e, "the end of the job could not be written; trying again");
+                    tokio::time::sleep(END_RETRY).await;
+                }
+                Err(e) => {
+                    tracing::error!(error = ?e, "the end of the job could not be written; a restart runs it again");
+                    return;
+                }
+            }
+        }
     }
 
     async fn run_cancellable(
@@ -117,10 +134,16 @@ impl Warehouse {
 
 /// The text that a failed job's result shows after `FAILED: `.
 fn failure_text(e: &Error) -> String {
-    if e.message().starts_with("ODPS-") || !e.code().starts_with("ODPS-") {
-        e.message().to_string()
-    } else {
-        format!("{}:[0,0] {}", e.code(), e.message())
+    if e.message().starts_with("ODPS-") {
+        return e.message().to_string();
+    }
+    let message = e.message();
+    match (e.code().starts_with("ODPS-"), e.kind()) {
+        (true, _) => format!("{}:[0,0] {message}", e.code()),
+        // A full disk, or a database that is away: the same job works later.
+        (false, Kind::Unavailable) => format!("ODPS-0123144:[0,0] Fuxi job failed - {message}"),
+        (false, Kind::Corrupt | Kind::Internal) => format!("ODPS-0010000:[0,0] System internal error - {message}"),
+        (false, _) => message.to_string(),
     }
 }
 
