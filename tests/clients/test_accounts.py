@@ -189,8 +189,57 @@ class Accounts(ClientCase):
         theirs.write_table("t", [[5]])
         self.assertEqual([r[0] for r in theirs.read_table("t")], [5])
         self.assertNotIn("demo", [p.name for p in theirs.list_projects()])
-        with self.assertRaises(errors.ODPSError):
-            theirs.execute_sql(f"SELECT * FROM demo.{self.full_table().name}")
+
+    def test_sql_of_another_project_may_not_touch_ours(self):
+        """Every form that names a table, from a project of one's own; existing and missing tables answer alike."""
+        ours, view = self.full_table(), self.name("v")
+        parted = self.table("n bigint", "pt string")
+        parted.create_partition("pt=1")
+        self.o.execute_sql(f"CREATE VIEW {view} AS SELECT n FROM {ours.name}")
+        name, key = self.someone()
+        project = unique("theirs")
+        self.server.cli("project", "create", project, "--owner", name)
+        theirs = self.as_key(key, project=project)
+        theirs.execute_sql("CREATE TABLE own (n BIGINT)")
+        tables = len(list(self.o.list_tables()))
+        there, part, seen = f"demo.{ours.name}", f"demo.{parted.name}", f"demo.{view}"
+        for sql in (
+            f"SELECT * FROM {there}",
+            "SELECT * FROM demo.not_there",
+            f"SELECT * FROM {seen}",
+            f"SELECT (SELECT MAX(n) FROM {there}) AS m",
+            f"SELECT own.n FROM own JOIN {there} b ON own.n = b.n",
+            f"WITH x AS (SELECT * FROM {there}) SELECT * FROM x",
+            f"SELECT n FROM own UNION ALL SELECT n FROM {there}",
+            f"SELECT MAX_PT('{part}') AS m",
+            f"INSERT INTO own SELECT n FROM {there}",
+            f"INSERT INTO {there} VALUES (9)",
+            f"INSERT OVERWRITE TABLE {there} SELECT 9",
+            f"INSERT INTO {part} PARTITION (pt = '1') VALUES (9)",
+            f"CREATE TABLE copied AS SELECT * FROM {there}",
+            f"CREATE TABLE alike LIKE {there}",
+            f"CREATE VIEW spy AS SELECT * FROM {there}",
+            "CREATE TABLE demo.planted (n BIGINT)",
+            f"DROP TABLE {there}",
+            f"DROP VIEW {seen}",
+            f"TRUNCATE TABLE {there}",
+            f"ALTER TABLE {there} ADD COLUMNS (m BIGINT)",
+            f"ALTER TABLE {there} RENAME TO taken",
+            f"ALTER TABLE {part} ADD PARTITION (pt = '2')",
+            f"ALTER TABLE {part} DROP PARTITION (pt = '1')",
+            f"DESC {there}",
+            f"SHOW CREATE TABLE {there}",
+            f"SHOW PARTITIONS {part}",
+            "SHOW TABLES IN demo",
+        ):
+            with self.subTest(sql=sql):
+                # 0130013 is "Authorization exception" in the published list of SQL errors.
+                with self.assertRaisesRegex(errors.ODPSError, "ODPS-0130013"):
+                    theirs.execute_sql(sql).open_reader(tunnel=False)
+        self.assertEqual(self.rows(ours), [(1,), (2,), (3,)])
+        self.assertEqual([p.name for p in parted.partitions], ["pt='1'"])
+        self.assertEqual(len(list(self.o.list_tables())), tables)
+        self.assertEqual([t.name for t in theirs.list_tables()], ["own"])
 
 
 if __name__ == "__main__":

@@ -39,3 +39,5 @@ pub(crate) mod keys;
 pub(crate) mod projects;
 pub(crate) mod server;
 pub mod types;
+
+pub use projects::default_properties;

@@ -18,7 +18,7 @@ use crate::warehouse::Batches;
 /// Project property and job setting with the time zone.
 pub const ZONE_KEY: &str = "odps.sql.timezone";
 /// The zone of projects that set none; the zone of the machine never counts.
-const DEFAULT_ZONE: Tz = chrono_tz::Asia::Shanghai;
+pub const DEFAULT_ZONE: Tz = chrono_tz::Asia::Shanghai;
 
 /// The time zone of the call's project.
 pub async fn project_zone(call: &Call) -> Result<Tz> {

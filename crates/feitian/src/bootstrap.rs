@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use feitian_api::admin::default_properties;
 use feitian_api::keys::{ChosenKey, issue_key};
 use feitian_api::secrets::{Secret, Secrets};
 use feitian_base::{Kind, clock, failpoint, id};
@@ -22,25 +23,11 @@ use feitian_meta::{Account, Meta, Project};
 use crate::credentials::{Credentials, is_open_to_others};
 use crate::datadir::{DataDir, write_private};
 use crate::failure::{Failure, Result};
-use crate::up::parts::PROJECT_TIMEZONE;
 
 /// The account of the first start.
 pub const ACCOUNT: &str = "ALIYUN$demo";
 /// The project of the first start.
 pub const PROJECT: &str = "demo";
-
-/// What MaxCompute sets for projects that are created today, and the names by which its documentation knows them.
-const PROPERTIES: [(&str, &str); 9] = [
-    ("odps.sql.type.system.odps2", "true"),
-    ("odps.sql.decimal.odps2", "true"),
-    ("odps.sql.type.json.enable", "true"),
-    ("odps.sql.hive.compatible", "false"),
-    ("odps.sql.allow.fullscan", "false"),
-    ("odps.namespace.schema", "false"),
-    ("odps.sql.validate.orderby.limit", "false"),
-    ("odps.sql.timezone", PROJECT_TIMEZONE),
-    ("READ_TABLE_MAX_ROW", "10000"),
-];
 
 const SETTING_DIRECTORY: &str = "data_directory";
 const SETTING_MASTER_KEY: &str = "master_key_check";
@@ -182,13 +169,6 @@ async fn first_start(dir: &DataDir, meta: &Meta, secrets: &Secrets, endpoint: &s
     meta.put_setting_if_absent(SETTING_DONE, "1").await?;
     failpoint::hit("start.after_done");
     Ok(credentials)
-}
-
-/// The properties with which a project begins, as a JSON object of strings.
-fn default_properties() -> String {
-    let properties: serde_json::Map<String, serde_json::Value> =
-        PROPERTIES.iter().map(|(key, value)| (key.to_string(), (*value).into())).collect();
-    serde_json::Value::Object(properties).to_string()
 }
 
 /// An earlier start that was cut has created it already.

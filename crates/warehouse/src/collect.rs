@@ -17,6 +17,7 @@ use object_store::path::Path;
 
 use crate::Warehouse;
 use crate::commit::Intent;
+use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
@@ -44,6 +45,28 @@ impl Warehouse {
             };
         }
         gone += self.collect_unknown(cutoff).await?;
+        gone += self.collect_results(cutoff).await?;
+        Ok(gone)
+    }
+
+    /// Removes results that no instance names: of superseded attempts, and of instances forgotten just before a crash.
+    async fn collect_results(&self, cutoff: i64) -> Result<u64> {
+        let mut gone = 0;
+        for (path, modified_ms) in self.list_files(RESULTS).await? {
+            if modified_ms > cutoff {
+                continue;
+            }
+            let instance = match results::instance_of(path.as_ref()) {
+                Some((project, id)) => self.meta.instance(project, id).await?,
+                None => None,
+            };
+            if instance.and_then(|i| i.result_path).is_some_and(|p| p == path.as_ref()) {
+                continue;
+            }
+            failpoint::hit("collect.before_delete");
+            self.catalog.store().delete(&path).await.map_err(store_error)?;
+            gone += 1;
+        }
         Ok(gone)
     }
 

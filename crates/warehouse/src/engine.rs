@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
@@ -36,8 +36,8 @@ struct Inner {
     handle: Handle,
     store: Arc<dyn ObjectStore>,
     memory_per_instance: usize,
-    spill_limit: u64,
-    tmp_dir: std::path::PathBuf,
+    /// One for all queries, so that the limit of spilled bytes holds for all together.
+    disk: Arc<DiskManager>,
 }
 
 impl Drop for Inner {
@@ -61,13 +61,15 @@ impl Engine {
             })
             .enable_all()
             .build()?;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![config.tmp_dir.clone()]))
+            .with_max_temp_directory_size(config.spill_limit);
         let inner = Inner {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
             store,
             memory_per_instance: config.memory_per_instance,
-            spill_limit: config.spill_limit,
-            tmp_dir: config.tmp_dir.clone(),
+            disk: Arc::new(disk.build().map_err(engine_error)?),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -89,11 +91,8 @@ impl Engine {
     fn environment(&self) -> Result<Arc<RuntimeEnv>> {
         let largest = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
         let pool = TrackConsumersPool::new(FairSpillPool::new(self.inner.memory_per_instance), largest);
-        let disk = DiskManagerBuilder::default()
-            .with_mode(DiskManagerMode::Directories(vec![self.inner.tmp_dir.clone()]))
-            .with_max_temp_directory_size(self.inner.spill_limit);
-        let builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk);
-        let environment = builder.build_arc().map_err(engine_error)?;
+        let builder = RuntimeEnvBuilder { disk_manager: Some(self.inner.disk.clone()), ..RuntimeEnvBuilder::new() };
+        let environment = builder.with_memory_pool(Arc::new(pool)).build_arc().map_err(engine_error)?;
         let url = Url::parse(STORE_URL).map_err(|e| Error::internal(e.to_string()))?;
         environment.register_object_store(&url, self.inner.store.clone());
         Ok(environment)

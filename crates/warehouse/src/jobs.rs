@@ -5,7 +5,7 @@
 
 mod progress;
 mod queue;
-mod results;
+pub(crate) mod results;
 mod run;
 
 use std::collections::HashMap;
@@ -58,11 +58,7 @@ pub struct JobFilter {
 pub(crate) struct JobContext {
     pub(crate) warehouse: Warehouse,
     pub(crate) instance: Instance,
-    /// Names of new files begin with this.
-    pub(crate) prefix: String,
     pub(crate) progress: Arc<Progress>,
-    #[allow(dead_code)] // for statements that wait for something else than the engine
-    pub(crate) stop: CancellationToken,
 }
 
 /// What the last statement of a job gives back.
@@ -80,6 +76,8 @@ pub struct Jobs {
 #[derive(Default)]
 struct Inner {
     running: Mutex<HashMap<String, Running>>,
+    /// Held from a claim in the database to the entry in `running`, so that shutdown misses no claim.
+    claiming: tokio::sync::Mutex<()>,
     /// Something was submitted or a place became free.
     wake: Notify,
     /// An instance ended.
@@ -232,8 +230,7 @@ impl Warehouse {
         if instance.state != InstanceState::Waiting {
             return Ok(None);
         }
-        let waiting = self.meta.waiting(queue::LOOK_AHEAD).await?;
-        Ok(waiting.iter().position(|w| w.id == instance.id).map(|i| i + 1))
+        Ok(feitian_sched::place(&self.inventory().await?, &instance.id))
     }
 
     /// The row set of a successful query.

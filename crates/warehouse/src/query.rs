@@ -16,6 +16,7 @@ mod scans;
 mod select;
 pub(crate) mod settings;
 mod tasks;
+mod values;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Reading a table inside a query: partition pruning, a Parquet scan over the snapshot's files, and the way back from
 //! disk form to engine form.
 //!
-//! The scan is always a plain `DataSourceExec` over Parquet files, so that it can be cut into slices.
+//! The scan of any file is a plain `DataSourceExec` over Parquet files, so that it can be cut into slices.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -25,6 +25,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr, TableProviderFilterPushDown}
 use datafusion::physical_expr::expressions::Column as ColumnExpr;
 use datafusion::physical_expr::{PhysicalExpr, projection::ProjectionExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use feitian_types::arrow::{engine_field, engine_type};
 use feitian_types::{Column, DataType};
@@ -244,12 +245,16 @@ impl TableProvider for TableScan {
             }
         }
         let files = self.pick_files(state, filters)?;
+        if files.is_empty() {
+            // One empty partition: a scan without any is not what operators over a single partition accept.
+            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted)?))));
+        }
         let group = FileGroup::new(files.iter().map(|f| self.partitioned_file(f, num_columns)).collect());
         let file_schema = Arc::new(Schema::new(file_fields));
         let table_schema = FileTableSchema::builder(file_schema).with_table_partition_cols(partition_fields).build();
         let source = ParquetSource::new(table_schema);
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
-            .with_file_groups(if files.is_empty() { Vec::new() } else { vec![group] })
+            .with_file_groups(vec![group])
             .with_projection_indices(Some(read))?
             .with_limit(limit)
             .build();

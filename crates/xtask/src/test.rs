@@ -8,22 +8,20 @@ use crate::stage::{Options, Outcome};
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// Crates whose tests link neither Arrow nor DataFusion: they are compiled and run in seconds.
-const LIGHT: &[&str] = &["feitian-base", "feitian-types", "feitian-sched", "xtask"];
-
-/// Runs the Rust tests: those of the light crates, and with `--long` those of the whole workspace, each with the PostgreSQL
-/// that it expects. Words choose tests by name.
+/// Runs the Rust tests of the whole workspace, with the PostgreSQL that they expect. Words choose tests by name;
+/// `--long` gives property tests more seeds.
+///
+/// The whole workspace is selected, as in every other build: then features are the same and dependencies compile once.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::ensure(tools::FOR_TESTS)?;
-    let mut packages: Vec<&str> = vec!["--workspace"];
-    if !options.long {
-        packages = LIGHT.iter().flat_map(|p| ["--package", p]).collect();
-    }
     // Built before the database starts, so that a slow build does not leave it idle.
-    cargo::build("building the tests", workspace.cargo().arg("test").args(&packages).arg("--no-run"))?;
+    cargo::build("building the tests", workspace.cargo().args(["test", "--workspace", "--no-run"]))?;
     let cluster = Cluster::start()?;
     let mut command = workspace.cargo();
-    command.arg("test").args(&packages).env("FEITIAN_TEST_POSTGRES", cluster.url("postgres"));
+    command.args(["test", "--workspace"]).env("FEITIAN_TEST_POSTGRES", cluster.url("postgres"));
+    if options.long {
+        command.env("FEITIAN_TEST_LONG", "1");
+    }
     if !options.words.is_empty() {
         command.arg("--").args(&options.words);
     }

@@ -10,9 +10,29 @@ use super::accounts;
 use super::types::{AccountList, Admit, CreateProject, Done, ProjectList, ProjectView, SetProperties};
 use crate::answers;
 use crate::call::{Answer, Call};
-use crate::csv::ZONE_KEY;
+use crate::csv::{DEFAULT_ZONE, ZONE_KEY};
 use crate::rights::own_or_admin;
 use crate::warehouse::Caller;
+
+/// What MaxCompute sets for projects that are created today, and the names by which its documentation knows them.
+const DEFAULTS: [(&str, &str); 8] = [
+    ("odps.sql.type.system.odps2", "true"),
+    ("odps.sql.decimal.odps2", "true"),
+    ("odps.sql.type.json.enable", "true"),
+    ("odps.sql.hive.compatible", "false"),
+    ("odps.sql.allow.fullscan", "false"),
+    ("odps.namespace.schema", "false"),
+    ("odps.sql.validate.orderby.limit", "false"),
+    ("READ_TABLE_MAX_ROW", "10000"),
+];
+
+/// The properties with which a project begins, as a JSON object of strings.
+pub fn default_properties() -> String {
+    let all = DEFAULTS.into_iter().chain([(ZONE_KEY, DEFAULT_ZONE.name())]);
+    let properties: serde_json::Map<String, serde_json::Value> =
+        all.map(|(key, value)| (key.to_string(), value.into())).collect();
+    serde_json::Value::Object(properties).to_string()
+}
 
 /// Properties of a project: the stored JSON object of strings.
 pub fn properties(project: &Project) -> BTreeMap<String, String> {
@@ -84,7 +104,7 @@ pub async fn create(call: Call) -> Answer {
         owner_id,
         owner_name,
         comment: wanted.comment,
-        properties: "{}".into(),
+        properties: default_properties(),
         created_ms: now,
         modified_ms: now,
     };

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use crate::Warehouse;
 
 /// So many waiting instances are looked at; the rest wait unseen behind them.
-pub(super) const LOOK_AHEAD: i64 = 10_000;
+const LOOK_AHEAD: i64 = 10_000;
 /// A process that has not been heard of for this long is taken for dead.
 const NODE_LOST: Duration = Duration::from_secs(15);
 const BEAT: Duration = Duration::from_secs(3);
@@ -46,6 +46,8 @@ impl Warehouse {
     /// Stops what runs here and queues it again.
     pub(crate) async fn stop_jobs(&self) {
         self.tasks.stop_token().cancel();
+        // A claim that has begun is among those below; none begins after this.
+        let _claiming = self.jobs.inner.claiming.lock().await;
         let running: Vec<_> = self.jobs.inner.running.lock().drain().collect();
         for (id, job) in running {
             // The claim goes back first: the task that is cancelled then has nothing to finish.
@@ -77,26 +79,27 @@ impl Warehouse {
         }
     }
 
-    async fn start_planned(&self) -> Result<()> {
-        let waiting = self.meta.waiting(LOOK_AHEAD).await?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let running: BTreeMap<String, usize> =
-            self.meta.running_counts().await?.into_iter().map(|(p, n)| (p, n.max(0) as usize)).collect();
-        let as_waiting = |i: &Instance| Waiting {
-            id: i.id.clone(),
-            project: i.project.clone(),
+    /// Who waits and who runs, now.
+    pub(super) async fn inventory(&self) -> Result<Inventory> {
+        let as_waiting = |i: Instance| Waiting {
+            id: i.id,
+            project: i.project,
             priority: i.priority,
             submitted_ms: i.submitted_ms,
         };
-        let inventory = Inventory {
-            waiting: waiting.iter().map(as_waiting).collect(),
-            running,
-            running_here: self.jobs.inner.running.lock().len(),
+        let waiting: Vec<Waiting> = self.meta.waiting(LOOK_AHEAD).await?.into_iter().map(as_waiting).collect();
+        let running = match waiting.is_empty() {
+            true => BTreeMap::new(),
+            false => self.meta.running_counts().await?.into_iter().map(|(p, n)| (p, n.max(0) as usize)).collect(),
         };
+        Ok(Inventory { waiting, running, running_here: self.jobs.inner.running.lock().len() })
+    }
+
+    async fn start_planned(&self) -> Result<()> {
+        let inventory = self.inventory().await?;
         let policy = Policy { per_project: self.config.running_per_project, total_here: self.config.running_total };
         for id in plan(&inventory, &policy) {
+            let _claiming = self.jobs.inner.claiming.lock().await;
             if self.tasks.is_stopping() {
                 break;
             }

@@ -28,6 +28,8 @@ use crate::Warehouse;
 use crate::log::store_error;
 use crate::reader::{Batches, RowRange};
 
+/// The folder of stored results.
+pub(crate) const RESULTS: &str = "results";
 /// Rows of every stored batch but the last.
 const BATCH_ROWS: usize = 8192;
 /// A result up to this size lives in the instance row.
@@ -73,6 +75,18 @@ fn storage_schema(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>()))
 }
 
+/// Where one attempt of an instance keeps its rows.
+fn result_path(project: &str, id: &str, attempt: i64) -> String {
+    format!("{RESULTS}/{project}/{id}-{attempt}.arrow")
+}
+
+/// Project and id of the instance for which [`result_path`] made `path`.
+pub(crate) fn instance_of(path: &str) -> Option<(&str, &str)> {
+    let (project, name) = path.strip_prefix(RESULTS)?.strip_prefix('/')?.split_once('/')?;
+    let (id, _attempt) = name.strip_suffix(".arrow")?.rsplit_once('-')?;
+    Some((project, id))
+}
+
 /// Draws all rows and keeps them; durable when this returns.
 pub(super) async fn store(
     ctx: &JobContext,
@@ -81,7 +95,7 @@ pub(super) async fn store(
 ) -> Result<Outcome> {
     let schema = storage_schema(&columns);
     let (project, id, attempt) = (&ctx.instance.project, &ctx.instance.id, ctx.instance.attempt);
-    let path = format!("results/{project}/{id}-{attempt}.arrow");
+    let path = result_path(project, id, attempt);
     let mut sink = Sink {
         store: ctx.warehouse.catalog().store(),
         path: Path::from(path.as_str()),
@@ -280,4 +294,17 @@ fn chosen_indices(columns: &[Column], names: Option<&[String]>) -> Result<Vec<us
     }
     let wanted = |c: &Column| names.iter().any(|n| c.name.eq_ignore_ascii_case(n));
     Ok((0..columns.len()).filter(|i| wanted(&columns[*i])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_result_names_its_instance() {
+        assert_eq!(instance_of(&result_path("p", "20260101_a-b", 3)), Some(("p", "20260101_a-b")));
+        for other in ["results/x", "results", "resultsx/p/i-1.arrow", "results/p/i-1", "results/p/i.arrow"] {
+            assert_eq!(instance_of(other), None, "{other}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feitian_base::{Error, Kind, Result, clock, failpoint, id};
+use feitian_base::{Error, Kind, Result, clock, failpoint};
 use feitian_meta::{Instance, InstanceState, Outcome, Step};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -83,12 +83,12 @@ impl Warehouse {
         progress: &Arc<Progress>,
     ) -> Result<Outcome> {
         let (warehouse, progress) = (self.clone(), progress.clone());
-        let (instance, token) = (instance.clone(), stop.clone());
+        let instance = instance.clone();
         let span = tracing::Span::current();
         let mut task = self
             .engine
             .runtime()
-            .spawn(async move { warehouse.run_job(instance, token, progress).await }.instrument(span));
+            .spawn(async move { warehouse.run_job(instance, progress).await }.instrument(span));
         let cancelled =
             || Error::new(Kind::Cancelled, "ODPS-0123105", "ODPS-0123105:[0,0] Job got killed - stopped on request");
         tokio::select! {
@@ -106,9 +106,9 @@ impl Warehouse {
         }
     }
 
-    async fn run_job(&self, instance: Instance, stop: CancellationToken, progress: Arc<Progress>) -> Result<Outcome> {
+    async fn run_job(&self, instance: Instance, progress: Arc<Progress>) -> Result<Outcome> {
         let instance = self.resume(instance).await?;
-        let ctx = JobContext { warehouse: self.clone(), instance, prefix: id::ulid(), progress, stop };
+        let ctx = JobContext { warehouse: self.clone(), instance, progress };
         failpoint::hit("job.operator");
         Ok(match crate::query::run(&ctx).await? {
             JobOutput::Text(text) => Outcome { result_inline: Some(text.into_bytes()), ..Outcome::default() },

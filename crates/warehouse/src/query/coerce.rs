@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 use feitian_functions::FunctionError;
 use feitian_functions::coercion::{common_type, comparison_type, type_name};
 
+use super::values::shown;
 use expr::Scope;
 pub(super) use expr::convert;
 
@@ -142,7 +143,7 @@ fn coerce_values(values: Values, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
     let mut rows = Vec::with_capacity(values.values.len());
     let mut types: Vec<DataType> = vec![DataType::Null; values.schema.fields().len()];
     for row in values.values {
-        let row = row.into_iter().map(|e| scope.rewrite(e)).collect::<Result<Vec<_>>>()?;
+        let row = row.into_iter().map(|e| scope.rewrite(shown(e))).collect::<Result<Vec<_>>>()?;
         for (i, e) in row.iter().enumerate() {
             let ty = e.get_type(&empty)?;
             types[i] = common_type(&types[i], &ty).ok_or_else(|| {
@@ -160,12 +161,10 @@ fn coerce_values(values: Values, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
         row.into_iter().zip(&types).map(cast).collect::<Result<Vec<_>>>()
     };
     let rows = rows.into_iter().map(typed).collect::<Result<Vec<_>>>()?;
-    let fields = values
-        .schema
-        .fields()
-        .iter()
-        .zip(&types)
-        .map(|(f, ty)| (None, Arc::new(Field::new(f.name(), ty.clone(), true))));
-    let schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), Default::default())?);
+    let mut fields = Vec::with_capacity(types.len());
+    for (i, (f, ty)) in values.schema.fields().iter().zip(&types).enumerate() {
+        fields.push((None, Arc::new(super::values::field(f.name(), ty, rows.iter().map(|row| &row[i]))?)));
+    }
+    let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
     LogicalPlanBuilder::values_with_schema(rows, &schema)?.build()
 }

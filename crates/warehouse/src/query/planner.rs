@@ -26,6 +26,7 @@ use feitian_types::arrow::engine_field;
 use sqlparser::ast::{BinaryOperator, Query, Statement};
 
 use super::names::TableName;
+use super::values;
 
 /// Plans queries over a fixed set of tables.
 pub(super) struct Planner<'a> {
@@ -79,6 +80,9 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == values::CELL {
+            return Some(Arc::new(values::cell_function()));
+        }
         registry().scalar.get(name).cloned()
     }
 

@@ -19,6 +19,7 @@ use sqlparser::ast::{
 
 use super::errors::semantic;
 use super::settings::Settings;
+use super::values;
 
 /// Precedes the name of a result column that repeats another's, with a number and `_` after it.
 const REPEATED: &str = "__repeated";
@@ -219,6 +220,7 @@ impl VisitorMut for Rewrite<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        values::hide_cells(&mut query.body);
         match self.order_by(query) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => ControlFlow::Break(e),

@@ -15,7 +15,7 @@ use feitian_types::{Column, DataType, TableSchema};
 use feitian_warehouse::{BatchSource, Config, NewTable, RowRange, SessionInfo, SessionRequest, Warehouse};
 use futures::StreamExt;
 
-/// Seeds of the short form; `FEITIAN_LONG=1` runs ten times as many.
+/// Seeds of the short form; `FEITIAN_TEST_LONG=1` runs ten times as many.
 const SEEDS: u64 = 1000;
 const ROWS: i64 = 3;
 
@@ -123,7 +123,7 @@ fn visible(commits: &[(i64, bool)]) -> Vec<i64> {
 async fn no_acknowledged_commit_is_lost_or_doubled_when_the_power_goes() {
     let dir = tempfile::tempdir().expect("a directory");
     let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
-    let seeds = if std::env::var_os("FEITIAN_LONG").is_some() { SEEDS * 10 } else { SEEDS };
+    let seeds = if std::env::var_os("FEITIAN_TEST_LONG").is_some() { SEEDS * 10 } else { SEEDS };
     let (mut cut_short, mut acknowledged) = (0, 0);
     for seed in 0..seeds {
         let project = format!("p{seed}");
