@@ -36,6 +36,12 @@ fn conditional(name: &'static str, kind: Kind) -> ScalarUDF {
     ScalarUDF::from(Conditional { name, kind, signature: Signature::user_defined(Volatility::Immutable) })
 }
 
+/// Where `mask` is true; its NULLs count as false.
+fn known_true(mask: &BooleanArray) -> BooleanArray {
+    // The kernel below takes only masks that have room for NULLs.
+    if mask.nulls().is_none() { mask.clone() } else { prep_null_mask_filter(mask) }
+}
+
 /// The functions of this file that are CASE in disguise.
 pub(crate) fn conditionals() -> Vec<ScalarUDF> {
     vec![
@@ -126,7 +132,7 @@ impl ScalarUDFImpl for Conditional {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let out = match (self.kind, arrays.as_slice()) {
-            (Kind::If, [condition, yes, no]) => zip(&prep_null_mask_filter(condition.as_boolean()), yes, no)?,
+            (Kind::If, [condition, yes, no]) => zip(&known_true(condition.as_boolean()), yes, no)?,
             (Kind::Coalesce, [first, rest @ ..]) => {
                 let mut out = first.clone();
                 for next in rest {
@@ -135,7 +141,7 @@ impl ScalarUDFImpl for Conditional {
                 out
             }
             (Kind::Nullif, [a, b]) => {
-                let same = prep_null_mask_filter(&cmp::eq(a, b)?);
+                let same = known_true(&cmp::eq(a, b)?);
                 zip(&same, &new_null_array(a.data_type(), a.len()), a)?
             }
             _ => return Err(FunctionError::arity(self.name, "more", arrays.len()).into()),
@@ -148,7 +154,7 @@ fn pick(call: &Call<'_>, better: impl Fn(&ArrayRef, &ArrayRef) -> Result<Boolean
     let mut best = call.array(0)?;
     for i in 1..call.count() {
         let next = call.array(i)?;
-        best = zip(&prep_null_mask_filter(&better(&next, &best)?), &next, &best)?;
+        best = zip(&known_true(&better(&next, &best)?), &next, &best)?;
     }
     Ok(best)
 }
@@ -156,7 +162,7 @@ fn pick(call: &Call<'_>, better: impl Fn(&ArrayRef, &ArrayRef) -> Result<Boolean
 /// NULL is the smallest value, so it wins only when all are NULL.
 fn greatest(call: &Call<'_>) -> Result<ArrayRef> {
     pick(call, |next, best| {
-        let larger = prep_null_mask_filter(&cmp::gt(next, best)?);
+        let larger = known_true(&cmp::gt(next, best)?);
         Ok(or(&larger, &is_null(best)?)?)
     })
 }
@@ -164,7 +170,7 @@ fn greatest(call: &Call<'_>) -> Result<ArrayRef> {
 /// NULL is the smallest value, so one NULL is enough.
 fn least(call: &Call<'_>) -> Result<ArrayRef> {
     pick(call, |next, best| {
-        let smaller = prep_null_mask_filter(&cmp::lt(next, best)?);
+        let smaller = known_true(&cmp::lt(next, best)?);
         Ok(and(&or(&smaller, &is_null(next)?)?, &is_not_null(best)?)?)
     })
 }
