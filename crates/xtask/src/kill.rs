@@ -12,8 +12,8 @@ use crate::python::{self, CLIENTS};
 use crate::stage::{Options, Outcome};
 use crate::workspace::Workspace;
 
-/// Each of some twenty fail points is reached at least ten times, and random moments besides.
-const KILLS: u64 = 260;
+/// Enough that each fail point is reached ten times, and random moments besides.
+const KILLS: u64 = 280;
 const KILLS_LONG: u64 = 2000;
 
 /// The loop, the readers from outside, and `feitian check`, three checks in all.
