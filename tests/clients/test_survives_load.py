@@ -13,8 +13,8 @@ import harness
 QUESTIONS = 300
 SECONDS = 5
 P99_S = 0.050
-# Rows times rows times rows: far more work than the questions take.
-HEAVY = "SELECT COUNT(*) FROM {0} a JOIN {0} b ON a.n <> b.n JOIN {0} c ON b.n <> c.n JOIN {0} d ON c.n <> d.n"
+# Rows times rows: far more work than the questions take.
+HEAVY = "SELECT COUNT(*) FROM {0} a JOIN {0} b ON a.n <> b.n"
 
 
 class Load(harness.ClientCase):
@@ -74,7 +74,7 @@ class Load(harness.ClientCase):
 
     def numbers(self):
         table = self.table("n bigint, s string")
-        self.o.write_table(table, [[n, f"row {n}"] for n in range(8_000)])
+        self.o.write_table(table, [[n, f"row {n}"] for n in range(200_000)])
         return table.name
 
     def test_beside_a_join_of_everything_with_everything(self):

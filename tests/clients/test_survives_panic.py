@@ -9,7 +9,7 @@ from odps import errors
 
 import harness
 
-ROWS = 12_000
+ROWS = 50_000
 
 
 class Panic(unittest.TestCase):

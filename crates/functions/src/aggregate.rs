@@ -6,8 +6,12 @@ mod by_key;
 mod sum;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use arrow::array::{Array, AsArray, ListArray, new_empty_array};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::is_not_null;
+use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_aggregate as df;
@@ -15,7 +19,8 @@ use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, WindowFun
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::planner::{RawAggregateExpr, RawWindowExpr};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility, WindowFunctionDefinition, cast, lit, when,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility, WindowFunctionDefinition, cast, lit, when,
 };
 
 use crate::coercion::is_text;
@@ -144,8 +149,51 @@ fn to_bigint(e: Expr) -> Expr {
 
 /// COLLECT_LIST and COLLECT_SET of nothing are empty arrays.
 fn or_empty(e: Expr) -> Expr {
-    let empty = crate::registry().scalar["array"].call(vec![]);
-    crate::registry().scalar["coalesce"].call(vec![e, empty])
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(OrEmpty::default())));
+    FUNCTION.call(vec![e])
+}
+
+/// An array, or an empty one of the same type for NULL. COALESCE with an empty array would not do: when the call is
+/// planned, the type of the elements may not be final yet.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct OrEmpty {
+    signature: Signature,
+}
+
+impl Default for OrEmpty {
+    fn default() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for OrEmpty {
+    fn name(&self) -> &str {
+        "array_or_empty"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(types.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let Some(lists) = arrays.first().and_then(|a| a.as_list_opt::<i32>()) else {
+            return Err(FunctionError::internal("array_or_empty wants an array").into());
+        };
+        if lists.null_count() == 0 {
+            return Ok(ColumnarValue::Array(Arc::new(lists.clone())));
+        }
+        let DataType::List(field) = lists.data_type() else {
+            return Err(FunctionError::internal("array_or_empty wants an array").into());
+        };
+        let elements = new_empty_array(field.data_type());
+        let empty = ListArray::try_new(field.clone(), OffsetBuffer::new_zeroed(lists.len()), elements, None)?;
+        Ok(ColumnarValue::Array(zip(&is_not_null(lists)?, lists, &empty)?))
+    }
 }
 
 fn plan(mut call: Aggregate) -> Result<Option<Plan>> {

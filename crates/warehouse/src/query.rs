@@ -10,6 +10,7 @@ mod coerce;
 pub(crate) mod errors;
 mod fold;
 pub(crate) mod names;
+mod physical;
 mod planner;
 mod prepare;
 mod scans;

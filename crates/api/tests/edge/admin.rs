@@ -147,7 +147,11 @@ async fn projects_are_made_shared_and_deleted_by_their_owner() {
     assert_eq!(shown["properties"]["READ_TABLE_MAX_ROW"], "1");
     let unset = json!({"properties": {"READ_TABLE_MAX_ROW": null}}).to_string();
     let shown = demo.put("/admin/v1/projects/lab/properties", unset).await.ok().json();
-    assert_eq!(shown["properties"], json!({"odps.sql.timezone": "UTC"}));
+    assert_eq!(shown["properties"]["READ_TABLE_MAX_ROW"], Value::Null);
+    assert_eq!(shown["properties"]["odps.sql.timezone"], "UTC");
+    // MaxCompute documentation, "Project operations": projects begin with the 2.0 types and without full scans.
+    assert_eq!(shown["properties"]["odps.sql.type.system.odps2"], "true");
+    assert_eq!(shown["properties"]["odps.sql.allow.fullscan"], "false");
     let bad = json!({"properties": {"odps.sql.timezone": "Moon"}}).to_string();
     demo.put("/admin/v1/projects/lab/properties", bad).await.refused(400, "InvalidArgument");
     demo.delete("/admin/v1/projects/lab").await.ok();

@@ -58,7 +58,8 @@ async fn rows_go_up_block_by_block_and_come_down_as_they_were() {
     let client = world.demo();
     let id = open_upload(&client).await;
     for rows in [ROWS, ROWS_SIGN_EXTENDED] {
-        let put = client.send("PUT", &block(&id, 7), &[("Content-Type", "application/octet-stream")], hex(rows).into());
+        let target = block(&id, 7);
+        let put = client.send("PUT", &target, &[("Content-Type", "application/octet-stream")], hex(rows).into());
         assert!(put.await.ok().body.is_empty());
     }
     client.put(&block(&id, 3), hex(NO_ROWS)).await.ok();

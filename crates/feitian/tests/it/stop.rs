@@ -80,13 +80,20 @@ fn a_second_sigint_ends_at_once() {
 
 /// A request that has announced a body and does not send it.
 fn unfinished_request(up: &Up) -> TcpStream {
+    let (key, path) = (up.credentials(), "/admin/v1/projects");
+    let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let signed = [("content-type", "application/json"), ("date", date.as_str())];
+    let authorization = feitian_wire::sign::sign_request(&key.access_id, &key.secret, "POST", path, signed);
     let mut stream = TcpStream::connect(up.address()).unwrap();
-    let head = "PUT /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n";
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ndate: {date}\r\nauthorization: {authorization}\r\n\
+         content-type: application/json\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).unwrap();
     // `100 Continue` comes when the server begins to read the body: from then on the request is under way.
-    let mut answer = [0; 12];
+    let mut answer = [0; 25];
     stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 100");
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream
 }
 

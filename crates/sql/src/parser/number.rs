@@ -10,13 +10,14 @@ use crate::{Result, SqlError, types};
 impl Parser<'_> {
     /// A number; its minus sign, if any, has been read. `1L` is `CAST(1 AS BIGINT)`, so that the type stays visible.
     ///
-    /// ODPS-0130161 if the value does not fit the type that the suffix names.
+    /// ODPS-0130161 if the value does not fit the type that the suffix names, or no type at all.
     pub(super) fn number(&mut self, negative: bool) -> Result<Expr> {
         let token = self.take();
         let source = self.source(token);
         let (digits, suffix) = literal::split_number(source);
         let span = self.span(token);
-        let refuse = |why: &str| SqlError::parse(token.position, format!("invalid token '{source}': {why}"));
+        let shown: String = source.chars().take(40).collect();
+        let refuse = |why: &str| SqlError::parse(token.position, format!("invalid token '{shown}': {why}"));
         let ty = match suffix {
             Suffix::None => None,
             Suffix::TinyInt => Some((DataType::TinyInt, i64::from(i8::MAX))),
@@ -31,6 +32,9 @@ impl Parser<'_> {
                 return Ok(cast(Expr::Value(Value::SingleQuotedString(text).with_span(span)), &ty));
             }
         };
+        if digits.parse::<f64>().is_ok_and(f64::is_infinite) {
+            return Err(refuse("larger than any DOUBLE"));
+        }
         let value = Expr::Value(Value::Number(digits.to_string(), false).with_span(span));
         let signed = if negative { Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(value) } } else { value };
         let Some((ty, max)) = ty else { return Ok(signed) };

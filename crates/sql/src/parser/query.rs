@@ -11,6 +11,9 @@ use super::cursor::{MAX_SET_BRANCHES, Parser, QUERY_HEIGHT};
 use crate::lexer::{Kind, Symbol, Token};
 use crate::{Result, SqlError};
 
+/// VALUES may have this many cells: each takes about a KB until its row is written.
+const MAX_CELLS: usize = 250_000;
+
 impl Parser<'_> {
     pub(super) fn starts_query(&self) -> bool {
         self.starts_query_at(0)
@@ -138,10 +141,20 @@ impl Parser<'_> {
     }
 
     /// `(1, 'a'), (2, 'b')`; VALUES has been read.
+    ///
+    /// ODPS-0130071 beyond [`MAX_CELLS`].
     pub(super) fn rows(&mut self) -> Result<Values> {
+        let mut cells = 0;
         let rows = self.list(|p| {
             let opening = p.open()?;
-            let content = p.list(Self::expr)?;
+            let mut content = p.list(Self::expr)?;
+            // Room for three more expressions in each of very many rows would be most of the memory.
+            content.shrink_to_fit();
+            cells += content.len();
+            if cells > MAX_CELLS {
+                let detail = format!("more than {MAX_CELLS} values in VALUES; use several statements, or the tunnel");
+                return Err(SqlError::semantic(p.position(), detail));
+            }
             let closing = p.close()?;
             Ok(Parens { opening_token: p.attached(opening), content, closing_token: p.attached(closing) })
         })?;

@@ -81,12 +81,8 @@ impl Warehouse {
 
     /// Who waits and who runs, now.
     pub(super) async fn inventory(&self) -> Result<Inventory> {
-        let as_waiting = |i: Instance| Waiting {
-            id: i.id,
-            project: i.project,
-            priority: i.priority,
-            submitted_ms: i.submitted_ms,
-        };
+        let as_waiting =
+            |i: Instance| Waiting { id: i.id, project: i.project, priority: i.priority, submitted_ms: i.submitted_ms };
         let waiting: Vec<Waiting> = self.meta.waiting(LOOK_AHEAD).await?.into_iter().map(as_waiting).collect();
         let running = match waiting.is_empty() {
             true => BTreeMap::new(),

@@ -85,10 +85,8 @@ impl Warehouse {
         let (warehouse, progress) = (self.clone(), progress.clone());
         let instance = instance.clone();
         let span = tracing::Span::current();
-        let mut task = self
-            .engine
-            .runtime()
-            .spawn(async move { warehouse.run_job(instance, progress).await }.instrument(span));
+        let mut task =
+            self.engine.runtime().spawn(async move { warehouse.run_job(instance, progress).await }.instrument(span));
         let cancelled =
             || Error::new(Kind::Cancelled, "ODPS-0123105", "ODPS-0123105:[0,0] Job got killed - stopped on request");
         tokio::select! {

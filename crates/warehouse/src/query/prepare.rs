@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn repeated_names_of_the_top_query_are_marked() {
-        assert_eq!(prepared("select a, b.a from t b"), "SELECT a, b.a AS `__repeated1_a` FROM t AS b");
+        assert_eq!(prepared("select a, b.a from t b"), "SELECT a, b.a AS `__repeated1_a` FROM t b");
         assert_eq!(output_name("__repeated1_a", 1), "a");
         assert_eq!(output_name("__repeated12_a_b", 1), "a_b");
     }

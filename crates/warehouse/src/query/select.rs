@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
-use super::{Session, coerce, errors, fold, names, planner, prepare, scans};
+use super::{Session, coerce, errors, fold, names, physical, planner, prepare, scans};
 use crate::catalog::OpenTable;
 use crate::provider;
 
@@ -127,7 +127,7 @@ async fn view_source(
 }
 
 /// The physical plan of `planned`.
-pub(crate) async fn physical(
+pub(crate) async fn physical_plan(
     session: &Session,
     state: &SessionState,
     planned: &Planned,
@@ -136,13 +136,14 @@ pub(crate) async fn physical(
     if !session.settings.allows_full_scan() {
         scans::check(&optimized, &planned.tables)?;
     }
-    state.query_planner().create_physical_plan(&optimized, state).await.map_err(errors::engine)
+    let plan = state.query_planner().create_physical_plan(&optimized, state).await.map_err(errors::engine)?;
+    physical::finish(plan, state.runtime_env()).map_err(errors::engine)
 }
 
 /// Starts the plan. Its rows come as they are made; dropping the stream ends the work.
 pub(crate) async fn run_plan(session: &Session, state: &SessionState, planned: Planned) -> Result<Rows> {
     let columns = output_columns(&planned.plan)?;
-    let plan = physical(session, state, &planned).await?;
+    let plan = physical_plan(session, state, &planned).await?;
     session.progress.set_plan(plan.clone());
     let stream = execute_stream(plan, state.task_ctx()).map_err(errors::engine)?;
     let schema = stream.schema();
@@ -190,7 +191,8 @@ pub(crate) fn convert_value(value: Expr, from: &DataType, to: &DataType) -> Resu
     coerce::convert(value, from, to, false).map_err(errors::engine)
 }
 
-/// Implicit conversion on INSERT: what only widens, anything to text, and nested types part by part.
+/// Implicit conversion on INSERT: what only widens, DOUBLE to DECIMAL (MaxCompute documentation, "Type conversion": of the
+/// lossy ones only those to BIGINT and from DECIMAL went with the 2.0 types), anything to text, nested types part by part.
 fn assignable(from: &DataType, to: &DataType) -> bool {
     use feitian_functions::coercion::{is_text, is_time};
     let width = |t: &DataType| match t {
@@ -204,7 +206,7 @@ fn assignable(from: &DataType, to: &DataType) -> bool {
         (DataType::Null, _) => true,
         (f, t) if f.equals_datatype(t) => true,
         (f, t) if width(f).is_some() && width(t).is_some() => width(f) <= width(t),
-        (f, DataType::Decimal128(..)) => f.is_integer() || matches!(f, DataType::Decimal128(..)),
+        (f, DataType::Decimal128(..)) => f.is_numeric(),
         (f, DataType::Float32) => f.is_integer(),
         (f, DataType::Float64) => f.is_numeric(),
         (f, t) if is_text(t) => is_text(f) || f.is_numeric() || is_time(f),

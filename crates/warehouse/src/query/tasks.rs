@@ -12,7 +12,7 @@ use feitian_sql::Statement;
 use feitian_types::PartitionSpec;
 use sqlparser::ast::{Ident, ObjectName, Query};
 
-use super::select::physical;
+use super::select::physical_plan;
 use super::{Planned, Session, errors, names, parse, plan_query};
 use crate::jobs::JobOutput;
 
@@ -30,7 +30,7 @@ fn source(statement: Statement) -> Option<Query> {
 async fn plan(session: &Session, query: Query) -> Result<(Planned, Arc<dyn ExecutionPlan>)> {
     let state = session.state()?;
     let planned = plan_query(session, &state, query).await?;
-    let plan = physical(session, &state, &planned).await?;
+    let plan = physical_plan(session, &state, &planned).await?;
     Ok((planned, plan))
 }
 

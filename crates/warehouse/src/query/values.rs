@@ -1,7 +1,8 @@
 //! VALUES: keeps the engine's planner from judging the types of cells, which follow MaxCompute's rules.
 //!
 //! The planner wants every cell of a column to have one type and one metadata, so that `(DATETIME '…'), (NULL)` would be
-//! refused. Each cell is planned inside a call that is of no type, and `coerce` takes the calls off again.
+//! refused. Each cell is planned inside a call that has the cell's type and no metadata, and `coerce` takes the calls off
+//! again, with the casts to a common type that the planner put around them.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use datafusion::logical_expr::{
 use feitian_functions::FunctionError;
 use sqlparser::ast::{
     Expr as Ast, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    SetExpr,
+    SetExpr, UnaryOperator,
 };
 
 /// No name that a user can write is like it.
@@ -23,7 +24,8 @@ pub(super) const CELL: &str = "values cell";
 pub(super) fn hide_cells(body: &mut SetExpr) {
     match body {
         SetExpr::Values(values) => {
-            for cell in values.rows.iter_mut().flat_map(|row| row.content.iter_mut()) {
+            let cells = values.rows.iter_mut().flat_map(|row| row.content.iter_mut());
+            for cell in cells.filter(|cell| !is_plain(cell)) {
                 let inner = std::mem::replace(cell, Ast::Identifier(Ident::new("")));
                 *cell = Ast::Function(call(inner));
             }
@@ -33,6 +35,15 @@ pub(super) fn hide_cells(body: &mut SetExpr) {
             hide_cells(right);
         }
         _ => {}
+    }
+}
+
+/// Numbers, strings and NULLs have no metadata to hide, and there may be very many of them.
+fn is_plain(cell: &Ast) -> bool {
+    match cell {
+        Ast::Value(_) => true,
+        Ast::UnaryOp { op: UnaryOperator::Minus, expr } => matches!(**expr, Ast::Value(_)),
+        _ => false,
     }
 }
 
@@ -50,9 +61,11 @@ fn call(cell: Ast) -> Function {
     }
 }
 
-/// The cell inside a call of [`CELL`].
+/// The cell as it was written: without the call of [`CELL`], and without a cast of the planner's. A cast that the user
+/// wrote is inside a call.
 pub(super) fn shown(cell: Expr) -> Expr {
     match cell {
+        Expr::Cast(cast) => shown(*cast.expr),
         Expr::ScalarFunction(mut call) if call.func.name() == CELL && call.args.len() == 1 => call.args.remove(0),
         other => other,
     }
@@ -92,8 +105,8 @@ impl ScalarUDFImpl for Cell {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Null)
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(types.first().cloned().unwrap_or(DataType::Null))
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use feitian_base::{Result, Tasks};
-use feitian_meta::{Meta, Step};
+use feitian_meta::{Account, Meta, Project, Step};
 use feitian_store::LocalStore;
 use feitian_store::sim::SimDisk;
 use feitian_types::arrow::engine_schema;
@@ -45,6 +45,18 @@ fn batch(session: i64) -> RecordBatch {
     let ids = Int64Array::from(vec![session; ROWS as usize]);
     let rows = Int64Array::from((0..ROWS).collect::<Vec<_>>());
     RecordBatch::try_new(engine_schema(&columns()), vec![Arc::new(ids), Arc::new(rows)]).expect("columns fit")
+}
+
+fn a_project() -> Project {
+    Project {
+        name: String::new(),
+        owner_id: "1".into(),
+        owner_name: "test".into(),
+        comment: String::new(),
+        properties: "{}".into(),
+        created_ms: 1,
+        modified_ms: 1,
+    }
 }
 
 fn request(project: &str, overwrite: bool) -> SessionRequest {
@@ -123,17 +135,26 @@ fn visible(commits: &[(i64, bool)]) -> Vec<i64> {
 async fn no_acknowledged_commit_is_lost_or_doubled_when_the_power_goes() {
     let dir = tempfile::tempdir().expect("a directory");
     let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
+    let owner = Account { id: "1".into(), name: "test".into(), enabled: true, admin: false, created_ms: 1 };
+    meta.create_account(&owner).await.expect("an account");
     let seeds = if std::env::var_os("FEITIAN_TEST_LONG").is_some() { SEEDS * 10 } else { SEEDS };
     let (mut cut_short, mut acknowledged) = (0, 0);
     for seed in 0..seeds {
         let project = format!("p{seed}");
+        meta.create_project(&Project { name: project.clone(), ..a_project() }).await.expect("a project");
         let disk = SimDisk::new(seed);
         let mut client = Client::default();
         let w = open(&disk, &meta, dir.path()).await.expect("an empty disk opens");
         // The whole workload makes some 150 changes; the cut falls anywhere in it, or after its end.
-        disk.cut_power_at(seed * 7919 % 170);
+        let cut = seed * 7919 % 170;
+        disk.cut_power_at(cut);
         let ended = work(&w, &project, seed, &mut client).await;
         cut_short += u64::from(ended.is_err());
+        if let Err(e) = ended
+            && disk.changes() < cut
+        {
+            panic!("seed {seed}: an error with the power on: {e:?}");
+        }
         acknowledged += client.acknowledged.len();
         let w = open(&disk.crash(), &meta, dir.path()).await.unwrap_or_else(|e| panic!("seed {seed}: reopen: {e:?}"));
         let mut expected = client.acknowledged.clone();
