@@ -81,6 +81,11 @@ impl FunctionError {
         Self::new("ODPS-0121125", "Unsupported function or operation", details)
     }
 
+    /// What the user's own code says.
+    pub fn user(details: impl Into<String>) -> Self {
+        Self::new("ODPS-0123131", "User defined function exception", details)
+    }
+
     /// A window function that is written wrongly.
     pub fn window(details: impl Into<String>) -> Self {
         Self::new("ODPS-0130181", "Window function exception", details)

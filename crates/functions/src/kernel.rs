@@ -1,18 +1,22 @@
 //! The frame in which scalar functions are written: parameters, result type, and a loop over typed columns.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBuilder, PrimitiveArray, PrimitiveBuilder, StringArray,
-    StringBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, BooleanBuilder, PrimitiveArray, PrimitiveBuilder,
+    StringArray, StringBuilder,
 };
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use feitian_types::arrow::{TYPE_KEY, column_type};
 
 use crate::coercion::{Param, coerce_arguments};
 use crate::error::FunctionError;
@@ -40,6 +44,7 @@ pub(crate) enum DataType0 {
     Datetime,
     Timestamp,
     Texts,
+    Json,
 }
 
 impl DataType0 {
@@ -56,6 +61,7 @@ impl DataType0 {
             Self::Datetime => T::Datetime,
             Self::Timestamp => T::Timestamp,
             Self::Texts => T::Array(Box::new(T::String)),
+            Self::Json => T::Json,
         };
         feitian_types::arrow::engine_type(&ty)
     }
@@ -71,6 +77,8 @@ pub(crate) struct Function {
     pub rest: Option<Param>,
     pub returns: Returns,
     pub volatility: Volatility,
+    /// The types that arguments get, when they depend on each other; the lists of parameters are then not used.
+    pub coerce: Option<fn(&str, &[DataType]) -> Result<Vec<DataType>, FunctionError>>,
     pub eval: fn(&Call<'_>) -> Result<ArrayRef>,
 }
 
@@ -82,7 +90,8 @@ impl Function {
         returns: Returns,
         eval: fn(&Call<'_>) -> Result<ArrayRef>,
     ) -> Self {
-        Self { name, required, optional: &[], rest: None, returns, volatility: Volatility::Immutable, eval }
+        let volatility = Volatility::Immutable;
+        Self { name, required, optional: &[], rest: None, returns, volatility, coerce: None, eval }
     }
 
     pub(crate) const fn optional(mut self, optional: &'static [Param]) -> Self {
@@ -100,8 +109,20 @@ impl Function {
         self
     }
 
+    /// `coerce` says which types the arguments get.
+    pub(crate) const fn coerce(
+        mut self,
+        coerce: fn(&str, &[DataType]) -> Result<Vec<DataType>, FunctionError>,
+    ) -> Self {
+        self.coerce = Some(coerce);
+        self
+    }
+
     /// The types that arguments get.
     fn coerced(&self, types: &[DataType]) -> Result<Vec<DataType>, FunctionError> {
+        if let Some(coerce) = self.coerce {
+            return coerce(self.name, types);
+        }
         coerce_arguments(self.name, self.required, self.optional, self.rest, types)
     }
 
@@ -162,6 +183,18 @@ impl ScalarUDFImpl for Udf {
         }
     }
 
+    /// JSON shares its Arrow type with STRING; the metadata tell them apart.
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        let field = Field::new(self.name(), self.return_type(&types)?, true);
+        Ok(Arc::new(match self.function.returns {
+            Returns::Type(DataType0::Json) => {
+                field.with_metadata(HashMap::from([(TYPE_KEY.to_string(), feitian_types::DataType::Json.to_string())]))
+            }
+            _ => field,
+        }))
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let fixed = self.function.volatility != Volatility::Volatile;
         let constant = fixed && args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
@@ -171,6 +204,7 @@ impl ScalarUDFImpl for Udf {
             return_type: args.return_field.data_type(),
             context: Context::of(&args.config_options)?,
             args: &args.args,
+            fields: &args.arg_fields,
         };
         let array = (self.function.eval)(&call)?;
         if array.data_type() != call.return_type {
@@ -191,6 +225,7 @@ pub(crate) struct Call<'a> {
     pub return_type: &'a DataType,
     pub context: Context,
     pub args: &'a [ColumnarValue],
+    pub fields: &'a [FieldRef],
 }
 
 /// The text column `index` of a call.
@@ -241,6 +276,11 @@ impl Truths {
 impl Call<'_> {
     pub(crate) fn count(&self) -> usize {
         self.args.len()
+    }
+
+    /// True if argument `index` is declared as JSON, not as STRING.
+    pub(crate) fn is_json(&self, index: usize) -> bool {
+        self.fields.get(index).and_then(|f| column_type(f)) == Some(feitian_types::DataType::Json)
     }
 
     fn arg(&self, index: usize) -> Result<&ColumnarValue> {
@@ -307,6 +347,25 @@ impl Call<'_> {
 
     pub(crate) fn bigs(&self, index: usize) -> Result<Numbers<Int64Type>> {
         self.numbers::<Int64Type>(index)
+    }
+
+    /// Optional argument `index` as whole numbers; `default` in every row when it is not given.
+    pub(crate) fn bigs_or(&self, index: usize, default: i64) -> Result<Numbers<Int64Type>> {
+        if self.count() > index { self.bigs(index) } else { Ok(Numbers::One(Some(default))) }
+    }
+
+    /// Optional argument `index` as text; `default` in every row when it is not given.
+    pub(crate) fn texts_or(&self, index: usize, default: &str) -> Result<Texts> {
+        if self.count() > index { self.texts(index) } else { Ok(Texts::One(Some(default.to_string()))) }
+    }
+
+    /// A column of bytes.
+    pub(crate) fn make_binary(&self, mut f: impl FnMut(usize) -> Result<Option<Vec<u8>>>) -> Result<ArrayRef> {
+        let mut out = BinaryBuilder::new();
+        for row in 0..self.rows {
+            out.append_option(f(row)?);
+        }
+        Ok(Arc::new(out.finish()))
     }
 
     pub(crate) fn doubles(&self, index: usize) -> Result<Numbers<Float64Type>> {
