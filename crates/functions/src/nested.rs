@@ -1,5 +1,13 @@
 //! Arrays, maps and structs. Arrays are indexed from 0; what is not there is NULL.
 
+mod arrays;
+mod joined;
+mod lambda;
+mod maps;
+mod pick;
+mod sequence;
+mod sets;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -14,26 +22,47 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::coercion::{Param, common_of, common_type, map_type, type_name};
+pub(crate) use lambda::functions as with_lambdas;
+
+use crate::coercion::{Param, common_of, is_text, map_type, type_name};
+use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Returns};
 
+pub(crate) const DOCS: &[Entry] = &[
+    ("array", "array(value, …)", "An array of the values, in their common type."),
+    ("array_contains", "array_contains(array, value)", "Whether an item equals the value."),
+    ("array_position", "array_position(array, value)", "The position of the first equal item from 1, or 0."),
+    ("field", "field(struct, name)", "A field of a struct; the same as `s.name`."),
+    ("index", "index(array | map, key)", "An item from 0, or the value of a key; the same as `x[key]`."),
+    ("map", "map(key, value, …)", "A map; the last of several equal keys wins."),
+    ("map_keys", "map_keys(map)", "The keys as an array."),
+    ("map_values", "map_values(map)", "The values as an array."),
+    ("named_struct", "named_struct(name, value, …)", "A struct of named values."),
+    ("size", "size(array | map)", "How many items or entries."),
+    ("sort_array", "sort_array(array[, ascending])", "The items in order; NULL is the smallest."),
+    ("struct", "struct(value, …)", "A struct with the fields col1, col2, …."),
+];
+
+/// The entries of every file of this family.
+pub(crate) fn docs() -> Vec<Entry> {
+    [DOCS, arrays::DOCS, sets::DOCS, maps::DOCS, sequence::DOCS, joined::DOCS, lambda::DOCS].concat()
+}
+
 pub(crate) fn functions() -> Vec<Function> {
-    use Param::{Any, Bool, List, Text};
+    let own = own_functions();
+    let families = [own, arrays::functions(), sets::functions(), maps::functions(), sequence::functions()];
+    families.into_iter().flatten().chain([joined::function()]).collect()
+}
+
+fn own_functions() -> Vec<Function> {
+    use Param::{Any, Bool, List};
     vec![
         Function::new("array", &[], Returns::With(array_type), array).rest(Param::Common),
         Function::new("size", &[Any], Returns::Type(DataType0::Int), size),
         Function::new("sort_array", &[List], Returns::Argument(0), sort_array).optional(&[Bool]),
         Function::new("map_keys", &[Param::Map], Returns::With(|t| entry_type(t, 0)), |c| entries(c, 0)),
         Function::new("map_values", &[Param::Map], Returns::With(|t| entry_type(t, 1)), |c| entries(c, 1)),
-        Function::new(
-            "str_to_map",
-            &[Text],
-            Returns::With(|_| Ok(map_type(DataType::Utf8, DataType::Utf8))),
-            str_to_map,
-        )
-        .optional(&[Text, Text]),
-        Function::new("concat", &[Any], Returns::With(concat_type), concat_all).rest(Any),
     ]
 }
 
@@ -44,6 +73,7 @@ pub(crate) fn udfs() -> Vec<ScalarUDF> {
     vec![
         udf("map", Kind::Map),
         udf("index", Kind::Index),
+        udf("field", Kind::Field),
         udf("array_contains", Kind::Contains),
         udf("array_position", Kind::Position),
         udf("named_struct", Kind::NamedStruct),
@@ -142,38 +172,6 @@ fn entries(call: &Call<'_>, which: usize) -> Result<ArrayRef> {
     Ok(Arc::new(ListArray::try_new(field.clone(), map.offsets().clone(), values.clone(), map.nulls().cloned())?))
 }
 
-/// Text `k1=v1,k2=v2` as a map; the last of several equal keys wins.
-fn str_to_map(call: &Call<'_>) -> Result<ArrayRef> {
-    let text = call.texts(0)?;
-    let pairs = if call.count() > 1 { Some(call.texts(1)?) } else { None };
-    let equals = if call.count() > 2 { Some(call.texts(2)?) } else { None };
-    let (mut keys, mut values, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in 0..call.rows {
-        let between = pairs.as_ref().map_or(Some(","), |p| p.get(row));
-        let sign = equals.as_ref().map_or(Some("="), |e| e.get(row));
-        let mut found: Vec<(&str, Option<&str>)> = Vec::new();
-        let read = text.get(row).zip(between).zip(sign);
-        if let Some(((text, between), sign)) = read {
-            for pair in text.split(between) {
-                let (k, v) = pair.split_once(sign).map_or((pair, None), |(k, v)| (k, Some(v)));
-                match found.iter_mut().find(|(seen, _)| *seen == k) {
-                    Some(slot) => slot.1 = v,
-                    None => found.push((k, v)),
-                }
-            }
-        }
-        valid.push(read.is_some());
-        lengths.push(found.len());
-        for (k, v) in found {
-            keys.push(k.to_string());
-            values.push(v.map(str::to_string));
-        }
-    }
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(arrow::array::StringArray::from(keys)), Arc::new(arrow::array::StringArray::from(values))];
-    make_map(call.return_type, columns, lengths, Some(valid.into()))
-}
-
 fn make_map(ty: &DataType, columns: Vec<ArrayRef>, lengths: Vec<usize>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
     let DataType::Map(field, _) = ty else {
         return Err(FunctionError::internal(format!("a map function returns {ty}")).into());
@@ -185,65 +183,11 @@ fn make_map(ty: &DataType, columns: Vec<ArrayRef>, lengths: Vec<usize>, nulls: O
     Ok(Arc::new(MapArray::try_new(field.clone(), OffsetBuffer::from_lengths(lengths), entries, nulls, false)?))
 }
 
-/// CONCAT joins arrays when its first argument is one, else texts.
-fn concat_type(types: &[DataType]) -> Result<DataType> {
-    if !types.iter().any(|t| matches!(t, DataType::List(_))) {
-        for (i, t) in types.iter().enumerate() {
-            if matches!(t, DataType::Boolean | DataType::Binary | DataType::Map(..) | DataType::Struct(_)) {
-                return Err(FunctionError::argument_type("concat", i + 1, &type_name(t), "STRING").into());
-            }
-        }
-        return Ok(DataType::Utf8);
-    }
-    let common = common_of(types).filter(|t| matches!(t, DataType::List(_)));
-    common.ok_or_else(|| {
-        let names = types.iter().map(type_name).collect::<Vec<_>>().join(", ");
-        FunctionError::argument_type("concat", 1, &names, "arrays of one type").into()
-    })
-}
-
-fn concat_all(call: &Call<'_>) -> Result<ArrayRef> {
-    let columns = (0..call.count()).map(|i| call.array(i)).collect::<Result<Vec<_>>>()?;
-    if let DataType::List(field) = call.return_type {
-        return concat_lists(call, &columns, field);
-    }
-    let texts = columns.iter().map(|c| crate::cast::texts(c, &call.context)).collect::<Result<Vec<_>>>()?;
-    call.make_text(|row| {
-        if texts.iter().any(|t| t.is_null(row)) {
-            return Ok(None);
-        }
-        crate::kernel::owned(texts.iter().map(|t| t.value(row)).collect::<String>())
-    })
-}
-
-fn concat_lists(call: &Call<'_>, columns: &[ArrayRef], field: &Arc<Field>) -> Result<ArrayRef> {
-    let to = feitian_types::arrow::nearest_type(call.return_type)
-        .ok_or_else(|| FunctionError::internal("concat of an unknown type"))?;
-    let lists = columns.iter().map(|c| crate::cast::cast_array(c, &to, &call.context)).collect::<Result<Vec<_>>>()?;
-    let (mut parts, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new());
-    for row in 0..call.rows {
-        let whole = lists.iter().all(|l| l.is_valid(row));
-        valid.push(whole);
-        let mut length = 0;
-        for list in lists.iter().filter(|_| whole) {
-            let part = list.as_list::<i32>().value(row);
-            length += part.len();
-            parts.push(part);
-        }
-        lengths.push(length);
-    }
-    let values = match parts.is_empty() {
-        true => new_empty_array(field.data_type()),
-        false => concat(&parts.iter().map(|p| p.as_ref()).collect::<Vec<_>>())?,
-    };
-    let nulls: NullBuffer = valid.into();
-    Ok(Arc::new(ListArray::try_new(field.clone(), OffsetBuffer::from_lengths(lengths), values, Some(nulls))?))
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Map,
     Index,
+    Field,
     Contains,
     Position,
     NamedStruct,
@@ -292,24 +236,16 @@ impl Nested {
                 [other, _] => Err(FunctionError::argument_type(self.name, 1, &type_name(other), "ARRAY or MAP").into()),
                 _ => Err(self.arity("2", types)),
             },
-            Kind::Contains | Kind::Position => self.search_types(types),
+            Kind::Contains | Kind::Position => Ok(pick::list_and_item(self.name, types)?),
+            Kind::Field => match types {
+                [DataType::Struct(_), name] if is_text(name) => Ok(vec![types[0].clone(), DataType::Utf8]),
+                [other, _] => Err(FunctionError::argument_type(self.name, 1, &type_name(other), "STRUCT").into()),
+                _ => Err(self.arity("2", types)),
+            },
             Kind::NamedStruct if !types.len().is_multiple_of(2) || types.is_empty() => {
                 Err(self.arity("an even number of", types))
             }
             Kind::NamedStruct | Kind::Struct => Ok(types.iter().map(no_void).collect()),
-        }
-    }
-
-    fn search_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [DataType::List(f), v] => match common_type(f.data_type(), v) {
-                Some(common) => Ok(vec![list_of(common.clone()), common]),
-                None => {
-                    Err(FunctionError::argument_type(self.name, 2, &type_name(v), &type_name(f.data_type())).into())
-                }
-            },
-            [other, _] => Err(FunctionError::argument_type(self.name, 1, &type_name(other), "ARRAY<T>").into()),
-            _ => Err(self.arity("2", types)),
         }
     }
 }
@@ -348,17 +284,24 @@ impl ScalarUDFImpl for Nested {
                 DataType::Struct(types.iter().enumerate().map(field).collect::<Fields>())
             }
             Kind::NamedStruct => return Err(FunctionError::constant(self.name, 1).into()),
+            Kind::Field => return Err(FunctionError::constant(self.name, 2).into()),
         })
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<Arc<Field>> {
         let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
         self.coerced(&types)?;
-        let ty = if self.kind == Kind::NamedStruct {
+        let literal = |i: usize| args.scalar_arguments.get(i).copied().flatten().and_then(|v| v.try_as_str().flatten());
+        let ty = if self.kind == Kind::Field {
+            let name = literal(1).ok_or_else(|| FunctionError::constant(self.name, 2))?;
+            match types.first() {
+                Some(DataType::Struct(fields)) => field_of(fields, name)?.1.data_type().clone(),
+                _ => return Err(self.arity("2", &types)),
+            }
+        } else if self.kind == Kind::NamedStruct {
             let mut fields = Vec::new();
             for i in (0..types.len()).step_by(2) {
-                let name = args.scalar_arguments.get(i).copied().flatten().and_then(|v| v.try_as_str().flatten());
-                let Some(name) = name else { return Err(FunctionError::constant(self.name, i + 1).into()) };
+                let Some(name) = literal(i) else { return Err(FunctionError::constant(self.name, i + 1).into()) };
                 let value = types.get(i + 1).map_or(DataType::Utf8, no_void);
                 fields.push(Field::new(name.to_lowercase(), value, true));
             }
@@ -378,6 +321,7 @@ impl ScalarUDFImpl for Nested {
             (Kind::Map, columns) => map(columns, rows, ty)?,
             (Kind::Index, [from, key]) if matches!(from.data_type(), DataType::List(_)) => list_item(from, key)?,
             (Kind::Index, [from, key]) => map_item(from, key)?,
+            (Kind::Field, [from, name]) => struct_field(from, name, ty)?,
             (Kind::Contains | Kind::Position, [list, value]) => search(list, value, self.kind)?,
             (Kind::NamedStruct, columns) => structure(ty, columns.iter().skip(1).step_by(2).cloned().collect(), rows)?,
             (Kind::Struct, columns) => structure(ty, columns.to_vec(), rows)?,
@@ -388,6 +332,23 @@ impl ScalarUDFImpl for Nested {
         }
         Ok(ColumnarValue::Array(out))
     }
+}
+
+/// The place and the type of a field; letter case does not matter.
+fn field_of<'a>(fields: &'a Fields, name: &str) -> Result<(usize, &'a Arc<Field>), FunctionError> {
+    let found = fields.iter().enumerate().find(|(_, f)| f.name().eq_ignore_ascii_case(name));
+    found.ok_or_else(|| FunctionError::semantic(format!("field: the struct has no field '{name}'")))
+}
+
+fn struct_field(from: &ArrayRef, name: &ArrayRef, ty: &DataType) -> Result<ArrayRef> {
+    let structure = from.as_struct();
+    if structure.is_empty() {
+        return Ok(new_empty_array(ty));
+    }
+    // The name is a literal, so every row has the same.
+    let (at, _) = field_of(structure.fields(), name.as_string::<i32>().value(0))?;
+    let places = (0..structure.len()).map(|row| structure.is_valid(row).then_some(row as u64));
+    Ok(take(structure.column(at), &places.collect::<UInt64Array>(), None)?)
 }
 
 fn no_void(ty: &DataType) -> DataType {
