@@ -1,11 +1,12 @@
-//! IF, COALESCE, NVL, NULLIF, GREATEST and LEAST.
+//! IF, COALESCE, NVL, NULLIF, GREATEST, LEAST, ORDINAL and FAILIF.
 //!
 //! The first four become CASE when the plan is simplified, so that a branch is computed only for rows that need it.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array, new_null_array};
 use arrow::compute::kernels::{cmp, zip::zip};
-use arrow::compute::{and, is_not_null, is_null, or, prep_null_mask_filter};
+use arrow::compute::{SortOptions, and, concat, is_not_null, is_null, or, prep_null_mask_filter, take};
 use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
 use datafusion::common::Result;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -14,8 +15,20 @@ use datafusion::logical_expr::{
 };
 
 use crate::coercion::{Param, coerce_arguments, comparison_type, type_name};
+use crate::docs::Entry;
 use crate::error::FunctionError;
-use crate::kernel::{Call, Function, Returns};
+use crate::kernel::{Call, DataType0, Function, Returns};
+
+pub(crate) const DOCS: &[Entry] = &[
+    ("coalesce", "coalesce(value, …)", "The first value that is not NULL."),
+    ("failif", "failif(condition, message)", "Fails with the message if the condition holds, else FALSE."),
+    ("greatest", "greatest(value, …)", "The largest value; NULL only if all are."),
+    ("if", "if(condition, a, b)", "`a` if the condition holds, else `b`."),
+    ("least", "least(value, …)", "The smallest value; NULL is the smallest."),
+    ("nullif", "nullif(a, b)", "NULL if both are equal, else `a`."),
+    ("nvl", "nvl(a, b)", "`a`, or `b` if that is NULL."),
+    ("ordinal", "ordinal(n, value, …)", "The nth smallest value; NULL is the smallest."),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
@@ -55,6 +68,8 @@ pub(crate) fn conditionals() -> Vec<ScalarUDF> {
 /// The functions of this file that are kernels.
 pub(crate) fn functions() -> Vec<Function> {
     vec![
+        Function::new("failif", &[Param::Bool, Param::Text], Returns::Type(DataType0::Bool), failif),
+        Function::new("ordinal", &[Param::Big, Param::Common], Returns::Argument(1), ordinal).rest(Param::Common),
         Function::new("greatest", &[Param::Common], Returns::Argument(0), greatest).rest(Param::Common),
         Function::new("least", &[Param::Common], Returns::Argument(0), least).rest(Param::Common),
     ]
@@ -173,4 +188,32 @@ fn least(call: &Call<'_>) -> Result<ArrayRef> {
         let smaller = known_true(&cmp::lt(next, best)?);
         Ok(and(&or(&smaller, &is_null(next)?)?, &is_not_null(best)?)?)
     })
+}
+
+fn failif(call: &Call<'_>) -> Result<ArrayRef> {
+    let (condition, message) = (call.truths(0)?, call.texts(1)?);
+    call.make_bool(|i| match condition.get(i) {
+        Some(true) => Err(FunctionError::user(message.get(i).unwrap_or("failif")).into()),
+        _ => Ok(Some(false)),
+    })
+}
+
+/// MaxCompute documentation of ORDINAL: counts from 1, NULL is the smallest.
+fn ordinal(call: &Call<'_>) -> Result<ArrayRef> {
+    let nth = call.bigs(0)?;
+    let columns = (1..call.count()).map(|i| call.array(i)).collect::<Result<Vec<_>>>()?;
+    let all = concat(&columns.iter().map(|c| c.as_ref()).collect::<Vec<_>>())?;
+    let options = SortOptions { descending: false, nulls_first: true };
+    let converter = RowConverter::new(vec![SortField::new_with_options(all.data_type().clone(), options)])?;
+    let rows = converter.convert_columns(std::slice::from_ref(&all))?;
+    let place = |row: usize| -> Result<Option<u64>> {
+        let Some(n) = nth.get(row) else { return Ok(None) };
+        let mut places: Vec<usize> = (0..columns.len()).map(|c| c * call.rows + row).collect();
+        places.sort_by(|a, b| rows.row(*a).cmp(&rows.row(*b)));
+        let found = usize::try_from(n - 1).ok().and_then(|at| places.get(at));
+        let bad = || FunctionError::range(format!("ordinal: there is no value {n} of {}", columns.len()));
+        Ok(Some(*found.ok_or_else(bad)? as u64))
+    };
+    let places = (0..call.rows).map(place).collect::<Result<Vec<_>>>()?;
+    Ok(take(&all, &UInt64Array::from(places), None)?)
 }

@@ -1,10 +1,12 @@
 //! Checksums and encodings: MD5, SHA, CRC32, BASE64, URLs, UUID.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryBuilder};
+use arrow::datatypes::DataType;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
@@ -14,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sha1::Digest;
 
 use crate::coercion::Param;
+use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Returns, owned};
 
@@ -23,10 +26,32 @@ const BINARY: Returns = Returns::Type(DataType0::Binary);
 /// What application/x-www-form-urlencoded leaves alone.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b' ');
 
+pub(crate) const DOCS: &[Entry] = &[
+    ("base64", "base64(binary)", "The bytes in Base64."),
+    ("compress", "compress(text | binary)", "The bytes compressed with gzip."),
+    ("crc32", "crc32(text | binary)", "The CRC-32 checksum, as BIGINT."),
+    ("decompress", "decompress(binary)", "What COMPRESS was given."),
+    ("mask_hash", "mask_hash(text)", "The SHA-256 digest in hexadecimal; NULL for what is no text."),
+    ("md5", "md5(text | binary)", "The MD5 digest in hexadecimal."),
+    ("sha", "sha(text | binary)", "The SHA-1 digest in hexadecimal."),
+    ("sha1", "sha1(text | binary)", "The same as SHA."),
+    ("sha2", "sha2(text | binary, bits)", "The SHA-2 digest of 224, 256, 384 or 512 bits in hexadecimal; 0 is 256."),
+    ("unbase64", "unbase64(text)", "The bytes that a Base64 text says."),
+];
+
+/// DECOMPRESS refuses results longer than this, whatever the compressed bytes claim.
+const MAX_INFLATED: u64 = 64 << 20;
+
 pub(crate) fn functions() -> Vec<Function> {
     use Param::{Big, Bytes, Text};
     let mut all = vec![
         Function::new("md5", &[Bytes], TEXT, |c| digests(c, |b| hex(&md5::Md5::digest(b)))),
+        Function::new("mask_hash", &[Param::Any], TEXT, |c| match c.array(0)?.data_type() {
+            DataType::Utf8 | DataType::Binary => digests(c, |b| hex(&sha2::Sha256::digest(b))),
+            _ => c.make_text(|_| Ok(None)),
+        }),
+        Function::new("compress", &[Bytes], BINARY, compress),
+        Function::new("decompress", &[Bytes], BINARY, decompress),
         Function::new("sha2", &[Bytes, Big], TEXT, sha2),
         Function::new("crc32", &[Bytes], Returns::Type(DataType0::Big), |c| {
             let b = crate::cast::binary(&c.array(0)?)?;
@@ -83,6 +108,37 @@ fn unbase64(call: &Call<'_>) -> Result<ArrayRef> {
         }
     }
     Ok(Arc::new(out.finish()))
+}
+
+fn compress(call: &Call<'_>) -> Result<ArrayRef> {
+    let b = crate::cast::binary(&call.array(0)?)?;
+    call.make_binary(|i| {
+        if b.is_null(i) {
+            return Ok(None);
+        }
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(b.value(i))?;
+        Ok(Some(encoder.finish()?))
+    })
+}
+
+fn decompress(call: &Call<'_>) -> Result<ArrayRef> {
+    let b = crate::cast::binary(&call.array(0)?)?;
+    call.make_binary(|i| {
+        if b.is_null(i) {
+            return Ok(None);
+        }
+        let mut out = Vec::new();
+        let mut decoder = flate2::read::MultiGzDecoder::new(b.value(i)).take(MAX_INFLATED + 1);
+        match decoder.read_to_end(&mut out) {
+            Ok(_) if out.len() as u64 > MAX_INFLATED => {
+                Err(FunctionError::range(format!("decompress: the result is longer than {MAX_INFLATED} bytes")).into())
+            }
+            Ok(_) => Ok(Some(out)),
+            Err(_) if !call.context.strict => Ok(None),
+            Err(e) => Err(FunctionError::arguments(format!("decompress: {e}")).into()),
+        }
+    })
 }
 
 fn only_utf8(call: &Call<'_>) -> Result<()> {

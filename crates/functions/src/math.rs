@@ -11,6 +11,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Volatility;
 
 use crate::coercion::{Param, as_decimal};
+use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Returns, owned};
 
@@ -54,6 +55,53 @@ fn defined(call: &Call<'_>, argument: f64, result: f64) -> Result<Option<f64>> {
     }
 }
 
+pub(crate) const DOCS: &[Entry] = &[
+    ("abs", "abs(x)", "The magnitude."),
+    ("acos", "acos(x)", "The angle of a cosine, in radians."),
+    ("asin", "asin(x)", "The angle of a sine, in radians."),
+    ("atan", "atan(x)", "The angle of a tangent, in radians."),
+    ("atan2", "atan2(y, x)", "The angle of the point (x, y), in radians."),
+    ("bin", "bin(n)", "The number in base 2, as text."),
+    ("cbrt", "cbrt(x)", "The cube root."),
+    ("ceil", "ceil(x)", "The least whole number that is not smaller, as BIGINT."),
+    ("ceiling", "ceiling(x)", "The same as CEIL."),
+    ("conv", "conv(text, from, to)", "Digits of one base in another, from 2 to 36, in lower case."),
+    ("cos", "cos(x)", "The cosine."),
+    ("cosh", "cosh(x)", "The hyperbolic cosine."),
+    ("cot", "cot(x)", "The cotangent."),
+    ("degrees", "degrees(x)", "Radians as degrees."),
+    ("e", "e()", "Euler's number."),
+    ("exp", "exp(x)", "e to the power of x."),
+    ("factorial", "factorial(n)", "The product of 1 to n; NULL outside 0 to 20."),
+    ("floor", "floor(x)", "The greatest whole number that is not larger, as BIGINT."),
+    ("hex", "hex(number | text | binary)", "The bytes or the number as upper-case hexadecimal digits."),
+    ("isnan", "isnan(x)", "Whether the DOUBLE is not a number."),
+    ("ln", "ln(x)", "The natural logarithm."),
+    ("log", "log(base, x)", "The logarithm to a base."),
+    ("log10", "log10(x)", "The logarithm to base 10; NULL for 0."),
+    ("log2", "log2(x)", "The logarithm to base 2; NULL for 0."),
+    ("negative", "negative(x)", "The number with the other sign."),
+    ("pi", "pi()", "The ratio of a circle's circumference to its diameter."),
+    ("positive", "positive(x)", "The number itself."),
+    ("pow", "pow(x, y)", "x to the power of y, as DOUBLE."),
+    ("power", "power(x, y)", "The same as POW."),
+    ("radians", "radians(x)", "Degrees as radians."),
+    ("rand", "rand([seed])", "A random DOUBLE from 0 up to but not including 1."),
+    ("round", "round(x[, places])", "The nearest number with so many decimal places, halves away from zero."),
+    ("shiftleft", "shiftleft(x, n)", "The bits moved n places up."),
+    ("shiftright", "shiftright(x, n)", "The bits moved n places down; the sign stays."),
+    ("shiftrightunsigned", "shiftrightunsigned(x, n)", "The bits moved n places down; zeros follow."),
+    ("sign", "sign(x)", "-1.0, 0.0 or 1.0."),
+    ("sin", "sin(x)", "The sine."),
+    ("sinh", "sinh(x)", "The hyperbolic sine."),
+    ("sqrt", "sqrt(x)", "The square root."),
+    ("tan", "tan(x)", "The tangent."),
+    ("tanh", "tanh(x)", "The hyperbolic tangent."),
+    ("trunc", "trunc(x[, places])", "The number cut to so many decimal places."),
+    ("unhex", "unhex(text)", "The bytes that hexadecimal digits say."),
+    ("width_bucket", "width_bucket(x, low, high, n)", "Which of n equal buckets the number falls into, from 1."),
+];
+
 pub(crate) fn functions() -> Vec<Function> {
     use Param::{Big, Double, Number};
     let mut all = vec![
@@ -91,6 +139,7 @@ pub(crate) fn functions() -> Vec<Function> {
         Function::new("round", &[Number], Returns::With(round_type), |c| round(c, true)).optional(&[Big]),
         Function::new("trunc", &[Number], Returns::With(round_type), |c| round(c, false)).optional(&[Big]),
         Function::new("factorial", &[Big], BIG, factorial),
+        Function::new("width_bucket", &[Double, Double, Double, Big], BIG, width_bucket),
         Function::new("bin", &[Big], TEXT, |c| {
             let x = c.bigs(0)?;
             c.make_text(|i| x.get(i).map_or(Ok(None), |v| owned(format!("{v:b}"))))
@@ -101,7 +150,7 @@ pub(crate) fn functions() -> Vec<Function> {
         Function::new("shiftleft", &[Big, Big], BIG, |c| shift(c, |v, n| v.wrapping_shl(n))),
         Function::new("shiftright", &[Big, Big], BIG, |c| shift(c, |v, n| v.wrapping_shr(n))),
         Function::new("shiftrightunsigned", &[Big, Big], BIG, |c| shift(c, |v, n| ((v as u64).wrapping_shr(n)) as i64)),
-        Function::new("rand", &[], DOUBLE, rand).volatility(Volatility::Volatile),
+        Function::new("rand", &[], DOUBLE, rand).optional(&[Big]).volatility(Volatility::Volatile),
     ];
     for name in ["pow", "power"] {
         all.push(Function::new(name, &[Double, Double], DOUBLE, pow));
@@ -159,6 +208,29 @@ fn factorial(call: &Call<'_>) -> Result<ArrayRef> {
     let x = call.bigs(0)?;
     // 20! is the largest that a BIGINT holds.
     call.make_big(|i| Ok(x.get(i).filter(|v| (0..=20).contains(v)).map(|v| (1..=v).product())))
+}
+
+/// Bucket 0 is below the first of `n` equal buckets, `n + 1` above the last. The bounds may run downwards, as in Spark.
+fn width_bucket(call: &Call<'_>) -> Result<ArrayRef> {
+    let (x, low, high, n) = (call.doubles(0)?, call.doubles(1)?, call.doubles(2)?, call.bigs(3)?);
+    call.make_big(|i| {
+        let (Some(x), Some(low), Some(high), Some(n)) = (x.get(i), low.get(i), high.get(i), n.get(i)) else {
+            return Ok(None);
+        };
+        let bounds = [x, low, high].iter().all(|v| !v.is_nan()) && low.is_finite() && high.is_finite() && low != high;
+        if n <= 0 || n == i64::MAX || !bounds {
+            let text = format!("width_bucket: {n} buckets from {low} to {high}");
+            return if call.context.strict { Err(FunctionError::range(text).into()) } else { Ok(None) };
+        }
+        let place = (x - low) / (high - low);
+        Ok(Some(if place < 0.0 {
+            0
+        } else if place >= 1.0 {
+            n + 1
+        } else {
+            (place * n as f64) as i64 + 1
+        }))
+    })
 }
 
 fn abs(call: &Call<'_>) -> Result<ArrayRef> {
@@ -329,16 +401,25 @@ fn conv(call: &Call<'_>) -> Result<ArrayRef> {
     })
 }
 
-/// Numbers from 0 to 1 by SplitMix64. Every batch of a process continues one counter, mixed with the job's seed.
-fn rand(call: &Call<'_>) -> Result<ArrayRef> {
+/// Number `n` of the SplitMix64 generator that `seed` starts.
+pub(crate) fn mix(seed: u64, n: u64) -> u64 {
     const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut z = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(STEP));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Numbers from 0 to 1. Every batch of a process continues one counter, mixed with the job's seed; with a seed of their
+/// own the numbers of a batch are the same every time.
+fn rand(call: &Call<'_>) -> Result<ArrayRef> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let first = COUNTER.fetch_add(call.rows as u64, Ordering::Relaxed);
+    let own = if call.count() > 0 { Some(call.bigs(0)?) } else { None };
+    let first = if own.is_some() { 0 } else { COUNTER.fetch_add(call.rows as u64, Ordering::Relaxed) };
     call.make_double(|i| {
-        let at = first.wrapping_add(i as u64).wrapping_add(1);
-        let mut z = call.context.seed.wrapping_add(at.wrapping_mul(STEP));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Ok(Some(((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64))
+        let seed = own.as_ref().map_or(Some(call.context.seed), |own| own.get(i).map(|s| s as u64));
+        let Some(seed) = seed else { return Ok(None) };
+        let number = mix(seed, first.wrapping_add(i as u64));
+        Ok(Some((number >> 11) as f64 / (1u64 << 53) as f64))
     })
 }
