@@ -3,6 +3,7 @@
 //! Most are DataFusion's own; [`plan`] gives those whose arguments or results differ their shape.
 
 mod by_key;
+mod keyed;
 mod sum;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::coercion::is_text;
+use crate::docs::Entry;
 use crate::error::FunctionError;
 
 /// A name whose calls [`plan`] replaces; it never reaches execution.
@@ -51,18 +53,73 @@ impl AggregateUDFImpl for Marker {
     }
 }
 
-const MARKERS: [&str; 10] = [
+const MARKERS: [&str; 13] = [
     "approx_distinct",
+    "approx_percentile",
     "bitwise_and_agg",
     "bitwise_or_agg",
     "bitwise_xor_agg",
     "collect_list",
     "collect_set",
     "count_if",
+    "grouping_id",
     "median",
     "percentile",
+    "percentile_approx",
     "wm_concat",
 ];
+
+/// Points of the sketch behind PERCENTILE_APPROX.
+const CENTROIDS: i64 = 1_000;
+
+const DOCS: &[Entry] = &[
+    ("any_value", "any_value(value)", "The value of any row."),
+    ("approx_distinct", "approx_distinct(value)", "About how many different values, by HyperLogLog."),
+    ("approx_percentile", "approx_percentile(x, p | array(p, …)[, accuracy])", "The same as PERCENTILE_APPROX."),
+    ("arg_max", "arg_max(key, value)", "The value beside the largest key."),
+    ("arg_min", "arg_min(key, value)", "The value beside the smallest key."),
+    ("avg", "avg(x)", "The mean, as DOUBLE or DECIMAL."),
+    ("bitwise_and_agg", "bitwise_and_agg(n)", "The bits that all numbers have."),
+    ("bitwise_or_agg", "bitwise_or_agg(n)", "The bits that some number has."),
+    ("bitwise_xor_agg", "bitwise_xor_agg(n)", "The bits that an odd count of numbers has."),
+    ("collect_list", "collect_list(value)", "All values as an array; NULLs are left out."),
+    ("collect_set", "collect_set(value)", "All different values as an array; NULL is left out."),
+    ("corr", "corr(x, y)", "The correlation of Pearson."),
+    ("count", "count(* | [distinct ]value, …)", "How many rows, or rows without NULL in the values."),
+    ("count_if", "count_if(condition)", "How many rows for which the condition holds."),
+    ("covar_pop", "covar_pop(x, y)", "The covariance of the population."),
+    ("covar_samp", "covar_samp(x, y)", "The covariance of the sample."),
+    ("grouping", "grouping(key)", "1 if the row is a total over the key, else 0."),
+    ("grouping_id", "grouping_id(key, …)", "The bits of GROUPING of all keys, the first one highest."),
+    ("histogram", "histogram(value)", "A map of each value to how often it occurs."),
+    ("map_agg", "map_agg(key, value)", "A map of the keys and values; the last of several equal keys wins."),
+    ("map_union", "map_union(map)", "The entries of all maps; the last of several equal keys wins."),
+    ("map_union_sum", "map_union_sum(map)", "The entries of all maps; values of equal keys are added."),
+    ("max", "max(value)", "The largest value."),
+    ("max_by", "max_by(value, key)", "The value beside the largest key."),
+    ("median", "median(x)", "The middle value, interpolated."),
+    ("min", "min(value)", "The smallest value."),
+    ("min_by", "min_by(value, key)", "The value beside the smallest key."),
+    ("multimap_agg", "multimap_agg(key, value)", "A map of each key to an array of its values."),
+    ("percentile", "percentile(x, p | array(p, …))", "The value below which the part p of all lies, interpolated."),
+    (
+        "percentile_approx",
+        "percentile_approx(x, p | array(p, …)[, accuracy])",
+        "About what PERCENTILE says, in little memory.",
+    ),
+    ("stddev", "stddev(x)", "The standard deviation of the population."),
+    ("stddev_pop", "stddev_pop(x)", "The same as STDDEV."),
+    ("stddev_samp", "stddev_samp(x)", "The standard deviation of the sample."),
+    ("sum", "sum([distinct ]x)", "The sum; that of whole numbers is BIGINT, and overflow is an error."),
+    ("var_pop", "var_pop(x)", "The same as VARIANCE."),
+    ("var_samp", "var_samp(x)", "The variance of the sample."),
+    ("variance", "variance(x)", "The variance of the population."),
+    ("wm_concat", "wm_concat(separator, [distinct ]text)", "All texts with a literal separator between them."),
+];
+
+pub(crate) fn docs() -> Vec<Entry> {
+    DOCS.to_vec()
+}
 
 /// Every aggregate function by its name.
 pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
@@ -89,7 +146,7 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
         let marker = Marker { name, signature: Signature::variadic_any(Volatility::Immutable) };
         all.insert(name, Arc::new(AggregateUDF::from(marker)));
     }
-    for udaf in by_key::functions() {
+    for udaf in by_key::functions().into_iter().chain(keyed::functions()) {
         all.insert(udaf.0, Arc::new(udaf.1));
     }
     all
@@ -218,6 +275,22 @@ fn plan(mut call: Aggregate) -> Result<Option<Plan>> {
             let [condition] = call.take()?;
             simple(df::count::count_udaf(), vec![when(condition, lit(1i64)).end()?])
         }
+        "grouping_id" => {
+            let args = std::mem::take(&mut call.args);
+            Plan { finish: to_bigint, ..simple(df::grouping::grouping_udaf(), args) }
+        }
+        "percentile_approx" | "approx_percentile" => {
+            // The third argument trades memory for exactness; the sketch is finer than any default.
+            if call.args.len() == 3 {
+                call.args.truncate(2);
+            }
+            let [x, p] = call.take()?;
+            if !matches!(p, Expr::Literal(..)) {
+                return Err(FunctionError::constant(&call.name, 2).into());
+            }
+            let args = vec![cast(x, DataType::Float64), p, lit(CENTROIDS)];
+            simple(df::approx_percentile_cont::approx_percentile_cont_udaf(), args)
+        }
         "median" => {
             let [x] = call.take()?;
             simple(df::median::median_udaf(), vec![x])
@@ -251,8 +324,36 @@ fn plan(mut call: Aggregate) -> Result<Option<Plan>> {
     }))
 }
 
+/// The single values of `PERCENTILE(x, array(p, q))`; each is a call of its own, and the results make an array.
+fn several_percentiles(name: &str, args: &[Expr]) -> Option<Vec<Expr>> {
+    if !matches!(name, "percentile" | "percentile_approx" | "approx_percentile") {
+        return None;
+    }
+    match args.get(1)? {
+        Expr::ScalarFunction(array) if array.func.name() == "array" && !array.args.is_empty() => {
+            Some(array.args.clone())
+        }
+        _ => None,
+    }
+}
+
+/// The array of what `plan` makes of the call with each `p` in the place of the second argument.
+fn array_of(ps: Vec<Expr>, args: &[Expr], mut plan: impl FnMut(Vec<Expr>) -> Result<Option<Expr>>) -> Result<Expr> {
+    let one = |p: Expr| {
+        let mut args = args.to_vec();
+        args[1] = p;
+        plan(args)?.ok_or_else(|| FunctionError::internal("a percentile was not planned").into())
+    };
+    let all = ps.into_iter().map(one).collect::<Result<Vec<_>>>()?;
+    Ok(crate::registry().scalar["array"].call(all))
+}
+
 /// Replaces a call of an aggregate function by what stands for it; gives the call back if it stands for itself.
 pub fn plan_aggregate(raw: RawAggregateExpr) -> Result<Result<Expr, RawAggregateExpr>> {
+    if let Some(ps) = several_percentiles(raw.func.name(), &raw.args) {
+        let plan = |args| Ok(plan_aggregate(RawAggregateExpr { args, ..raw.clone() })?.ok());
+        return array_of(ps, &raw.args, plan).map(Ok);
+    }
     let call = Aggregate {
         name: raw.func.name().to_string(),
         args: raw.args.clone(),
@@ -267,6 +368,10 @@ pub fn plan_aggregate(raw: RawAggregateExpr) -> Result<Result<Expr, RawAggregate
 
 /// As [`plan_aggregate`], for a call with OVER.
 pub fn plan_window(raw: RawWindowExpr) -> Result<Result<Expr, RawWindowExpr>> {
+    if let Some(ps) = several_percentiles(raw.func_def.name(), &raw.args) {
+        let plan = |args| Ok(plan_window(RawWindowExpr { args, ..raw.clone() })?.ok());
+        return array_of(ps, &raw.args, plan).map(Ok);
+    }
     let WindowFunctionDefinition::AggregateUDF(func) = &raw.func_def else { return Ok(Err(raw)) };
     let call = Aggregate {
         name: func.name().to_string(),
