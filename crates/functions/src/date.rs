@@ -11,11 +11,16 @@ use chrono::{Datelike, Duration, NaiveDateTime, NaiveTime, Timelike, Weekday};
 use chrono_tz::Tz;
 use datafusion::common::Result;
 
+use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, Function, Texts};
 use crate::time::{
     add_months, date_of_days, days_of, instant_of, local_of_millis, local_of_nanos, millis_of, nanos_of, parse_loose,
 };
+
+pub(crate) fn docs() -> Vec<Entry> {
+    [parts::DOCS, text::DOCS].concat()
+}
 
 pub(crate) fn functions() -> Vec<Function> {
     let mut all = parts::functions();

@@ -7,29 +7,39 @@
 mod aggregate;
 mod arith;
 mod cast;
+mod charset;
 pub mod coercion;
 mod cond;
 mod date;
 mod digest;
+mod docs;
 mod error;
+mod format;
+mod hash;
+mod identity;
+mod json;
 mod kernel;
 mod math;
 mod nested;
+mod net;
 mod options;
 mod pattern;
 mod regexp;
 mod string;
 pub mod time;
+mod url;
 mod window;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
 pub use aggregate::{aggregate_argument, plan_aggregate, plan_window};
 pub use arith::{Arithmetic, Negate, Op};
 pub use cast::{Cast, cast_array, castable, double_text, is_plain_widening};
+pub use docs::sql_markdown;
 pub use error::FunctionError;
 pub use options::{Context, FunctionOptions, parse_zone};
 pub use window::shape_window;
@@ -39,12 +49,17 @@ pub struct Registry {
     pub scalar: HashMap<String, Arc<ScalarUDF>>,
     pub aggregate: HashMap<String, Arc<AggregateUDF>>,
     pub window: HashMap<String, Arc<WindowUDF>>,
+    /// Functions that take lambdas.
+    pub higher: HashMap<String, Arc<HigherOrderUDF>>,
 }
 
 impl Registry {
     /// True if a function of any kind has this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.scalar.contains_key(name) || self.aggregate.contains_key(name) || self.window.contains_key(name)
+        self.scalar.contains_key(name)
+            || self.aggregate.contains_key(name)
+            || self.window.contains_key(name)
+            || self.higher.contains_key(name)
     }
 }
 
@@ -64,11 +79,19 @@ fn build() -> Registry {
         date::functions(),
         cond::functions(),
         nested::functions(),
+        json::functions(),
+        words::functions(),
+        format::functions(),
+        charset::functions(),
+        url::functions(),
+        net::functions(),
+        identity::functions(),
+        hash::functions(),
     ];
     for function in families.into_iter().flatten() {
         scalar.insert(function.name.to_string(), Arc::new(function.into_udf()));
     }
-    let special = cond::conditionals().into_iter().chain(nested::udfs()).chain([Negate::udf()]);
+    let special = cond::conditionals().into_iter().chain(nested::udfs()).chain(json::udfs()).chain([Negate::udf()]);
     for udf in special {
         scalar.insert(udf.name().to_string(), Arc::new(udf));
     }
@@ -77,5 +100,6 @@ fn build() -> Registry {
         scalar,
         aggregate: aggregate::functions().into_iter().map(named).collect(),
         window: window::functions().into_iter().map(|(name, f)| (name.to_string(), f)).collect(),
+        higher: nested::with_lambdas().into_iter().map(|f| (f.name().to_string(), Arc::new(f))).collect(),
     }
 }

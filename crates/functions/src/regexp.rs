@@ -10,6 +10,7 @@ use datafusion::common::Result;
 use regex::{Captures, Regex, RegexBuilder};
 
 use crate::coercion::Param;
+use crate::docs::Entry as Doc;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Numbers, Returns, Texts, owned};
 
@@ -23,6 +24,26 @@ const SIZE_LIMIT: usize = 4 << 20;
 
 /// Distinct patterns of one batch that are kept compiled.
 const KEEP: usize = 256;
+
+pub(crate) const DOCS: &[Doc] = &[
+    ("regexp", "regexp(text, pattern)", "Whether the pattern matches somewhere; the same as `text RLIKE pattern`."),
+    ("regexp_count", "regexp_count(text, pattern[, start])", "How many matches."),
+    (
+        "regexp_extract",
+        "regexp_extract(text, pattern[, group])",
+        "A group of the first match; 1 unless given, 0 is the match.",
+    ),
+    ("regexp_extract_all", "regexp_extract_all(text, pattern[, group])", "A group of every match, as an array."),
+    (
+        "regexp_instr",
+        "regexp_instr(text, pattern[, start[, nth[, after]]])",
+        "Where the nth match begins, or ends if `after` is 1.",
+    ),
+    ("regexp_like", "regexp_like(text, pattern)", "The same as REGEXP."),
+    ("regexp_replace", "regexp_replace(text, pattern, new[, nth])", "The text with all matches, or the nth, replaced."),
+    ("regexp_substr", "regexp_substr(text, pattern[, start[, nth]])", "The nth match; NULL if there is none."),
+    ("split", "split(text, pattern[, trim_end])", "The parts between matches, as an array."),
+];
 
 pub(crate) fn functions() -> Vec<Function> {
     use Param::{Big, Bool, TextOnly};

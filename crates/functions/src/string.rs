@@ -8,6 +8,7 @@ use datafusion::common::Result;
 
 use crate::cast::double_text;
 use crate::coercion::{Param, type_name};
+use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Returns, Texts, owned};
 
@@ -16,6 +17,40 @@ const BIG: Returns = Returns::Type(DataType0::Big);
 
 /// Results longer than this are refused, as MaxCompute does.
 const MAX_BYTES: usize = 8 << 20;
+
+pub(crate) const DOCS: &[Entry] = &[
+    ("ascii", "ascii(text)", "The code of the first character."),
+    ("char_matchcount", "char_matchcount(a, b)", "How many characters of `a` occur in `b`."),
+    ("chr", "chr(n)", "The character with code n, from 0 to 127."),
+    ("concat_ws", "concat_ws(separator, value | array, …)", "Texts and items of arrays with a separator between them."),
+    ("find_in_set", "find_in_set(text, list[, separator])", "The place of a text in a list with commas, or 0."),
+    ("initcap", "initcap(text)", "Every word with a capital letter."),
+    ("instr", "instr(text, part[, start[, nth]])", "Where a part stands, or 0; a negative start counts from the end."),
+    ("length", "length(text | binary)", "How many characters, or bytes of a BINARY."),
+    ("lengthb", "lengthb(text | binary)", "How many bytes."),
+    ("locate", "locate(part, text[, start])", "Where a part stands, or 0."),
+    ("lower", "lower(text)", "The text in lower case."),
+    ("lpad", "lpad(text, length, fill)", "The text filled up on the left, or cut, to a length."),
+    ("ltrim", "ltrim(text[, characters])", "The text without blanks, or such characters, on the left."),
+    ("repeat", "repeat(text, n)", "The text n times."),
+    ("replace", "replace(text, old, new)", "The text with every `old` replaced."),
+    ("rpad", "rpad(text, length, fill)", "The text filled up on the right, or cut, to a length."),
+    ("rtrim", "rtrim(text[, characters])", "The text without blanks, or such characters, on the right."),
+    ("space", "space(n)", "n blanks."),
+    ("split_part", "split_part(text, separator, start[, end])", "One part, or the parts from start to end."),
+    ("substr", "substr(text, start[, length])", "Characters from a position; -1 is the last one."),
+    ("substring", "substring(text, start[, length])", "The same as SUBSTR."),
+    (
+        "substring_index",
+        "substring_index(text, separator, n)",
+        "What is before the nth separator; from the right if negative.",
+    ),
+    ("tolower", "tolower(text)", "The same as LOWER."),
+    ("toupper", "toupper(text)", "The same as UPPER."),
+    ("translate", "translate(text, from, to)", "Each character of `from` replaced by the one at its place in `to`."),
+    ("trim", "trim(text[, characters])", "The text without blanks, or such characters, on both sides."),
+    ("upper", "upper(text)", "The text in upper case."),
+];
 
 pub(crate) fn functions() -> Vec<Function> {
     use Param::{Any, Big, Bytes, Text};

@@ -18,10 +18,25 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 
+use crate::docs::Entry;
 use crate::error::FunctionError;
 
 /// Functions that mean nothing without an order.
 const NEED_ORDER: [&str; 8] = ["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
+
+pub(crate) const DOCS: &[Entry] = &[
+    ("cume_dist", "cume_dist() over (…)", "Which part of the rows is not after this one."),
+    ("dense_rank", "dense_rank() over (…)", "The rank, without gaps after rows that are equal."),
+    ("first_value", "first_value(value[, ignore_nulls]) over (…)", "The value of the frame's first row."),
+    ("lag", "lag(value[, offset[, default]]) over (…)", "The value of an earlier row."),
+    ("last_value", "last_value(value[, ignore_nulls]) over (…)", "The value of the frame's last row."),
+    ("lead", "lead(value[, offset[, default]]) over (…)", "The value of a later row."),
+    ("nth_value", "nth_value(value, n[, ignore_nulls]) over (…)", "The value of the frame's nth row."),
+    ("ntile", "ntile(n) over (…)", "Which of n parts of nearly equal size the row falls into."),
+    ("percent_rank", "percent_rank() over (…)", "The rank from 0 to 1."),
+    ("rank", "rank() over (…)", "One more than the number of rows before this one."),
+    ("row_number", "row_number() over (…)", "The number of the row from 1."),
+];
 
 /// Every window function by its name.
 pub(crate) fn functions() -> HashMap<&'static str, Arc<WindowUDF>> {

@@ -8,6 +8,7 @@ use datafusion::logical_expr::Volatility;
 
 use super::{Times, Unit, add, difference, make_times, truncate};
 use crate::coercion::{Param, is_time};
+use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Returns};
 use crate::time::{days_in_month, local_of_millis, millis_of, nanos_of};
@@ -17,6 +18,39 @@ const BIG: Returns = Returns::Type(DataType0::Big);
 const DATE: Returns = Returns::Type(DataType0::Date);
 const DATETIME: Returns = Returns::Type(DataType0::Datetime);
 const TIMESTAMP: Returns = Returns::Type(DataType0::Timestamp);
+
+pub(super) const DOCS: &[Entry] = &[
+    ("current_date", "current_date()", "The day on which the statement runs."),
+    ("current_timestamp", "current_timestamp()", "The instant at which the statement runs, as TIMESTAMP."),
+    ("date_add", "date_add(date, days)", "The date so many days later."),
+    ("date_sub", "date_sub(date, days)", "The date so many days earlier."),
+    ("dateadd", "dateadd(date, n, unit)", "The time n units later; months end where the month ends."),
+    ("datediff", "datediff(a, b[, unit])", "How many borders of the unit lie between b and a; days unless given."),
+    ("datepart", "datepart(date, unit)", "One part of a time."),
+    ("datetrunc", "datetrunc(date, unit)", "The time without everything smaller than the unit."),
+    ("day", "day(date)", "The day of the month."),
+    ("dayofmonth", "dayofmonth(date)", "The same as DAY."),
+    ("dayofweek", "dayofweek(date)", "1 for Sunday to 7 for Saturday."),
+    ("dayofyear", "dayofyear(date)", "The day of the year from 1."),
+    ("from_unixtime", "from_unixtime(seconds)", "The DATETIME so many seconds after 1970."),
+    ("from_utc_timestamp", "from_utc_timestamp(time | milliseconds, zone)", "A clock of UTC as a clock of the zone."),
+    ("getdate", "getdate()", "The instant at which the statement runs, as DATETIME."),
+    ("hour", "hour(time)", "The hour."),
+    ("lastday", "lastday(date)", "The last day of the month, as DATETIME."),
+    ("localtimestamp", "localtimestamp()", "The same as CURRENT_TIMESTAMP."),
+    ("minute", "minute(time)", "The minute."),
+    ("month", "month(date)", "The month."),
+    ("months_between", "months_between(a, b)", "Months from b to a; odd days count 1/31."),
+    ("now", "now()", "The same as GETDATE."),
+    ("quarter", "quarter(date)", "The quarter, from 1 to 4."),
+    ("second", "second(time)", "The second."),
+    ("to_millis", "to_millis(time)", "Milliseconds since 1970."),
+    ("to_utc_timestamp", "to_utc_timestamp(time | milliseconds, zone)", "A clock of the zone as a clock of UTC."),
+    ("unix_timestamp", "unix_timestamp(time)", "Seconds since 1970."),
+    ("weekday", "weekday(date)", "0 for Monday to 6 for Sunday."),
+    ("weekofyear", "weekofyear(date)", "The ISO week of the year."),
+    ("year", "year(date)", "The year."),
+];
 
 /// One number of a reading as an INT.
 macro_rules! part {

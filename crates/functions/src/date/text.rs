@@ -10,6 +10,7 @@ use datafusion::logical_expr::Volatility;
 
 use super::{Times, Unit, make_times};
 use crate::coercion::{Param, datetime, is_time};
+use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Returns, owned};
 use crate::pattern::{Pattern, java_format};
@@ -17,6 +18,26 @@ use crate::time::{add_months, date_text, parse_date};
 
 const TEXT: Returns = Returns::Type(DataType0::Text);
 const BOOL: Returns = Returns::Type(DataType0::Bool);
+
+pub(super) const DOCS: &[Entry] = &[
+    ("add_months", "add_months(date, n)", "The date n months later, as text."),
+    ("current_timezone", "current_timezone()", "The time zone of the session."),
+    (
+        "date_format",
+        "date_format(date, pattern)",
+        "The time by a pattern of Java, where `MM` is months and `mm` minutes.",
+    ),
+    ("isdate", "isdate(text, pattern)", "Whether the text is a time of this pattern."),
+    ("last_day", "last_day(date)", "The last day of the month, as text."),
+    ("next_day", "next_day(date, weekday)", "The first such weekday after the date, as text."),
+    (
+        "to_char",
+        "to_char(value[, pattern])",
+        "A number or truth value as text; a time by a pattern such as `yyyy-mm-dd hh:mi:ss`.",
+    ),
+    ("to_date", "to_date(text[, pattern])", "A DATE; with a pattern a DATETIME."),
+    ("trunc_time", "trunc_time(time, unit)", "The time cut to a unit on the clock of UTC, as text."),
+];
 
 pub(super) fn functions() -> Vec<Function> {
     use Param::{Any, Big, Text, TextOnly, TimeOrText};
