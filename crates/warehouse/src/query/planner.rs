@@ -86,8 +86,8 @@ impl ContextProvider for Planner<'_> {
         registry().scalar.get(name).cloned()
     }
 
-    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
-        None
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        registry().higher.get(name).cloned()
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
@@ -111,7 +111,7 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        Vec::new()
+        registry().higher.keys().cloned().collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {

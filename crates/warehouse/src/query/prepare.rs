@@ -182,6 +182,10 @@ fn fields_as_text(root: &Expr, chain: &mut [AccessExpr]) {
     }
 }
 
+fn has_two(function: &Function) -> bool {
+    matches!(&function.args, FunctionArguments::List(list) if list.args.len() == 2)
+}
+
 /// `DECODE(x, a, r, …, default)`: NULL equals NULL.
 fn decode(function: &Function) -> Result<Expr> {
     let at = Position::from(function.name.span());
@@ -240,7 +244,8 @@ impl VisitorMut for Rewrite<'_> {
             fields_as_text(root, access_chain);
         }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        if function.name.to_string().eq_ignore_ascii_case("decode") {
+        // With two arguments it turns bytes of a character set into text, and is a function.
+        if function.name.to_string().eq_ignore_ascii_case("decode") && !has_two(function) {
             match decode(function) {
                 Ok(case) => *expr = case,
                 Err(e) => return ControlFlow::Break(e),

@@ -233,15 +233,21 @@ macro_rules! files {
 
 files! {
     aggregates
+    arrays
     casts
     dates
     ddl
     insert
+    json
+    lambdas
     literals
+    maps
     nested
+    numbers
     queries
     scans
     show
     strings
+    texts
     windows
 }

@@ -1,18 +1,22 @@
 //! The same for one expression.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, Between, Case, Cast, Exists, InList, InSubquery, ScalarFunction,
-    WindowFunction, WindowFunctionDefinition,
+    AggregateFunction, AggregateFunctionParams, Between, Case, Cast, Exists, HigherOrderFunction, InList, InSubquery,
+    Lambda, ScalarFunction, WindowFunction, WindowFunctionDefinition,
 };
-use datafusion::logical_expr::type_coercion::functions::{UDFCoercionExt, fields_with_udf};
+use datafusion::logical_expr::type_coercion::functions::{
+    UDFCoercionExt, fields_with_udf, value_fields_with_higher_order_udf,
+};
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Subquery, TypeSignature, lit,
+    BinaryExpr, Expr, ExprSchemable, LambdaParametersProgress, LogicalPlan, Operator, Projection, Subquery,
+    TypeSignature, ValueOrLambda, lit,
 };
 use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, type_name};
 use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening};
@@ -61,7 +65,70 @@ impl Scope<'_> {
 
     /// The expression with final types, its inner queries included.
     pub(super) fn rewrite(&self, e: Expr) -> Result<Expr> {
-        e.transform_up(|e| Ok(Transformed::yes(self.one(e)?))).map(|t| t.data)
+        let down = |e: Expr| -> Result<Transformed<Expr>> {
+            match e {
+                // A lambda has no types before the arguments beside it have theirs.
+                Expr::HigherOrderFunction(f) => {
+                    Ok(Transformed::new(self.with_lambdas(f)?, true, TreeNodeRecursion::Jump))
+                }
+                e => Ok(Transformed::no(e)),
+            }
+        };
+        e.transform_down_up(down, |e| Ok(Transformed::yes(self.one(e)?))).map(|t| t.data)
+    }
+
+    /// A function that takes lambdas: first its values get their types, then the parameters of its lambdas, then these.
+    fn with_lambdas(&self, HigherOrderFunction { func, args }: HigherOrderFunction) -> Result<Expr> {
+        let value = |e: Expr| if matches!(e, Expr::Lambda(_)) { Ok(e) } else { self.rewrite(e) };
+        let args = args.into_iter().map(value).collect::<Result<Vec<_>>>()?;
+        let field = |e: &Expr| -> Result<ValueOrLambda<FieldRef, Option<FieldRef>>> {
+            Ok(match e {
+                Expr::Lambda(_) => ValueOrLambda::Lambda(None),
+                e => ValueOrLambda::Value(e.to_field(self.schema.as_ref())?.1),
+            })
+        };
+        let given = args.iter().map(field).collect::<Result<Vec<_>>>()?;
+        let wanted = value_fields_with_higher_order_udf(&given, func.as_ref())?;
+        let LambdaParametersProgress::Complete(parameters) = func.lambda_parameters(0, &wanted)? else {
+            return Err(FunctionError::internal(format!("{} has lambdas without types", func.name())).into());
+        };
+        let mut parameters = parameters.into_iter();
+        let mut typed = Vec::with_capacity(args.len());
+        for ((arg, given), wanted) in args.into_iter().zip(&given).zip(&wanted) {
+            typed.push(match (arg, given, wanted) {
+                (Expr::Lambda(lambda), ..) => Expr::Lambda(self.lambda(lambda, parameters.next().unwrap_or_default())?),
+                (arg, ValueOrLambda::Value(from), ValueOrLambda::Value(to)) => {
+                    convert(arg, from.data_type(), to.data_type(), false)?
+                }
+                (arg, ..) => arg,
+            });
+        }
+        let call = Expr::HigherOrderFunction(HigherOrderFunction::new(func, typed));
+        self.type_of(&call)?;
+        Ok(call)
+    }
+
+    /// A lambda whose parameters are `fields`.
+    fn lambda(&self, Lambda { params, body }: Lambda, fields: Vec<FieldRef>) -> Result<Lambda> {
+        if params.len() > fields.len() {
+            let text = format!("a lambda here has {} parameters, not {}", fields.len(), params.len());
+            return Err(FunctionError::semantic(text).into());
+        }
+        let named = |(name, field): (&String, FieldRef)| {
+            (name.clone(), Arc::new(field.as_ref().clone().with_name(name)) as FieldRef)
+        };
+        let fields: HashMap<String, FieldRef> = params.iter().zip(fields).map(named).collect();
+        let variable = |e: Expr| -> Result<Transformed<Expr>> {
+            match e {
+                Expr::LambdaVariable(mut v) if fields.contains_key(&v.name) => {
+                    v.field = fields.get(&v.name).cloned();
+                    Ok(Transformed::yes(Expr::LambdaVariable(v)))
+                }
+                e => Ok(Transformed::no(e)),
+            }
+        };
+        let body = self.rewrite((*body).transform_up(variable)?.data)?;
+        Ok(Lambda { params, body: Box::new(body) })
     }
 
     /// One expression whose operands are final.
