@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -61,10 +61,11 @@ fn call(cell: Ast) -> Function {
     }
 }
 
-/// The cell as it was written: without the call of [`CELL`], and without a cast of the planner's. A cast that the user
-/// wrote is inside a call.
+/// The cell as it was written: without the call of [`CELL`], and without the type that the planner gave it. One that the
+/// user gave is inside a call.
 pub(super) fn shown(cell: Expr) -> Expr {
     match cell {
+        Expr::Literal(value, metadata) if value.is_null() => Expr::Literal(ScalarValue::Null, metadata),
         Expr::Cast(cast) => shown(*cast.expr),
         Expr::ScalarFunction(mut call) if call.func.name() == CELL && call.args.len() == 1 => call.args.remove(0),
         other => other,
