@@ -11,7 +11,7 @@ use crate::tx::Tx;
 ///
 /// Types are BIGINT, TEXT and BLOB only. Columns that may be large come last: SQLite reads a row from the left and
 /// leaves their pages alone when they are not asked for.
-const MIGRATIONS: &[&[&str]] = &[V1];
+const MIGRATIONS: &[&[&str]] = &[V1, V2];
 
 const V1: &[&str] = &[
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, enabled BIGINT NOT NULL, \
@@ -65,6 +65,19 @@ const V1: &[&str] = &[
     "CREATE TABLE blocks (session_id TEXT NOT NULL, block_id BIGINT NOT NULL, num_rows BIGINT NOT NULL, \
      num_bytes BIGINT NOT NULL, path TEXT NOT NULL, stats TEXT NOT NULL, PRIMARY KEY (session_id, block_id))",
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+];
+
+/// Schemas inside projects, resources and functions. The schema `default` has no row.
+const V2: &[&str] = &[
+    "CREATE TABLE schemas (project TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, created_ms BIGINT NOT NULL, \
+     modified_ms BIGINT NOT NULL, comment TEXT NOT NULL, PRIMARY KEY (project, name))",
+    "CREATE TABLE resources (project TEXT NOT NULL, schema_name TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, \
+     owner TEXT NOT NULL, updator TEXT NOT NULL, is_temp BIGINT NOT NULL, num_bytes BIGINT NOT NULL, md5 TEXT NOT NULL, \
+     path TEXT NOT NULL, created_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL, source TEXT NOT NULL, \
+     comment TEXT NOT NULL, PRIMARY KEY (project, schema_name, name))",
+    "CREATE TABLE functions (project TEXT NOT NULL, schema_name TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, \
+     created_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL, class_type TEXT NOT NULL, resources TEXT NOT NULL, \
+     PRIMARY KEY (project, schema_name, name))",
 ];
 
 /// Brings the database to the newest version in one transaction; several processes may do so at once.

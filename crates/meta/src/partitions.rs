@@ -113,7 +113,7 @@ impl Meta {
     pub async fn touch_partition(&self, table_id: &str, spec: &str, modified_ms: i64, step: &Step) -> Result<()> {
         write_tx!(self, |tx| {
             advance(&mut tx, step).await?;
-            let sql = "UPDATE partitions SET modified_ms = $3 WHERE table_id = $1 AND spec = $2";
+            let sql = "UPDATE partitions SET modified_ms = $3, ddl_ms = $3 WHERE table_id = $1 AND spec = $2";
             let change = query(sql).bind(table_id).bind(spec).bind(modified_ms);
             if change.execute(tx.conn()).await?.rows_affected() == 0 {
                 let message = format!("Partition not found - '{spec}'; SHOW PARTITIONS lists those that exist");

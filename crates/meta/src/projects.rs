@@ -112,7 +112,8 @@ impl Meta {
         })
     }
 
-    /// Forgets the project and who may enter it. `Conflict` while it has live tables or views.
+    /// Forgets the project and who may enter it. `Conflict` while it has live tables, views, schemas, resources or
+    /// functions.
     pub async fn delete_project(&self, name: &str) -> Result<()> {
         write_tx!(self, |tx| {
             // The row first: on PostgreSQL this waits for tables that are being created in the project.
@@ -125,6 +126,18 @@ impl Meta {
                 let table = Cells::new(&row).text()?;
                 let message = format!("Project '{name}' still has tables, for example '{table}'; drop them first");
                 return Err(conflict("ProjectNotEmpty", message).into());
+            }
+            for (what, sql) in [
+                ("schemas", "SELECT name FROM schemas WHERE project = $1 LIMIT 1"),
+                ("functions", "SELECT name FROM functions WHERE project = $1 LIMIT 1"),
+                ("resources", "SELECT name FROM resources WHERE project = $1 LIMIT 1"),
+            ] {
+                if let Some(row) = query(sql).bind(name).fetch_optional(tx.conn()).await? {
+                    let example = Cells::new(&row).text()?;
+                    let message =
+                        format!("Project '{name}' still has {what}, for example '{example}'; drop them first");
+                    return Err(conflict("ProjectNotEmpty", message).into());
+                }
             }
             query("DELETE FROM admissions WHERE project = $1").bind(name).execute(tx.conn()).await?;
             Ok(())

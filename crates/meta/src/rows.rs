@@ -42,13 +42,69 @@ pub struct Project {
     pub modified_ms: i64,
 }
 
+/// The schema that every project has; it needs no row.
+pub const DEFAULT_SCHEMA: &str = "default";
+
+/// A schema of a project: a namespace for tables, resources and functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    pub project: String,
+    pub name: String,
+    pub owner: String,
+    pub comment: String,
+    pub created_ms: i64,
+    pub modified_ms: i64,
+}
+
+/// The full name of a resource or function. Function names are lower case, resource names keep theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectName {
+    pub project: String,
+    pub schema_name: String,
+    pub name: String,
+}
+
+/// A resource: a file that clients uploaded, or a reference to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    pub at: ObjectName,
+    /// `file`, `py`, `jar`, `archive` or `table`.
+    pub kind: String,
+    pub owner: String,
+    /// Who wrote it last.
+    pub updator: String,
+    /// Clients mark what they will delete themselves; nothing here does.
+    pub is_temp: bool,
+    pub num_bytes: i64,
+    /// MD5 of the content, hex; empty for references.
+    pub md5: String,
+    /// The file below the data root; empty for references.
+    pub path: String,
+    /// What a reference names, as the client wrote it; empty for files.
+    pub source: String,
+    pub comment: String,
+    pub created_ms: i64,
+    pub modified_ms: i64,
+}
+
+/// A function that a user registered: a class and the resources that hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    pub at: ObjectName,
+    pub owner: String,
+    pub class_type: String,
+    pub resources: Vec<ObjectName>,
+    pub created_ms: i64,
+    pub modified_ms: i64,
+}
+
 /// A table or view. `dropped_ms` set means that it is gone for users and kept for recovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// ULID; never reused.
     pub id: String,
     pub project: String,
-    /// Namespace schema; `default` until schemas are on.
+    /// The schema of the project that it is in.
     pub schema_name: String,
     pub name: String,
     /// `MANAGED_TABLE` or `VIRTUAL_VIEW`.
@@ -71,6 +127,23 @@ pub struct Table {
     /// The version of the table's log that the partition rows reflect; -1 before the first commit.
     pub log_version: i64,
     pub dropped_ms: Option<i64>,
+}
+
+impl Table {
+    /// The table's name within its project: `t`, or `s.t` when it is in a schema other than `default`.
+    pub fn local_name(&self) -> String {
+        local_name(&self.schema_name, &self.name)
+    }
+}
+
+/// `name` in the schema `default`, `schema.name` in every other one. Names of tables have no dots.
+pub fn local_name(schema_name: &str, name: &str) -> String {
+    if schema_name == DEFAULT_SCHEMA { name.to_string() } else { format!("{schema_name}.{name}") }
+}
+
+/// Schema and bare name of a [`local_name`].
+pub fn split_local_name(local: &str) -> (&str, &str) {
+    local.split_once('.').unwrap_or((DEFAULT_SCHEMA, local))
 }
 
 /// One partition, or the whole of an unpartitioned table under the empty `spec`.

@@ -8,9 +8,9 @@ use crate::cells::{Cells, all, one};
 use crate::db::Meta;
 use crate::fault::{Fault, conflict, corrupt, ddl_conflict, not_found};
 use crate::partition_rows::{self, Existing};
-use crate::projects::hold_project;
 use crate::range;
-use crate::rows::{Partition, Step, Table, TableFilter};
+use crate::rows::{Partition, Step, Table, TableFilter, split_local_name};
+use crate::schemas::hold_schema;
 use crate::steps::advance;
 use crate::tx::Tx;
 
@@ -57,7 +57,8 @@ fn schema_text(table: &Table) -> Result<String> {
 
 fn already_exists(table: &Table) -> Error {
     let text = "Table or view already exists - table";
-    let message = format!("ODPS-0130211:[0,0] {text} {}.{} is already defined", table.project, table.name);
+    let name = table.local_name();
+    let message = format!("ODPS-0130211:[0,0] {text} {}.{name} is already defined", table.project);
     conflict("ODPS-0130211", message)
 }
 
@@ -84,13 +85,13 @@ pub(crate) const BY_NAME: &str = concat!(
 impl Meta {
     /// Adds a table or view with its first partition rows and advances `step`, all or nothing.
     ///
-    /// `Conflict` `ODPS-0130211` when a live one of that name exists, `NotFound` `NoSuchProject` without its project,
-    /// `Conflict` `ODPS-0110061` when the step's owner has been replaced.
+    /// `Conflict` `ODPS-0130211` when a live one of that name exists, `NotFound` `NoSuchProject` without its project and
+    /// `NoSuchObject` without its schema, `Conflict` `ODPS-0110061` when the step's owner has been replaced.
     pub async fn create_table(&self, table: &Table, partitions: &[Partition], step: &Step) -> Result<()> {
         let schema = schema_text(table)?;
         write_tx!(self, |tx| {
             advance(&mut tx, step).await?;
-            hold_project(&mut tx, &table.project).await?;
+            hold_schema(&mut tx, &table.project, &table.schema_name).await?;
             let sql = concat!(
                 "INSERT INTO tables (",
                 table_columns!(),
@@ -129,6 +130,12 @@ impl Meta {
     pub async fn table(&self, project: &str, schema_name: &str, name: &str) -> Result<Option<Table>> {
         let row = query(BY_NAME).bind(project).bind(schema_name).bind(name).fetch_optional(self.reader()).await;
         Ok(one(row.map_err(Fault::from)?, read_table)?)
+    }
+
+    /// The live table or view whose [`crate::local_name`] within the project is `local`.
+    pub async fn table_named(&self, project: &str, local: &str) -> Result<Option<Table>> {
+        let (schema_name, name) = split_local_name(local);
+        self.table(project, schema_name, name).await
     }
 
     /// The table or view with this id, dropped ones included.

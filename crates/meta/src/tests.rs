@@ -13,11 +13,14 @@ use crate::rows::*;
 
 mod accounts;
 mod commits;
+mod functions;
 mod instances;
 mod open;
 mod partitions;
 mod plans;
 mod projects;
+mod resources;
+mod schemas;
 mod sessions;
 mod tables;
 
@@ -204,6 +207,39 @@ fn record(id: &str, owner: &str, attempt: i64, step: i64) -> CommitRecord {
         read_version: 0,
         actions: "{\"add\":[]}".into(),
         created_ms: 8_000,
+    }
+}
+
+fn schema(name: &str) -> Schema {
+    Schema {
+        project: "p".into(),
+        name: name.into(),
+        owner: "ALIYUN$u1".into(),
+        comment: "说明".into(),
+        created_ms: 2_500,
+        modified_ms: 2_500,
+    }
+}
+
+fn at(schema_name: &str, name: &str) -> ObjectName {
+    ObjectName { project: "p".into(), schema_name: schema_name.into(), name: name.into() }
+}
+
+/// A file resource of project `p`.
+fn resource(schema_name: &str, name: &str) -> Resource {
+    Resource {
+        at: at(schema_name, name),
+        kind: "py".into(),
+        owner: "ALIYUN$u1".into(),
+        updator: "ALIYUN$u1".into(),
+        is_temp: false,
+        num_bytes: 3,
+        md5: "900150983cd24fb0d6963f7d28e17f72".into(),
+        path: format!("resources/p/{name}-1"),
+        source: String::new(),
+        comment: "说明".into(),
+        created_ms: 2_600,
+        modified_ms: 2_600,
     }
 }
 
