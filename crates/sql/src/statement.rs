@@ -112,6 +112,8 @@ pub struct CreateTable {
     pub name: ObjectName,
     pub columns: Vec<Column>,
     pub partition_columns: Vec<Column>,
+    /// AUTO PARTITIONED BY: what fills the one partition column.
+    pub auto_partition: Option<AutoPartition>,
     pub comment: Option<String>,
     /// Days, at least 1.
     pub lifecycle: Option<u32>,
@@ -120,10 +122,18 @@ pub struct CreateTable {
     /// Names of data columns; empty if there is no PRIMARY KEY.
     pub primary_key: Vec<String>,
     pub clustering: Option<Clustering>,
+    pub shards: Option<Shards>,
     /// The word after STORED AS, lower case. Of no effect on how data are stored.
     pub stored_as: Option<String>,
     pub like: Option<ObjectName>,
     pub as_query: Option<Box<Query>>,
+}
+
+/// `TRUNC_TIME (source, 'unit')` of AUTO PARTITIONED BY. The unit is lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoPartition {
+    pub source: ColumnRef,
+    pub unit: String,
 }
 
 /// `[RANGE] CLUSTERED BY (columns) [SORTED BY (…)] [INTO n BUCKETS]`.
@@ -134,6 +144,13 @@ pub struct Clustering {
     /// Column and whether it ascends.
     pub sorted_by: Vec<(String, bool)>,
     pub buckets: Option<u32>,
+}
+
+/// `INTO n SHARDS [HUBLIFECYCLE days]`. Of no effect on how data are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shards {
+    pub shards: u32,
+    pub hub_lifecycle: Option<u32>,
 }
 
 /// `DROP TABLE` or `DROP VIEW`.

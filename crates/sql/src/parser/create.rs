@@ -1,12 +1,12 @@
 //! CREATE: tables, views, schemas.
 
-use feitian_types::Column;
+use feitian_types::{Column, DataType};
 use sqlparser::ast::ObjectName;
 
 use super::columns::ColumnDef;
 use super::cursor::Parser;
 use crate::lexer::Symbol;
-use crate::statement::{Clustering, ColumnRef, CreateTable, CreateView, Statement};
+use crate::statement::{AutoPartition, Clustering, ColumnRef, CreateTable, CreateView, Shards, Statement};
 use crate::{Position, Result, SqlError};
 
 /// Documented limit of partition levels.
@@ -17,10 +17,12 @@ const MAX_PARTITION_LEVELS: usize = 6;
 struct Clauses {
     comment: Option<String>,
     partition_columns: Option<Vec<ColumnDef>>,
+    auto_partition: Option<AutoPartition>,
     clustering: Option<Clustering>,
     stored_as: Option<String>,
     properties: Option<Vec<(String, String)>>,
     lifecycle: Option<u32>,
+    shards: Option<Shards>,
 }
 
 /// A clause that was read, or the name of one that feitian lacks.
@@ -87,7 +89,16 @@ impl Parser<'_> {
             }
         }
         let as_query = if like.is_none() && self.eat(&["as"]) { Some(self.query()?) } else { None };
-        let Clauses { comment, partition_columns, clustering, stored_as, properties, lifecycle } = clauses;
+        let Clauses {
+            comment,
+            partition_columns,
+            auto_partition,
+            clustering,
+            stored_as,
+            properties,
+            lifecycle,
+            shards,
+        } = clauses;
         let partition_defs = partition_columns.unwrap_or_default();
         check_columns(&defs, &partition_defs)?;
         let shape = usize::from(!defs.is_empty()) + usize::from(as_query.is_some()) + usize::from(like.is_some());
@@ -106,11 +117,13 @@ impl Parser<'_> {
             name,
             columns: columns(defs),
             partition_columns: columns(partition_defs),
+            auto_partition,
             comment,
             lifecycle,
             properties: properties.unwrap_or_default(),
             primary_key: primary_key.into_iter().map(|c| c.name).collect(),
             clustering,
+            shards,
             stored_as,
             like,
             as_query,
@@ -140,15 +153,13 @@ impl Parser<'_> {
 
     /// Reads one clause; `None` if none comes next.
     fn table_clause(&mut self, clauses: &mut Clauses) -> Result<Option<Clause>> {
-        const LACKING: [(&[&str], &str); 9] = [
-            (&["auto", "partitioned"], "AUTO PARTITIONED BY"),
+        const LACKING: [(&[&str], &str); 7] = [
             (&["skewed", "by"], "SKEWED BY"),
             (&["row", "format"], "ROW FORMAT"),
             (&["stored", "by"], "STORED BY (an external table)"),
             (&["with", "serdeproperties"], "SERDEPROPERTIES (an external table)"),
             (&["location"], "LOCATION (an external table)"),
             (&["using"], "USING (an external table)"),
-            (&["into"], "INTO … SHARDS"),
             (&["changelogs"], "CHANGELOGS"),
         ];
         for (words, what) in LACKING {
@@ -164,6 +175,10 @@ impl Parser<'_> {
         } else if self.eat(&["partitioned", "by"]) {
             once(clauses.partition_columns.is_some())?;
             clauses.partition_columns = Some(self.parens(Self::column_def)?);
+        } else if self.eat(&["auto", "partitioned", "by"]) {
+            once(clauses.partition_columns.is_some())?;
+            let (def, auto) = self.auto_partition()?;
+            (clauses.partition_columns, clauses.auto_partition) = (Some(vec![def]), Some(auto));
         } else if self.is("clustered") || (self.is("range") && self.is_at(1, "clustered")) {
             once(clauses.clustering.is_some())?;
             clauses.clustering = Some(self.clustering()?);
@@ -179,10 +194,43 @@ impl Parser<'_> {
         } else if self.eat(&["lifecycle"]) {
             once(clauses.lifecycle.is_some())?;
             clauses.lifecycle = Some(self.count(1)?);
+        } else if self.eat(&["into"]) {
+            once(clauses.shards.is_some())?;
+            let shards = self.count(1)?;
+            self.expect("shards")?;
+            let hub_lifecycle = if self.eat(&["hublifecycle"]) { Some(self.count(1)?) } else { None };
+            clauses.shards = Some(Shards { shards, hub_lifecycle });
         } else {
             return Ok(None);
         }
         Ok(Some(Clause::Read))
+    }
+
+    /// `(trunc_time(column, 'unit') [AS name] [COMMENT 'c'])`: one STRING column.
+    fn auto_partition(&mut self) -> Result<(ColumnDef, AutoPartition)> {
+        let at = self.position();
+        let mut terms = self.parens(|p| {
+            let position = p.position();
+            if !p.eat(&["trunc_time"]) {
+                return p.unexpected(Some("TRUNC_TIME (column, 'unit')"));
+            }
+            p.expect_symbol(Symbol::LParen, "'('")?;
+            let source = ColumnRef { position: p.position(), name: p.name()? };
+            p.expect_symbol(Symbol::Comma, "','")?;
+            let unit = p.string()?.to_lowercase();
+            p.expect_symbol(Symbol::RParen, "')'")?;
+            // The name that MaxCompute gives.
+            let name = if p.eat(&["as"]) { p.name()? } else { "_pt_col_0_".to_string() };
+            let mut column = Column::new(name, DataType::String);
+            if p.eat(&["comment"]) {
+                column.comment = p.string()?;
+            }
+            Ok((ColumnDef { column, position, primary_key: false }, AutoPartition { source, unit }))
+        })?;
+        match (terms.pop(), terms.is_empty()) {
+            (Some(term), true) => Ok(term),
+            _ => Err(SqlError::semantic(at, "AUTO PARTITIONED BY takes one expression")),
+        }
     }
 
     /// `[RANGE] CLUSTERED BY (a, b) [SORTED BY (a [ASC|DESC], …)] [INTO n BUCKETS]`

@@ -35,6 +35,11 @@ fn plain_call(name: Ident, args: Vec<Expr>) -> Expr {
 impl Parser<'_> {
     /// A call of the function `names`, whose name has been read.
     pub(super) fn call(&mut self, names: Vec<Ident>) -> Result<Expr> {
+        if let [name] = names.as_slice()
+            && let Some(interval) = self.interval_call(&name.value)?
+        {
+            return Ok(interval);
+        }
         let args = FunctionArguments::List(self.arguments()?);
         if self.is("using") && names.last().is_some_and(|n| ["transform", "map", "reduce"].contains(&n.value.as_str()))
         {

@@ -1,6 +1,7 @@
 //! Interval literals and units of time.
 
 use sqlparser::ast::{DateTimeField, Expr, Interval, Value};
+use sqlparser::tokenizer::Span;
 
 use super::cursor::Parser;
 use crate::lexer::{Kind, Symbol};
@@ -89,15 +90,41 @@ impl Parser<'_> {
         } else {
             from
         };
-        let (value, unit) = normalise(digits.trim(), negative, from, to, first.position)?;
-        Ok(Expr::Interval(Interval {
-            value: Box::new(Expr::Value(Value::SingleQuotedString(value).with_span(span))),
-            leading_field: unit.map(Unit::field),
-            leading_precision: None,
-            last_field: None,
-            fractional_seconds_precision: None,
-        }))
+        let normal = normalise(digits.trim(), negative, from, to, first.position)?;
+        Ok(interval_expr(normal, span))
     }
+
+    /// `INTERVAL_DAY_TIME('1 2:3:4.5')` and `INTERVAL_YEAR_MONTH('1-2')`, which are literals by another spelling; `None`
+    /// unless `function` is one of them and one text in parentheses comes next.
+    pub(super) fn interval_call(&mut self, function: &str) -> Result<Option<Expr>> {
+        let (from, to) = match function {
+            "interval_day_time" => (Unit::Day, Unit::Second),
+            "interval_year_month" => (Unit::Year, Unit::Month),
+            _ => return Ok(None),
+        };
+        let is_text = self.is_symbol(Symbol::LParen)
+            && self.peek_at(1).kind == Kind::Text
+            && self.symbol_at(2) == Some(Symbol::RParen);
+        if !is_text {
+            return Ok(None);
+        }
+        self.take();
+        let first = self.peek();
+        let text = self.string()?;
+        let span = self.span_since(first);
+        self.take();
+        Ok(Some(interval_expr(normalise(text.trim(), false, from, to, first.position)?, span)))
+    }
+}
+
+fn interval_expr((value, unit): (String, Option<Unit>), span: Span) -> Expr {
+    Expr::Interval(Interval {
+        value: Box::new(Expr::Value(Value::SingleQuotedString(value).with_span(span))),
+        leading_field: unit.map(Unit::field),
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    })
 }
 
 /// The value in a form that needs no second unit: `'1-2' YEAR TO MONTH` is 14 months, `'1 2:3:4' DAY TO SECOND` is

@@ -1,6 +1,6 @@
 //! Statements that PyODPS 0.13 really sends: printed by its own code (odps/models/table.py, odps/models/tableio.py).
 
-use feitian_sql::{AlterOp, PartitionCondition, PartitionOp, Place, Statement, Truncate, object_parts};
+use feitian_sql::{AlterOp, PartitionCondition, PartitionOp, Place, Shards, Statement, Truncate, object_parts};
 use feitian_types::{Column, DataType, PartitionSpec};
 
 use crate::{lacking, one};
@@ -101,15 +101,18 @@ fn what_the_engine_lacks_is_named() {
             "CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'".into(),
             "CREATE EXTERNAL",
         ),
-        ("CREATE TABLE `t5` (\n  `id` BIGINT\n)\nINTO 4 SHARDS HUBLIFECYCLE 2".into(), "INTO … SHARDS"),
-        (
-            "CREATE TABLE `t6` (\n  `c` DATETIME\n)\nAUTO PARTITIONED BY (\n  trunc_time(`c`, 'day') AS `pt`\n)".into(),
-            "AUTO PARTITIONED BY",
-        ),
         ("@v := select 1; ".into(), "script mode (@name := …)"),
     ] {
         assert_eq!(lacking(&text), what, "{text}");
     }
+    let sharded = "CREATE TABLE `t5` (\n  `id` BIGINT\n)\nLIFECYCLE 3\nINTO 4 SHARDS HUBLIFECYCLE 2";
+    let Statement::CreateTable(t) = one(sharded) else { panic!() };
+    assert_eq!(t.shards, Some(Shards { shards: 4, hub_lifecycle: Some(2) }));
+    let auto = "CREATE TABLE `t6` (\n  `c` DATETIME\n)\nAUTO PARTITIONED BY (\n  trunc_time(`c`, 'day') AS `pt`\n)";
+    let Statement::CreateTable(t) = one(auto) else { panic!() };
+    assert_eq!(t.partition_columns, [column("pt", "string", "")]);
+    let auto = t.auto_partition.unwrap();
+    assert_eq!((auto.source.name.as_str(), auto.unit.as_str()), ("c", "day"));
     let Statement::CreateView(v) = one(&format!("{view}AS select * from t")) else { panic!() };
     assert_eq!(v.columns, [("id".to_string(), Some("it's an id".to_string())), ("m".to_string(), None)]);
     assert_eq!((v.query_text.as_str(), v.comment.as_deref(), v.if_not_exists), ("select * from t", Some("vc"), true));

@@ -111,6 +111,8 @@ fn literals_keep_value_and_type() {
         ("INTERVAL '1-2' YEAR TO MONTH", "INTERVAL '14' MONTH"),
         ("INTERVAL '-1-2' YEAR TO MONTH", "INTERVAL '-14' MONTH"),
         ("INTERVAL '1 2:3:4.5' DAY TO SECOND", "INTERVAL '1 DAY 2 HOUR 3 MINUTE 4.5 SECOND'"),
+        ("INTERVAL_DAY_TIME('2 1:2:3')", "INTERVAL '2 DAY 1 HOUR 2 MINUTE 3 SECOND'"),
+        ("interval_year_month('10-11')", "INTERVAL '131' MONTH"),
         ("null", "NULL"),
         ("TRUE", "true"),
     ] {
