@@ -31,7 +31,17 @@ pub struct TableInfo {
     pub rows: Option<u64>,
     /// Per column (data columns, then partition columns): the expression that fills a generated column.
     pub generated: Vec<(String, String)>,
+    /// What `INTO n SHARDS` said.
+    pub shards: Option<Shards>,
     pub extended: Extended,
+}
+
+/// How a table was to be sharded for streams.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shards {
+    pub shards: u64,
+    /// Days.
+    pub hub_lifecycle: Option<u64>,
 }
 
 /// A view's definition.
@@ -107,8 +117,16 @@ pub fn table_json(schema: &TableSchema, info: &TableInfo, extended: bool) -> Str
         "size": info.size,
         "recordNum": info.rows.map_or(-1, |n| n as i64),
         "tableLabel": "",
-        "shardExist": false,
+        "shardExist": info.shards.is_some(),
     });
+    if let Some(Shards { shards, hub_lifecycle }) = &info.shards {
+        json["shardInfo"] = json!({
+            "ShardNum": shards,
+            "HubLifecycle": hub_lifecycle.map_or(-1, |days| days as i64),
+            "DistributeCols": [],
+            "SortCols": [],
+        });
+    }
     if let Some(view) = view {
         json["viewText"] = view.text.as_str().into();
         json["viewExpandedText"] = view.expanded_text.as_str().into();

@@ -1,9 +1,9 @@
 //! The XML documents of the REST half: what clients send, and what they expect back.
 //!
 //! [`Node::parse`] reads any small document under hard limits; [`parse_instance`], [`parse_stop`],
-//! [`parse_authorization`], [`parse_info`] and [`parse_function`] read the ones clients send. [`Element`] writes; the
-//! functions in [`docs`] give each answer its shape. Child names are those PyODPS looks for (`odps/models/*.py`); they
-//! are case sensitive.
+//! [`parse_authorization`], [`parse_info`], [`parse_function`] and [`parse_schema_name`] read the ones clients send.
+//! [`Element`] writes; the functions in [`docs`] give each answer its shape. Child names are those PyODPS looks for
+//! (`odps/models/*.py`); they are case sensitive.
 
 pub mod docs;
 mod node;
@@ -12,7 +12,7 @@ mod write;
 
 pub use node::Node;
 pub use request::{
-    AuthorizationRequest, FunctionRequest, JobRequest, Task, TaskKind, parse_authorization, parse_function, parse_info,
-    parse_instance, parse_stop,
+    AuthorizationRequest, FunctionRequest, JobRequest, SchemaRequest, Task, TaskKind, parse_authorization,
+    parse_function, parse_info, parse_instance, parse_schema_name, parse_stop,
 };
 pub use write::Element;

@@ -263,6 +263,24 @@ pub fn parse_function(body: &[u8]) -> Result<FunctionRequest> {
     })
 }
 
+/// A schema to create.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SchemaRequest {
+    pub name: String,
+    pub description: String,
+}
+
+/// Reads a `<Schema>`. Its owner is the one who asks, so a client that names another one is refused.
+pub fn parse_schema_name(body: &[u8]) -> Result<SchemaRequest> {
+    let root = Node::parse(body)?;
+    known(&root, &["Name", "Description", "Comment", "Type"])?;
+    let text = |name: &str| root.child_text(name).map(str::trim).filter(|t| !t.is_empty()).map(str::to_string);
+    Ok(SchemaRequest {
+        name: text("Name").ok_or_else(|| invalid(format!("<{}> has no <Name>", root.name)))?,
+        description: text("Description").or_else(|| text("Comment")).unwrap_or_default(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -78,6 +78,8 @@ pub struct Partition {
     pub files: u64,
     /// Days; `None` prints as -1.
     pub lifecycle: Option<i64>,
+    /// `standard`, `lowfrequency` or `longterm`, if it was given one.
+    pub tier: Option<String>,
 }
 
 /// The list of partitions; times are whole epoch seconds here.
@@ -96,25 +98,30 @@ pub fn partitions<'a>(items: impl IntoIterator<Item = &'a Partition>, page: &Pag
 }
 
 /// The partition document: JSON inside XML, with times as epoch seconds that keep their fraction.
+///
+/// The extended one has the extended keys alone: a client asks for the others when it needs them, and takes a partition
+/// that has all of them for one that it has not loaded yet (`odps/models/tests/test_partitions.py` of PyODPS).
 pub fn partition(p: &Partition, extended: bool) -> String {
     let seconds = crate::schema_json::seconds;
-    let mut schema = json!({
-        "createTime": seconds(p.created_ms),
-        "lastDDLTime": seconds(p.last_ddl_ms),
-        "lastModifiedTime": seconds(p.modified_ms),
-        "lastAccessTime": p.last_access_ms.map_or(json!(0), seconds),
-        "partitionSize": p.size,
-        "partitionRecordNum": p.rows,
-    });
-    if extended {
-        schema["IsArchived"] = false.into();
-        schema["IsExstore"] = false.into();
-        schema["LifeCycle"] = p.lifecycle.unwrap_or(-1).into();
-        // Clients look for the newest partition whose physical size is not zero.
-        schema["PhysicalSize"] = if p.rows == 0 { 0.into() } else { p.size.max(1).into() };
-        schema["FileNum"] = p.files.into();
-        schema["Reserved"] = "{}".into();
-    }
+    let schema = match extended {
+        false => json!({
+            "createTime": seconds(p.created_ms),
+            "lastDDLTime": seconds(p.last_ddl_ms),
+            "lastModifiedTime": seconds(p.modified_ms),
+            "lastAccessTime": p.last_access_ms.map_or(json!(0), seconds),
+            "partitionSize": p.size,
+            "partitionRecordNum": p.rows,
+        }),
+        true => json!({
+            "IsArchived": false,
+            "IsExstore": false,
+            "LifeCycle": p.lifecycle.unwrap_or(-1),
+            // Clients look for the newest partition whose physical size is not zero.
+            "PhysicalSize": if p.rows == 0 { 0 } else { p.size.max(1) },
+            "FileNum": p.files,
+            "Reserved": p.tier.as_ref().map_or(json!({}), |tier| json!({ "StorageTier": tier })).to_string(),
+        }),
+    };
     Element::new("Partition").child(Element::new("Schema").cdata(&schema.to_string())).document()
 }
 
@@ -162,10 +169,13 @@ mod tests {
         let item = node.child("Partition").unwrap();
         assert_eq!(item.child("Column").unwrap().attribute("Value"), Some("2024'01"));
         assert_eq!(item.child_text("CreationTime"), Some("1704067200"));
-        let node = Node::parse(partition(&p, true).as_bytes()).unwrap();
-        let schema: serde_json::Value = serde_json::from_str(node.child("Schema").unwrap().literal()).unwrap();
-        assert_eq!((&schema["lastModifiedTime"], &schema["PhysicalSize"]), (&json!(1704067260.5), &json!(2048)));
-        assert!(schema["Reserved"].is_string());
+        let schema = |extended| {
+            let node = Node::parse(partition(&p, extended).as_bytes()).unwrap();
+            serde_json::from_str::<serde_json::Value>(node.child("Schema").unwrap().literal()).unwrap()
+        };
+        assert_eq!(schema(false)["lastModifiedTime"], json!(1704067260.5));
+        assert_eq!(schema(true)["PhysicalSize"], json!(2048));
+        assert!(schema(true)["Reserved"].is_string() && schema(true)["lastModifiedTime"].is_null());
         let empty = partition(&Partition { rows: 0, size: 9, ..p }, true);
         assert!(empty.contains(r#""PhysicalSize":0"#));
     }
