@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use feitian_base::{Error, Kind, Result};
+use feitian_meta::{DEFAULT_SCHEMA, ObjectName};
 use feitian_types::PartitionSpec;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -56,6 +57,9 @@ impl Params {
     }
 }
 
+/// Where [`Params`] hold the schema that a request acts in; absent for `default`.
+pub const IN_SCHEMA: &str = "in schema";
+
 /// What a handler answers.
 pub type Answer = Result<Response>;
 
@@ -69,8 +73,32 @@ impl Call {
         self.path.must("project")
     }
 
+    /// The table's name within the project: `t`, or `s.t` in another schema than `default`.
     pub fn table(&self) -> &str {
         self.path.must("table")
+    }
+
+    /// The schema that the request acts in; it need not exist.
+    pub fn schema(&self) -> &str {
+        self.path.get(IN_SCHEMA).unwrap_or(DEFAULT_SCHEMA)
+    }
+
+    /// The schema that the request acts in, which must exist.
+    pub async fn known_schema(&self) -> Result<&str> {
+        let (project, schema) = (self.project(), self.schema());
+        match self.state.meta.schema(project, schema).await? {
+            Some(_) => Ok(schema),
+            None => {
+                let message = format!("Schema not found - '{project}.{schema}'");
+                Err(Error::new(Kind::NotFound, "NoSuchObject", message))
+            }
+        }
+    }
+
+    /// The resource or function that path segment `name` names, in the schema of the request.
+    pub fn object(&self, name: &'static str) -> ObjectName {
+        let name = self.path.must(name).to_string();
+        ObjectName { project: self.project().to_string(), schema_name: self.schema().to_string(), name }
     }
 
     pub fn instance(&self) -> &str {

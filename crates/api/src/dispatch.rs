@@ -12,13 +12,14 @@ use axum::http::header::EXPECT;
 use axum::http::request::Parts;
 use axum::response::Response;
 use feitian_base::{Error, Kind, Result, id};
+use feitian_meta::{DEFAULT_SCHEMA, local_name};
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
 use crate::auth;
-use crate::call::{BodySlot, Call, Params};
+use crate::call::{BodySlot, Call, IN_SCHEMA, Params};
 use crate::error;
 use crate::metrics::{Route, RouteStatus};
 use crate::operations::{self, Found, Operation, Surface};
@@ -148,6 +149,9 @@ async fn run(
             *value = value.to_lowercase();
         }
     }
+    if matches!(op.surface, Surface::Rest | Surface::Tunnel) {
+        place_in_schema(&target, &mut path)?;
+    }
     if op.surface == Surface::Page {
         let from_query = |key: &str| target.query.get(key).unwrap_or_default().to_string();
         path.0 = vec![("project", from_query("p").to_lowercase()), ("instance", from_query("i"))];
@@ -167,7 +171,6 @@ async fn run(
         span.record("account", caller.name.as_str());
     }
     authorize(&state.meta, &identity, op.right, &path).await?;
-    check_schema(&target)?;
     let Some(handler) = op.handler else {
         return Err(Error::unsupported(format!("{} is not supported: {}", op.name, op.note)));
     };
@@ -188,16 +191,28 @@ async fn run(
     .await
 }
 
-/// Schemas inside projects are off: only `default` exists.
-fn check_schema(target: &Target) -> Result<()> {
-    for name in [target.schema.as_deref(), target.query.get("curr_schema"), target.query.get("schema_name")] {
-        if let Some(name) = name
-            && !name.eq_ignore_ascii_case("default")
-        {
-            let message = format!("schema '{name}' does not exist: schemas are off, every table is in 'default'");
-            return Err(Error::new(Kind::NotFound, "NoSuchSchema", message));
-        }
+/// Puts the request into the schema that it names, before rights are asked.
+///
+/// A schema with the project's name is `default`: clients of projects without schemas write the project there
+/// (`odps/sqlalchemy_odps.py` of PyODPS), and no schema may have that name.
+fn place_in_schema(target: &Target, path: &mut Params) -> Result<()> {
+    if let Some(table) = path.get("table").filter(|t| t.contains('.')) {
+        // A local name joins schema and table with a dot; it must not come in from outside.
+        let message = format!("Table not found - '{table}': a table's name has no dots");
+        return Err(Error::new(Kind::NotFound, "NoSuchTable", message));
     }
+    let named = [target.schema.as_deref(), target.query.get("curr_schema"), target.query.get("schema_name")];
+    let Some(schema) = named.into_iter().flatten().next().map(str::to_lowercase) else { return Ok(()) };
+    if schema == DEFAULT_SCHEMA || path.get("project") == Some(schema.as_str()) {
+        return Ok(());
+    }
+    if !schema.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Schema not found - '{schema}'")));
+    }
+    for (_, table) in path.0.iter_mut().filter(|(name, _)| *name == "table") {
+        *table = local_name(&schema, table);
+    }
+    path.0.push((IN_SCHEMA, schema));
     Ok(())
 }
 

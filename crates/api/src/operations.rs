@@ -221,7 +221,7 @@ pub fn compat_markdown() -> String {
     let _ = writeln!(page, "{done} done, {partial} partial, {refused} refused.\n");
     let _ = writeln!(
         page,
-        "Tunnel paths may also contain `/schemas/default` before `/tables`; other schemas are answered `NoSuchSchema`."
+        "Tunnel paths may also contain `/schemas/{{schema}}` before `/tables`; on REST the parameter `curr_schema` names it."
     );
     let mut last = "";
     for (heading, op) in all() {

@@ -72,6 +72,12 @@ impl Policy {
             && self.allows("odps:CreateInstance", &format!("projects/{project}"))
             && TABLE_ACTIONS.iter().all(|a| self.allows(a, &every_table))
     }
+
+    /// The same for the tables in the schemas of `project`.
+    pub fn allows_sql_in_schemas(&self, project: &str) -> bool {
+        let every_table = format!("projects/{project}/schemas/*/tables/*");
+        TABLE_ACTIONS.iter().all(|a| self.allows(a, &every_table))
+    }
 }
 
 impl Statement {

@@ -1,9 +1,9 @@
 //! Who may do what: the one function that every operation passes before its handler runs.
 
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::Meta;
+use feitian_meta::{Meta, split_local_name};
 
-use crate::call::Params;
+use crate::call::{IN_SCHEMA, Params};
 use crate::identity::{Grant, Identity, missing_credentials};
 use crate::warehouse::Caller;
 
@@ -44,6 +44,11 @@ pub enum Object {
 }
 
 impl Object {
+    /// True for objects that a schema may hold.
+    fn is_in_schema(self) -> bool {
+        matches!(self, Self::Table | Self::Function | Self::Resource)
+    }
+
     /// The word of resource names and the path segment that holds the object's name.
     fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -108,10 +113,19 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
     if !manages && !meta.is_admitted(name, &caller.account_id).await? {
         return Err(foreign_project(caller, name));
     }
-    match who {
-        Identity::Token { grant, .. } => authorize_token(grant, right, name, path),
-        _ => Ok(()),
+    let Identity::Token { grant, .. } = who else { return Ok(()) };
+    authorize_token(grant, right, name, path)?;
+    // A policy from before the project had schemas says nothing about them.
+    if right == Right::Sql
+        && !grant.policy.allows_sql_in_schemas(name)
+        && meta.list_schemas(name, "", None, 2).await?.len() > 1
+    {
+        return Err(denied(format!(
+            "the policy of this bearer token does not allow every action on projects/{name}/schemas/*/tables/*, which \
+             submitting a job needs in a project with schemas"
+        )));
     }
+    Ok(())
 }
 
 fn authorize_token(grant: &Grant, right: Right, project: &str, path: &Params) -> Result<()> {
@@ -122,7 +136,13 @@ fn authorize_token(grant: &Grant, right: Right, project: &str, path: &Params) ->
         Right::Project(action) => (action, format!("projects/{project}")),
         Right::Object(action, object) => {
             let (word, segment) = object.words();
-            (action, format!("projects/{project}/{word}/{}", path.get(segment).unwrap_or("*")))
+            let name = path.get(segment).unwrap_or("*");
+            let within = match path.get(IN_SCHEMA) {
+                Some(schema) if object.is_in_schema() => format!("schemas/{schema}/"),
+                _ => String::new(),
+            };
+            let bare = if object == Object::Table { split_local_name(name).1 } else { name };
+            (action, format!("projects/{project}/{within}{word}/{bare}"))
         }
         Right::Sql if grant.policy.allows_sql(project) => return Ok(()),
         Right::Sql => {

@@ -2,12 +2,14 @@
 //!
 //! The binary implements it over the real warehouse; tests implement it in memory.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use bytes::Bytes;
 use feitian_base::Result;
-use feitian_meta::rows::{Block, Instance, Partition, Session, Table};
+use feitian_meta::rows::{Block, Instance, ObjectName, Partition, Resource, Session, Table};
 use feitian_types::{Column, PartitionSpec};
 use futures::stream::BoxStream;
 
@@ -119,10 +121,37 @@ pub struct SessionInfo {
     pub blocks: Vec<Block>,
 }
 
+/// The content of a resource as it arrives or leaves.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// A resource to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewResource {
+    pub at: ObjectName,
+    /// `file`, `py`, `jar`, `archive` or `table`.
+    pub kind: String,
+    pub is_temp: bool,
+    pub comment: String,
+}
+
+/// What is in it.
+pub enum ResourceContent {
+    Bytes(ByteStream),
+    /// The contents of these resources, one after the other; they go.
+    Parts {
+        md5: String,
+        names: Vec<String>,
+        num_bytes: Option<u64>,
+    },
+    /// What it refers to, as the client wrote it.
+    Reference(String),
+}
+
 /// The warehouse as the network edge needs it.
 ///
-/// Project and table names are lower case. Every method that names a project answers `NoSuchProject` for an unknown
-/// one and `NoSuchTable` for an unknown table. Rights are the edge's business and were checked before.
+/// Project and table names are lower case; a table in another schema than `default` is named `schema.table`. Every
+/// method that names a project answers `NoSuchProject` for an unknown one and `NoSuchTable` for an unknown table. Rights
+/// are the edge's business and were checked before.
 #[async_trait]
 pub trait Warehouse: Send + Sync + 'static {
     /// Writes the instance and returns it; it runs later. A known `guid` returns the instance of that `guid`.
@@ -162,6 +191,7 @@ pub trait Warehouse: Send + Sync + 'static {
     async fn list_tables(
         &self,
         project: &str,
+        schema: &str,
         prefix: Option<&str>,
         owner: Option<&str>,
         kind: Option<&str>,
@@ -189,6 +219,18 @@ pub trait Warehouse: Send + Sync + 'static {
         columns: Option<Vec<String>>,
         limit: u64,
     ) -> Result<(Vec<Column>, Batches)>;
+
+    /// Writes a resource, durable when this returns: a new one (`ObjectAlreadyExists`), or with `overwrite` over the one
+    /// of that name (`NoSuchObject`). Parts are joined in order; size and checksum must be right.
+    async fn put_resource(
+        &self,
+        caller: &Caller,
+        new: NewResource,
+        content: ResourceContent,
+        overwrite: bool,
+    ) -> Result<Resource>;
+    /// The bytes of a resource that has some; `range` lies inside it.
+    async fn read_resource(&self, resource: &Resource, range: Range<u64>) -> Result<ByteStream>;
 
     async fn create_upload(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
     /// An upload, download or stream session of this table; `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.

@@ -1,12 +1,13 @@
 //! Joins the network edge and the warehouse: the edge's trait over the real warehouse, by conversions alone.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use feitian_api::warehouse as edge;
 use feitian_base::Result;
 use feitian_meta::TableFilter;
-use feitian_meta::rows::{Instance, Partition, Table};
+use feitian_meta::rows::{Instance, Partition, Resource, Table};
 use feitian_types::{Column, PartitionSpec};
 use feitian_warehouse as inner;
 
@@ -84,6 +85,7 @@ impl edge::Warehouse for Adapter {
     async fn list_tables(
         &self,
         project: &str,
+        schema: &str,
         prefix: Option<&str>,
         owner: Option<&str>,
         kind: Option<&str>,
@@ -92,7 +94,7 @@ impl edge::Warehouse for Adapter {
     ) -> Result<edge::Page<Table>> {
         let text = |value: Option<&str>| value.map(str::to_string);
         let filter = TableFilter { prefix: text(prefix), owner: text(owner), kind: text(kind) };
-        self.warehouse.list_tables(project, filter, marker, limit).await.map(page)
+        self.warehouse.list_tables(project, schema, filter, marker, limit).await.map(page)
     }
 
     async fn list_partitions(
@@ -120,6 +122,22 @@ impl edge::Warehouse for Adapter {
         limit: u64,
     ) -> Result<(Vec<Column>, edge::Batches)> {
         self.warehouse.preview(project, table, partition, columns, limit).await
+    }
+
+    async fn put_resource(
+        &self,
+        caller: &edge::Caller,
+        new: edge::NewResource,
+        content: edge::ResourceContent,
+        overwrite: bool,
+    ) -> Result<Resource> {
+        let edge::NewResource { at, kind, is_temp, comment } = new;
+        let new = inner::NewResource { at, kind, is_temp, comment };
+        self.warehouse.put_resource(&caller.name, new, content_of(content), overwrite).await
+    }
+
+    async fn read_resource(&self, resource: &Resource, range: Range<u64>) -> Result<edge::ByteStream> {
+        self.warehouse.read_resource(resource, range).await
     }
 
     async fn create_upload(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
@@ -179,6 +197,16 @@ fn rows(range: edge::RowRange) -> inner::RowRange {
 fn stage(stage: inner::Stage) -> edge::Stage {
     let inner::Stage { id, workers_total, workers_running, workers_done, rows_in, rows_out, percent } = stage;
     edge::Stage { id, workers_total, workers_running, workers_done, rows_in, rows_out, percent }
+}
+
+fn content_of(content: edge::ResourceContent) -> inner::ResourceContent {
+    use edge::ResourceContent as Edge;
+    use inner::ResourceContent as Inner;
+    match content {
+        Edge::Bytes(bytes) => Inner::Bytes(bytes),
+        Edge::Parts { md5, names, num_bytes } => Inner::Parts { md5, names, num_bytes },
+        Edge::Reference(to) => Inner::Reference(to),
+    }
 }
 
 fn wanted(request: edge::SessionRequest) -> inner::SessionRequest {

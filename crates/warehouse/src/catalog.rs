@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use feitian_base::{Error, Kind, Result, clock, failpoint, id};
-use feitian_meta::Meta;
 use feitian_meta::rows::{Partition, Step, Table};
+use feitian_meta::{Meta, split_local_name};
 use feitian_types::TableSchema;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
@@ -52,6 +52,7 @@ pub struct NewTable {
     /// Where CTAS has written files already; `None` makes a new directory.
     pub dir: Option<TableDir>,
     pub project: String,
+    /// Its name within the project: `t` or `schema.t`.
     pub name: String,
     /// `MANAGED_TABLE` or `VIRTUAL_VIEW`.
     pub kind: String,
@@ -82,7 +83,7 @@ impl OpenTable {
     /// The snapshot of a table that is not a view.
     pub fn data(&self) -> Result<&Arc<Snapshot>> {
         let not_a_table = || {
-            let text = format!("{}.{} is a view: it has no data of its own", self.row.project, self.row.name);
+            let text = format!("{}.{} is a view: it has no data of its own", self.row.project, self.row.local_name());
             Error::new(Kind::Invalid, "InvalidArgument", text)
         };
         self.snapshot.as_ref().ok_or_else(not_a_table)
@@ -128,12 +129,13 @@ impl Catalog {
         cached.entry.clone()
     }
 
-    /// The live table or view `name`, with its newest snapshot.
+    /// The live table or view whose name within the project is `name` (`feitian_meta::local_name`), with its newest
+    /// snapshot.
     ///
     /// # Errors
     /// `ODPS-0130131` when there is none.
     pub async fn open(&self, project: &str, name: &str) -> Result<OpenTable> {
-        let row = self.inner.meta.table(project, "default", name).await?;
+        let row = self.inner.meta.table_named(project, name).await?;
         let row = row.ok_or_else(|| table_not_found(project, name))?;
         self.open_row(row).await
     }
@@ -145,7 +147,7 @@ impl Catalog {
     pub async fn open_id(&self, table_id: &str) -> Result<OpenTable> {
         match self.inner.meta.table_by_id(table_id).await? {
             Some(row) if row.dropped_ms.is_none() => self.open_row(row).await,
-            Some(row) => Err(table_not_found(&row.project, &row.name)),
+            Some(row) => Err(table_not_found(&row.project, &row.local_name())),
             None => Err(table_not_found("", table_id)),
         }
     }
@@ -195,7 +197,7 @@ impl Catalog {
         let changes = partition_rows(&row, snapshot, None);
         let (from, to) = (row.log_version, snapshot.version);
         self.inner.meta.catch_up(&row.id, from, to, &changes, &[], snapshot.timestamp_ms).await?;
-        self.inner.meta.table_by_id(&row.id).await?.ok_or_else(|| table_not_found(&row.project, &row.name))
+        self.inner.meta.table_by_id(&row.id).await?.ok_or_else(|| table_not_found(&row.project, &row.local_name()))
     }
 
     /// A table id and a directory for it that nothing refers to yet.
@@ -217,11 +219,12 @@ impl Catalog {
         let is_view = new.view_text.is_some();
         let dir = new.dir.clone().unwrap_or_else(|| self.reserve(&new.project, &new.name));
         let now = clock::tick_ms();
+        let (schema_name, name) = split_local_name(&new.name);
         let mut row = Table {
             id: dir.id,
             project: new.project,
-            schema_name: "default".to_string(),
-            name: new.name,
+            schema_name: schema_name.to_string(),
+            name: name.to_string(),
             kind: new.kind,
             owner: new.owner,
             location: if is_view { String::new() } else { dir.location },
@@ -271,7 +274,7 @@ impl Catalog {
 pub(crate) fn metadata_action(row: &Table, schema: &TableSchema, with_protocol: bool) -> MetadataAction {
     MetadataAction {
         table_id: row.id.clone(),
-        name: format!("{}.{}", row.project, row.name),
+        name: format!("{}.{}", row.project, row.local_name()),
         comment: row.comment.clone(),
         schema_json: disk::delta_schema(&schema.columns, &schema.partition_columns),
         created_ms: row.created_ms,

@@ -40,7 +40,26 @@ pub async fn run(warehouse: &Warehouse, repair: bool) -> Result<Report> {
             Err(e) => report.problems.push(format!("{name}: {e}")),
         }
     }
+    check_resources(warehouse, &mut report).await?;
     Ok(report)
+}
+
+async fn check_resources(warehouse: &Warehouse, report: &mut Report) -> Result<()> {
+    let store = warehouse.catalog.store();
+    for resource in warehouse.meta.all_resource_files().await? {
+        report.files += 1;
+        let at = &resource.at;
+        let name = format!("resource {}.{}", at.project, feitian_meta::local_name(&at.schema_name, &at.name));
+        match store.head(&Path::from(resource.path.as_str())).await {
+            Ok(meta) if meta.size == resource.num_bytes.unsigned_abs() => {}
+            Ok(meta) => {
+                let text = format!("{name}: the file has {} bytes, its row says {}", meta.size, resource.num_bytes);
+                report.problems.push(text);
+            }
+            Err(e) => report.problems.push(format!("{name}: {e}")),
+        }
+    }
+    Ok(())
 }
 
 async fn check_table(

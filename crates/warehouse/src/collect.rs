@@ -19,6 +19,7 @@ use crate::Warehouse;
 use crate::commit::Intent;
 use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
+use crate::resources::RESOURCES;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
 const RETAINED: Duration = Duration::from_secs(24 * 3600);
@@ -46,6 +47,25 @@ impl Warehouse {
         }
         gone += self.collect_unknown(cutoff).await?;
         gone += self.collect_results(cutoff).await?;
+        gone += self.collect_resources(cutoff).await?;
+        Ok(gone)
+    }
+
+    /// Removes files of resources that no row names: dropped or written over, or never named because of a crash.
+    async fn collect_resources(&self, cutoff: i64) -> Result<u64> {
+        // Listed before the rows are read: a file that is named meanwhile is young.
+        let listed = self.list_files(RESOURCES).await?;
+        let named = self.meta.all_resource_files().await?;
+        let named: HashSet<&str> = named.iter().map(|r| r.path.as_str()).collect();
+        let mut gone = 0;
+        for (path, modified_ms) in listed {
+            if modified_ms > cutoff || named.contains(path.as_ref()) {
+                continue;
+            }
+            failpoint::hit("collect.before_delete");
+            self.catalog.store().delete(&path).await.map_err(store_error)?;
+            gone += 1;
+        }
         Ok(gone)
     }
 

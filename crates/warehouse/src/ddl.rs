@@ -7,11 +7,12 @@ mod alter;
 mod create;
 mod partitions;
 mod rewrite;
+mod schemas;
 
 use std::time::Duration;
 
 use feitian_base::{Kind, Result, clock, failpoint};
-use feitian_meta::{Step, Table};
+use feitian_meta::{Step, Table, split_local_name};
 use feitian_sql::{AlterTable, CreateTable, CreateView, DropTable, Position, Truncate};
 use sqlparser::ast::{ObjectName, Spanned};
 
@@ -19,6 +20,8 @@ use crate::catalog::OpenTable;
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names};
+
+pub(crate) use schemas::{create as create_schema, drop as drop_schema};
 
 /// `CREATE TABLE`
 pub(crate) async fn create_table(session: &Session, create: CreateTable, index: i64) -> Result<()> {
@@ -42,7 +45,7 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
     let at = Position::from(drop.name.span());
     let (project, name, _) = names::table_name(&drop.name, session)?;
     names::check_project(session, &project).await?;
-    let Some(row) = session.warehouse.meta().table(&project, "default", &name).await? else {
+    let Some(row) = session.warehouse.meta().table_named(&project, &name).await? else {
         return match (drop.if_exists, drop.view) {
             (true, _) => Ok(()),
             (false, false) => Err(errors::no_table(at, &project, &name)),
@@ -97,7 +100,8 @@ async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
 }
 
 /// Checks a new name of a table or view.
-fn check_name(name: &str, at: Position) -> Result<()> {
+fn check_name(local: &str, at: Position) -> Result<()> {
+    let (_, name) = split_local_name(local);
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || name.len() > 128 || !plain {
         let rule = "at most 128 letters, digits and underscores";

@@ -13,6 +13,7 @@ use feitian_sql::{ColumnRef, Insert, PartitionTerm, Position};
 use feitian_types::Column;
 use sqlparser::ast::Spanned;
 
+use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::query::errors::{self, semantic};
@@ -44,6 +45,15 @@ struct Target {
     fixed: Vec<(String, String)>,
     /// The other partition columns.
     dynamic: Vec<Column>,
+    /// What fills the partition column instead of the query.
+    auto: Option<AutoPartition>,
+}
+
+impl Target {
+    /// The partition columns whose values the query gives.
+    fn open(&self) -> &[Column] {
+        if self.auto.is_some() { &[] } else { &self.dynamic }
+    }
 }
 
 async fn once(session: &Session, insert: &Insert, index: i64) -> Result<()> {
@@ -110,8 +120,16 @@ async fn target(session: &Session, insert: &Insert) -> Result<Target> {
     if table.row.view_text.is_some() {
         return Err(semantic(at, format!("{project}.{name} is a view, rows cannot be inserted into it")));
     }
-    let (fixed, dynamic) = partition_columns(&table, insert.partition.as_deref(), at)?;
-    Ok(Target { table, fixed, dynamic })
+    let auto = AutoPartition::of(&table.row);
+    let (fixed, dynamic) = match (&auto, &insert.partition) {
+        (Some(_), None) => (Vec::new(), table.row.schema.partition_columns.clone()),
+        (Some(auto), Some(_)) => {
+            let detail = format!("table {project}.{name} is partitioned by {}: leave PARTITION out", auto.sql());
+            return Err(semantic(at, detail));
+        }
+        (None, clause) => partition_columns(&table, clause.as_deref(), at)?,
+    };
+    Ok(Target { table, fixed, dynamic, auto })
 }
 
 type Partitions = (Vec<(String, String)>, Vec<Column>);
@@ -119,7 +137,7 @@ type Partitions = (Vec<(String, String)>, Vec<Column>);
 /// The fixed and the open partition columns of a PARTITION clause.
 fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Position) -> Result<Partitions> {
     let (row, columns) = (&table.row, &table.row.schema.partition_columns);
-    let name = format!("{}.{}", row.project, row.name);
+    let name = format!("{}.{}", row.project, row.local_name());
     let names = || columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
     let terms = match clause {
         None if columns.is_empty() => return Ok((Vec::new(), Vec::new())),
@@ -167,18 +185,28 @@ async fn project(
     insert: &Insert,
 ) -> Result<Planned> {
     let row = &target.table.row;
-    let wanted: Vec<&Column> = row.schema.columns.iter().chain(&target.dynamic).collect();
+    let wanted: Vec<&Column> = row.schema.columns.iter().chain(target.open()).collect();
     let sources = sources(&planned.plan, &wanted, target, &insert.columns, insert)?;
-    let mut exprs = Vec::with_capacity(wanted.len());
+    let mut exprs = Vec::with_capacity(wanted.len() + 1);
+    let mut automatic = None;
     for (column, source) in wanted.into_iter().zip(sources) {
         let expr = match source {
             Some(i) => match convert_column(&planned.plan, i, column)? {
                 Some(expr) => expr,
                 None => return Err(incompatible(&planned.plan, i, column, insert)),
             },
-            None => default_value(session, state, column).await?,
+            None => match target.auto.as_ref().and_then(|a| a.arrival(column, session.statement_ms())) {
+                Some(now) => now,
+                None => default_value(session, state, column).await?,
+            },
         };
+        if let Some(auto) = target.auto.as_ref().filter(|a| a.source == column.name) {
+            automatic = Some(auto.value(expr.clone())?);
+        }
         exprs.push(expr.alias(&column.name));
+    }
+    if let (Some(value), [column]) = (automatic, target.dynamic.as_slice()) {
+        exprs.push(value.alias(&column.name));
     }
     let plan = Projection::try_new(exprs, Arc::new(planned.plan)).map_err(errors::engine)?;
     Ok(Planned { plan: LogicalPlan::Projection(plan), tables: planned.tables })
@@ -209,13 +237,13 @@ fn sources(
             return Err(semantic(c.position, format!("column {} is repeated in the column list", c.name)));
         }
         if !wanted.iter().any(|w| w.name == c.name) {
-            let table = format!("{}.{}", target.table.row.project, target.table.row.name);
+            let table = format!("{}.{}", target.table.row.project, target.table.row.local_name());
             return Err(semantic(c.position, format!("column {} cannot be resolved in table {table}", c.name)));
         }
     }
     // Open partition columns that the list does not name follow its columns.
     let named: Vec<&str> = list.iter().map(|c| c.name.as_str()).collect();
-    let open = target.dynamic.iter().map(|c| c.name.as_str()).filter(|n| !named.contains(n));
+    let open = target.open().iter().map(|c| c.name.as_str()).filter(|n| !named.contains(n));
     let order: Vec<&str> = named.iter().copied().chain(open).collect();
     count(order.len())?;
     Ok(wanted.iter().map(|w| order.iter().position(|n| *n == w.name)).collect())

@@ -6,6 +6,7 @@
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
+mod auto_partition;
 mod catalog;
 pub mod check;
 mod collect;
@@ -18,6 +19,7 @@ mod jobs;
 mod log;
 mod query;
 mod reader;
+mod resources;
 mod scan;
 mod show;
 mod stats;
@@ -39,6 +41,7 @@ pub use engine::Engine;
 pub use jobs::*;
 pub use log::{DataFile, Snapshot};
 pub use reader::{Batches, RowRange};
+pub use resources::{ByteStream, NewResource, ResourceContent};
 pub use scan::provider;
 pub use tables::{Page, TableInfo};
 pub use tunnel::{BatchSource, SessionInfo, SessionRequest};

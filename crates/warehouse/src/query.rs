@@ -26,7 +26,7 @@ use datafusion::execution::session_state::SessionState;
 use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
 use feitian_meta::{Instance, Step};
-use feitian_sql::{Parsed, Position, SqlError, Statement, parse_script};
+use feitian_sql::{Parsed, SqlError, Statement, parse_script};
 
 use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
@@ -45,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) progress: Arc<Progress>,
     /// The project of names without one: the instance's, until USE.
     project: String,
+    /// The schema of names without one: `odps.default.schema`, until USE SCHEMA.
+    schema: String,
     /// What GETDATE returns.
     statement_ms: i64,
 }
@@ -55,14 +57,24 @@ impl Session {
         &self.project
     }
 
-    /// The same session in another project.
-    pub(crate) fn in_project(&self, project: &str) -> Self {
-        Self { project: project.to_string(), ..self.clone() }
+    /// The schema of names without one.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The same session where names without project and schema mean these.
+    pub(crate) fn in_schema(&self, project: &str, schema: &str) -> Self {
+        Self { project: project.to_string(), schema: schema.to_string(), ..self.clone() }
     }
 
     /// How statement `index` of this attempt takes effect.
     pub(crate) fn step(&self, index: i64) -> Step {
         Step::Instance { id: self.instance.id.clone(), attempt: self.instance.attempt, step: index }
+    }
+
+    /// What GETDATE returns, in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn statement_ms(&self) -> i64 {
+        self.statement_ms
     }
 
     /// An engine session with the flags of this one.
@@ -90,8 +102,10 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
     let warehouse = ctx.warehouse.clone();
     let project = warehouse.meta().project(&ctx.instance.project).await?;
     let zone = &warehouse.config.default_project_timezone;
+    let settings = Settings::of(project.as_ref(), &ctx.instance, zone);
     let mut session = Session {
-        settings: Settings::of(project.as_ref(), &ctx.instance, zone),
+        schema: settings.default_schema(),
+        settings,
         instance: ctx.instance.clone(),
         progress: ctx.progress.clone(),
         project: ctx.instance.project.clone(),
@@ -112,6 +126,7 @@ fn parse(session: &mut Session) -> Result<Vec<Parsed>> {
     for (key, value) in &script.settings {
         session.settings.set(key, value);
     }
+    session.schema = session.settings.default_schema();
     Ok(script.statements)
 }
 
@@ -130,8 +145,14 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
         let done = index < session.instance.step;
         session.statement_ms = clock::now_ms();
         match parsed.statement {
-            Statement::Set { key, value } => session.settings.set(&key, &value),
+            Statement::Set { key, value } => {
+                session.settings.set(&key, &value);
+                if key == "odps.default.schema" {
+                    session.schema = session.settings.default_schema();
+                }
+            }
             Statement::Use { name, schema: false } => use_project(session, &name).await?,
+            Statement::Use { name, schema: true } => use_schema(session, &name).await?,
             // It changes nothing, so that it can run again for its rows.
             Statement::Query(query) => output = query_rows(session, *query).await?,
             _ if done => {}
@@ -158,7 +179,16 @@ async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<J
 async fn use_project(session: &mut Session, name: &sqlparser::ast::ObjectName) -> Result<()> {
     let project = feitian_sql::object_parts(name).concat();
     names::check_project(session, &project).await?;
-    session.project = project;
+    (session.project, session.schema) = (project, feitian_meta::DEFAULT_SCHEMA.to_string());
+    Ok(())
+}
+
+/// `USE SCHEMA s`: for the rest of the text.
+async fn use_schema(session: &mut Session, name: &sqlparser::ast::ObjectName) -> Result<()> {
+    let at = names::schema_of(session, name)?;
+    names::check_project(session, &at.project).await?;
+    names::check_schema_exists(session, &at).await?;
+    (session.project, session.schema) = (at.project, at.name);
     Ok(())
 }
 
@@ -184,17 +214,16 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
             crate::show::desc(session, &table, extended, partition.as_ref()).await
         }
         Statement::Explain { statement, .. } => tasks::explain(session, *statement).await,
-        Statement::CreateSchema { name, .. } | Statement::DropSchema { name, .. } => {
-            Err(unsupported_here(&name, "CREATE SCHEMA and DROP SCHEMA"))
+        Statement::CreateSchema { if_not_exists, name, comment } => {
+            crate::ddl::create_schema(session, &name, comment, if_not_exists, index).await.map(nothing)
         }
-        Statement::DescSchema { name } => Err(unsupported_here(&name, "DESC SCHEMA")),
-        Statement::Use { name, .. } => Err(unsupported_here(&name, "USE SCHEMA")),
+        Statement::DropSchema { if_exists, name } => {
+            crate::ddl::drop_schema(session, &name, if_exists, index).await.map(nothing)
+        }
+        Statement::DescSchema { name } => crate::show::schema(session, &name).await,
         Statement::Unsupported { what, position } => Err(errors::front_end(SqlError::unsupported(position, what))),
-        Statement::Query(_) | Statement::Set { .. } => Err(Error::internal("a statement that has been handled")),
+        Statement::Query(_) | Statement::Set { .. } | Statement::Use { .. } => {
+            Err(Error::internal("a statement that has been handled"))
+        }
     }
-}
-
-fn unsupported_here(name: &sqlparser::ast::ObjectName, what: &str) -> Error {
-    use sqlparser::ast::Spanned;
-    errors::front_end(SqlError::unsupported(Position::from(name.span()), what))
 }

@@ -4,15 +4,17 @@ mod desc;
 
 use std::fmt::Write;
 
-use feitian_base::{Kind, Result};
-use feitian_meta::{Table, TableFilter};
+use feitian_base::Result;
+use feitian_functions::time::{datetime_text, local_of_millis};
+use feitian_meta::{DEFAULT_SCHEMA, Table, TableFilter};
 use feitian_sql::{Position, object_parts};
 use feitian_types::{Column, PartitionSpec};
 use serde_json::{Map, Value};
 use sqlparser::ast::{ObjectName, Spanned};
 
+use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
-use crate::query::errors::{self, semantic, statement_error};
+use crate::query::errors::{self, semantic};
 use crate::query::{Session, names};
 
 pub(crate) use desc::desc;
@@ -30,22 +32,21 @@ async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
     })
 }
 
-/// The project that `IN project[.default]` names.
-async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<String> {
+/// The schema that `IN schema`, `IN project` or `IN project.schema` names.
+async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<names::SchemaName> {
+    let at = scope.map_or(Position::UNKNOWN, |s| s.span().into());
     let parts = scope.map(object_parts).unwrap_or_default();
-    let project = match parts.as_slice() {
-        [] => session.project().to_string(),
-        [only] if session.settings.has_schemas() && only == "default" => session.project().to_string(),
-        [project] => project.clone(),
-        [project, schema] if schema == "default" => project.clone(),
-        _ => {
-            let detail = "the only schema is 'default'";
-            let at = scope.map_or(Position::UNKNOWN, |s| s.span().into());
-            return Err(statement_error(Kind::NotFound, "ODPS-0130261", at, "Invalid schema", detail));
-        }
+    let (project, schema) = match parts.as_slice() {
+        [] => (session.project(), session.schema()),
+        [schema] if session.settings.has_schemas() && *schema != session.project() => (session.project(), schema.as_str()),
+        [project] => (project.as_str(), DEFAULT_SCHEMA),
+        [project, schema] => (project.as_str(), schema.as_str()),
+        _ => return Err(semantic(at, "a schema is named by project and schema")),
     };
-    names::check_project(session, &project).await?;
-    Ok(project)
+    let name = names::SchemaName { project: project.to_string(), name: schema.to_string(), at };
+    names::check_project(session, &name.project).await?;
+    names::check_schema_exists(session, &name).await?;
+    Ok(name)
 }
 
 /// True if `name` fits a pattern in which `*` is any text; letter case does not matter.
@@ -72,11 +73,12 @@ pub(crate) async fn tables(
     like: Option<&str>,
     only_views: bool,
 ) -> Result<String> {
-    let project = scope_of(session, scope).await?;
+    let schema = scope_of(session, scope).await?;
+    let meta = session.warehouse.meta();
     let filter = TableFilter { kind: only_views.then(|| "VIRTUAL_VIEW".to_string()), ..TableFilter::default() };
     let (mut text, mut after) = (String::from("\n"), None::<String>);
     loop {
-        let page = session.warehouse.meta().list_tables(&project, "default", &filter, after.as_deref(), PAGE).await?;
+        let page = meta.list_tables(&schema.project, &schema.name, &filter, after.as_deref(), PAGE).await?;
         for row in page.iter().filter(|r| like.is_none_or(|l| fits(&r.name, l))) {
             let _ = writeln!(text, "{}:{}", row.owner, row.name);
         }
@@ -97,7 +99,7 @@ pub(crate) async fn partitions(
     let open = open(session, table).await?;
     let columns = &open.row.schema.partition_columns;
     if columns.is_empty() {
-        return Err(semantic(at, format!("{}.{} is not a partitioned table", open.row.project, open.row.name)));
+        return Err(semantic(at, format!("{}.{} is not a partitioned table", open.row.project, open.row.local_name())));
     }
     let wanted = partition.map(|p| p.0.as_slice()).unwrap_or_default();
     if let Some((unknown, _)) = wanted.iter().find(|(n, _)| !columns.iter().any(|c| c.name == *n)) {
@@ -113,10 +115,38 @@ pub(crate) async fn partitions(
     Ok(text)
 }
 
-/// `SHOW SCHEMAS`: one name a line.
+/// `SHOW SCHEMAS [IN project]`: one name a line.
 pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> Result<String> {
-    scope_of(session, project).await?;
-    Ok("default\n".to_string())
+    let project = project.map_or_else(|| session.project().to_string(), |p| object_parts(p).join("."));
+    names::check_project(session, &project).await?;
+    let (mut text, mut after) = (String::new(), None::<String>);
+    loop {
+        let page = session.warehouse.meta().list_schemas(&project, "", after.as_deref(), PAGE).await?;
+        page.iter().for_each(|s| text.extend([s.name.as_str(), "\n"]));
+        match page.last() {
+            Some(last) if page.len() as i64 == PAGE => after = Some(last.name.clone()),
+            _ => return Ok(text),
+        }
+    }
+}
+
+/// `DESC SCHEMA`: a JSON object, which is what PyODPS reads (`odps/models/schema.py`, `SchemaDescription`).
+pub(crate) async fn schema(session: &Session, name: &ObjectName) -> Result<String> {
+    let name = names::schema_of(session, name)?;
+    names::check_project(session, &name.project).await?;
+    let schema = names::check_schema_exists(session, &name).await?;
+    let zone = session.settings.time_zone()?;
+    let zone = feitian_functions::parse_zone(&zone).map_err(|e| semantic(name.at, e.details))?;
+    let time = |ms: i64| local_of_millis(ms, zone).map(datetime_text).unwrap_or_default();
+    let json = serde_json::json!({
+        "name": schema.name,
+        "owner": schema.owner,
+        "description": schema.comment,
+        "createTime": time(schema.created_ms),
+        "modifyTime": time(schema.modified_ms),
+        "type": "MANAGED",
+    });
+    Ok(json.to_string())
 }
 
 /// A string literal.
@@ -143,7 +173,7 @@ fn column_text(column: &Column) -> String {
 /// `SHOW CREATE TABLE`: a statement that creates a table like this one.
 pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Result<String> {
     let row = open(session, table).await?.row;
-    let name = format!("{}.{}", row.project, row.name);
+    let name = format!("{}.{}", row.project, row.local_name());
     let list = |columns: &[Column]| columns.iter().map(column_text).collect::<Vec<_>>().join(", ");
     if let Some(query) = &row.view_text {
         let names = row.schema.columns.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ");
@@ -153,8 +183,14 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
     if !row.comment.is_empty() {
         let _ = write!(text, " COMMENT {}", quoted(&row.comment));
     }
-    if row.schema.is_partitioned() {
-        let _ = write!(text, " PARTITIONED BY ({})", list(&row.schema.partition_columns));
+    match (AutoPartition::of(&row), row.schema.partition_columns.as_slice()) {
+        (_, []) => {}
+        (Some(auto), [column]) => {
+            let _ = write!(text, " AUTO PARTITIONED BY ({} AS `{}`)", auto.sql(), column.name);
+        }
+        (_, columns) => {
+            let _ = write!(text, " PARTITIONED BY ({})", list(columns));
+        }
     }
     text.push_str(" STORED AS ALIORC");
     let properties = properties(&row);

@@ -52,11 +52,12 @@ impl Warehouse {
     pub async fn list_tables(
         &self,
         project: &str,
+        schema_name: &str,
         filter: TableFilter,
         marker: Option<&str>,
         limit: usize,
     ) -> Result<Page<Table>> {
-        let rows = self.meta.list_tables(project, "default", &filter, marker, limit as i64 + 1).await?;
+        let rows = self.meta.list_tables(project, schema_name, &filter, marker, limit as i64 + 1).await?;
         Ok(Page::cut(rows, limit, |t| t.name.clone()))
     }
 

@@ -167,8 +167,8 @@ impl Warehouse {
             return Err(missing());
         }
         let row = self.meta.table_by_id(&session.table_id).await?.ok_or_else(missing)?;
-        if row.name != table {
-            let now = self.meta.table(project, "default", table).await?;
+        if row.local_name() != table {
+            let now = self.meta.table_named(project, table).await?;
             let text = match now {
                 Some(_) => format!("'{table}' is another table than the one this session was opened for"),
                 None => format!("table {project}.{table} does not exist"),

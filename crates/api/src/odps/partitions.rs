@@ -5,6 +5,9 @@ use feitian_meta::rows::{Partition, Table};
 use feitian_types::PartitionSpec;
 use feitian_wire::xml::docs;
 
+use serde_json::{Map, Value};
+
+use super::tables::{TIERS, json_property};
 use crate::answers;
 use crate::call::{Answer, Call};
 
@@ -13,6 +16,7 @@ const PAGE: usize = 1000;
 fn document(table: &Table, partition: Partition) -> docs::Partition {
     let names = table.schema.partition_columns.iter().map(|c| c.name.clone());
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    let tier = tier(table, &partition);
     docs::Partition {
         values: names.zip(partition.values).collect(),
         created_ms: partition.created_ms,
@@ -23,7 +27,16 @@ fn document(table: &Table, partition: Partition) -> docs::Partition {
         rows: count(partition.num_rows),
         files: count(partition.num_files),
         lifecycle: Some(table.lifecycle).filter(|days| *days >= 0),
+        tier,
     }
+}
+
+/// The storage tier that this partition was given, if clients know it; not that of an earlier one of its name.
+fn tier(table: &Table, partition: &Partition) -> Option<String> {
+    let properties: Map<String, Value> = serde_json::from_str(&table.properties).ok()?;
+    let tiers = json_property(&properties, "feitian.tiers")?;
+    let given = tiers.get(&partition.spec).filter(|t| t["created_ms"] == partition.created_ms)?;
+    given["tier"].as_str().filter(|t| TIERS.contains(t)).map(str::to_string)
 }
 
 async fn table(call: &Call) -> Result<Table> {

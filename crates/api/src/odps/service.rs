@@ -15,7 +15,7 @@ pub async fn logview_host(call: Call) -> Answer {
     answers::text(call.origin.base())
 }
 
-/// One tenant holds every project; schemas are off.
+/// One tenant holds every project. Two-part names mean project and table unless a job asks for schemas.
 pub async fn tenant(call: Call) -> Answer {
     let caller = call.caller()?;
     let created = call.state.settings.started_ms / 1000;

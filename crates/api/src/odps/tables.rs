@@ -5,9 +5,9 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 use feitian_base::{Error, Kind};
 use feitian_meta::rows::Table;
-use feitian_wire::schema_json::{self, Extended, TableInfo, View};
+use feitian_wire::schema_json::{self, Extended, Shards, TableInfo, View};
 use feitian_wire::xml::docs;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::projects::read_limit;
 use crate::answers;
@@ -17,6 +17,8 @@ use crate::tunnel::session::wanted_columns;
 use crate::warehouse;
 
 const PAGE: usize = 1000;
+/// The storage tiers that clients know; all data lie on one.
+pub(super) const TIERS: [&str; 3] = ["standard", "lowfrequency", "longterm"];
 const KINDS: [&str; 5] = ["MANAGED_TABLE", "EXTERNAL_TABLE", "VIRTUAL_VIEW", "MATERIALIZED_VIEW", "OBJECT_TABLE"];
 
 fn not_negative(n: i64) -> u64 {
@@ -26,8 +28,8 @@ fn not_negative(n: i64) -> u64 {
 /// The schema JSON. Sums are those of the partitions, or unknown in listings.
 fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: bool) -> String {
     let properties: Map<String, Value> = serde_json::from_str(&table.properties).unwrap_or_default();
-    let text = |v: Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);
-    let reserved = Map::from_iter([("schema_version".to_string(), Value::String(table.schema_version.to_string()))]);
+    let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);
+    let of_user = properties.iter().filter(|(k, _)| !k.starts_with("feitian."));
     let view = table.view_text.as_ref().map(|text| View {
         text: text.clone(),
         expanded_text: text.clone(),
@@ -43,16 +45,63 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
         lifecycle: Some(table.lifecycle).filter(|days| *days >= 0),
         size: sums.map_or(0, |s| not_negative(s.num_bytes)),
         rows: sums.map(|s| not_negative(s.num_rows)),
-        generated: Vec::new(),
+        generated: generated(table, &properties).into_iter().collect(),
+        shards: json_property(&properties, "feitian.shards")
+            .map(|s| Shards { shards: s["shards"].as_u64().unwrap_or(0), hub_lifecycle: s["hub_lifecycle"].as_u64() }),
         extended: Extended {
             physical_size: sums.map_or(0, |s| not_negative(s.num_bytes)),
             files: sums.map_or(0, |s| not_negative(s.num_files)),
-            table_properties: properties.into_iter().map(|(k, v)| (k, text(v))).collect(),
-            reserved,
+            reserved: reserved(table, &properties),
+            table_properties: of_user.map(|(k, v)| (k.clone(), text(v))).collect(),
             ..Extended::default()
         },
     };
     schema_json::table_json(&table.schema, &info, extended)
+}
+
+/// A property that feitian keeps as JSON text.
+pub(super) fn json_property(properties: &Map<String, Value>, key: &str) -> Option<Value> {
+    serde_json::from_str(properties.get(key)?.as_str()?).ok()
+}
+
+/// The column that AUTO PARTITIONED BY fills, and its expression as clients evaluate it: calls after their arguments
+/// (`odps/expressions/core.py` of PyODPS).
+fn generated(table: &Table, properties: &Map<String, Value>) -> Option<(String, String)> {
+    let auto = json_property(properties, "feitian.auto_partition")?;
+    let source = table.schema.columns.iter().find(|c| auto["source"] == c.name.as_str())?;
+    let expression = json!([
+        { "leafExprDesc": { "reference": { "name": source.name }, "type": source.ty.to_string() } },
+        { "leafExprDesc": { "constant": auto["unit"], "type": "string" } },
+        { "functionCall": { "name": "trunc_time", "type": "string" } },
+    ]);
+    Some((table.schema.partition_columns.first()?.name.clone(), expression.to_string()))
+}
+
+/// The object behind `Reserved`: what clients ask of a table beyond its columns.
+fn reserved(table: &Table, properties: &Map<String, Value>) -> Map<String, Value> {
+    let mut reserved = Map::from_iter([("schema_version".to_string(), json!(table.schema_version.to_string()))]);
+    let mut put = |key: &str, value: Value| reserved.insert(key.to_string(), value);
+    let lower = |key: &str| properties.get(key).and_then(Value::as_str).map(str::to_lowercase);
+    if lower("transactional").as_deref() == Some("true") {
+        put("Transactional", json!("true"));
+    }
+    if let Some(key) = json_property(properties, "feitian.primary_key") {
+        put("PrimaryKey", key);
+    }
+    // Clients fail on any other tier.
+    if let Some(tier) = lower("storagetier").filter(|t| TIERS.contains(&t.as_str())) {
+        put("StorageTier", json!(tier));
+    }
+    if let Some(clustering) = json_property(properties, "feitian.clustering") {
+        let order =
+            |c: &Value| json!({ "col": c["name"], "order": if c["ascending"] == false { "desc" } else { "asc" } });
+        let sorted: Vec<Value> = clustering["sorted_by"].as_array().into_iter().flatten().map(order).collect();
+        put("ClusterType", json!(if clustering["range"] == true { "range" } else { "hash" }));
+        put("BucketNum", json!(clustering["buckets"].as_u64().unwrap_or(0)));
+        put("ClusterCols", clustering["columns"].clone());
+        put("SortCols", Value::Array(sorted));
+    }
+    reserved
 }
 
 fn document(table: &Table, sums: Option<&warehouse::TableInfo>, extended: bool) -> docs::TableDoc {
@@ -92,7 +141,9 @@ pub async fn list(call: Call) -> Answer {
     let prefix = call.query.get("name").map(str::to_lowercase);
     let (owner, marker, size) = (call.query.get("owner"), call.query.get("marker"), call.page_size(PAGE)?);
     let warehouse = &call.state.warehouse;
-    let page = warehouse.list_tables(call.project(), prefix.as_deref(), owner, kind.as_deref(), marker, size).await?;
+    let schema = call.known_schema().await?;
+    let (project, kind) = (call.project(), kind.as_deref());
+    let page = warehouse.list_tables(project, schema, prefix.as_deref(), owner, kind, marker, size).await?;
     let extended = call.query.has("extended");
     let summary = |table: Table| docs::TableSummary {
         extended: extended.then(|| document(&table, None, false)),

@@ -1,7 +1,10 @@
 //! Operations of ODPS REST.
 
 use super::{Operation, Surface, run};
-use crate::odps::{instance_detail, instance_docs, instances, partitions, projects, quotas, security, service, tables};
+use crate::odps::{
+    functions, instance_detail, instance_docs, instances, partitions, projects, quotas, resources, schemas, security,
+    service, tables,
+};
 use crate::rights::{Object, Right};
 
 const READ: Right = Right::Project("odps:Read");
@@ -49,7 +52,7 @@ const SERVICE: &[Operation] = &[
         .refused("there is no job insight page; clients fall back to Logview"),
     op("GetCatalogEndpoint", "GET", "/catalogapi", &[], Right::Signed).refused("there is no catalog service"),
     op("GetTenant", "GET", "/tenants", &[], Right::Signed)
-        .partial(run!(service::tenant), "one tenant; schemas are off"),
+        .partial(run!(service::tenant), "one tenant; two-part names are project and table unless a job says otherwise"),
     op("PutUsageLogs", "PUT", "/projects/{project}/logs", &[], Right::Signed)
         .partial(run!(service::logs), "accepted and dropped"),
     op("GetMcqaConnection", "GET", "/connection/mcqa", &[], Right::Signed).refused("no interactive quotas"),
@@ -77,10 +80,10 @@ const PROJECTS: &[Operation] = &[
 ];
 
 const SCHEMAS: &[Operation] = &[
-    op("ListSchemas", "GET", "/projects/{project}/schemas", &[], LIST).refused("schemas are off"),
-    op("CreateSchema", "POST", "/projects/{project}/schemas", &[], WRITE).refused("schemas are off"),
-    op("GetSchema", "GET", "/projects/{project}/schemas/{schema}", &[], SCHEMA).refused("schemas are off"),
-    op("DeleteSchema", "DELETE", "/projects/{project}/schemas/{schema}", &[], WRITE).refused("schemas are off"),
+    op("ListSchemas", "GET", "/projects/{project}/schemas", &[], LIST).done(run!(schemas::list)),
+    op("CreateSchema", "POST", "/projects/{project}/schemas", &[], WRITE).done(run!(schemas::create)),
+    op("GetSchema", "GET", "/projects/{project}/schemas/{schema}", &[], SCHEMA).done(run!(schemas::get)),
+    op("DeleteSchema", "DELETE", "/projects/{project}/schemas/{schema}", &[], WRITE).done(run!(schemas::delete)),
 ];
 
 const TABLES: &[Operation] = &[
@@ -104,29 +107,40 @@ const TABLES: &[Operation] = &[
         .done(run!(partitions::get_extended)),
 ];
 
-const NO_UDF: &str = "functions written by users are not run";
+const NO_UDF: &str = "registered and shown; a query that calls one is refused";
+const NO_VOLUME_RESOURCES: &str = "types file, py, jar, archive and table; not those of volumes";
 
 const FUNCTIONS: &[Operation] = &[
-    op("ListFunctions", "GET", "/projects/{project}/registration/functions", &[], LIST).refused(NO_UDF),
-    op("CreateFunction", "POST", "/projects/{project}/registration/functions", &[], WRITE).refused(NO_UDF),
-    op("GetFunction", "GET", "/projects/{project}/registration/functions/{function}", &[], FUNCTION).refused(NO_UDF),
-    op("UpdateFunction", "PUT", "/projects/{project}/registration/functions/{function}", &[], WRITE).refused(NO_UDF),
+    op("ListFunctions", "GET", "/projects/{project}/registration/functions", &[], LIST).done(run!(functions::list)),
+    op("CreateFunction", "POST", "/projects/{project}/registration/functions", &[], WRITE)
+        .partial(run!(functions::create), NO_UDF),
+    op("GetFunction", "GET", "/projects/{project}/registration/functions/{function}", &[], FUNCTION)
+        .done(run!(functions::get)),
+    op("UpdateFunction", "PUT", "/projects/{project}/registration/functions/{function}", &[], WRITE)
+        .partial(run!(functions::update), NO_UDF),
     op("ChangeFunctionOwner", "PUT", "/projects/{project}/registration/functions/{function}", &["updateowner"], WRITE)
-        .refused(NO_UDF),
-    op("DeleteFunction", "DELETE", "/projects/{project}/registration/functions/{function}", &[], WRITE).refused(NO_UDF),
+        .done(run!(functions::change_owner)),
+    op("DeleteFunction", "DELETE", "/projects/{project}/registration/functions/{function}", &[], WRITE)
+        .done(run!(functions::delete)),
 ];
 
 const RESOURCES: &[Operation] = &[
-    op("ListResources", "GET", "/projects/{project}/resources", &[], LIST).refused(NO_UDF),
-    op("CreateResource", "POST", "/projects/{project}/resources", &[], WRITE).refused(NO_UDF),
-    op("CreateResourcePart", "POST", "/projects/{project}/resources", &["rIsPart"], WRITE).refused(NO_UDF),
-    op("MergeResourceParts", "POST", "/projects/{project}/resources", &["rOpMerge"], WRITE).refused(NO_UDF),
-    op("GetResource", "GET", "/projects/{project}/resources/{resource}", &[], RESOURCE).refused(NO_UDF),
-    op("GetResourceMeta", "GET", "/projects/{project}/resources/{resource}", &["meta"], RESOURCE).refused(NO_UDF),
-    op("UpdateResource", "PUT", "/projects/{project}/resources/{resource}", &[], WRITE).refused(NO_UDF),
+    op("ListResources", "GET", "/projects/{project}/resources", &[], LIST).done(run!(resources::list)),
+    op("CreateResource", "POST", "/projects/{project}/resources", &[], WRITE)
+        .partial(run!(resources::create), NO_VOLUME_RESOURCES),
+    op("CreateResourcePart", "POST", "/projects/{project}/resources", &["rIsPart"], WRITE)
+        .done(run!(resources::create)),
+    op("MergeResourceParts", "POST", "/projects/{project}/resources", &["rOpMerge"], WRITE)
+        .done(run!(resources::merge_new)),
+    op("GetResource", "GET", "/projects/{project}/resources/{resource}", &[], RESOURCE).done(run!(resources::get)),
+    op("GetResourceMeta", "GET", "/projects/{project}/resources/{resource}", &["meta"], RESOURCE)
+        .done(run!(resources::meta)),
+    op("UpdateResource", "PUT", "/projects/{project}/resources/{resource}", &[], WRITE)
+        .partial(run!(resources::update), NO_VOLUME_RESOURCES),
     op("MergeResourcePartsInto", "PUT", "/projects/{project}/resources/{resource}", &["rOpMerge"], WRITE)
-        .refused(NO_UDF),
-    op("DeleteResource", "DELETE", "/projects/{project}/resources/{resource}", &[], WRITE).refused(NO_UDF),
+        .done(run!(resources::merge_into)),
+    op("DeleteResource", "DELETE", "/projects/{project}/resources/{resource}", &[], WRITE)
+        .done(run!(resources::delete)),
 ];
 
 const NO_VOLUMES: &str = "there are no volumes; use an object store";

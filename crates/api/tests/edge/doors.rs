@@ -14,7 +14,7 @@ async fn both_versions_of_the_signature_open_the_door() {
     for client in [world.demo(), world.with_credentials(v4)] {
         client.get("/api/projects/p?curr_project=p").await.ok();
         // The path is signed decoded and the query decoded twice.
-        client.get("/api/projects/p/registration%2Ffunctions").await.refused(405, "MethodNotAllowed");
+        client.get("/api/projects/p/registration%2Ffunctions").await.ok();
         client.get("/api/projects/p/tables?name=a%2520b&marker=x+y").await.ok();
         client.get("/projects/p/tables/t?downloadid=1%252F2").await.refused(404, "NoSuchDownload");
         client.get("/admin/v1/whoami").await.ok();
@@ -194,11 +194,34 @@ async fn tokens_are_issued_checked_and_end() {
 }
 
 #[tokio::test]
-async fn a_schema_other_than_the_default_does_not_exist() {
+async fn a_table_is_looked_for_in_the_schema_that_the_request_names() {
     let world = World::new().await;
     let client = world.demo();
     client.get("/api/projects/p/tables/t?curr_schema=default").await.ok();
-    client.get("/api/projects/p/tables/t?curr_schema=s1").await.refused(404, "NoSuchSchema");
-    client.get("/projects/p/schemas/s1/tables/t?downloadid=x").await.refused(404, "NoSuchSchema");
+    // Clients of projects without schemas write the project there.
+    client.get("/api/projects/p/tables/t?curr_schema=p").await.ok();
+    client.get("/api/projects/p/tables/t?curr_schema=s1").await.refused(404, "NoSuchTable");
+    client.get("/projects/p/schemas/s1/tables/t?downloadid=x").await.refused(404, "NoSuchDownload");
     client.get("/projects/p/schemas/Default/tables/t?downloadid=x").await.refused(404, "NoSuchDownload");
+    client.get("/api/projects/p/tables?curr_schema=s1").await.refused(404, "NoSuchObject");
+    // Names join schema and table with a dot; neither may bring one along.
+    client.get("/api/projects/p/tables/s1.t").await.refused(404, "NoSuchTable");
+    client.get("/api/projects/p/tables/t?curr_schema=s1.x").await.refused(404, "NoSuchObject");
+}
+
+#[tokio::test]
+async fn a_token_for_tables_does_not_reach_those_of_a_schema() {
+    let world = World::new().await;
+    let policy = |resource: &str| {
+        let statement = json!({"Effect": "Allow", "Action": ["odps:*"], "Resource": resource});
+        json!({ "Version": "1", "Statement": [statement] })
+    };
+    let token = world.token(policy("acs:odps:*:projects/p/tables/*")).await;
+    let client = world.with_credentials(Credentials::Bearer(token));
+    client.get("/api/projects/p/tables/t").await.ok();
+    client.get("/api/projects/p/tables/t?curr_schema=s1").await.refused(403, "NoPermission");
+    let token = world.token(policy("acs:odps:*:projects/p/schemas/s1/tables/*")).await;
+    let client = world.with_credentials(Credentials::Bearer(token));
+    client.get("/api/projects/p/tables/t").await.refused(403, "NoPermission");
+    client.get("/api/projects/p/tables/t?curr_schema=s1").await.refused(404, "NoSuchTable");
 }

@@ -1,6 +1,7 @@
 //! A warehouse in memory that writes down every call it gets.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use feitian_api::warehouse::*;
 use feitian_base::{Error, Kind, Result, clock, id};
-use feitian_meta::rows::{Block, Instance, InstanceState, Partition, Session, Table};
+use feitian_meta::rows::{Block, Instance, InstanceState, Partition, Resource, Session, Table};
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
@@ -351,6 +352,7 @@ impl Warehouse for Fake {
     async fn list_tables(
         &self,
         project: &str,
+        _schema: &str,
         prefix: Option<&str>,
         _owner: Option<&str>,
         _kind: Option<&str>,
@@ -405,6 +407,46 @@ impl Warehouse for Fake {
         let table = self.found(project, table)?;
         let rows = self.rows.lock().get(&table.name).cloned().unwrap_or_default();
         Ok(selected(rows, &table.schema.columns, columns, RowRange { start: 0, count: limit }))
+    }
+
+    async fn put_resource(
+        &self,
+        caller: &Caller,
+        new: NewResource,
+        content: ResourceContent,
+        overwrite: bool,
+    ) -> Result<Resource> {
+        let content = match content {
+            ResourceContent::Bytes(bytes) => {
+                let pieces: Vec<_> = bytes.try_collect().await?;
+                format!("{} bytes", pieces.iter().map(|p| p.len()).sum::<usize>())
+            }
+            ResourceContent::Parts { md5, names, num_bytes } => format!("{md5} {names:?} {num_bytes:?}"),
+            ResourceContent::Reference(to) => to,
+        };
+        let at = new.at;
+        let what = format!("{}.{}.{} {} {}", at.project, at.schema_name, at.name, new.kind, new.comment);
+        self.note(&format!("put_resource {what} temp={} overwrite={overwrite}: {content}", new.is_temp));
+        Ok(Resource {
+            at,
+            kind: new.kind,
+            owner: caller.name.clone(),
+            updator: caller.name.clone(),
+            is_temp: new.is_temp,
+            num_bytes: 0,
+            md5: String::new(),
+            path: String::new(),
+            source: String::new(),
+            comment: new.comment,
+            created_ms: 0,
+            modified_ms: 0,
+        })
+    }
+
+    async fn read_resource(&self, _resource: &Resource, range: Range<u64>) -> Result<ByteStream> {
+        self.note(&format!("read_resource {range:?}"));
+        let bytes: Vec<u8> = range.map(|i| b'a' + (i % 26) as u8).collect();
+        Ok(stream::once(async { Ok(bytes.into()) }).boxed())
     }
 
     async fn create_upload(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {

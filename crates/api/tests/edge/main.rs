@@ -7,6 +7,7 @@ mod doors;
 mod fake;
 mod jobs;
 mod logview;
+mod objects;
 mod rest;
 mod stop;
 mod streams;

@@ -4,20 +4,24 @@ use std::collections::BTreeSet;
 
 use feitian_base::{Kind, Result, clock};
 use feitian_functions::is_plain_widening;
-use feitian_meta::Table;
+use feitian_meta::{Partition, Table, split_local_name};
 use feitian_sql::{AlterOp, AlterTable, Place, Position, SqlError};
 use feitian_types::arrow::engine_type;
 use feitian_types::{Column, DataType, TableSchema};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlparser::ast::{ObjectName, Spanned};
 
-use super::create::{CLUSTERING, check_columns, check_comment, clustering_text, set_query};
+use super::create::{CLUSTERING, PRIMARY_KEY, check_columns, check_comment, clustering_text, set_query};
 use super::rewrite::{Source, rewrite};
 use super::{check_name, open, partitions, update_row};
+use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::Change;
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names};
+
+/// The table property that keeps the storage tiers of partitions.
+const TIERS: &str = "feitian.tiers";
 
 /// Runs one ALTER statement.
 pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Result<()> {
@@ -27,7 +31,7 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
     let is_view = table.row.view_text.is_some();
     if alter.view != is_view && !matches!(alter.op, AlterOp::SetColumnComment { .. }) {
         let (has, use_) = if is_view { ("a view", "ALTER VIEW") } else { ("a table", "ALTER TABLE") };
-        let detail = format!("{}.{} is {has}, use {use_}", table.row.project, table.row.name);
+        let detail = format!("{}.{} is {has}, use {use_}", table.row.project, table.row.local_name());
         return Err(super::invalid_view(at, detail));
     }
     match alter.op {
@@ -42,12 +46,8 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
         | AlterOp::RenamePartition { .. }
         | AlterOp::Touch { .. } => partitions::alter(session, &alter.name, alter.op, index).await,
         AlterOp::SetPartitionProperties { partition, properties } => {
-            partitions::known(session, &table, &partition, at).await?;
-            match properties.iter().find(|(k, _)| !k.eq_ignore_ascii_case("storagetier")) {
-                // All data lie on one tier.
-                None => Ok(()),
-                Some((key, _)) => Err(errors::front_end(SqlError::unsupported(at, format!("the property '{key}'")))),
-            }
+            let partition = partitions::known(session, &table, &partition, at).await?;
+            set_tier(session, name, &partition, &properties, index).await
         }
         AlterOp::EnableLifecycle { partition: Some(_), .. } => {
             Err(errors::front_end(SqlError::unsupported(at, "LIFECYCLE of a single partition")))
@@ -68,6 +68,35 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
     }
 }
 
+/// Keeps the storage tier that a partition was given; all data lie on one. The creation time tells a partition from a
+/// later one of the same name.
+async fn set_tier(
+    session: &Session,
+    name: &ObjectName,
+    partition: &Partition,
+    properties: &[(String, String)],
+    index: i64,
+) -> Result<()> {
+    let at = Position::from(name.span());
+    let mut tier = None;
+    for (key, value) in properties {
+        if !key.eq_ignore_ascii_case("storagetier") {
+            return Err(errors::front_end(SqlError::unsupported(at, format!("the property '{key}'"))));
+        }
+        tier = Some(value.to_lowercase());
+    }
+    update_row(session, name, &session.step(index), |row| {
+        let mut properties = properties_of(row);
+        let text = properties.get(TIERS).and_then(Value::as_str).unwrap_or("{}");
+        let mut tiers: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        tiers.insert(partition.spec.clone(), json!({ "tier": tier, "created_ms": partition.created_ms }));
+        properties.insert(TIERS.to_string(), Value::from(Value::Object(tiers).to_string()));
+        row.properties = Value::Object(properties).to_string();
+        Ok(())
+    })
+    .await
+}
+
 fn properties_of(row: &Table) -> Map<String, Value> {
     serde_json::from_str(&row.properties).unwrap_or_default()
 }
@@ -75,7 +104,6 @@ fn properties_of(row: &Table) -> Map<String, Value> {
 /// Changes that only the row knows of.
 fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
     let mut properties = properties_of(row);
-    let mut put = |key: &str, value: &str| properties.insert(key.to_string(), Value::String(value.to_string()));
     match op {
         AlterOp::SetComment { comment } => {
             check_comment(comment, at)?;
@@ -83,18 +111,24 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
         }
         AlterOp::SetLifecycle { days } => row.lifecycle = i64::from(*days),
         AlterOp::EnableLifecycle { enabled, .. } => {
-            put("lifecycle.enabled", if *enabled { "true" } else { "false" });
+            let value = if *enabled { "true" } else { "false" };
+            properties.insert("lifecycle.enabled".to_string(), Value::from(value));
         }
-        AlterOp::SetProperties { properties } => {
-            for (key, value) in properties {
-                put(key, value);
+        AlterOp::SetProperties { properties: new } => {
+            let has_key = properties.contains_key(PRIMARY_KEY);
+            for (key, value) in new {
+                if has_key && key.eq_ignore_ascii_case("transactional") && value.eq_ignore_ascii_case("true") {
+                    let what = "PRIMARY KEY of a transactional table";
+                    return Err(errors::front_end(SqlError::unsupported(at, what)));
+                }
+                properties.insert(key.clone(), Value::String(value.clone()));
             }
         }
         AlterOp::UnsetProperties { keys } => keys.iter().for_each(|k| {
             properties.remove(k);
         }),
         AlterOp::SetClustering { clustering } => {
-            put(CLUSTERING, &clustering_text(clustering));
+            properties.insert(CLUSTERING.to_string(), Value::from(clustering_text(clustering)));
         }
         AlterOp::NotClustered => {
             properties.remove(CLUSTERING);
@@ -107,14 +141,15 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
 
 async fn rename(session: &Session, name: &ObjectName, new: &ObjectName, index: i64) -> Result<()> {
     let at = Position::from(new.span());
-    let (project, _, _) = names::table_name(name, session)?;
-    let (new_project, new_name, _) = names::table_name(new, &session.in_project(&project))?;
-    if new_project != project {
-        return Err(semantic(at, format!("RENAME TO cannot move a table from project {project} to {new_project}")));
+    let (project, old, _) = names::table_name(name, session)?;
+    let schema = split_local_name(&old).0;
+    let (new_project, new_name, _) = names::table_name(new, &session.in_schema(&project, schema))?;
+    if new_project != project || split_local_name(&new_name).0 != schema {
+        return Err(semantic(at, format!("RENAME TO cannot move table {project}.{old} to {new_project}.{new_name}")));
     }
     check_name(&new_name, at)?;
     let result = update_row(session, name, &session.step(index), |row| {
-        row.name.clone_from(&new_name);
+        row.name = split_local_name(&new_name).1.to_string();
         Ok(())
     })
     .await;
@@ -139,6 +174,7 @@ async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) 
     let mut attempt = 1;
     loop {
         let table = open(session, name).await?;
+        keep_partition_source(&table, &op, at)?;
         let new = new_columns(&table, &op, at)?;
         if new.schema == table.row.schema {
             return Ok(());
@@ -148,6 +184,24 @@ async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) 
             Err(e) if e.kind() == Kind::Conflict && attempt < crate::insert::ATTEMPTS => attempt += 1,
             result => return result,
         }
+    }
+}
+
+/// Refuses to change the column that decides the partition of a row: the rows would lie in partitions of old values.
+fn keep_partition_source(table: &OpenTable, op: &AlterOp, at: Position) -> Result<()> {
+    let Some(auto) = AutoPartition::of(&table.row) else { return Ok(()) };
+    let changes = match op {
+        AlterOp::DropColumns { names } => names.contains(&auto.source),
+        AlterOp::RenameColumn { old, .. } => *old == auto.source,
+        AlterOp::ChangeColumn { old, new, ty, .. } => {
+            let has = table.row.schema.columns.iter().find(|c| c.name == *old).map(|c| &c.ty);
+            *old == auto.source && (new != old || has != Some(ty))
+        }
+        _ => false,
+    };
+    match changes {
+        true => Err(semantic(at, format!("column {} cannot be changed: {} is the partition", auto.source, auto.sql()))),
+        false => Ok(()),
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{LogicalPlan, Projection};
 use feitian_base::{Kind, Result, clock, id};
-use feitian_meta::Table;
+use feitian_meta::{Table, split_local_name};
 use feitian_sql::{Clustering, CreateTable, CreateView, Position};
 use feitian_types::{Column, DataType, TableSchema};
 use serde_json::{Map, Value, json};
 use sqlparser::ast::{Query, Spanned};
 
 use super::{check_name, open};
+use crate::auto_partition::{AUTO_PARTITION, AutoPartition, UNITS};
 use crate::catalog::NewTable;
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, run_plan};
@@ -23,6 +24,11 @@ const MAX_PARTITION_COLUMNS: usize = 6;
 const MAX_COMMENT: usize = 1024;
 /// The table property that keeps CLUSTERED BY, which has no effect on how rows are stored.
 pub(super) const CLUSTERING: &str = "feitian.clustering";
+
+/// The table property that keeps PRIMARY KEY.
+pub(super) const PRIMARY_KEY: &str = "feitian.primary_key";
+/// The table property that keeps INTO n SHARDS.
+const SHARDS: &str = "feitian.shards";
 
 /// The kinds of a row.
 const TABLE: &str = "MANAGED_TABLE";
@@ -82,23 +88,18 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
     let (project, name, _) = names::table_name(&create.name, session)?;
     names::check_project(session, &project).await?;
     check_name(&name, at)?;
-    if !create.primary_key.is_empty() {
-        return Err(errors::front_end(feitian_sql::SqlError::unsupported(at, "PRIMARY KEY")));
-    }
+    names::check_schema(session, &project, &name, at).await?;
+    check_primary_key(&create, at)?;
     check_comment(create.comment.as_deref().unwrap_or_default(), at)?;
     // The query of CTAS is compiled even if the table exists: its errors belong to the user.
     let planned = match &create.as_query {
         Some(query) => Some(plan_source(session, query, at).await?),
         None => None,
     };
-    if session.warehouse.meta().table(&project, "default", &name).await?.is_some() {
+    if session.warehouse.meta().table_named(&project, &name).await?.is_some() {
         return if create.if_not_exists { Ok(()) } else { Err(exists(at, &project, &name)) };
     }
-    let mut properties = Map::new();
-    properties.extend(create.properties.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))));
-    if let Some(c) = &create.clustering {
-        properties.insert(CLUSTERING.to_string(), Value::String(clustering_text(c)));
-    }
+    let properties = properties_of(&create)?;
     let mut new = NewTable {
         dir: None,
         project: project.clone(),
@@ -114,6 +115,9 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
     if let Some(like) = &create.like {
         let other = open(session, like).await?;
         new.schema = other.row.schema.clone();
+        if let Some(auto) = AutoPartition::of(&other.row) {
+            new.properties.insert(AUTO_PARTITION.to_string(), Value::String(auto.text()));
+        }
         if new.comment.is_empty() {
             new.comment = other.row.comment.clone();
         }
@@ -130,6 +134,61 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
         Err(e) if e.code() == "ODPS-0130211" && create.if_not_exists => Ok(()),
         result => result,
     }
+}
+
+/// A key is kept and shown, and nothing enforces it, as in tables of MaxCompute that are not transactional. In
+/// transactional ones it decides what an INSERT replaces, and that is missing.
+fn check_primary_key(create: &CreateTable, at: Position) -> Result<()> {
+    let is_on = |(k, v): &(String, String)| k.eq_ignore_ascii_case("transactional") && v.eq_ignore_ascii_case("true");
+    if !create.primary_key.is_empty() && create.properties.iter().any(is_on) {
+        let what = "PRIMARY KEY of a transactional table";
+        return Err(errors::front_end(feitian_sql::SqlError::unsupported(at, what)));
+    }
+    match create.columns.iter().find(|c| c.nullable && create.primary_key.contains(&c.name)) {
+        Some(column) => Err(semantic(at, format!("primary key column {} must be NOT NULL", column.name))),
+        None => Ok(()),
+    }
+}
+
+/// What the row keeps beside the columns: the user's properties, and ours for clauses that do not change how rows lie.
+fn properties_of(create: &CreateTable) -> Result<Map<String, Value>> {
+    let mut properties = Map::new();
+    properties.extend(create.properties.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))));
+    let mut keep = |key: &str, text: String| properties.insert(key.to_string(), Value::String(text));
+    if let Some(c) = &create.clustering {
+        keep(CLUSTERING, clustering_text(c));
+    }
+    if let Some(auto) = &create.auto_partition {
+        check_auto_partition(auto, &create.columns)?;
+        keep(AUTO_PARTITION, AutoPartition::new(auto.source.name.clone(), auto.unit.clone()).text());
+    }
+    if let Some(s) = &create.shards {
+        keep(SHARDS, json!({ "shards": s.shards, "hub_lifecycle": s.hub_lifecycle }).to_string());
+    }
+    if !create.primary_key.is_empty() {
+        keep(PRIMARY_KEY, json!(create.primary_key).to_string());
+    }
+    Ok(properties)
+}
+
+/// The source must be a time column of the table, and the unit one that `trunc_time` knows.
+fn check_auto_partition(auto: &feitian_sql::AutoPartition, columns: &[Column]) -> Result<()> {
+    let feitian_sql::AutoPartition { source, unit } = auto;
+    let Some(column) = columns.iter().find(|c| c.name == source.name) else {
+        return Err(semantic(source.position, format!("column {} cannot be resolved", source.name)));
+    };
+    let is_time =
+        matches!(column.ty, DataType::Date | DataType::Datetime | DataType::Timestamp | DataType::TimestampNtz);
+    if !is_time {
+        let ty = column.ty.to_string().to_uppercase();
+        let detail = format!("column {} is {ty}, TRUNC_TIME cuts a DATE, DATETIME or TIMESTAMP", column.name);
+        return Err(semantic(source.position, detail));
+    }
+    if !UNITS.contains(&unit.as_str()) {
+        let detail = format!("TRUNC_TIME cannot cut to '{unit}': use {}", UNITS.join(", "));
+        return Err(semantic(source.position, detail));
+    }
+    Ok(())
 }
 
 async fn plan_source(session: &Session, query: &Query, at: Position) -> Result<(Planned, Vec<Column>)> {
@@ -174,12 +233,12 @@ async fn as_query(
 /// The columns of a view: those of its query, under the names of its list.
 async fn view_columns(
     session: &Session,
-    project: &str,
+    (project, view): (&str, &str),
     query: &Query,
     list: &[(String, Option<String>)],
     at: Position,
 ) -> Result<Vec<Column>> {
-    let inner = session.in_project(project);
+    let inner = session.in_schema(project, split_local_name(view).0);
     let (_, mut columns) = plan_source(&inner, query, at).await?;
     if !list.is_empty() && list.len() != columns.len() {
         let detail = format!("the view names {} columns, its query has {}", list.len(), columns.len());
@@ -199,12 +258,13 @@ pub(super) async fn view(session: &Session, create: CreateView, index: i64) -> R
     let (project, name, _) = names::table_name(&create.name, session)?;
     names::check_project(session, &project).await?;
     check_name(&name, at)?;
-    let columns = view_columns(session, &project, &create.query, &create.columns, at).await?;
+    names::check_schema(session, &project, &name, at).await?;
+    let columns = view_columns(session, (&project, &name), &create.query, &create.columns, at).await?;
     let schema = TableSchema { columns, partition_columns: Vec::new() };
     let properties: Map<String, Value> =
         create.properties.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();
     let (meta, step) = (session.warehouse.meta(), session.step(index));
-    match meta.table(&project, "default", &name).await? {
+    match meta.table_named(&project, &name).await? {
         Some(_) if create.if_not_exists => Ok(()),
         Some(row) if create.or_replace && row.view_text.is_some() => {
             let before = row.schema_version;
@@ -249,9 +309,9 @@ pub(super) async fn set_query(
     let at = Position::from(name.span());
     let view = open(session, name).await?;
     if view.row.view_text.is_none() {
-        return Err(super::invalid_view(at, format!("{}.{} is a table", view.row.project, view.row.name)));
+        return Err(super::invalid_view(at, format!("{}.{} is a table", view.row.project, view.row.local_name())));
     }
-    let columns = view_columns(session, &view.row.project, query, &[], at).await?;
+    let columns = view_columns(session, (&view.row.project, &view.row.local_name()), query, &[], at).await?;
     super::update_row(session, name, &session.step(index), |row| {
         row.schema.columns.clone_from(&columns);
         row.schema_version += 1;

@@ -18,7 +18,7 @@ use crate::query::errors::{semantic, statement_error};
 use crate::writer::partition_value;
 
 fn missing(at: Position, table: &OpenTable, spec: &str) -> Error {
-    let detail = format!("partition {spec} of table {}.{} does not exist", table.row.project, table.row.name);
+    let detail = format!("partition {spec} of table {}.{} does not exist", table.row.project, table.row.local_name());
     statement_error(Kind::NotFound, "ODPS-0130271", at, "Partition does not exist", &detail)
 }
 
@@ -28,7 +28,10 @@ fn bad_key(at: Position, detail: String) -> Error {
 
 fn require_partitioned(table: &OpenTable, at: Position) -> Result<&[Column]> {
     match table.row.schema.partition_columns.as_slice() {
-        [] => Err(semantic(at, format!("table {}.{} is not a partitioned table", table.row.project, table.row.name))),
+        [] => Err(semantic(
+            at,
+            format!("table {}.{} is not a partitioned table", table.row.project, table.row.local_name()),
+        )),
         columns => Ok(columns),
     }
 }
@@ -110,7 +113,7 @@ async fn drop(
         let mut tests = Vec::new();
         for c in conditions {
             let Some(place) = columns.iter().position(|k| k.name == c.name) else {
-                let table = format!("{}.{}", table.row.project, table.row.name);
+                let table = format!("{}.{}", table.row.project, table.row.local_name());
                 return Err(bad_key(at, format!("{} is no partition column of {table}", c.name)));
             };
             tests.push((place, c));
@@ -233,7 +236,7 @@ async fn rename(
 pub(super) async fn truncate(session: &Session, truncate: Truncate, index: i64) -> Result<()> {
     let at = Position::from(truncate.table.span());
     let table = open(session, &truncate.table).await?;
-    let name = format!("{}.{}", table.row.project, table.row.name);
+    let name = format!("{}.{}", table.row.project, table.row.local_name());
     if table.row.view_text.is_some() {
         return Err(invalid_view(at, format!("{name} is a view, it has no rows of its own")));
     }

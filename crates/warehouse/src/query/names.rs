@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::Project;
-use feitian_sql::{Position, object_parts};
+use feitian_meta::{
+    DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Project, Schema, local_name, split_local_name,
+};
+use feitian_sql::{Position, SqlError, object_parts};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, TableAlias,
     TableFactor, Value, VisitMut, VisitorMut,
@@ -17,30 +19,60 @@ use sqlparser::ast::{
 use super::Session;
 use super::errors::{semantic, statement_error};
 
-/// A table's project and name.
+/// A table's project and its name there ([`local_name`]).
 pub(crate) type TableName = (String, String);
 
 /// Project and table of a name, with the place where it stands.
 pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
     let at = Position::from(name.span());
-    let no_schema = |schema: &str| {
-        let detail = format!("schema {schema} cannot be resolved, the only schema is 'default'");
-        statement_error(Kind::NotFound, "ODPS-0130261", at, "Invalid schema", &detail)
-    };
     let parts = object_parts(name);
+    // Local names join schema and table with a dot, so a dot inside a part would mean another table.
+    if parts.iter().any(|part| part.contains('.')) {
+        return Err(semantic(at, format!("table name {name} cannot be resolved: a name has no dots")));
+    }
     match parts.as_slice() {
-        [table] => Ok((session.project().to_string(), table.clone(), at)),
-        [schema, table] if session.settings.has_schemas() && *schema != session.project() => match schema.as_str() {
-            "default" => Ok((session.project().to_string(), table.clone(), at)),
-            _ => Err(no_schema(schema)),
-        },
+        [table] => Ok((session.project().to_string(), local_name(session.schema(), table), at)),
+        [schema, table] if session.settings.has_schemas() && *schema != session.project() => {
+            Ok((session.project().to_string(), local_name(schema, table), at))
+        }
         [project, table] => Ok((project.clone(), table.clone(), at)),
-        [project, schema, table] => match schema.as_str() {
-            "default" => Ok((project.clone(), table.clone(), at)),
-            _ => Err(no_schema(schema)),
-        },
+        [project, schema, table] => Ok((project.clone(), local_name(schema, table), at)),
         _ => Err(semantic(at, format!("table name {name} cannot be resolved"))),
     }
+}
+
+/// A schema that a statement names.
+pub(crate) struct SchemaName {
+    pub(crate) project: String,
+    pub(crate) name: String,
+    pub(crate) at: Position,
+}
+
+/// The schema that `schema` or `project.schema` names.
+pub(crate) fn schema_of(session: &Session, name: &ObjectName) -> Result<SchemaName> {
+    let at = Position::from(name.span());
+    let (project, name) = match object_parts(name).as_slice() {
+        [schema] => (session.project().to_string(), schema.clone()),
+        [project, schema] => (project.clone(), schema.clone()),
+        _ => return Err(semantic(at, format!("schema name {name} cannot be resolved"))),
+    };
+    Ok(SchemaName { project, name, at })
+}
+
+/// Refuses a schema that does not exist.
+pub(crate) async fn check_schema_exists(session: &Session, schema: &SchemaName) -> Result<Schema> {
+    let SchemaName { project, name, at } = schema;
+    session.warehouse.meta().schema(project, name).await?.ok_or_else(|| {
+        let detail = format!("schema {project}.{name} cannot be resolved");
+        statement_error(Kind::NotFound, "ODPS-0130261", *at, "Invalid schema", &detail)
+    })
+}
+
+/// Refuses a table name whose schema does not exist.
+pub(crate) async fn check_schema(session: &Session, project: &str, local: &str, at: Position) -> Result<()> {
+    let (schema, _) = split_local_name(local);
+    let name = SchemaName { project: project.to_string(), name: schema.to_string(), at };
+    check_schema_exists(session, &name).await.map(drop)
 }
 
 /// The WITH queries of one query, and how many of them can be seen so far.
@@ -51,18 +83,43 @@ struct Frame {
 
 struct Names<'a> {
     session: &'a Session,
+    /// The function because of which the visit ended: it is not one of ours.
+    unknown: Option<(String, Position)>,
     /// Tables found, with the first place of each.
     tables: BTreeMap<TableName, Position>,
     frames: Vec<Frame>,
 }
 
 /// Gives every table its full name and returns the tables with their places; checks the names of functions.
-pub(super) fn resolve(query: &mut Query, session: &Session) -> Result<BTreeMap<TableName, Position>> {
-    let mut names = Names { session, tables: BTreeMap::new(), frames: Vec::new() };
-    match query.visit(&mut names) {
-        ControlFlow::Break(e) => Err(e),
-        ControlFlow::Continue(()) => Ok(names.tables),
+pub(super) async fn resolve(query: &mut Query, session: &Session) -> Result<BTreeMap<TableName, Position>> {
+    let mut names = Names { session, unknown: None, tables: BTreeMap::new(), frames: Vec::new() };
+    match (query.visit(&mut names), names.unknown) {
+        (ControlFlow::Continue(()), _) => Ok(names.tables),
+        (ControlFlow::Break(e), None) => Err(e),
+        (ControlFlow::Break(e), Some((name, at))) => match registered(session, &name).await? {
+            Some(function) => {
+                let what = format!("to run {name}, which a user registered for {},", function.class_type);
+                Err(super::errors::front_end(SqlError::unsupported(at, what)))
+            }
+            None => Err(e),
+        },
     }
+}
+
+/// The function that a user registered under `name` or `schema.name` in the session's project.
+async fn registered(session: &Session, name: &str) -> Result<Option<Registered>> {
+    let (schemas, name) = match name.split_once('.') {
+        Some((schema, name)) => (vec![schema], name),
+        None => (vec![session.schema(), DEFAULT_SCHEMA], name),
+    };
+    for schema_name in schemas {
+        let (project, name) = (session.project().to_string(), name.to_string());
+        let at = FunctionName { project, schema_name: schema_name.to_string(), name };
+        if let Some(found) = session.warehouse.meta().function(&at).await? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 impl Names<'_> {
@@ -81,7 +138,8 @@ impl Names<'_> {
         let (project, table, at) = table_name(name, self.session)?;
         let span = name.span();
         if alias.is_none() {
-            let name = Ident { value: table.clone(), quote_style: Some('`'), span };
+            let bare = split_local_name(&table).1.to_string();
+            let name = Ident { value: bare, quote_style: Some('`'), span };
             *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
         }
         let ident = |value: &str| Ident { value: value.to_string(), quote_style: Some('`'), span };
@@ -90,15 +148,43 @@ impl Names<'_> {
         Ok(())
     }
 
+    fn function(&mut self, function: &Function) -> Result<()> {
+        let at = Position::from(function.name.span());
+        let parts = object_parts(&function.name);
+        let registry = feitian_functions::registry();
+        match parts.as_slice() {
+            [name] if FOLDED.contains(&name.as_str()) || name == "decode" => Ok(()),
+            [name] if registry.contains(name) => {
+                let only_window = registry.window.contains_key(name) && !registry.aggregate.contains_key(name);
+                if !only_window || function.over.is_some() {
+                    return Ok(());
+                }
+                let detail = format!("window function {name} needs an OVER clause");
+                Err(statement_error(Kind::Invalid, "ODPS-0130181", at, "Window function exception", &detail))
+            }
+            _ => {
+                let name = parts.join(".");
+                let text = format!("function or view '{name}' cannot be resolved");
+                self.unknown = Some((name, at));
+                Err(semantic(at, text))
+            }
+        }
+    }
+
     fn expression(&mut self, expr: &mut Expr) -> Result<()> {
         match expr {
-            Expr::Function(function) => check_function(function),
-            // `project.table.column`: tables are known by their last name.
+            Expr::Function(function) => self.function(function),
+            // `project.table.column`, `schema.table.column` and all four: tables are known by their last name.
             Expr::CompoundIdentifier(parts) if parts.len() > 2 => {
-                let names: Vec<String> = parts.iter().map(|p| p.value.clone()).collect();
-                if self.tables.keys().any(|(p, t)| *p == names[0] && *t == names[1]) {
-                    parts.remove(0);
-                }
+                let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
+                let known = |project: &str, table: &str| self.tables.keys().any(|(p, t)| p == project && t == table);
+                let before_table = match names.as_slice() {
+                    [project, schema, table, _, ..] if known(project, &local_name(schema, table)) => 2,
+                    [project, table, ..] if known(project, table) => 1,
+                    [schema, table, ..] if known(self.session.project(), &local_name(schema, table)) => 1,
+                    _ => 0,
+                };
+                parts.drain(..before_table);
                 Ok(())
             }
             _ => Ok(()),
@@ -144,28 +230,6 @@ impl VisitorMut for Names<'_> {
 
 /// Functions that are replaced before planning.
 pub(super) const FOLDED: [&str; 3] = ["max_pt", "partition_exists", "table_exists"];
-
-fn check_function(function: &Function) -> Result<()> {
-    let at = Position::from(function.name.span());
-    let parts = object_parts(&function.name);
-    let unknown = |name: &str| Err(semantic(at, format!("function or view '{name}' cannot be resolved")));
-    match parts.as_slice() {
-        [name] if FOLDED.contains(&name.as_str()) || name == "decode" => Ok(()),
-        [name] => {
-            let registry = feitian_functions::registry();
-            if !registry.contains(name) {
-                return unknown(name);
-            }
-            let only_window = registry.window.contains_key(name) && !registry.aggregate.contains_key(name);
-            if only_window && function.over.is_none() {
-                let detail = format!("window function {name} needs an OVER clause");
-                return Err(statement_error(Kind::Invalid, "ODPS-0130181", at, "Window function exception", &detail));
-            }
-            Ok(())
-        }
-        _ => unknown(&parts.join(".")),
-    }
-}
 
 /// A literal text argument of a call; `None` if there is no such argument.
 pub(super) fn text_argument(function: &Function, index: usize) -> Option<Result<String>> {

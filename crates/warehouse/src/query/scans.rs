@@ -27,7 +27,7 @@ pub(super) fn check(plan: &LogicalPlan, tables: &[OpenTable]) -> Result<()> {
             && let Some(table) = table_of(scan, tables)
             && !is_restricted(scan, table, &joined)
         {
-            offender = Some((table.row.project.clone(), table.row.name.clone()));
+            offender = Some((table.row.project.clone(), table.row.local_name()));
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Continue)
@@ -47,7 +47,7 @@ pub(super) fn check(plan: &LogicalPlan, tables: &[OpenTable]) -> Result<()> {
 
 fn table_of<'a>(scan: &TableScan, tables: &'a [OpenTable]) -> Option<&'a OpenTable> {
     let (project, name) = (scan.table_name.schema().unwrap_or_default(), scan.table_name.table());
-    tables.iter().find(|t| t.row.project == project && t.row.name == name)
+    tables.iter().find(|t| t.row.project == project && t.row.local_name() == name)
 }
 
 fn is_restricted(scan: &TableScan, table: &OpenTable, joined: &BTreeSet<String>) -> bool {

@@ -57,7 +57,7 @@ fn plan_at<'a>(
 ) -> BoxFuture<'a, Result<LogicalPlan>> {
     Box::pin(async move {
         feitian_sql::check_query(&query).map_err(errors::front_end)?;
-        let named = names::resolve(&mut query, &session)?;
+        let named = names::resolve(&mut query, &session).await?;
         fold::fold(&mut query, &session).await?;
         prepare::prepare(&mut query, &session.settings)?;
         let projects: BTreeSet<&str> = named.keys().map(|(project, _)| project.as_str()).collect();
@@ -98,7 +98,7 @@ async fn view_source(
     read: &mut BTreeMap<TableName, OpenTable>,
 ) -> Result<Arc<dyn TableSource>> {
     let row = &view.row;
-    let name = format!("{}.{}", row.project, row.name);
+    let name = format!("{}.{}", row.project, row.local_name());
     if depth >= MAX_VIEW_DEPTH {
         return Err(errors::semantic(
             Position::UNKNOWN,
@@ -111,7 +111,7 @@ async fn view_source(
     };
     let text = row.view_text.as_deref().unwrap_or_default();
     let query = parse_query(text).map_err(|e| resolving(errors::front_end(e)))?;
-    let inner = session.in_project(&row.project);
+    let inner = session.in_schema(&row.project, &row.schema_name);
     let plan = plan_at(inner, state.clone(), *query, depth + 1, read).await.map_err(resolving)?;
     let columns = &row.schema.columns;
     if plan.schema().fields().len() != columns.len() {
@@ -211,6 +211,7 @@ fn assignable(from: &DataType, to: &DataType) -> bool {
         (f, DataType::Float64) => f.is_numeric(),
         (f, t) if is_text(t) => is_text(f) || f.is_numeric() || is_time(f),
         (DataType::Date32 | DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, Some(_))) => true,
+        (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)) => true,
         (DataType::List(f), DataType::List(t)) => assignable(f.data_type(), t.data_type()),
         (DataType::Struct(f), DataType::Struct(t)) => {
             f.len() == t.len() && f.iter().zip(t).all(|(f, t)| assignable(f.data_type(), t.data_type()))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use feitian_base::{Error, Kind, Result};
 use feitian_functions::parse_zone;
-use feitian_meta::{Instance, Project};
+use feitian_meta::{DEFAULT_SCHEMA, Instance, Project};
 use serde_json::Value;
 
 /// Flags that a statement runs under. Keys that nobody reads are kept and have no effect, as in the original.
@@ -89,6 +89,12 @@ impl Settings {
     /// Two-part names mean schema and table, not project and table.
     pub(crate) fn has_schemas(&self) -> bool {
         self.is_on("odps.namespace.schema", false) || self.is_on("odps.sql.allow.namespace.schema", false)
+    }
+
+    /// The schema of names without one.
+    pub(crate) fn default_schema(&self) -> String {
+        let named = if self.has_schemas() { self.get("odps.default.schema") } else { None };
+        named.unwrap_or(DEFAULT_SCHEMA).to_lowercase()
     }
 
     /// Refuses modes that change answers and that we do not have.

@@ -41,7 +41,8 @@ pub(super) async fn explain(session: &Session, statement: Statement) -> Result<S
     session.settings.refuse_modes()?;
     let (planned, plan) = plan(session, query).await?;
     let mut text = String::from("job0 is root job\n\nIn Job job0:\nroot Tasks: M1\n\nIn Task M1:\n");
-    let names: BTreeSet<String> = planned.tables.iter().map(|t| format!("{}.{}", t.row.project, t.row.name)).collect();
+    let names: BTreeSet<String> =
+        planned.tables.iter().map(|t| format!("{}.{}", t.row.project, t.row.local_name())).collect();
     for name in names {
         let _ = writeln!(text, "    Data source: {name}");
     }
