@@ -32,6 +32,65 @@ class Tables(ClientCase):
         self.assertFalse(table.is_virtual_view)
         self.assertEqual(table.type.value, "MANAGED_TABLE")
 
+    def test_a_table_partitions_itself_by_a_time_of_its_rows(self):
+        name = self.name()
+        self.o.execute_sql(
+            f"CREATE TABLE {name} (at TIMESTAMP_NTZ, n BIGINT) AUTO PARTITIONED BY (TRUNC_TIME(at, 'day') AS d)"
+        )
+        rows = ", ".join(f"(TIMESTAMP_NTZ'2025-02-2{day} 11:0{n}:00', {n})" for day, n in ((1, 1), (2, 2), (2, 3)))
+        self.o.execute_sql(f"INSERT INTO {name} VALUES {rows}")
+        table = self.server.entry().get_table(name)
+        self.assertEqual([str(p) for p in table.partitions], ["d='2025-02-21'", "d='2025-02-22'"])
+        expression = table.table_schema["d"].generate_expression
+        self.assertEqual((expression.name, expression.references), ("trunc_time", ["at"]))
+        self.assertIn("AUTO PARTITIONED BY", table.get_ddl())
+        # An overwrite replaces the days of its rows and no others.
+        self.o.execute_sql(f"INSERT OVERWRITE TABLE {name} SELECT TIMESTAMP_NTZ'2025-02-22 23:00:00', 4")
+        self.assertEqual(self.query(f"SELECT d, n FROM {name} WHERE d > '' ORDER BY n LIMIT 9"), [("2025-02-21", 1), ("2025-02-22", 4)])
+        for refused in (
+            f"INSERT INTO {name} PARTITION (d='2025-02-21') SELECT TIMESTAMP_NTZ'2025-02-21 00:00:00', 1",
+            f"ALTER TABLE {name} DROP COLUMNS at",
+            f"CREATE TABLE {self.name()} (n BIGINT) AUTO PARTITIONED BY (TRUNC_TIME(n, 'day') AS d)",
+            f"CREATE TABLE {self.name()} (at DATE) AUTO PARTITIONED BY (TRUNC_TIME(at, 'week') AS d)",
+        ):
+            with self.subTest(refused), self.assertRaises(errors.ODPSError) as caught:
+                self.o.execute_sql(refused)
+            self.assertIn("ODPS-0130071", str(caught.exception))
+
+    def test_clauses_that_do_not_move_rows_are_shown_as_written(self):
+        name = self.name()
+        self.o.execute_sql(
+            f"CREATE TABLE {name} (a BIGINT, b BIGINT) PARTITIONED BY (ds STRING) CLUSTERED BY (a) SORTED BY (a, b DESC) "
+            "INTO 8 BUCKETS TBLPROPERTIES ('transactional'='true', 'storagetier'='lowfrequency') INTO 4 SHARDS"
+        )
+        table = self.server.entry().get_table(name)
+        clusters = table.cluster_info
+        self.assertEqual((clusters.cluster_type.value, clusters.bucket_num, clusters.cluster_cols), ("hash", 8, ["a"]))
+        self.assertEqual([(c.name, c.order.value.lower()) for c in clusters.sort_cols], [("a", "asc"), ("b", "desc")])
+        self.assertTrue(table.is_transactional)
+        self.assertEqual(table.storage_tier_info.storage_tier.value, "lowfrequency")
+        self.assertEqual(table.shard.shard_num, 4)
+        partition = table.create_partition("ds=1")
+        partition.set_storage_tier("longterm")
+        self.assertEqual(partition.storage_tier_info.storage_tier.value, "longterm")
+        table.delete_partition("ds=1")
+        self.assertIsNone(table.create_partition("ds=1").storage_tier_info)
+
+    def test_a_primary_key_is_shown_and_those_that_replace_rows_are_refused(self):
+        columns = "(a BIGINT NOT NULL, b STRING, PRIMARY KEY (a))"
+        name = self.name()
+        self.o.execute_sql(f"CREATE TABLE {name} {columns}")
+        self.assertEqual(self.server.entry().get_table(name).primary_key, ["a"])
+        for refused in (
+            f"CREATE TABLE {self.name()} {columns} TBLPROPERTIES ('transactional'='true')",
+            f"ALTER TABLE {name} SET TBLPROPERTIES ('transactional'='true')",
+        ):
+            with self.subTest(refused), self.assertRaises(errors.ODPSError) as caught:
+                self.o.execute_sql(refused)
+            self.assertIn("ODPS-0121125", str(caught.exception))
+        with self.assertRaises(errors.ODPSError):
+            self.o.execute_sql(f"CREATE TABLE {self.name()} (a BIGINT, PRIMARY KEY (a))")
+
     def test_exists_follows_create_and_drop(self):
         name = self.name()
         self.assertFalse(self.o.exist_table(name))
