@@ -8,11 +8,11 @@ mod expr;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    Cte, Distinct, ExceptSelectItem, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause,
-    NamedWindowDefinition, NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions,
-    Query, ReplaceSelectElement, ReplaceSelectItem, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Values,
-    WildcardAdditionalOptions, With,
+    Cte, Distinct, ExceptSelectItem, Expr, ExprWithAlias, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
+    JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr,
+    OrderByKind, OrderByOptions, PivotValueSource, Query, ReplaceSelectElement, ReplaceSelectItem, Select,
+    SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With,
 };
 use sqlparser::tokenizer::Span;
 
@@ -182,9 +182,9 @@ fn check_select(select: &Select) -> Result<()> {
     absent(prewhere.as_ref(), "PREWHERE")?;
     check_exprs(selection)?;
     check_group_by(group_by)?;
-    absent(cluster_by.first(), "CLUSTER BY")?;
+    check_exprs(cluster_by)?;
     check_exprs(distribute_by)?;
-    absent(sort_by.first().map(|o| &o.expr), "SORT BY")?;
+    check_order(sort_by)?;
     check_exprs(having)?;
     named_window.iter().try_for_each(|NamedWindowDefinition(_, window)| match window {
         NamedWindowExpr::NamedWindow(_) => Ok(()),
@@ -237,12 +237,22 @@ fn check_group_by(group_by: &GroupByExpr) -> Result<()> {
     match group_by {
         GroupByExpr::All(_) => refuse(group_by.span(), "GROUP BY ALL"),
         GroupByExpr::Expressions(items, modifiers) => {
-            check_exprs(items)?;
-            if modifiers.is_empty() {
-                return Ok(());
+            for item in items {
+                match item {
+                    Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
+                        check_exprs(sets.iter().flatten())?;
+                    }
+                    item => check_expr(item)?,
+                }
             }
-            // The modifier itself has no place in the tree.
-            refuse(items.last().map_or(Position::UNKNOWN, |e| e.span().into()), "GROUPING SETS, ROLLUP or CUBE")
+            modifiers.iter().try_for_each(|modifier| match modifier {
+                GroupByWithModifier::Rollup | GroupByWithModifier::Cube => Ok(()),
+                GroupByWithModifier::GroupingSets(Expr::GroupingSets(sets)) => check_exprs(sets.iter().flatten()),
+                // The modifier itself has no place in the tree.
+                GroupByWithModifier::GroupingSets(_) | GroupByWithModifier::Totals => {
+                    refuse(items.last().map_or(Position::UNKNOWN, |e| e.span().into()), "this form of GROUP BY")
+                }
+            })
         }
     }
 }
@@ -308,16 +318,42 @@ fn check_table(table: &TableFactor) -> Result<()> {
             check_alias(alias.as_ref())?;
             check_tables(table_with_joins)
         }
-        TableFactor::TableFunction { .. } | TableFactor::Function { .. } => refuse(table.span(), "a table function"),
+        TableFactor::Function { lateral, name, args, with_ordinality, alias } => {
+            check_alias(alias.as_ref())?;
+            first_of(name, &[(!*lateral, "a table function in FROM"), (*with_ordinality, "WITH ORDINALITY")])?;
+            args.iter().try_for_each(|arg| expr::check_argument(arg, name.span().into()))
+        }
+        TableFactor::TableFunction { .. } => refuse(table.span(), "a table function"),
         TableFactor::UNNEST { .. } => refuse(table.span(), "UNNEST"),
         TableFactor::JsonTable { .. } => refuse(table.span(), "JSON_TABLE"),
         TableFactor::OpenJsonTable { .. } => refuse(table.span(), "OPENJSON"),
-        TableFactor::Pivot { .. } => refuse(table.span(), "PIVOT"),
-        TableFactor::Unpivot { .. } => refuse(table.span(), "UNPIVOT"),
+        TableFactor::Pivot { table, aggregate_functions, value_column, value_source, default_on_null, alias } => {
+            check_table(table)?;
+            check_named(aggregate_functions)?;
+            check_exprs(value_column)?;
+            match value_source {
+                PivotValueSource::List(values) => check_named(values)?,
+                PivotValueSource::Any(_) | PivotValueSource::Subquery(_) => {
+                    return refuse(table.span(), "PIVOT without a list of values");
+                }
+            }
+            absent(default_on_null.as_ref(), "DEFAULT ON NULL")?;
+            check_alias(alias.as_ref())
+        }
+        TableFactor::Unpivot { table, value, name: _, columns, null_inclusion: _, alias } => {
+            check_table(table)?;
+            check_expr(value)?;
+            check_named(columns)?;
+            check_alias(alias.as_ref())
+        }
         TableFactor::MatchRecognize { .. } => refuse(table.span(), "MATCH_RECOGNIZE"),
         TableFactor::XmlTable { .. } => refuse(table.span(), "XMLTABLE"),
         TableFactor::SemanticView { .. } => refuse(table.span(), "SEMANTIC_VIEW"),
     }
+}
+
+fn check_named(exprs: &[ExprWithAlias]) -> Result<()> {
+    exprs.iter().try_for_each(|ExprWithAlias { expr, alias: _ }| check_expr(expr))
 }
 
 fn check_join(join: &Join) -> Result<()> {

@@ -10,6 +10,8 @@ use crate::Position;
 pub enum Statement {
     Query(Box<Query>),
     Insert(Box<Insert>),
+    /// `FROM t INSERT … SELECT … INSERT … SELECT …`: every source has the same FROM.
+    MultiInsert(Vec<Insert>),
     CreateTable(Box<CreateTable>),
     DropTable(DropTable),
     CreateView(Box<CreateView>),

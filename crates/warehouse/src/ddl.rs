@@ -21,6 +21,7 @@ use crate::insert::ATTEMPTS;
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names};
 
+pub(crate) use create::CLUSTERING;
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};
 
 /// `CREATE TABLE`

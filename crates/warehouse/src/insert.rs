@@ -1,7 +1,8 @@
 //! INSERT INTO and INSERT OVERWRITE: the rows of a query into a table or into partitions of it.
 //!
 //! Columns match by position and are converted implicitly; the partition columns that the statement leaves open are the
-//! last columns of the query. All files of a statement become visible in one commit, or none does.
+//! last columns of the query. All files of a statement become visible in one commit, or none does. The INSERTs of a
+//! multi-insert read the tables at one version and are one commit for each table, all announced together.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,18 +18,18 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::query::errors::{self, semantic};
-use crate::query::{Planned, Session, convert_column, names, plan_query, run_plan};
+use crate::query::{Pinned, Planned, Session, convert_column, names, plan_pinned, plan_query, run_plan};
 use crate::writer::{NewFile, partition_value, write_partitioned};
 
 /// A statement that met another one's commit runs again, at most so often.
 pub(crate) const ATTEMPTS: usize = 5;
 
-/// Runs statement `index` of the session's job.
-pub(crate) async fn run(session: &Session, insert: Insert, index: i64) -> Result<()> {
+/// Runs statement `index` of the session's job: one INSERT, or those of a multi-insert, which take effect together.
+pub(crate) async fn run(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
     session.settings.refuse_modes()?;
     let mut attempt = 1;
     loop {
-        match once(session, &insert, index).await {
+        match once(session, inserts, index).await {
             Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
                 tracing::info!(attempt, error = %e, "the table changed meanwhile; the statement runs again");
                 attempt += 1;
@@ -56,17 +57,35 @@ impl Target {
     }
 }
 
-async fn once(session: &Session, insert: &Insert, index: i64) -> Result<()> {
+async fn once(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
+    let mut pinned = Pinned::default();
+    let mut changes: Vec<Change> = Vec::new();
+    for insert in inserts {
+        let Some(change) = change(session, insert, &mut pinned).await? else { continue };
+        match changes.iter_mut().find(|c| c.table.id == change.table.id) {
+            Some(earlier) => merge(earlier, change, insert)?,
+            None => changes.push(change),
+        }
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let (owner, attempt, step) = (&session.instance.id, session.instance.attempt, session.step(index));
+    session.warehouse.catalog().commit(changes, owner, attempt, index, &step).await
+}
+
+/// Writes the rows of one INSERT; `None` if that changes nothing.
+async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Result<Option<Change>> {
     let target = target(session, insert).await?;
     let row = &target.table.row;
     let whole = target.dynamic.is_empty();
     let values: Vec<String> = target.fixed.iter().map(|(_, v)| v.clone()).collect();
     let spec = target.fixed.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("/");
     if insert.if_not_exists && whole && session.warehouse.meta().partition(&row.id, &spec).await?.is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let state = session.state()?;
-    let planned = plan_query(session, &state, *insert.source.clone()).await?;
+    let planned = plan_pinned(session, &state, *insert.source.clone(), pinned).await?;
     let read = planned.tables.iter().find(|t| t.row.id == row.id);
     let read_version = match read {
         Some(t) => t.data()?.version,
@@ -90,23 +109,82 @@ async fn once(session: &Session, insert: &Insert, index: i64) -> Result<()> {
     };
     let create_partitions = if is_partition { vec![values] } else { Vec::new() };
     if files.is_empty() && create_partitions.is_empty() && !matches!(replace, Replace::Table) {
-        return Ok(());
+        return Ok(None);
     }
-    let change =
-        Change { read_version, replace, create_partitions, must_be_unchanged, ..Change::append(row.clone(), files) };
-    let (owner, step) = (&session.instance.id, session.step(index));
-    catalog.commit(vec![change], owner, attempt, index, &step).await
+    Ok(Some(Change {
+        read_version,
+        replace,
+        create_partitions,
+        must_be_unchanged,
+        ..Change::append(row.clone(), files)
+    }))
+}
+
+/// Adds what `insert` changes to what the INSERTs before it change in the same table.
+///
+/// ODPS-0130071 if one overwrites what another one writes: the result would depend on their order.
+fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
+    let clash = match (&earlier.replace, &change.replace) {
+        (Replace::Nothing, Replace::Nothing) => None,
+        (Replace::Table, _) | (_, Replace::Table) => Some("the table".to_string()),
+        (Replace::Partitions(a), Replace::Partitions(b)) => a.iter().find(|spec| b.contains(spec)).cloned(),
+        (Replace::Partitions(a), Replace::Nothing) => written(&change).into_iter().find(|spec| a.contains(spec)),
+        (Replace::Nothing, Replace::Partitions(b)) => written(earlier).into_iter().find(|spec| b.contains(spec)),
+    };
+    if let Some(spec) = clash {
+        let table = format!("{}.{}", earlier.table.project, earlier.table.name);
+        let detail = format!("{table}: two branches of the statement write {spec}, and one of them overwrites it");
+        return Err(semantic(insert.table.span().into(), detail));
+    }
+    let specs = |replace| match replace {
+        Replace::Partitions(specs) => specs,
+        Replace::Nothing | Replace::Table => Vec::new(),
+    };
+    let mut replaced = specs(std::mem::take(&mut earlier.replace));
+    replaced.extend(specs(change.replace));
+    if !replaced.is_empty() {
+        earlier.replace = Replace::Partitions(replaced);
+    }
+    // One that read the table before it changed makes the whole statement run again.
+    earlier.read_version = match (earlier.must_be_unchanged, change.must_be_unchanged) {
+        (true, true) => earlier.read_version.min(change.read_version),
+        (false, true) => change.read_version,
+        _ => earlier.read_version,
+    };
+    earlier.must_be_unchanged |= change.must_be_unchanged;
+    earlier.files.extend(change.files);
+    for values in change.create_partitions {
+        if !earlier.create_partitions.contains(&values) {
+            earlier.create_partitions.push(values);
+        }
+    }
+    Ok(())
+}
+
+/// Specs of the partitions that get rows or come to be.
+fn written(change: &Change) -> BTreeSet<String> {
+    let columns = &change.table.schema.partition_columns;
+    let created = change.create_partitions.iter().map(|v| v.iter().cloned().map(Some).collect::<Vec<_>>());
+    created
+        .map(|v| spec_of(columns, &v))
+        .chain(change.files.iter().map(|f| spec_of(columns, &f.partition_values)))
+        .collect()
 }
 
 /// Specs of the partitions that receive rows: only these are overwritten.
 fn touched(target: &Target, files: &[NewFile]) -> Vec<String> {
-    let columns = &target.table.row.schema.partition_columns;
-    let spec = |f: &NewFile| {
-        let value = |v: &Option<String>| v.clone().unwrap_or_else(|| crate::writer::NULL_PARTITION.to_string());
-        let pairs = columns.iter().zip(&f.partition_values).map(|(c, v)| format!("{}={}", c.name, value(v)));
-        pairs.collect::<Vec<_>>().join("/")
-    };
-    files.iter().map(spec).collect::<BTreeSet<_>>().into_iter().collect()
+    files
+        .iter()
+        .map(|f| spec_of(target.table.row.schema.partition_columns.as_slice(), &f.partition_values))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+fn spec_of(columns: &[Column], values: &[Option<String>]) -> String {
+    let value = |v: &Option<String>| v.clone().unwrap_or_else(|| crate::writer::NULL_PARTITION.to_string());
+    let pairs = columns.iter().zip(values).map(|(c, v)| format!("{}={}", c.name, value(v)));
+    pairs.collect::<Vec<_>>().join("/")
 }
 
 async fn target(session: &Session, insert: &Insert) -> Result<Target> {

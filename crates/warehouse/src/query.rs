@@ -1,21 +1,28 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
-//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree), `planner` (a logical plan), `coerce` (types),
+//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner` (a
+//! logical plan; `lateral`, `rows` and `pivot` for tables that DataFusion does not know), `coerce` (types),
 //! DataFusion's optimizer, `scans` (no full scan of a partitioned table), execution. `settings` are the flags of the
 //! session and `errors` the words of the original. Statements that change something are in `insert` and `ddl`, those
 //! that describe in `show`.
 
 mod coerce;
+mod columns;
 pub(crate) mod errors;
 mod fold;
+mod grouping;
+mod lateral;
 pub(crate) mod names;
 mod physical;
+mod pivot;
 mod planner;
 mod prepare;
+mod rows;
 mod scans;
 mod select;
 pub(crate) mod settings;
+mod subqueries;
 mod tasks;
 mod values;
 
@@ -32,7 +39,8 @@ use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
 
 pub(crate) use select::{
-    Planned, Rows, convert_column, convert_value, output_columns, plan_query, run_plan, type_of_column,
+    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_pinned, plan_query, run_plan,
+    type_of_column,
 };
 use settings::Settings;
 
@@ -196,7 +204,8 @@ async fn use_schema(session: &mut Session, name: &sqlparser::ast::ObjectName) ->
 async fn run_statement(session: &Session, statement: Statement, index: i64) -> Result<String> {
     let nothing = |()| String::new();
     match statement {
-        Statement::Insert(insert) => crate::insert::run(session, *insert, index).await.map(nothing),
+        Statement::Insert(insert) => crate::insert::run(session, &[*insert], index).await.map(nothing),
+        Statement::MultiInsert(inserts) => crate::insert::run(session, &inserts, index).await.map(nothing),
         Statement::CreateTable(create) => crate::ddl::create_table(session, *create, index).await.map(nothing),
         Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),

@@ -8,7 +8,7 @@ use feitian_base::Result;
 use feitian_functions::time::{datetime_text, local_of_millis};
 use feitian_meta::{DEFAULT_SCHEMA, Table, TableFilter};
 use feitian_sql::{Position, object_parts};
-use feitian_types::{Column, PartitionSpec};
+use feitian_types::{Column, DataType, PartitionSpec};
 use serde_json::{Map, Value};
 use sqlparser::ast::{ObjectName, Spanned};
 
@@ -38,7 +38,9 @@ async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<names
     let parts = scope.map(object_parts).unwrap_or_default();
     let (project, schema) = match parts.as_slice() {
         [] => (session.project(), session.schema()),
-        [schema] if session.settings.has_schemas() && *schema != session.project() => (session.project(), schema.as_str()),
+        [schema] if session.settings.has_schemas() && *schema != session.project() => {
+            (session.project(), schema.as_str())
+        }
         [project] => (project.as_str(), DEFAULT_SCHEMA),
         [project, schema] => (project.as_str(), schema.as_str()),
         _ => return Err(semantic(at, "a schema is named by project and schema")),
@@ -157,7 +159,7 @@ fn quoted(text: &str) -> String {
 fn column_text(column: &Column) -> String {
     let plain = column.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let name = if plain { column.name.clone() } else { format!("`{}`", column.name.replace('`', "``")) };
-    let mut text = format!("{name} {}", column.ty.to_string().to_uppercase());
+    let mut text = format!("{name} {}", type_text(&column.ty));
     if !column.nullable {
         text.push_str(" NOT NULL");
     }
@@ -166,6 +168,46 @@ fn column_text(column: &Column) -> String {
     }
     if !column.comment.is_empty() {
         let _ = write!(text, " COMMENT {}", quoted(&column.comment));
+    }
+    text
+}
+
+/// A type with its words in upper case and the fields of structs as they are.
+fn type_text(ty: &DataType) -> String {
+    match ty {
+        DataType::Array(element) => format!("ARRAY<{}>", type_text(element)),
+        DataType::Map(key, value) => format!("MAP<{},{}>", type_text(key), type_text(value)),
+        DataType::Struct(fields) => {
+            let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let field = |(name, ty): &(String, DataType)| match plain(name) {
+                true => format!("{name}:{}", type_text(ty)),
+                false => format!("`{name}`:{}", type_text(ty)),
+            };
+            format!("STRUCT<{}>", fields.iter().map(field).collect::<Vec<_>>().join(","))
+        }
+        ty => ty.to_string().to_uppercase(),
+    }
+}
+
+/// The CLUSTERED BY clause that the properties keep, with a blank before it.
+fn clustering(row: &Table) -> String {
+    let all: Map<String, Value> = serde_json::from_str(&row.properties).unwrap_or_default();
+    let kept = all.get(crate::ddl::CLUSTERING).and_then(Value::as_str);
+    let Some(kept) = kept.and_then(|t| serde_json::from_str::<Value>(t).ok()) else { return String::new() };
+    let list = |key: &str| kept[key].as_array().cloned().unwrap_or_default();
+    let names: Vec<String> = list("columns").iter().filter_map(Value::as_str).map(str::to_string).collect();
+    let range = if kept["range"].as_bool() == Some(true) { "RANGE " } else { "" };
+    let mut text = format!(" {range}CLUSTERED BY ({})", names.join(", "));
+    let sorted = list("sorted_by");
+    let order = |c: &Value| {
+        let way = if c["ascending"].as_bool() == Some(false) { "DESC" } else { "ASC" };
+        format!("{} {way}", c["name"].as_str().unwrap_or_default())
+    };
+    if !sorted.is_empty() {
+        let _ = write!(text, " SORTED BY ({})", sorted.iter().map(order).collect::<Vec<_>>().join(", "));
+    }
+    if let Some(buckets) = kept["buckets"].as_u64() {
+        let _ = write!(text, " INTO {buckets} BUCKETS");
     }
     text
 }
@@ -192,6 +234,7 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
             let _ = write!(text, " PARTITIONED BY ({})", list(columns));
         }
     }
+    text.push_str(&clustering(&row));
     text.push_str(" STORED AS ALIORC");
     let properties = properties(&row);
     if !properties.is_empty() {

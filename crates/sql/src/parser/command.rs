@@ -67,7 +67,7 @@ impl Parser<'_> {
         if self.is_symbol(Symbol::At) {
             return Ok(self.skip("script mode (@name := …)", at));
         }
-        if self.is_symbol(Symbol::LParen) || self.is_any(&["select", "values", "from"]) {
+        if self.is_symbol(Symbol::LParen) || self.is_any(&["select", "values"]) {
             return Ok(Statement::Query(self.query()?));
         }
         if first.kind != Kind::Word {
@@ -76,11 +76,13 @@ impl Parser<'_> {
         match self.source(first).to_ascii_lowercase().as_str() {
             "with" => self.with_statement(),
             "insert" => self.insert(None),
+            "from" => self.from_statement(None),
             "create" => self.create(),
             "drop" => self.drop_statement(),
             "alter" => self.alter(),
             "truncate" => self.truncate(),
             "show" => self.show(),
+            "list" | "ls" if self.is_at(1, "tables") => self.show(),
             "desc" | "describe" => self.desc(),
             "explain" => self.explain(),
             "use" => self.use_statement(),
@@ -97,12 +99,15 @@ impl Parser<'_> {
         Statement::Unsupported { what: what.to_string(), position }
     }
 
-    /// `WITH … SELECT` or `WITH … INSERT`
+    /// `WITH … SELECT`, `WITH … INSERT` or `WITH … FROM`
     fn with_statement(&mut self) -> Result<Statement> {
         let at = self.position();
         let with = self.with()?;
         if self.is("insert") {
             return self.insert(with);
+        }
+        if self.is("from") {
+            return self.from_statement(with);
         }
         if self.is_any(&["update", "delete", "merge"]) {
             let what = self.source(self.peek()).to_uppercase();
@@ -158,7 +163,7 @@ impl Parser<'_> {
 
     fn show(&mut self) -> Result<Statement> {
         let at = self.position();
-        self.expect("show")?;
+        self.take();
         let only_views = self.is("views");
         if only_views || self.is("tables") {
             self.take();

@@ -1,9 +1,9 @@
-//! The select list and FROM: tables, subqueries, joins, LATERAL VIEW.
+//! The select list and FROM: tables, subqueries, joins.
 
 use sqlparser::ast::{
-    ExceptSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, LateralView,
-    ObjectName, Query, ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableAlias, TableFactor, TableFunctionArgs, TableVersion, TableWithJoins, WildcardAdditionalOptions,
+    ExceptSelectItem, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query,
+    ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableFactor, TableFunctionArgs, TableVersion, TableWithJoins, WildcardAdditionalOptions,
 };
 
 use super::cursor::{JOIN_HEIGHT, MAX_RELATIONS, Parser};
@@ -51,7 +51,7 @@ impl Parser<'_> {
         if self.is("as") || self.peek_alias() { self.unexpected(None) } else { Ok(()) }
     }
 
-    fn peek_alias(&self) -> bool {
+    pub(super) fn peek_alias(&self) -> bool {
         let token = self.peek();
         match token.kind {
             Kind::Quoted | Kind::Text => true,
@@ -95,31 +95,17 @@ impl Parser<'_> {
     pub(super) fn tables(&mut self, select: &mut Select) -> Result<()> {
         self.expect("from")?;
         self.hints(&mut select.optimizer_hints);
-        select.from = self.list(Self::table_with_joins)?;
-        while self.is("lateral") && self.is_at(1, "view") {
-            select.lateral_views.push(self.lateral_view()?);
-            if self.is_join() || self.is_symbol(Symbol::Comma) || self.is("on") {
-                return self.unsupported(self.position(), "a join after LATERAL VIEW");
+        loop {
+            let next = self.table_with_joins()?;
+            select.from.push(next);
+            while self.is_lateral_view() {
+                let before = std::mem::take(&mut select.from);
+                select.from.push(self.lateral_view(before)?);
+            }
+            if !self.eat_symbol(Symbol::Comma) {
+                return Ok(());
             }
         }
-        Ok(())
-    }
-
-    /// `LATERAL VIEW [OUTER] f(x) t [AS a, b]`
-    fn lateral_view(&mut self) -> Result<LateralView> {
-        self.expect("lateral")?;
-        self.expect("view")?;
-        let outer = self.is("outer");
-        if outer {
-            self.take();
-        }
-        let lateral_view = self.operand()?;
-        if !matches!(lateral_view, Expr::Function(_)) {
-            return self.unexpected(Some("a call of a table function"));
-        }
-        let lateral_view_name = ObjectName::from(vec![self.ident()?]);
-        let lateral_col_alias = if self.eat(&["as"]) { self.list(Self::ident)? } else { Vec::new() };
-        Ok(LateralView { lateral_view, lateral_view_name, lateral_col_alias, outer })
     }
 
     fn table_with_joins(&mut self) -> Result<TableWithJoins> {
@@ -131,7 +117,7 @@ impl Parser<'_> {
         self.is_any(&["join", "inner", "left", "right", "full", "cross", "natural"])
     }
 
-    fn joins(&mut self) -> Result<Vec<Join>> {
+    pub(super) fn joins(&mut self) -> Result<Vec<Join>> {
         let mut joins = Vec::new();
         while self.is_join() {
             joins.push(self.join()?);
@@ -200,8 +186,14 @@ impl Parser<'_> {
         Ok(JoinConstraint::Using(names))
     }
 
-    /// A table, a subquery, VALUES, a table function or a join in parentheses.
+    /// A table with what turns its rows and columns.
     fn table(&mut self) -> Result<TableFactor> {
+        let table = self.plain_table()?;
+        self.pivots(table)
+    }
+
+    /// A table, a subquery, VALUES, a table function or a join in parentheses.
+    fn plain_table(&mut self) -> Result<TableFactor> {
         let at = self.position();
         if self.is_symbol(Symbol::LParen) {
             return match self.parenthesised_table()? {
@@ -293,7 +285,7 @@ impl Parser<'_> {
     }
 
     /// `[AS] alias [(columns)]`
-    fn table_alias(&mut self) -> Result<Option<TableAlias>> {
+    pub(super) fn table_alias(&mut self) -> Result<Option<TableAlias>> {
         let explicit = self.eat(&["as"]);
         let name = if explicit {
             let token = self.peek();
@@ -368,10 +360,8 @@ impl Parser<'_> {
 
     /// What may follow a table in MaxCompute but has no place in our syntax tree.
     fn refuse_table_tail(&self) -> Result<()> {
-        for (word, what) in [("tablesample", "TABLESAMPLE"), ("pivot", "PIVOT"), ("unpivot", "UNPIVOT")] {
-            if self.is(word) {
-                return self.unsupported(self.position(), what);
-            }
+        if self.is("tablesample") {
+            return self.unsupported(self.position(), "TABLESAMPLE");
         }
         if self.is("partition") && self.symbol_at(1) == Some(Symbol::LParen) {
             return self.unexpected(None);

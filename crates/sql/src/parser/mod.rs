@@ -15,11 +15,14 @@ mod from;
 mod function;
 mod insert;
 mod interval;
+mod lateral;
 mod number;
 mod operand;
+mod pivot;
 mod query;
 mod words;
 
+pub use lateral::is_table_function;
 use sqlparser::ast::Query;
 
 use crate::splitter::{self, Piece};

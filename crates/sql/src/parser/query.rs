@@ -8,6 +8,7 @@ use sqlparser::ast::{
 };
 
 use super::cursor::{MAX_SET_BRANCHES, Parser, QUERY_HEIGHT};
+use super::lateral;
 use crate::lexer::{Kind, Symbol, Token};
 use crate::{Result, SqlError};
 
@@ -50,6 +51,15 @@ impl Parser<'_> {
         self.grow(QUERY_HEIGHT)?;
         let body = self.set_operations(Some(SetExpr::Query(first)))?;
         self.query_tail(None, body)
+    }
+
+    /// The query whose first SELECT, of FROM and SELECT in this order, has its tables already.
+    pub(super) fn query_from(&mut self, tables: Select) -> Result<Box<Query>> {
+        self.nested(QUERY_HEIGHT, |p| {
+            let first = SetExpr::Select(Box::new(p.select_from(tables)?));
+            let body = p.set_operations(Some(first))?;
+            p.query_tail(None, body)
+        })
     }
 
     pub(super) fn with(&mut self) -> Result<Option<With>> {
@@ -168,7 +178,7 @@ impl Parser<'_> {
             let kind = OrderByKind::Expressions(self.list(Self::order_item)?);
             order_by = Some(OrderBy { kind, interpolate: None });
         }
-        self.distribution(&mut body)?;
+        self.distribution(&mut body, order_by.is_some())?;
         if self.is("zorder") && self.is_at(1, "by") {
             return self.unsupported(self.position(), "ZORDER BY");
         }
@@ -187,15 +197,26 @@ impl Parser<'_> {
         }))
     }
 
-    fn distribution(&mut self, body: &mut SetExpr) -> Result<()> {
+    fn distribution(&mut self, body: &mut SetExpr, ordered: bool) -> Result<()> {
         if !self.is_any(&["cluster", "distribute", "sort"]) || !self.is_at(1, "by") {
             return Ok(());
         }
+        let at = self.position();
         let SetExpr::Select(select) = body else {
-            return self.unsupported(self.position(), "CLUSTER BY, DISTRIBUTE BY or SORT BY after a set operation");
+            return self.unsupported(at, "CLUSTER BY, DISTRIBUTE BY or SORT BY after a set operation");
         };
+        let clause = self.source(self.peek()).to_uppercase() + " BY";
+        lateral::refuse_after_list(select, &clause, at)?;
+        if ordered {
+            return Err(SqlError::semantic(at, format!("ORDER BY and {clause} can not be in the same query")));
+        }
         if self.eat(&["cluster", "by"]) {
             select.cluster_by = self.list(Self::expr)?;
+            if !self.is_any(&["distribute", "sort"]) || !self.is_at(1, "by") {
+                return Ok(());
+            }
+            let detail = "CLUSTER BY can not be in the same query as DISTRIBUTE BY or SORT BY";
+            return Err(SqlError::semantic(self.position(), detail));
         }
         if self.eat(&["distribute", "by"]) {
             select.distribute_by = self.list(Self::expr)?;
@@ -250,18 +271,28 @@ impl Parser<'_> {
 
     /// SELECT up to WINDOW; FROM may stand first.
     fn select(&mut self) -> Result<Select> {
-        let first = self.peek();
-        let mut select = empty_select(self.attached(first));
         if self.is("from") {
-            select.flavor = SelectFlavor::FromFirst;
-            self.tables(&mut select)?;
+            let tables = self.from_first()?;
             if self.is("insert") {
-                return self.unsupported(self.position(), "FROM … INSERT (multi-insert)");
+                return self.unexpected(Some("SELECT"));
             }
-            self.expect("select")?;
-        } else {
-            self.expect("select")?;
+            return self.select_from(tables);
         }
+        let select = empty_select(self.attached(self.peek()));
+        self.select_from(select)
+    }
+
+    /// FROM and its tables, before the SELECT that reads them.
+    pub(super) fn from_first(&mut self) -> Result<Select> {
+        let mut select = empty_select(self.attached(self.peek()));
+        select.flavor = SelectFlavor::FromFirst;
+        self.tables(&mut select)?;
+        Ok(select)
+    }
+
+    /// SELECT up to WINDOW; the tables of `select` have been read if FROM stood first.
+    pub(super) fn select_from(&mut self, mut select: Select) -> Result<Select> {
+        self.expect("select")?;
         self.hints(&mut select.optimizer_hints);
         if self.eat(&["distinct"]) {
             select.distinct = Some(Distinct::Distinct);
@@ -273,6 +304,7 @@ impl Parser<'_> {
             self.tables(&mut select)?;
         }
         self.filters(&mut select)?;
+        lateral::lift_from_list(&mut select)?;
         Ok(select)
     }
 
@@ -382,7 +414,7 @@ impl Parser<'_> {
     }
 }
 
-fn empty_select(token: sqlparser::ast::helpers::attached_token::AttachedToken) -> Select {
+pub(super) fn empty_select(token: sqlparser::ast::helpers::attached_token::AttachedToken) -> Select {
     Select {
         select_token: token,
         optimizer_hints: Vec::new(),

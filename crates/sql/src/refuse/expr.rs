@@ -182,7 +182,7 @@ fn check_function(function: &Function) -> Result<()> {
     }
 }
 
-fn check_argument(arg: &FunctionArg, at: Position) -> Result<()> {
+pub(super) fn check_argument(arg: &FunctionArg, at: Position) -> Result<()> {
     match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => check_expr(e),
         FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => Ok(()),

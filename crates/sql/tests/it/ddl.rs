@@ -200,12 +200,26 @@ fn insert_forms() {
             "ODPS-0121125:[1,29] Unsupported function or operation - a script variable (@name) is not supported yet",
         ),
         (
-            "from s insert overwrite table a select x insert into b select y",
-            "ODPS-0121125:[1,8] Unsupported function or operation - FROM … INSERT (multi-insert) is not supported yet",
+            "from s insert overwrite table a select x from t",
+            "ODPS-0130161:[1,42] Parse exception - invalid token 'from'",
         ),
     ] {
         assert_eq!(error(text), message, "{text}");
     }
+}
+
+// MaxCompute documentation, "Multi insert": one FROM, then a target and a SELECT each.
+#[test]
+fn one_from_feeds_several_inserts() {
+    let text = "with w as (select 1 as x) from w join s on w.x = s.x insert overwrite table a partition (ds='1') select s.x where y > 1 \
+                insert into b (k) select max(w.x) group by y limit 3";
+    let Statement::MultiInsert(inserts) = one(text) else { panic!() };
+    let shown: Vec<_> = inserts.iter().map(|i| (i.table.to_string(), i.overwrite, i.source.to_string())).collect();
+    let from = "WITH w AS (SELECT 1 AS x) FROM w INNER JOIN s ON w.x = s.x SELECT";
+    assert_eq!(shown[0], ("a".into(), true, format!("{from} s.x WHERE y > 1")));
+    assert_eq!(shown[1], ("b".into(), false, format!("{from} max(w.x) GROUP BY y LIMIT 3")));
+    assert_eq!(inserts[1].columns.len(), 1);
+    assert!(matches!(one("from s select a union all select 2"), Statement::Query(_)));
 }
 
 // MaxCompute documentation, "SHOW", "DESC", "EXPLAIN"; odpscmd.

@@ -189,7 +189,7 @@ fn time_is_linear() {
 
 #[test]
 fn a_text_may_end_anywhere() {
-    let text = "with a(x) as (select 'x\\'y', `b``c`, 1.5BD, X'61', date'2020-01-01' from t /* c */ lateral view f(a) v as b where a in (1, 2) \
+    let text = "with a(x) as (select 'x\\'y', `b``c`, 1.5BD, X'61', date'2020-01-01' from t /* c */ lateral view explode(a) v as b where a in (1, 2) \
                 and case when b then c end group by d with rollup) insert overwrite table p.t partition (ds='1', hh) (a, b) select \
                 sum(a) over (partition by b order by c rows between 1 preceding and current row) from (t join u using (x)) -- d\n limit 1, 2";
     for end in (0..text.len()).filter(|i| text.is_char_boundary(*i)) {

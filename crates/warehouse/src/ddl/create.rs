@@ -23,7 +23,7 @@ const MAX_PARTITION_COLUMNS: usize = 6;
 /// A comment has at most so many bytes.
 const MAX_COMMENT: usize = 1024;
 /// The table property that keeps CLUSTERED BY, which has no effect on how rows are stored.
-pub(super) const CLUSTERING: &str = "feitian.clustering";
+pub(crate) const CLUSTERING: &str = "feitian.clustering";
 
 /// The table property that keeps PRIMARY KEY.
 pub(super) const PRIMARY_KEY: &str = "feitian.primary_key";

@@ -14,11 +14,13 @@ use datafusion::common::{Column, DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
+    Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Partitioning, Projection, Repartition, Union,
+    Values,
 };
 use feitian_functions::FunctionError;
 use feitian_functions::coercion::{common_type, comparison_type, type_name};
 
+use super::grouping;
 use super::values::shown;
 use expr::Scope;
 pub(super) use expr::convert;
@@ -30,6 +32,10 @@ pub(super) fn coerce(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// `outer` are the columns of the queries around this one, the outermost first.
 fn coerce_in(plan: LogicalPlan, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
+    let plan = match plan {
+        LogicalPlan::Repartition(distributed) => return coerce_in(undistributed(distributed)?, outer),
+        plan => grouping::plain_columns(plan)?,
+    };
     let plan = plan.map_children(|child| Ok(changed(coerce_in(child, outer)?)))?.data;
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = &plan {
@@ -57,6 +63,24 @@ fn coerce_in(plan: LogicalPlan, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
         plan => plan,
     };
     plan.recompute_schema()
+}
+
+/// DISTRIBUTE BY says which worker gets a row, and there is one; its columns must exist all the same.
+fn undistributed(Repartition { input, partitioning_scheme }: Repartition) -> Result<LogicalPlan> {
+    if let Partitioning::DistributeBy(exprs) = partitioning_scheme {
+        for column in exprs.iter().flat_map(Expr::column_refs) {
+            if !is_known(column, &input) {
+                let text = format!("column {} of DISTRIBUTE BY cannot be resolved", column.name);
+                return Err(FunctionError::semantic(text).into());
+            }
+        }
+    }
+    Ok(Arc::unwrap_or_clone(input))
+}
+
+/// True if the result of `plan` or of anything below it has the column: DISTRIBUTE BY may mean what SELECT leaves out.
+fn is_known(column: &Column, plan: &LogicalPlan) -> bool {
+    plan.schema().has_column(column) || plan.inputs().into_iter().any(|input| is_known(column, input))
 }
 
 fn changed<T>(data: T) -> datafusion::common::tree_node::Transformed<T> {

@@ -56,6 +56,10 @@ pub(crate) fn engine(e: DataFusionError) -> Error {
             Some(words) => semantic(at, words).with_source(e),
             None => moved(crate::engine_error(e), at),
         },
+        DataFusionError::Execution(words) if words.starts_with("Scalar subquery returned more than one row") => {
+            let detail = "Data Set should contains exactly one row";
+            statement_error(Kind::Invalid, "ODPS-0130111", at, "Subquery partition pruning exception", detail)
+        }
         _ => moved(crate::engine_error(e), at),
     }
 }
@@ -130,13 +134,17 @@ fn plan_words(words: &str) -> Option<String> {
         let column = column.map(|c| c.rsplit('.').next().unwrap_or(c).replace('"', ""));
         return Some(format!("column reference {} should appear in GROUP BY key", column.unwrap_or_default()));
     }
+    if words.starts_with("Cannot create filter with non-boolean predicate") {
+        return Some("expect a BOOLEAN expression in WHERE or HAVING".to_string());
+    }
     if let Some(rest) = words.strip_prefix("Invalid function '") {
         let name = rest.split('\'').next().unwrap_or_default();
         return Some(format!("function or view '{name}' cannot be resolved"));
     }
     if words.starts_with("Projections require unique expression names") {
         let name = quoted(words).unwrap_or_default();
-        return Some(format!("column {} is ambiguous, because it occurs more than once", name.rsplit('.').next()?));
+        let name = name.rsplit(" AS ").next()?.rsplit('.').next()?;
+        return Some(format!("column {name} is ambiguous, because it occurs more than once"));
     }
     None
 }

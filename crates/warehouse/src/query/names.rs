@@ -153,7 +153,11 @@ impl Names<'_> {
         let parts = object_parts(&function.name);
         let registry = feitian_functions::registry();
         match parts.as_slice() {
-            [name] if FOLDED.contains(&name.as_str()) || name == "decode" => Ok(()),
+            [name] if FOLDED.contains(&name.as_str()) || REWRITTEN.contains(&name.as_str()) => Ok(()),
+            [name] if feitian_sql::is_table_function(name) => {
+                let places = "in LATERAL VIEW or alone in a SELECT list";
+                Err(semantic(at, format!("table function {name} can only stand {places}")))
+            }
             [name] if registry.contains(name) => {
                 let only_window = registry.window.contains_key(name) && !registry.aggregate.contains_key(name);
                 if !only_window || function.over.is_some() {
@@ -230,6 +234,9 @@ impl VisitorMut for Names<'_> {
 
 /// Functions that are replaced before planning.
 pub(super) const FOLDED: [&str; 3] = ["max_pt", "partition_exists", "table_exists"];
+
+/// Functions that `prepare` turns into something else.
+const REWRITTEN: [&str; 3] = ["decode", "grouping_id", "grouping__id"];
 
 /// A literal text argument of a call; `None` if there is no such argument.
 pub(super) fn text_argument(function: &Function, index: usize) -> Option<Result<String>> {

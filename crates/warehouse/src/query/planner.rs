@@ -13,7 +13,7 @@ use datafusion::functions_window::planner::WindowFunctionPlanner;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr,
-    TypePlanner,
+    RelationPlanner, TypePlanner,
 };
 use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Expr, ExprSchemable, GetFieldAccess, HigherOrderUDF, LogicalPlan, Operator, ScalarUDF,
@@ -25,6 +25,7 @@ use feitian_types::Column;
 use feitian_types::arrow::engine_field;
 use sqlparser::ast::{BinaryOperator, Query, Statement};
 
+use super::lateral::Relations;
 use super::names::TableName;
 use super::values;
 
@@ -33,6 +34,7 @@ pub(super) struct Planner<'a> {
     options: &'a ConfigOptions,
     tables: HashMap<TableName, Arc<dyn TableSource>>,
     expressions: Vec<Arc<dyn ExprPlanner>>,
+    relations: [Arc<dyn RelationPlanner>; 1],
 }
 
 impl<'a> Planner<'a> {
@@ -43,7 +45,7 @@ impl<'a> Planner<'a> {
             Arc::new(WindowFunctionPlanner),
             Arc::new(CoreFunctionPlanner::default()),
         ];
-        Self { options, tables, expressions }
+        Self { options, tables, expressions, relations: [Arc::new(Relations)] }
     }
 
     /// The plan of a prepared query, without type coercion.
@@ -73,6 +75,10 @@ impl ContextProvider for Planner<'_> {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.expressions
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relations
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

@@ -3,9 +3,10 @@
 //! - Unnamed columns are named `_c0`, `_c1` … by their position.
 //! - Columns of the result that repeat a name get a mark, which [`output_name`] takes off again.
 //! - Whole numbers in GROUP BY and ORDER BY are constants, unless a flag makes them positions.
+//! - SORT BY and CLUSTER BY are the ORDER BY of a machine that works alone.
+//! - IN with several columns and a query is EXISTS, IN and EXISTS in a SELECT list are scalar subqueries.
 //! - DECODE is a CASE; WITHIN GROUP moves into the arguments.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Result};
@@ -13,85 +14,30 @@ use feitian_sql::Position;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr,
-    Spanned, Value, VisitMut, VisitorMut,
+    FunctionArgumentClause, FunctionArguments, GroupByExpr, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query,
+    Select, SelectItem, SetExpr, Spanned, Value, VisitMut, VisitorMut,
 };
 
+use super::columns::{self, output_name};
 use super::errors::semantic;
+use super::grouping;
 use super::settings::Settings;
+use super::subqueries;
 use super::values;
-
-/// Precedes the name of a result column that repeats another's, with a number and `_` after it.
-const REPEATED: &str = "__repeated";
-/// Precedes the position of an unnamed column after a `*`, whose width only the planner knows.
-const UNNAMED: &str = "__unnamed";
 
 /// Rewrites `query` in place.
 pub(super) fn prepare(query: &mut Query, settings: &Settings) -> Result<()> {
-    mark_repeated(&mut query.body);
-    match query.visit(&mut Rewrite { settings }) {
+    columns::mark_repeated(&mut query.body);
+    match query.visit(&mut Rewrite { settings, in_lists: subqueries::MAX_IN_LISTS }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
-/// The name of a result column at `position` as the user sees it.
-pub(super) fn output_name(name: &str, position: usize) -> String {
-    if name.starts_with(UNNAMED) {
-        return format!("_c{position}");
-    }
-    match name.strip_prefix(REPEATED).and_then(|rest| rest.split_once('_')) {
-        Some((_, name)) => name.to_string(),
-        None => name.to_string(),
-    }
-}
-
-fn last_name(expr: &Expr) -> Option<&Ident> {
-    match expr {
-        Expr::Identifier(name) => Some(name),
-        Expr::CompoundIdentifier(names) => names.last(),
-        Expr::Nested(inner) => last_name(inner),
-        _ => None,
-    }
-}
-
-/// A top query may give several columns one name; the planner wants them distinct.
-fn mark_repeated(body: &mut SetExpr) {
-    let select = match body {
-        SetExpr::Select(select) => select,
-        SetExpr::SetOperation { left, right, .. } => {
-            mark_repeated(left);
-            mark_repeated(right);
-            return;
-        }
-        SetExpr::Query(query) => return mark_repeated(&mut query.body),
-        _ => return,
-    };
-    let wild = select.projection.iter().any(is_wildcard);
-    let mut seen = HashSet::new();
-    for (i, item) in select.projection.iter_mut().enumerate() {
-        let (name, span, expr) = match item {
-            SelectItem::UnnamedExpr(e) => match last_name(e) {
-                Some(name) => (name.value.clone(), name.span, e.clone()),
-                None => continue,
-            },
-            SelectItem::ExprWithAlias { expr, alias } => (alias.value.clone(), alias.span, expr.clone()),
-            _ => continue,
-        };
-        let plain = matches!(item, SelectItem::UnnamedExpr(_));
-        if !seen.insert(name.clone()) || (wild && plain) {
-            let alias = Ident { value: format!("{REPEATED}{i}_{name}"), quote_style: Some('`'), span };
-            *item = SelectItem::ExprWithAlias { expr, alias };
-        }
-    }
-}
-
-fn is_wildcard(item: &SelectItem) -> bool {
-    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
-}
-
 struct Rewrite<'a> {
     settings: &'a Settings,
+    /// How many queries of IN and EXISTS in SELECT lists may still come.
+    in_lists: usize,
 }
 
 fn is_whole_number(expr: &Expr) -> bool {
@@ -99,50 +45,47 @@ fn is_whole_number(expr: &Expr) -> bool {
 }
 
 impl Rewrite<'_> {
-    fn name_columns(&self, select: &mut Select) {
-        let mut after_wildcard = false;
-        for (i, item) in select.projection.iter_mut().enumerate() {
-            after_wildcard |= is_wildcard(item);
-            let SelectItem::UnnamedExpr(expr) = item else { continue };
-            if last_name(expr).is_some()
-                || matches!(expr, Expr::CompoundFieldAccess { .. }) && field_name(expr).is_some()
-            {
-                continue;
-            }
-            let span = expr.span();
-            let value = if after_wildcard { format!("{UNNAMED}{i}") } else { format!("_c{i}") };
-            let alias = Ident { value, quote_style: Some('`'), span };
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-        }
-        for item in &mut select.projection {
-            // A field of a struct is shown under the field's name.
-            if let SelectItem::UnnamedExpr(expr @ Expr::CompoundFieldAccess { .. }) = item
-                && let Some(alias) = field_name(expr)
-            {
-                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-            }
-        }
-    }
-
     fn group_by(&self, select: &mut Select) -> Result<()> {
         let GroupByExpr::Expressions(items, _) = &mut select.group_by else { return Ok(()) };
         if matches!(select.distinct, Some(Distinct::Distinct)) && !items.is_empty() {
             let at = items.first().map_or(Position::UNKNOWN, |e| e.span().into());
             return Err(semantic(at, "SELECT DISTINCT and GROUP BY can not be in the same query"));
         }
-        if !self.settings.group_by_position() {
-            for item in items.iter_mut().filter(|e| is_whole_number(e)) {
-                let expr = Box::new(item.clone());
-                let data_type = DataType::BigInt(None);
-                *item = Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None };
+        for item in items.iter_mut() {
+            match item {
+                Expr::GroupingSets(sets) => {
+                    for item in sets.iter_mut().flatten().filter(|e| is_whole_number(e)) {
+                        if self.settings.group_by_position() {
+                            let text = format!("position {item} cannot stand in GROUPING SETS, ROLLUP or CUBE");
+                            return Err(semantic(item.span().into(), text));
+                        }
+                        constant(item);
+                    }
+                }
+                item if is_whole_number(item) && !self.settings.group_by_position() => constant(item),
+                _ => {}
             }
         }
         Ok(())
     }
 
+    /// Sorted within each worker, and there is one.
+    fn sort_by(&self, query: &mut Query) {
+        let SetExpr::Select(select) = &mut *query.body else { return };
+        let mut items = std::mem::take(&mut select.sort_by);
+        let options = OrderByOptions { asc: None, nulls_first: None };
+        let cluster = std::mem::take(&mut select.cluster_by).into_iter();
+        items.extend(cluster.map(|expr| OrderByExpr { expr, options, with_fill: None }));
+        items.retain(|item| !is_whole_number(&item.expr));
+        if !items.is_empty() {
+            query.order_by = Some(OrderBy { kind: OrderByKind::Expressions(items), interpolate: None });
+        }
+    }
+
     fn order_by(&self, query: &mut Query) -> Result<()> {
         let Some(order_by) = &mut query.order_by else { return Ok(()) };
         let OrderByKind::Expressions(items) = &mut order_by.kind else { return Ok(()) };
+        ambiguous(&query.body, items)?;
         if query.limit_clause.is_none() && self.settings.order_by_needs_limit() {
             let at = items.first().map_or(Position::UNKNOWN, |o| o.expr.span().into());
             return Err(semantic(at, "ORDER BY must be used with a LIMIT clause"));
@@ -157,13 +100,39 @@ impl Rewrite<'_> {
     }
 }
 
-/// The name of the last field in `a.b[0].c`.
-fn field_name(expr: &Expr) -> Option<Ident> {
-    let Expr::CompoundFieldAccess { access_chain, .. } = expr else { return None };
-    match access_chain.last()? {
-        AccessExpr::Dot(Expr::Identifier(name)) => Some(name.clone()),
-        _ => None,
+/// ODPS-0130071 if ORDER BY names a column of FROM that is in the result and so is another one under its name.
+fn ambiguous(body: &SetExpr, items: &[OrderByExpr]) -> Result<()> {
+    let SetExpr::Select(select) = body else { return Ok(()) };
+    for item in items {
+        let Expr::Identifier(name) = &item.expr else { continue };
+        let mut plain = None;
+        let mut other = false;
+        for (i, shown) in select.projection.iter().enumerate() {
+            match shown {
+                SelectItem::UnnamedExpr(e) if columns::last_name(e).is_some_and(|n| n.value == name.value) => {
+                    plain = Some(e);
+                }
+                SelectItem::ExprWithAlias { expr, alias } if output_name(&alias.value, i) == name.value => {
+                    let same = columns::last_name(expr).is_some_and(|n| n.value == name.value);
+                    if same { plain = Some(expr) } else { other = true }
+                }
+                _ => {}
+            }
+        }
+        if let (Some(plain), true) = (plain, other) {
+            let column = &name.value;
+            let detail = format!("{column} is ambiguous, can be both {plain} or null.{column}");
+            return Err(semantic(name.span.into(), detail));
+        }
     }
+    Ok(())
+}
+
+/// A number that is no position.
+fn constant(number: &mut Expr) {
+    let expr = Box::new(number.clone());
+    let data_type = DataType::BigInt(None);
+    *number = Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None };
 }
 
 /// The planner takes the names at the front of `a.b.c[0].d` for a column; the others it wants as texts.
@@ -225,15 +194,18 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         values::hide_cells(&mut query.body);
-        match self.order_by(query) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(e) => ControlFlow::Break(e),
+        match self.order_by(query).and_then(|()| grouping::rewrite(query)) {
+            Ok(()) => self.sort_by(query),
+            Err(e) => return ControlFlow::Break(e),
         }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        self.name_columns(select);
-        match self.group_by(select) {
+        let grouped = grouping::rewrite_select(select, &mut None);
+        columns::name_columns(select);
+        let grouped = grouped.and_then(|()| subqueries::in_select_list(select, &mut self.in_lists));
+        match grouped.and_then(|()| self.group_by(select)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => ControlFlow::Break(e),
         }
@@ -242,6 +214,9 @@ impl VisitorMut for Rewrite<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             fields_as_text(root, access_chain);
+        }
+        if let Err(e) = subqueries::several_columns(expr) {
+            return ControlFlow::Break(e);
         }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         // With two arguments it turns bytes of a character set into text, and is a function.
@@ -291,6 +266,35 @@ mod tests {
     fn numbers_in_group_by_and_order_by_are_constants() {
         let text = prepared("select a from t group by a, 1 order by 1 limit 3");
         assert_eq!(text, "SELECT a FROM t GROUP BY a, CAST(1 AS BIGINT) LIMIT 3");
+    }
+
+    // SQL:1999 defines ROLLUP and CUBE by the grouping sets that they stand for.
+    #[test]
+    fn every_spelling_of_grouping_sets_becomes_one() {
+        let sets = |group_by: &str| {
+            let text = prepared(&format!("select count(*) from t group by {group_by}"));
+            text.split_once("GROUP BY ").unwrap().1.to_string()
+        };
+        let rollup = "GROUPING SETS ((a, b), (a), ())";
+        assert_eq!(sets("rollup(a, b)"), rollup);
+        assert_eq!(sets("a, b with rollup"), rollup);
+        assert_eq!(sets("a, b grouping sets ((a, b), a, ())"), rollup);
+        let cube = "GROUPING SETS ((a, b), (a), (b), ())";
+        assert_eq!(sets("cube(a, b)"), cube);
+        assert_eq!(sets("a, b with cube"), cube);
+        assert_eq!(sets("a, rollup((b, c), d)"), "GROUPING SETS ((a, b, c, d), (a, b, c), (a))");
+        assert_eq!(sets("grouping sets (a, b), cube(c)"), "GROUPING SETS ((a, c), (a), (b, c), (b))");
+    }
+
+    // MaxCompute documentation, "GROUPING SETS": GROUPING__ID is GROUPING_ID of all columns of GROUP BY.
+    #[test]
+    fn grouping_id_is_grouping_of_all_columns() {
+        let text = prepared(
+            "select grouping__id, grouping_id(b) from t group by a, b with cube order by grouping__id limit 1",
+        );
+        let (all, b) = ("CAST(grouping(a, b) AS BIGINT)", "CAST(grouping(b) AS BIGINT)");
+        assert!(text.starts_with(&format!("SELECT {all} AS `grouping__id`, {b} AS `_c1` FROM")), "{text}");
+        assert!(text.ends_with(&format!("ORDER BY {all} LIMIT 1")), "{text}");
     }
 
     #[test]

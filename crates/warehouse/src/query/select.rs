@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
-use super::{Session, coerce, errors, fold, names, physical, planner, prepare, scans};
+use super::{Session, coerce, columns, errors, fold, names, physical, planner, prepare, scans};
 use crate::catalog::OpenTable;
 use crate::provider;
 
@@ -41,11 +41,24 @@ pub(crate) struct Rows {
     pub(crate) stream: SendableRecordBatchStream,
 }
 
+/// The tables of several queries at one version each.
+#[derive(Default)]
+pub(crate) struct Pinned(BTreeMap<TableName, OpenTable>);
+
 /// Plans `query` in `session`.
 pub(crate) async fn plan_query(session: &Session, state: &SessionState, query: Query) -> Result<Planned> {
-    let mut tables = BTreeMap::new();
-    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut tables).await?;
-    Ok(Planned { plan, tables: tables.into_values().collect() })
+    plan_pinned(session, state, query, &mut Pinned::default()).await
+}
+
+/// Plans `query` over the tables as the queries before it saw them.
+pub(crate) async fn plan_pinned(
+    session: &Session,
+    state: &SessionState,
+    query: Query,
+    pinned: &mut Pinned,
+) -> Result<Planned> {
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0).await?;
+    Ok(Planned { plan, tables: pinned.0.values().cloned().collect() })
 }
 
 fn plan_at<'a>(
@@ -154,7 +167,7 @@ pub(crate) async fn run_plan(session: &Session, state: &SessionState, planned: P
 /// Names and types of the result.
 pub(crate) fn output_columns(plan: &LogicalPlan) -> Result<Vec<Column>> {
     let fields = plan.schema().fields().iter().enumerate();
-    fields.map(|(i, field)| column_of(field, prepare::output_name(field.name(), i))).collect()
+    fields.map(|(i, field)| column_of(field, columns::output_name(field.name(), i))).collect()
 }
 
 /// The column that a field of a plan makes.

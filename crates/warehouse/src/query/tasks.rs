@@ -16,14 +16,15 @@ use super::select::physical_plan;
 use super::{Planned, Session, errors, names, parse, plan_query};
 use crate::jobs::JobOutput;
 
-/// The query inside a statement, if it has one.
-fn source(statement: Statement) -> Option<Query> {
+/// The queries inside a statement.
+fn sources(statement: Statement) -> Vec<Query> {
     match statement {
-        Statement::Query(query) => Some(*query),
-        Statement::Insert(insert) => Some(*insert.source),
-        Statement::CreateTable(create) => create.as_query.map(|q| *q),
-        Statement::CreateView(create) => Some(*create.query),
-        _ => None,
+        Statement::Query(query) => vec![*query],
+        Statement::Insert(insert) => vec![*insert.source],
+        Statement::MultiInsert(inserts) => inserts.into_iter().map(|i| *i.source).collect(),
+        Statement::CreateTable(create) => create.as_query.into_iter().map(|q| *q).collect(),
+        Statement::CreateView(create) => vec![*create.query],
+        _ => Vec::new(),
     }
 }
 
@@ -37,19 +38,25 @@ async fn plan(session: &Session, query: Query) -> Result<(Planned, Arc<dyn Execu
 /// The plan of a statement as text, under the headings that clients know.
 pub(super) async fn explain(session: &Session, statement: Statement) -> Result<String> {
     let sink = if statement.is_query() { "Data sink: SCREEN" } else { "Data sink: TABLE" };
-    let Some(query) = source(statement) else { return Ok(String::new()) };
+    let queries = sources(statement);
+    if queries.is_empty() {
+        return Ok(String::new());
+    }
     session.settings.refuse_modes()?;
-    let (planned, plan) = plan(session, query).await?;
-    let mut text = String::from("job0 is root job\n\nIn Job job0:\nroot Tasks: M1\n\nIn Task M1:\n");
-    let names: BTreeSet<String> =
-        planned.tables.iter().map(|t| format!("{}.{}", t.row.project, t.row.local_name())).collect();
-    for name in names {
-        let _ = writeln!(text, "    Data source: {name}");
+    let tasks = (1..=queries.len()).map(|i| format!("M{i}")).collect::<Vec<_>>().join(", ");
+    let mut text = format!("job0 is root job\n\nIn Job job0:\nroot Tasks: {tasks}\n");
+    for (i, query) in queries.into_iter().enumerate() {
+        let (planned, plan) = plan(session, query).await?;
+        let _ = writeln!(text, "\nIn Task M{}:", i + 1);
+        let tables = planned.tables.iter().map(|t| format!("{}.{}", t.row.project, t.row.local_name()));
+        for name in tables.collect::<BTreeSet<String>>() {
+            let _ = writeln!(text, "    Data source: {name}");
+        }
+        for line in displayable(plan.as_ref()).indent(false).to_string().lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+        let _ = writeln!(text, "    {sink}");
     }
-    for line in displayable(plan.as_ref()).indent(false).to_string().lines() {
-        let _ = writeln!(text, "    {line}");
-    }
-    let _ = writeln!(text, "    {sink}");
     Ok(text)
 }
 
@@ -60,7 +67,7 @@ pub(super) async fn cost(session: &mut Session) -> Result<JobOutput> {
         match parsed.statement {
             Statement::Set { key, value } => session.settings.set(&key, &value),
             statement => {
-                if let Some(query) = source(statement) {
+                for query in sources(statement) {
                     bytes += scanned_bytes(&plan(session, query).await?.1);
                 }
             }

@@ -235,16 +235,23 @@ files! {
     aggregates
     arrays
     casts
+    clauses
     dates
     ddl
+    grouping
     insert
     json
     lambdas
+    lateral
     literals
     maps
+    multiinsert
+    names
     nested
     numbers
+    pivot
     queries
+    risks
     scans
     show
     strings
