@@ -1,6 +1,5 @@
 //! Columns under construction: one typed buffer each, chosen once, filled value by value from the stream.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use arrow_array::types::{
@@ -137,7 +136,7 @@ impl Builder {
 
     /// Appends one value from the stream.
     #[inline]
-    pub(super) fn read<R: Read>(&mut self, input: &mut Input<R>, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
+    pub(super) fn read(&mut self, input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
         match &mut self.slots {
             Slots::I8(v) => v.push(narrow(int(input, crc)?, "tinyint")?),
             Slots::I16(v) => v.push(narrow(int(input, crc)?, "smallint")?),
@@ -177,7 +176,7 @@ impl Builder {
     }
 
     /// Appends a value that stands inside another: a flag for NULL first.
-    fn read_element<R: Read>(&mut self, input: &mut Input<R>, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
+    fn read_element(&mut self, input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
         if flag(input)? {
             self.push_null();
             return Ok(());
@@ -185,13 +184,7 @@ impl Builder {
         self.read(input, crc, budget)
     }
 
-    fn read_elements<R: Read>(
-        &mut self,
-        count: u64,
-        input: &mut Input<R>,
-        crc: &mut RecordCrc,
-        budget: &mut Budget,
-    ) -> Got<()> {
+    fn read_elements(&mut self, count: u64, input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
         for _ in 0..count {
             budget.charge(self.slot_bytes)?;
             self.read_element(input, crc, budget)?;
@@ -305,7 +298,7 @@ impl Slots {
         }
     }
 
-    fn read_nested<R: Read>(&mut self, input: &mut Input<R>, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
+    fn read_nested(&mut self, input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
         match self {
             Self::List { offsets, items, .. } => {
                 let count = input.varint()?;
@@ -354,7 +347,7 @@ fn renew<T: arrow_buffer::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<
 }
 
 #[inline]
-fn int<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc) -> Got<i64> {
+fn int(input: &mut Input, crc: &mut RecordCrc) -> Got<i64> {
     let value = unzigzag(input.varint()?);
     crc.word(value as u64, 8);
     Ok(value)
@@ -365,7 +358,7 @@ fn narrow<T: TryFrom<i64>>(value: i64, ty: &str) -> Got<T> {
     T::try_from(value).map_err(|_| Fault::bad(format!("{value} is out of range for {ty}")))
 }
 
-fn flag<R: Read>(input: &mut Input<R>) -> Got<bool> {
+fn flag(input: &mut Input) -> Got<bool> {
     match input.varint()? {
         0 => Ok(false),
         1 => Ok(true),
@@ -373,7 +366,7 @@ fn flag<R: Read>(input: &mut Input<R>) -> Got<bool> {
     }
 }
 
-fn nanos<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc) -> Got<i64> {
+fn nanos(input: &mut Input, crc: &mut RecordCrc) -> Got<i64> {
     let seconds = int(input, crc)?;
     let nanos = unzigzag(input.varint()?);
     crc.word(nanos as u64, 4);
@@ -387,7 +380,7 @@ fn nanos<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc) -> Got<i64> {
 }
 
 #[inline]
-fn read_bytes<R: Read>(input: &mut Input<R>, crc: &mut RecordCrc, budget: &mut Budget, into: &mut Vec<u8>) -> Got<()> {
+fn read_bytes(input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget, into: &mut Vec<u8>) -> Got<()> {
     let n = input.varint()?;
     let limit = budget.field_limit;
     let n = usize::try_from(n).ok().filter(|&n| n <= limit);

@@ -9,7 +9,7 @@ use feitian_types::Column;
 use feitian_types::arrow::engine_schema;
 
 use super::builder::{Budget, Builder};
-use super::input::{Fault, Input};
+use super::input::{Fault, Held, Input};
 use super::varint::unzigzag;
 use super::{BYTES, END_METRICS, END_RECORD, META_CHECKSUM, META_COUNT, RecordCrc, TotalCrc, VARINT, wire_type};
 use crate::Limits;
@@ -24,11 +24,47 @@ use crate::limits::ROW_CEILING;
 /// footer that disowns it has been read. After an error the iterator ends. Errors of the stream are
 /// [`Kind::Invalid`](feitian_base::Kind::Invalid) and begin with `row N, column c`; rows count from 0.
 pub struct Decoder<R> {
+    reader: R,
+    core: Core,
+}
+
+impl<R: Read> Decoder<R> {
+    /// A decoder of rows with these columns: field number n of the stream is `columns[n - 1]`.
+    pub fn new(columns: &[Column], reader: R, limits: Limits) -> Self {
+        Self { reader, core: Core::new(columns, limits) }
+    }
+
+    /// The schema of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        self.core.schema.clone()
+    }
+
+    /// Rows read so far.
+    pub fn rows(&self) -> u64 {
+        self.core.rows
+    }
+
+    /// The metrics in the footer, once the iterator has ended.
+    pub fn metrics(&self) -> Option<&str> {
+        self.core.metrics.as_deref()
+    }
+}
+
+impl<R: Read> Iterator for Decoder<R> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.core.next(&mut self.reader)
+    }
+}
+
+/// A decoder without its reader: no generic type, so that it is compiled here and not in the crates that use it.
+struct Core {
     columns: Vec<Column>,
     wire_types: Vec<u64>,
     schema: SchemaRef,
     builders: Vec<Builder>,
-    input: Input<R>,
+    held: Held,
     limits: Limits,
     crc: RecordCrc,
     total: TotalCrc,
@@ -45,9 +81,8 @@ pub struct Decoder<R> {
 /// A footer never holds more than this as metrics.
 const MAX_METRICS: u64 = 1 << 20;
 
-impl<R: Read> Decoder<R> {
-    /// A decoder of rows with these columns: field number n of the stream is `columns[n - 1]`.
-    pub fn new(columns: &[Column], reader: R, limits: Limits) -> Self {
+impl Core {
+    fn new(columns: &[Column], limits: Limits) -> Self {
         let builders: Vec<Builder> = columns.iter().map(|c| Builder::new(&c.ty)).collect();
         Self {
             columns: columns.to_vec(),
@@ -55,7 +90,7 @@ impl<R: Read> Decoder<R> {
             schema: engine_schema(columns),
             row_bytes: builders.iter().map(Builder::slot_bytes).sum(),
             builders,
-            input: Input::new(reader),
+            held: Held::default(),
             limits,
             crc: RecordCrc::new(),
             total: TotalCrc::new(),
@@ -67,24 +102,20 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// The schema of every batch.
-    pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+    fn next(&mut self, reader: &mut dyn Read) -> Option<Result<RecordBatch>> {
+        let mut input = Input::new(reader, std::mem::take(&mut self.held));
+        let next = self.next_batch(&mut input).transpose();
+        self.held = input.into_held();
+        if matches!(next, Some(Err(_))) {
+            // What was gathered is void: the iterator must not hand it out.
+            (self.ended, self.batch_rows) = (true, 0);
+        }
+        next
     }
 
-    /// Rows read so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// The metrics in the footer, once the iterator has ended.
-    pub fn metrics(&self) -> Option<&str> {
-        self.metrics.as_deref()
-    }
-
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+    fn next_batch(&mut self, input: &mut Input) -> Result<Option<RecordBatch>> {
         while !self.ended {
-            if !self.record()? {
+            if !self.record(input)? {
                 self.ended = true;
             } else if self.batch_rows >= self.limits.batch_rows || self.batch_bytes >= self.limits.batch_bytes {
                 break;
@@ -98,16 +129,16 @@ impl<R: Read> Decoder<R> {
     }
 
     /// Reads one record, or the footer: then false.
-    fn record(&mut self) -> Result<bool> {
+    fn record(&mut self, input: &mut Input) -> Result<bool> {
         let row_limit = self.limits.max_row_bytes.min(ROW_CEILING);
         let field_limit = self.limits.max_field_bytes;
         let mut budget = Budget { left: row_limit.saturating_sub(self.row_bytes), row_limit, field_limit };
         let room = budget.left;
         let mut fields = 0;
         loop {
-            let tag = match self.input.varint() {
+            let tag = match input.varint() {
                 Ok(tag) => tag,
-                Err(fault) => return Err(self.no_tag(fields, fault)),
+                Err(fault) => return Err(self.no_tag(input, fields, fault)),
             };
             let (number, wire) = (tag >> 3, tag & 7);
             let column = (number as usize).wrapping_sub(1);
@@ -116,18 +147,18 @@ impl<R: Read> Decoder<R> {
                     return Err(self.odd_field(column, wire));
                 }
                 self.crc.word(number, 4);
-                if let Err(fault) = builder.read(&mut self.input, &mut self.crc, &mut budget) {
+                if let Err(fault) = builder.read(input, &mut self.crc, &mut budget) {
                     return Err(
                         fault.into_error(format_args!("row {}, column {}", self.rows, self.columns[column].name))
                     );
                 }
                 fields += 1;
             } else if number == END_RECORD {
-                self.end_record(fields)?;
+                self.end_record(input, fields)?;
                 self.batch_bytes += self.row_bytes + (room - budget.left);
                 return Ok(true);
             } else if number == META_COUNT && fields == 0 {
-                let (rows, result) = (self.rows, self.footer());
+                let (rows, result) = (self.rows, self.footer(input));
                 return match result {
                     Ok(()) => Ok(false),
                     Err(fault) => Err(fault.into_error(format_args!("the footer after {rows} rows"))),
@@ -141,8 +172,8 @@ impl<R: Read> Decoder<R> {
     }
 
     #[cold]
-    fn no_tag(&mut self, fields: usize, fault: Fault) -> Error {
-        if !fault.is_io() && fields == 0 && matches!(self.input.is_empty(), Ok(true)) {
+    fn no_tag(&mut self, input: &mut Input, fields: usize, fault: Fault) -> Error {
+        if !fault.is_io() && fields == 0 && matches!(input.is_empty(), Ok(true)) {
             return malformed(format!("the stream ends after {} rows without its footer; send it again", self.rows));
         }
         fault.into_error(self.place())
@@ -162,9 +193,9 @@ impl<R: Read> Decoder<R> {
     }
 
     /// Checks the record's CRC and fills in what is NULL.
-    fn end_record(&mut self, fields: usize) -> Result<()> {
+    fn end_record(&mut self, input: &mut Input, fields: usize) -> Result<()> {
         let want = self.crc.take();
-        let got = self.input.varint().map_err(|fault| fault.into_error(self.place()))? as u32;
+        let got = input.varint().map_err(|fault| fault.into_error(self.place()))? as u32;
         if want != got {
             let reason = format!("its CRC-32C is {want:08x}, the stream says {got:08x}; the bytes were damaged");
             return Err(malformed(format!("{}: {reason}", self.place())));
@@ -187,38 +218,38 @@ impl<R: Read> Decoder<R> {
     }
 
     /// Reads and checks everything behind the tag of the record count, to the end of the stream.
-    fn footer(&mut self) -> Result<(), Fault> {
-        let count = unzigzag(self.input.varint()?);
+    fn footer(&mut self, input: &mut Input) -> Result<(), Fault> {
+        let count = unzigzag(input.varint()?);
         if u64::try_from(count) != Ok(self.rows) {
             return Err(Fault::bad(format!("it counts {count} rows, but {} came", self.rows)));
         }
-        let mut tag = self.input.varint()?;
+        let mut tag = input.varint()?;
         if tag >> 3 != META_CHECKSUM && tag & 7 == BYTES {
-            self.read_metrics(tag >> 3)?;
-            tag = self.input.varint()?;
+            self.read_metrics(input, tag >> 3)?;
+            tag = input.varint()?;
         }
         if tag != META_CHECKSUM << 3 | VARINT {
             return Err(Fault::bad(format!("field {} stands where its checksum belongs", tag >> 3)));
         }
-        let (want, got) = (self.total.value(), self.input.varint()? as u32);
+        let (want, got) = (self.total.value(), input.varint()? as u32);
         if want != got {
             return Err(Fault::bad(format!("the CRC-32C over all rows is {want:08x}, the stream says {got:08x}")));
         }
-        if !self.input.is_empty()? {
+        if !input.is_empty()? {
             return Err(Fault::bad("more bytes follow the end of the stream"));
         }
         Ok(())
     }
 
-    fn read_metrics(&mut self, number: u64) -> Result<(), Fault> {
-        let len = self.input.varint()?;
+    fn read_metrics(&mut self, input: &mut Input, number: u64) -> Result<(), Fault> {
+        let len = input.varint()?;
         if len > MAX_METRICS {
             return Err(Fault::bad(format!("metrics of {len} bytes are too large")));
         }
         let mut covered = (number as u32).to_le_bytes().to_vec();
-        self.input.take(len as usize, |bytes| covered.extend_from_slice(bytes))?;
-        let tag = self.input.varint()?;
-        if tag != END_METRICS << 3 | VARINT || self.input.varint()? as u32 != crc32c(&covered) {
+        input.take(len as usize, |bytes| covered.extend_from_slice(bytes))?;
+        let tag = input.varint()?;
+        if tag != END_METRICS << 3 | VARINT || input.varint()? as u32 != crc32c(&covered) {
             return Err(Fault::bad("the metrics are damaged"));
         }
         let text = String::from_utf8(covered.split_off(4));
@@ -241,18 +272,5 @@ impl<R: Read> Decoder<R> {
         (self.batch_rows, self.batch_bytes) = (0, 0);
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|e| Error::internal(format!("rows from {first} on make no batch: {e}")))
-    }
-}
-
-impl<R: Read> Iterator for Decoder<R> {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let next = self.next_batch().transpose();
-        if matches!(next, Some(Err(_))) {
-            // What was gathered is void: the iterator must not hand it out.
-            (self.ended, self.batch_rows) = (true, 0);
-        }
-        next
     }
 }

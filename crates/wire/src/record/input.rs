@@ -42,17 +42,36 @@ pub(super) type Got<T> = Result<T, Fault>;
 
 const CAPACITY: usize = 128 << 10;
 
-pub(super) struct Input<R> {
-    reader: R,
+/// What has been read and not been taken.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Empty until something is read.
     buf: Box<[u8]>,
     pos: usize,
     end: usize,
     ended: bool,
 }
 
-impl<R: Read> Input<R> {
-    pub(super) fn new(reader: R) -> Self {
-        Self { reader, buf: vec![0; CAPACITY].into_boxed_slice(), pos: 0, end: 0, ended: false }
+/// The reader is behind a pointer, so that all that is done with its bytes is compiled once and in this crate, which is
+/// optimised for it. One call a buffer costs nothing.
+pub(super) struct Input<'r> {
+    reader: &'r mut dyn Read,
+    buf: Box<[u8]>,
+    pos: usize,
+    end: usize,
+    ended: bool,
+}
+
+impl<'r> Input<'r> {
+    pub(super) fn new(reader: &'r mut dyn Read, held: Held) -> Self {
+        let Held { buf, pos, end, ended } = held;
+        Self { reader, buf, pos, end, ended }
+    }
+
+    /// What is left for the next input of the same reader.
+    pub(super) fn into_held(self) -> Held {
+        let Self { buf, pos, end, ended, .. } = self;
+        Held { buf, pos, end, ended }
     }
 
     fn held(&self) -> usize {
@@ -62,6 +81,9 @@ impl<R: Read> Input<R> {
     /// Holds at least `n` bytes (at most [`CAPACITY`]), or all that are left.
     #[cold]
     fn fill(&mut self, n: usize) -> Got<()> {
+        if self.buf.is_empty() {
+            self.buf = vec![0; CAPACITY].into_boxed_slice();
+        }
         self.buf.copy_within(self.pos..self.end, 0);
         (self.pos, self.end) = (0, self.held());
         while self.end < n && !self.ended {
