@@ -167,7 +167,7 @@ impl<R: Read> ArrowDecoder<R> {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             let array = parts.array(&column.ty).and_then(|array| {
-                check::column(&column.ty, &array, &self.limits)?;
+                check::column(&column.ty, &array, Some(&self.limits))?;
                 check::nullable(column.nullable, &array)?;
                 Ok(array)
             });

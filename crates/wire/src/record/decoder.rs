@@ -263,7 +263,7 @@ impl Core {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for (builder, column) in self.builders.iter_mut().zip(&self.columns) {
             let array = builder.finish().and_then(|array| {
-                check::column(&column.ty, &array, &self.limits)?;
+                check::column(&column.ty, &array, None)?;
                 Ok(array)
             });
             arrays.push(array.map_err(|problem| problem.into_error(first, &column.name))?);
