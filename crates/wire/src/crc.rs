@@ -29,6 +29,12 @@ impl Crc32c {
     }
 }
 
+impl Default for Crc32c {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,9 @@
 //! Arrow IPC record batch messages to batches in engine form.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
-use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_buffer::Buffer;
 use arrow_ipc::{MessageHeader, MetadataVersion, root_as_message};
 use arrow_schema::SchemaRef;
 use feitian_base::{Error, Result};
@@ -21,10 +21,45 @@ use crate::{Limits, check, from_io};
 /// counted over the stream) and column where there is one. After an error the iterator ends. The stream may end with
 /// Arrow's end-of-stream mark, and needs not. Values share the memory of their message where alignment allows.
 pub struct ArrowDecoder<R> {
+    reader: R,
+    core: Core,
+}
+
+impl<R: BufRead> ArrowDecoder<R> {
+    /// A decoder of what table tunnels carry; fails if a column has no Arrow form.
+    pub fn new(columns: &[Column], reader: R, limits: Limits) -> Result<Self> {
+        Self::with_flavour(columns, Flavour::TableTunnel, reader, limits)
+    }
+
+    /// A decoder of either flavour; fails if a column has no Arrow form.
+    pub fn with_flavour(columns: &[Column], flavour: Flavour, reader: R, limits: Limits) -> Result<Self> {
+        Ok(Self { reader, core: Core::new(columns, flavour, limits)? })
+    }
+
+    /// The schema of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        self.core.schema.clone()
+    }
+
+    /// Rows read so far.
+    pub fn rows(&self) -> u64 {
+        self.core.rows
+    }
+}
+
+impl<R: BufRead> Iterator for ArrowDecoder<R> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.core.next(&mut self.reader)
+    }
+}
+
+/// A decoder without its reader: no generic type, so that it is compiled here and not in the crates that use it.
+struct Core {
     columns: Vec<Column>,
     flavour: Flavour,
     schema: SchemaRef,
-    reader: R,
     limits: Limits,
     messages: u64,
     rows: u64,
@@ -35,79 +70,48 @@ pub struct ArrowDecoder<R> {
 const MAX_METADATA: usize = 16 << 20;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-impl<R: Read> ArrowDecoder<R> {
-    /// A decoder of what table tunnels carry; fails if a column has no Arrow form.
-    pub fn new(columns: &[Column], reader: R, limits: Limits) -> Result<Self> {
-        Self::with_flavour(columns, Flavour::TableTunnel, reader, limits)
-    }
-
-    /// A decoder of either flavour; fails if a column has no Arrow form.
-    pub fn with_flavour(columns: &[Column], flavour: Flavour, reader: R, limits: Limits) -> Result<Self> {
+impl Core {
+    fn new(columns: &[Column], flavour: Flavour, limits: Limits) -> Result<Self> {
         wire_schema(columns, flavour)?;
         let (columns, schema) = (columns.to_vec(), engine_schema(columns));
-        Ok(Self { columns, flavour, schema, reader, limits, messages: 0, rows: 0, ended: false })
+        Ok(Self { columns, flavour, schema, limits, messages: 0, rows: 0, ended: false })
     }
 
-    /// The schema of every batch.
-    pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    /// Rows read so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
+    fn next(&mut self, reader: &mut dyn BufRead) -> Option<Result<RecordBatch>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_batch(reader).transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
     }
 
     fn fail(&self, reason: impl std::fmt::Display) -> Error {
         malformed(format!("Arrow message {}: {reason}", self.messages))
     }
 
-    /// Reads `n` bytes, fewer at the end. The buffer grows only as bytes arrive.
-    fn read(&mut self, n: usize) -> Result<MutableBuffer> {
-        const STEP: usize = 1 << 16;
-        let mut buffer = MutableBuffer::new(n.min(STEP));
-        while buffer.len() < n {
-            let have = buffer.len();
-            let step = (n - have).min(have.max(STEP));
-            buffer.resize(have + step, 0);
-            let mut filled = have;
-            while filled < have + step {
-                match self.reader.read(&mut buffer.as_slice_mut()[filled..]) {
-                    Ok(0) => {
-                        buffer.truncate(filled);
-                        return Ok(buffer);
-                    }
-                    Ok(got) => filled += got,
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) => return Err(from_io(e)),
-                }
-            }
+    fn read_exactly(&self, reader: &mut dyn BufRead, n: usize, what: &str) -> Result<Buffer> {
+        let bytes = read(reader, n)?;
+        if bytes.len() < n {
+            return Err(self.fail(format_args!("the body ends after {} of {n} bytes of its {what}", bytes.len())));
         }
-        Ok(buffer)
-    }
-
-    fn read_exactly(&mut self, n: usize, what: &str) -> Result<Buffer> {
-        let buffer = self.read(n)?;
-        if buffer.len() < n {
-            return Err(self.fail(format_args!("the body ends after {} of {n} bytes of its {what}", buffer.len())));
-        }
-        Ok(buffer.into())
+        Ok(Buffer::from_vec(bytes))
     }
 
     /// The metadata of the next message; `None` at the end.
-    fn metadata(&mut self) -> Result<Option<Buffer>> {
-        let prefix = self.read(8)?;
-        let prefix = match prefix.as_slice() {
-            [] => return Ok(None),
-            bytes => bytes.first_chunk::<8>().copied(),
-        };
+    fn metadata(&self, reader: &mut dyn BufRead) -> Result<Option<Buffer>> {
+        let prefix = read(reader, 8)?;
+        if prefix.is_empty() {
+            return Ok(None);
+        }
+        let prefix = prefix.first_chunk::<8>().copied();
         let [a, b, c, d, len @ ..] = prefix.ok_or_else(|| self.fail("the body ends inside its prefix"))?;
         if [a, b, c, d] != CONTINUATION {
             return Err(self.fail("it does not begin with ff ff ff ff; is the body framed and compressed as declared?"));
         }
         let len = u32::from_le_bytes(len) as usize;
         if len == 0 {
-            return match self.read(1)?.is_empty() {
+            return match read(reader, 1)?.is_empty() {
                 true => Ok(None),
                 false => Err(self.fail("bytes follow the end-of-stream mark")),
             };
@@ -115,11 +119,11 @@ impl<R: Read> ArrowDecoder<R> {
         if len > MAX_METADATA {
             return Err(self.fail(format_args!("metadata of {len} bytes is too large")));
         }
-        self.read_exactly(len, "metadata").map(Some)
+        self.read_exactly(reader, len, "metadata").map(Some)
     }
 
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(metadata) = self.metadata()? else { return Ok(None) };
+    fn next_batch(&mut self, reader: &mut dyn BufRead) -> Result<Option<RecordBatch>> {
+        let Some(metadata) = self.metadata(reader)? else { return Ok(None) };
         let message = root_as_message(&metadata).map_err(|e| self.fail(format_args!("damaged metadata: {e}")))?;
         if !matches!(message.version(), MetadataVersion::V4 | MetadataVersion::V5) {
             return Err(self.fail(format_args!("metadata version {:?} is not V4 or V5", message.version())));
@@ -144,7 +148,7 @@ impl<R: Read> ArrowDecoder<R> {
                 message.bodyLength()
             ))
         })?;
-        let body = self.read_exactly(body, "body")?;
+        let body = self.read_exactly(reader, body, "body")?;
         let (Some(nodes), Some(places)) = (batch.nodes(), batch.buffers()) else {
             return Err(self.fail("it has no columns"));
         };
@@ -187,15 +191,24 @@ impl<R: Read> ArrowDecoder<R> {
     }
 }
 
-impl<R: Read> Iterator for ArrowDecoder<R> {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
+/// Reads `n` bytes, fewer at the end. The buffer grows only as bytes arrive.
+fn read(reader: &mut dyn BufRead, n: usize) -> Result<Vec<u8>> {
+    const STEP: usize = 1 << 16;
+    let mut bytes = Vec::new();
+    while bytes.len() < n {
+        let piece = match reader.fill_buf() {
+            Ok([]) => break,
+            Ok(piece) => &piece[..piece.len().min(n - bytes.len())],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(from_io(e)),
+        };
+        if bytes.capacity() - bytes.len() < piece.len() {
+            let want = n.min(bytes.len().saturating_mul(2).max(bytes.len() + piece.len()).max(STEP));
+            bytes.reserve_exact(want - bytes.len());
         }
-        let next = self.next_batch().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
-        next
+        bytes.extend_from_slice(piece);
+        let taken = piece.len();
+        reader.consume(taken);
     }
+    Ok(bytes)
 }

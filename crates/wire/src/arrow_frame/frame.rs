@@ -6,7 +6,7 @@
 //! ( fewer bytes, possibly none, u32 BE crc of all bytes so far )      exactly once
 //! ```
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use crate::crc::{Crc32c, crc32c};
 use crate::error::{malformed, to_io};
@@ -23,9 +23,47 @@ const MAX_CHUNK: usize = 64 << 20;
 /// [`Error`](feitian_base::Error). Reading to the end (`Ok(0)`) proves that the body is whole.
 pub struct FrameReader<R> {
     reader: R,
+    core: Core,
+}
+
+impl<R: Read> FrameReader<R> {
+    /// A reader of the bytes inside the frame that `reader` gives.
+    pub fn new(reader: R) -> Self {
+        Self { reader, core: Core::default() }
+    }
+}
+
+impl<R: Read> BufRead for FrameReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.core.fill_buf(&mut self.reader)
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.core.pos = self.core.pos.saturating_add(n).min(self.core.end);
+    }
+}
+
+impl<R: Read> Read for FrameReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        let bytes = self.fill_buf()?;
+        let n = out.len().min(bytes.len());
+        out[..n].copy_from_slice(&bytes[..n]);
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+/// A reader without what it reads from: no generic type, so that it is compiled here and not in the crates that use it.
+#[derive(Default)]
+struct Core {
     /// 0 until the header has been read.
     chunk: usize,
+    /// What was read last, then leftovers that the next read overwrites.
     buf: Vec<u8>,
+    filled: usize,
     /// The part of `buf` that has been checked and not been read.
     pos: usize,
     end: usize,
@@ -34,10 +72,12 @@ pub struct FrameReader<R> {
     ended: bool,
 }
 
-impl<R: Read> FrameReader<R> {
-    /// A reader of the bytes inside the frame that `reader` gives.
-    pub fn new(reader: R) -> Self {
-        Self { reader, chunk: 0, buf: vec![], pos: 0, end: 0, chunks: 0, total: Crc32c::new(), ended: false }
+impl Core {
+    fn fill_buf(&mut self, reader: &mut dyn Read) -> io::Result<&[u8]> {
+        while self.pos == self.end && !self.ended {
+            self.next_chunk(reader)?;
+        }
+        Ok(&self.buf[self.pos..self.end])
     }
 
     fn fail<T>(&self, reason: impl std::fmt::Display) -> io::Result<T> {
@@ -45,33 +85,34 @@ impl<R: Read> FrameReader<R> {
     }
 
     /// Reads up to `n` bytes into `buf`, which grows only as they arrive.
-    fn fill(&mut self, n: usize) -> io::Result<()> {
-        self.buf.clear();
-        while self.buf.len() < n {
-            let step = (n - self.buf.len()).min(self.buf.len().max(DEFAULT_CHUNK + 4));
-            let have = self.buf.len();
-            self.buf.resize(have + step, 0);
-            let got = self.reader.read(&mut self.buf[have..]);
-            self.buf.truncate(have + *got.as_ref().unwrap_or(&0));
-            match got {
+    fn fill(&mut self, reader: &mut dyn Read, n: usize) -> io::Result<()> {
+        (self.pos, self.end, self.filled) = (0, 0, 0);
+        while self.filled < n {
+            if self.filled == self.buf.len() {
+                let step = (n - self.filled).min(self.filled.max(DEFAULT_CHUNK + 4));
+                self.buf.resize(self.filled + step, 0);
+            }
+            let end = self.buf.len().min(n);
+            match reader.read(&mut self.buf[self.filled..end]) {
                 Ok(0) => break,
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-                _ => {}
+                Ok(got) => self.filled += got,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(())
     }
 
-    fn header(&mut self) -> io::Result<()> {
-        self.fill(4)?;
-        let Some(size) = self.buf.first_chunk::<4>() else {
+    fn header(&mut self, reader: &mut dyn Read) -> io::Result<()> {
+        self.fill(reader, 4)?;
+        let Some(size) = self.buf[..self.filled].first_chunk::<4>() else {
             return self.fail("the body ends before the chunk size");
         };
         let size = u32::from_be_bytes(*size) as usize;
         if size == 0 {
             // PyODPS closes a writer that wrote nothing with the final checksum alone, which is zero.
-            self.fill(1)?;
-            self.ended = self.buf.is_empty();
+            self.fill(reader, 1)?;
+            self.ended = self.filled == 0;
         }
         if self.ended {
             return Ok(());
@@ -83,15 +124,15 @@ impl<R: Read> FrameReader<R> {
         Ok(())
     }
 
-    fn next_chunk(&mut self) -> io::Result<()> {
+    fn next_chunk(&mut self, reader: &mut dyn Read) -> io::Result<()> {
         if self.chunk == 0 {
-            self.header()?;
+            self.header(reader)?;
         }
         if self.ended {
             return Ok(());
         }
-        self.fill(self.chunk + 4)?;
-        let Some((data, crc)) = self.buf.split_last_chunk::<4>() else {
+        self.fill(reader, self.chunk + 4)?;
+        let Some((data, crc)) = self.buf[..self.filled].split_last_chunk::<4>() else {
             return self.fail("the body ends before the checksum over all chunks");
         };
         let got = u32::from_be_bytes(*crc);
@@ -107,21 +148,6 @@ impl<R: Read> FrameReader<R> {
         (self.pos, self.end) = (0, data.len());
         self.chunks += 1;
         Ok(())
-    }
-}
-
-impl<R: Read> Read for FrameReader<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.pos == self.end {
-            if self.ended || out.is_empty() {
-                return Ok(0);
-            }
-            self.next_chunk()?;
-        }
-        let n = out.len().min(self.end - self.pos);
-        out[..n].copy_from_slice(&self.buf[self.pos..self.pos + n]);
-        self.pos += n;
-        Ok(n)
     }
 }
 
