@@ -19,30 +19,47 @@ pub(crate) fn fits(value: i128, precision: u8) -> bool {
 /// Room for every decimal: 39 digits, a sign, a point and a leading zero.
 pub(crate) const TEXT_MAX: usize = 42;
 
+/// Eight digits of a number below 10^8, the first in the lowest byte, leading zeros included.
+fn digits(value: u64) -> u64 {
+    // Halves of four digits, then quarters of two, then single ones, side by side.
+    let fours = value / 10_000 | (value % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - hundreds * 100) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    (tens | (twos - tens * 10) << 8) + ZEROS
+}
+
+/// Eight characters `0`.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
 /// Writes `value / 10^scale` with exactly `scale` digits after the point; the text is the returned tail of `buf`.
 pub(crate) fn format(value: i128, scale: usize, buf: &mut [u8; TEXT_MAX]) -> &[u8] {
+    const BLOCK: u64 = 100_000_000;
     let scale = scale.min(38);
-    let mut at = TEXT_MAX;
-    let mut rest = value.unsigned_abs();
-    let mut done = 0;
-    let mut put = |digit: u8, done: &mut usize| {
-        if *done == scale && scale > 0 {
-            at -= 1;
-            buf[at] = b'.';
-        }
-        at -= 1;
-        buf[at] = b'0' + digit;
-        *done += 1;
-    };
-    // Division of 64-bit words is several times as fast; nearly every decimal fits one.
-    while rest > u128::from(u64::MAX) {
-        put((rest % 10) as u8, &mut done);
-        rest /= 10;
+    // Where the digits begin if there is one before the point and no more.
+    let least = TEXT_MAX - 1 - scale;
+    let (mut rest, mut at) = (value.unsigned_abs(), TEXT_MAX);
+    while rest > 0 || at > least {
+        // Division of 64-bit words is several times as fast; nearly every decimal fits one.
+        let block = match u64::try_from(rest) {
+            Ok(word) => {
+                rest = (word / BLOCK).into();
+                word % BLOCK
+            }
+            Err(_) => {
+                let block = rest % u128::from(BLOCK);
+                rest /= u128::from(BLOCK);
+                block as u64
+            }
+        };
+        at -= 8;
+        buf[at..at + 8].copy_from_slice(&digits(block).to_le_bytes());
     }
-    let mut rest = rest as u64;
-    while rest > 0 || done <= scale {
-        put((rest % 10) as u8, &mut done);
-        rest /= 10;
+    at += buf[at..least].iter().take_while(|&&b| b == b'0').count();
+    if scale > 0 {
+        buf.copy_within(at..TEXT_MAX - scale, at - 1);
+        buf[least] = b'.';
+        at -= 1;
     }
     if value < 0 {
         at -= 1;
@@ -51,10 +68,35 @@ pub(crate) fn format(value: i128, scale: usize, buf: &mut [u8; TEXT_MAX]) -> &[u
     &buf[at..]
 }
 
+/// What [`format`] writes as a word and its length; `None` if it does not fit 16 bytes.
+#[inline]
+pub(crate) fn format_short(value: i128, scale: usize) -> Option<([u8; 16], usize)> {
+    const BLOCK: u64 = 100_000_000;
+    let rest = u64::try_from(value.unsigned_abs()).ok().filter(|&v| v < BLOCK * BLOCK)?;
+    let all = u128::from(digits(rest / BLOCK)) | u128::from(digits(rest % BLOCK)) << 64;
+    let zeros = (all ^ (u128::from(ZEROS) << 64 | u128::from(ZEROS))).trailing_zeros() as usize / 8;
+    let (sign, point) = (usize::from(value < 0), usize::from(scale > 0));
+    // Leading zeros that do not count, which make place for the sign and the point.
+    let skip = zeros.min(15usize.checked_sub(scale)?);
+    if skip < sign + point {
+        return None;
+    }
+    let mut text = all >> (8 * skip);
+    if point > 0 {
+        let before = 8 * (16 - scale - skip);
+        let mask = (1 << before) - 1;
+        text = text & mask | u128::from(b'.') << before | (text & !mask) << 8;
+    }
+    if sign > 0 {
+        text = text << 8 | u128::from(b'-');
+    }
+    Some((text.to_le_bytes(), 16 - skip + sign + point))
+}
+
 /// Parses decimal text such as `-1.50` or `1E+3` into an integer of the given scale. Digits beyond the scale are rounded,
 /// half away from zero, as MaxCompute does. The error says why there is no such value.
 pub(crate) fn parse(text: &[u8], precision: u8, scale: u8) -> Result<i128, String> {
-    if let Some(value) = parse_short(text, scale)
+    if let Some(value) = parse_plain(text, scale)
         && fits(value, precision)
     {
         return Ok(value);
@@ -62,26 +104,73 @@ pub(crate) fn parse(text: &[u8], precision: u8, scale: u8) -> Result<i128, Strin
     parse_long(text, precision, scale)
 }
 
-/// At most 18 digits, no exponent, no digit to round away; `None` for anything else.
-fn parse_short(text: &[u8], scale: u8) -> Option<i128> {
+/// [`parse`] of the first `n` of `bytes`.
+#[inline]
+pub(crate) fn parse_short(bytes: &[u8; 32], n: usize, precision: u8, scale: u8) -> Result<i128, String> {
+    if let Some(value) = parse_common(bytes, n, scale.into())
+        && fits(value.into(), precision)
+    {
+        return Ok(value.into());
+    }
+    parse(&bytes[..n], precision, scale)
+}
+
+/// Up to eight digits on each side of the point, exactly `scale` of them behind it; `None` for anything else.
+#[inline]
+fn parse_common(bytes: &[u8; 32], n: usize, scale: usize) -> Option<i64> {
+    let eight_at = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let negative = bytes[0] == b'-';
+    let sign = usize::from(negative);
+    let point = n.checked_sub(scale + usize::from(scale > 0))?;
+    let mut value = number(eight_at(sign)?, point.checked_sub(sign)?)?;
+    if scale > 0 {
+        if bytes.get(point) != Some(&b'.') {
+            return None;
+        }
+        let fraction = number(eight_at(point + 1)?, scale)?;
+        value = value * POW10[scale] as u64 + fraction;
+    }
+    Some(if negative { -(value as i64) } else { value as i64 })
+}
+
+/// The number of the first `n` digits, of which the first is in the lowest byte; `None` if they are none, not all digits,
+/// or more than eight.
+#[inline]
+fn number(digits: u64, n: usize) -> Option<u64> {
+    if n.wrapping_sub(1) >= 8 {
+        return None;
+    }
+    // What is behind the digits goes, zeros come before them.
+    let v = (digits ^ ZEROS) << (64 - 8 * n);
+    if (v | v.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    // Neighbours join: two digits, then four, then eight. What overflows is not looked at.
+    let twos = v.wrapping_mul(10 << 8 | 1) >> 8;
+    let fours = (twos & 0x00ff_00ff_00ff_00ff).wrapping_mul(100 << 16 | 1) >> 16;
+    Some((fours & 0x0000_ffff_0000_ffff).wrapping_mul(10_000 << 32 | 1) >> 32)
+}
+
+/// Digits with at most one point, nothing to round away; `None` for anything else, and where 38 digits may not do.
+fn parse_plain(text: &[u8], scale: u8) -> Option<i128> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    if digits.is_empty() || digits.len() > 19 {
+    let point = digits.iter().take(40).position(|&b| b == b'.').unwrap_or(digits.len());
+    let (whole, fraction) = (&digits[..point], digits.get(point + 1..).unwrap_or_default());
+    let count = whole.len() + fraction.len();
+    let shift = usize::from(scale).checked_sub(fraction.len())?;
+    if count == 0 || count + shift > 38 {
         return None;
     }
-    let (mut value, mut point) = (0i64, None);
-    for (i, &b) in digits.iter().enumerate() {
-        match b {
-            b'0'..=b'9' => value = value.checked_mul(10)?.checked_add(i64::from(b - b'0'))?,
-            b'.' if point.is_none() && digits.len() > 1 => point = Some(i + 1),
-            _ => return None,
-        }
+    let mut value = 0i128;
+    for piece in whole.chunks(8).chain(fraction.chunks(8)) {
+        let mut eight = [0; 8];
+        eight[..piece.len()].copy_from_slice(piece);
+        value = value * POW10[piece.len()] + i128::from(number(u64::from_le_bytes(eight), piece.len())?);
     }
-    let fraction = point.map_or(0, |at| digits.len() - at);
-    let shift = usize::from(scale).checked_sub(fraction)?;
-    let value = i128::from(value).checked_mul(*POW10.get(shift)?)?;
+    value *= POW10[shift];
     Some(if negative { -value } else { value })
 }
 
@@ -164,6 +253,14 @@ mod tests {
             (0, 0, "0"),
             (0, 3, "0.000"),
             (7, 0, "7"),
+            (-7, 0, "-7"),
+            (99_999_999, 8, "0.99999999"),
+            (100_000_000, 8, "1.00000000"),
+            (-12_345_678_901_234, 2, "-123456789012.34"),
+            (123_456_789_012_345, 15, "0.123456789012345"),
+            (9_999_999_999_999_999, 0, "9999999999999999"),
+            (10_000_000_000_000_000, 0, "10000000000000000"),
+            (1_500_000_000_000_000_000, 18, "1.500000000000000000"),
             (i128::from(u64::MAX), 0, "18446744073709551615"),
             (10i128.pow(38) - 1, 38, "0.99999999999999999999999999999999999999"),
             (i128::MIN, 1, "-17014118346046923173168730371588410572.8"),
@@ -201,7 +298,39 @@ mod tests {
         }
     }
 
+    /// Text in a window, with something behind it.
+    fn window(text: &[u8], behind: u8) -> Option<[u8; 32]> {
+        let mut bytes = [behind; 32];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(bytes)
+    }
+
     proptest! {
+        // Rust's own formatting of integers says what the digits are.
+        #[test]
+        fn short_and_long_ways_write_the_same(value in any::<i128>(), shift in 0u32..128, scale in 0usize..=38) {
+            let value = value >> shift;
+            let digits = format!("{:0width$}", value.unsigned_abs(), width = scale + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - scale);
+            let (sign, point) = (if value < 0 { "-" } else { "" }, if scale > 0 { "." } else { "" });
+            let want = format!("{sign}{whole}{point}{fraction}");
+            prop_assert_eq!(&text(value, scale), &want);
+            match format_short(value, scale) {
+                Some((bytes, n)) => prop_assert_eq!(&bytes[..n], want.as_bytes()),
+                None => prop_assert!(want.len() > 16 || value.unsigned_abs() >= 10u128.pow(16) || scale > 15),
+            }
+        }
+
+        #[test]
+        fn short_and_long_ways_read_the_same(spelling in "[-+]?[0-9]{0,12}[.]?[0-9]{0,9}[x/:e]?", behind in any::<u8>(), scale in 0u8..=12) {
+            if let Some(bytes) = window(spelling.as_bytes(), behind) {
+                let n = spelling.len();
+                let long = parse_long(spelling.as_bytes(), 15, scale);
+                prop_assert_eq!(&parse(spelling.as_bytes(), 15, scale), &long);
+                prop_assert_eq!(&parse_short(&bytes, n, 15, scale), &long);
+            }
+        }
+
         #[test]
         fn what_is_printed_is_read_back(value in any::<i128>(), scale in 0u8..=38, short in any::<bool>()) {
             let value = if short { value % 1_000_000_000 } else { value % POW10[38] };
@@ -211,6 +340,9 @@ mod tests {
         #[test]
         fn any_bytes_are_a_decimal_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..50)) {
             let _ = parse(&bytes, 38, 18);
+            if let Some(window) = window(&bytes, b'1') {
+                prop_assert_eq!(parse_short(&window, bytes.len(), 38, 2), parse_long(&bytes, 38, 2));
+            }
         }
 
         #[test]

@@ -7,14 +7,14 @@ use arrow_array::types::{
     Int16Type, Int32Type, Int64Type, IntervalYearMonthType, TimestampMillisecondType, TimestampNanosecondType,
 };
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType as ArrowType, FieldRef, Fields};
 use feitian_types::DataType;
 use feitian_types::arrow::engine_type;
 
-use super::RecordCrc;
-use super::input::{Fault, Got, Input};
-use super::varint::unzigzag;
+use super::input::{Cursor, Fault, Got, Input};
+use super::varint::{Lead, Sink, unzigzag};
+use super::{RecordCrc, WINDOW};
 use crate::check::Problem;
 use crate::decimal;
 
@@ -41,6 +41,11 @@ impl Budget {
 /// A column, or the values inside one.
 pub(super) struct Builder {
     arrow: ArrowType,
+    /// Values so far, NULLs included.
+    len: usize,
+    /// One more than the place of the last NULL.
+    null_end: usize,
+    /// Reaches to `null_end`: a value, the common case, leaves it alone.
     nulls: NullBufferBuilder,
     slots: Slots,
     /// Bytes that one more NULL takes, children included.
@@ -70,10 +75,15 @@ enum Slots {
 
 struct Bytes {
     offsets: Vec<i32>,
-    bytes: Vec<u8>,
+    bytes: Sink,
 }
 
 impl Bytes {
+    fn new() -> Self {
+        Self { offsets: vec![0], bytes: Sink::new(WINDOW) }
+    }
+
+    #[inline]
     fn end_value(&mut self) -> Got<()> {
         self.offsets.push(offset(self.bytes.len())?);
         Ok(())
@@ -81,12 +91,13 @@ impl Bytes {
 
     /// The offsets and values so far; starts anew.
     fn finish(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.bytes.reserve(bytes.len());
-        (finish_offsets(&mut self.offsets), Buffer::from_vec(bytes))
+        let next = Vec::with_capacity(self.bytes.len());
+        let bytes = std::mem::replace(&mut self.bytes, Sink::over(next, WINDOW));
+        (finish_offsets(&mut self.offsets), Buffer::from_vec(bytes.into_vec()))
     }
 }
 
+#[inline]
 fn offset(n: usize) -> Got<i32> {
     i32::try_from(n).map_err(|_| Fault::bad("a batch holds more than 2 GiB of one column"))
 }
@@ -102,11 +113,12 @@ impl Builder {
         let arrow = engine_type(ty);
         let slots = Slots::new(ty, &arrow);
         let slot_bytes = slots.slot_bytes() + 1;
-        Self { arrow, nulls: NullBufferBuilder::new(0), slots, slot_bytes }
+        Self { arrow, len: 0, null_end: 0, nulls: NullBufferBuilder::new(0), slots, slot_bytes }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.nulls.len()
+        self.len
     }
 
     /// Bytes that one more NULL takes.
@@ -116,7 +128,10 @@ impl Builder {
 
     /// Appends NULL. Children of a struct grow with it.
     pub(super) fn push_null(&mut self) {
+        self.nulls.append_n_non_nulls(self.len - self.null_end);
         self.nulls.append_null();
+        self.len += 1;
+        self.null_end = self.len;
         match &mut self.slots {
             Slots::I8(v) => v.push(0),
             Slots::I16(v) => v.push(0),
@@ -134,54 +149,72 @@ impl Builder {
         }
     }
 
-    /// Appends one value from the stream.
-    #[inline]
-    pub(super) fn read(&mut self, input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
+    /// Appends one value from the stream. The checksum takes `lead`, then the value.
+    #[inline(always)]
+    pub(super) fn read(&mut self, input: &mut Cursor, lead: Lead, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
         match &mut self.slots {
-            Slots::I8(v) => v.push(narrow(int(input, crc)?, "tinyint")?),
-            Slots::I16(v) => v.push(narrow(int(input, crc)?, "smallint")?),
-            Slots::I32(v) => v.push(narrow(int(input, crc)?, "int")?),
-            Slots::Date(v) => v.push(narrow(int(input, crc)?, "date")?),
-            Slots::Months(v) => v.push(narrow(int(input, crc)?, "interval_year_month")?),
-            Slots::I64(v) | Slots::Millis(v) => v.push(int(input, crc)?),
-            Slots::Nanos(v) | Slots::Spans(v) => v.push(nanos(input, crc)?),
+            Slots::I8(v) => v.push(narrow(int(input, lead, crc)?, "tinyint")?),
+            Slots::I16(v) => v.push(narrow(int(input, lead, crc)?, "smallint")?),
+            Slots::I32(v) => v.push(narrow(int(input, lead, crc)?, "int")?),
+            Slots::Date(v) => v.push(narrow(int(input, lead, crc)?, "date")?),
+            Slots::Months(v) => v.push(narrow(int(input, lead, crc)?, "interval_year_month")?),
+            Slots::I64(v) | Slots::Millis(v) => v.push(int(input, lead, crc)?),
+            Slots::Nanos(v) | Slots::Spans(v) => v.push(nanos(input, lead, crc)?),
             Slots::F32(v) => {
                 let bytes = input.fixed::<4>()?;
-                crc.word(u32::from_le_bytes(bytes).into(), 4);
+                crc.word(lead, u32::from_le_bytes(bytes).into(), 4);
                 v.push(f32::from_le_bytes(bytes));
             }
             Slots::F64(v) => {
                 let bytes = input.fixed::<8>()?;
-                crc.word(u64::from_le_bytes(bytes), 8);
+                crc.word(lead, u64::from_le_bytes(bytes), 8);
                 v.push(f64::from_le_bytes(bytes));
             }
             Slots::Bool(v) => {
                 let value = flag(input)?;
-                crc.word(value.into(), 1);
+                crc.word(lead, value.into(), 1);
                 v.append(value);
             }
             Slots::Text(v) | Slots::Binary(v) => {
-                read_bytes(input, crc, budget, &mut v.bytes)?;
+                read_bytes(input, lead, crc, budget, &mut v.bytes)?;
                 v.end_value()?;
             }
             Slots::Decimal { values, precision, scale, text } => {
-                text.clear();
-                read_bytes(input, crc, budget, text)?;
-                values.push(decimal::parse(text, *precision, *scale).map_err(Fault::bad)?);
+                let n = length(input, budget)?;
+                let value = match input.short(n) {
+                    Some(window) => {
+                        crc.short(lead, window, n);
+                        decimal::parse_short(window, n, *precision, *scale)
+                    }
+                    None => {
+                        text.clear();
+                        crc.lead(lead);
+                        input.away(|input| read_pieces(n, input, crc, |bytes| text.extend_from_slice(bytes)))?;
+                        decimal::parse(text, *precision, *scale)
+                    }
+                };
+                values.push(value.map_err(Fault::bad)?);
             }
-            nested => nested.read_nested(input, crc, budget)?,
+            nested => {
+                crc.lead(lead);
+                input.away(|input| nested.read_nested(input, crc, budget))?;
+            }
         }
-        self.nulls.append_non_null();
+        self.len += 1;
         Ok(())
     }
 
     /// Appends a value that stands inside another: a flag for NULL first.
     fn read_element(&mut self, input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
-        if flag(input)? {
+        crc.element();
+        let mut cursor = input.cursor();
+        if flag(&mut cursor)? {
             self.push_null();
-            return Ok(());
+        } else {
+            self.read(&mut cursor, Lead::NOTHING, crc, budget)?;
         }
-        self.read(input, crc, budget)
+        cursor.done();
+        Ok(())
     }
 
     fn read_elements(&mut self, count: u64, input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget) -> Got<()> {
@@ -194,7 +227,7 @@ impl Builder {
 
     /// The array of all values so far; starts anew. The problem of a value that the engine cannot hold names its slot.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, Problem> {
-        let nulls = self.nulls.finish();
+        let nulls = self.finish_nulls();
         let broken = |e: arrow_schema::ArrowError| Problem { slot: 0, reason: e.to_string() };
         Ok(match &mut self.slots {
             Slots::I8(v) => primitive::<Int8Type>(v, nulls),
@@ -249,7 +282,6 @@ impl Builder {
 
 impl Slots {
     fn new(ty: &DataType, arrow: &ArrowType) -> Self {
-        let bytes = || Bytes { offsets: vec![0], bytes: Vec::new() };
         match (ty, arrow) {
             (DataType::TinyInt, _) => Self::I8(vec![]),
             (DataType::SmallInt, _) => Self::I16(vec![]),
@@ -266,7 +298,7 @@ impl Slots {
             (DataType::Decimal(precision, scale), _) => {
                 Self::Decimal { values: vec![], precision: *precision, scale: *scale, text: vec![] }
             }
-            (DataType::Binary, _) => Self::Binary(bytes()),
+            (DataType::Binary, _) => Self::Binary(Bytes::new()),
             (DataType::Array(e), ArrowType::List(field)) => {
                 Self::List { field: field.clone(), offsets: vec![0], items: Box::new(Builder::new(e)) }
             }
@@ -282,7 +314,7 @@ impl Slots {
                 fields: fields.clone(),
                 columns: columns.iter().map(|(_, ty)| Builder::new(ty)).collect(),
             },
-            _ => Self::Text(bytes()),
+            _ => Self::Text(Bytes::new()),
         }
     }
 
@@ -332,11 +364,17 @@ impl Slots {
 
 impl Builder {
     fn has_null_from(&self, first: usize) -> bool {
-        self.nulls.as_slice().is_some() && (first..self.len()).any(|i| !self.nulls.is_valid(i))
+        self.null_end > first
+    }
+
+    fn finish_nulls(&mut self) -> Option<NullBuffer> {
+        self.nulls.append_n_non_nulls(self.len - self.null_end);
+        (self.len, self.null_end) = (0, 0);
+        self.nulls.finish()
     }
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<arrow_buffer::NullBuffer>) -> ArrayRef {
+fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
     Arc::new(PrimitiveArray::<T>::new(renew(values), nulls))
 }
 
@@ -346,19 +384,20 @@ fn renew<T: arrow_buffer::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<
     std::mem::replace(values, Vec::with_capacity(capacity)).into()
 }
 
-#[inline]
-fn int(input: &mut Input, crc: &mut RecordCrc) -> Got<i64> {
+#[inline(always)]
+fn int(input: &mut Cursor, lead: Lead, crc: &mut RecordCrc) -> Got<i64> {
     let value = unzigzag(input.varint()?);
-    crc.word(value as u64, 8);
+    crc.word(lead, value as u64, 8);
     Ok(value)
 }
 
-#[inline]
+#[inline(always)]
 fn narrow<T: TryFrom<i64>>(value: i64, ty: &str) -> Got<T> {
     T::try_from(value).map_err(|_| Fault::bad(format!("{value} is out of range for {ty}")))
 }
 
-fn flag(input: &mut Input) -> Got<bool> {
+#[inline(always)]
+fn flag(input: &mut Cursor) -> Got<bool> {
     match input.varint()? {
         0 => Ok(false),
         1 => Ok(true),
@@ -366,10 +405,11 @@ fn flag(input: &mut Input) -> Got<bool> {
     }
 }
 
-fn nanos(input: &mut Input, crc: &mut RecordCrc) -> Got<i64> {
-    let seconds = int(input, crc)?;
+#[inline(always)]
+fn nanos(input: &mut Cursor, lead: Lead, crc: &mut RecordCrc) -> Got<i64> {
+    let seconds = int(input, lead, crc)?;
     let nanos = unzigzag(input.varint()?);
-    crc.word(nanos as u64, 4);
+    crc.word(Lead::NOTHING, nanos as u64, 4);
     if !(-999_999_999..=999_999_999).contains(&nanos) {
         return Err(Fault::bad(format!("{nanos} nanoseconds are not less than a second")));
     }
@@ -379,15 +419,35 @@ fn nanos(input: &mut Input, crc: &mut RecordCrc) -> Got<i64> {
         .map_err(|_| Fault::bad(format!("{seconds} seconds are outside the years 1677 to 2262 that fit nanoseconds")))
 }
 
-#[inline]
-fn read_bytes(input: &mut Input, crc: &mut RecordCrc, budget: &mut Budget, into: &mut Vec<u8>) -> Got<()> {
+/// The length in front of text or bytes, once it is known to be allowed.
+#[inline(always)]
+fn length(input: &mut Cursor, budget: &mut Budget) -> Got<usize> {
     let n = input.varint()?;
-    let limit = budget.field_limit;
-    let n = usize::try_from(n).ok().filter(|&n| n <= limit);
-    let n = n.ok_or_else(|| Fault::bad(format!("the value is larger than the {limit} bytes a field may have")))?;
-    budget.charge(n)?;
-    input.take(n, |bytes| {
-        into.extend_from_slice(bytes);
+    if n > budget.field_limit as u64 {
+        let limit = budget.field_limit;
+        return Err(Fault::bad(format!("the value is larger than the {limit} bytes a field may have")));
+    }
+    budget.charge(n as usize)?;
+    Ok(n as usize)
+}
+
+#[inline(always)]
+fn read_bytes(input: &mut Cursor, lead: Lead, crc: &mut RecordCrc, budget: &mut Budget, into: &mut Sink) -> Got<()> {
+    let n = length(input, budget)?;
+    let Some(window) = input.short(n) else {
+        crc.lead(lead);
+        return input.away(|input| read_pieces(n, input, crc, |bytes| into.bytes(bytes)));
+    };
+    crc.short(lead, window, n);
+    into.room(0);
+    into.short(window, n);
+    Ok(())
+}
+
+#[inline(never)]
+fn read_pieces(n: usize, input: &mut Input, crc: &mut RecordCrc, mut into: impl FnMut(&[u8])) -> Got<()> {
+    input.pieces(n, |bytes| {
+        into(bytes);
         crc.bytes(bytes);
     })
 }

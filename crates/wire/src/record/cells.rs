@@ -9,8 +9,8 @@ use arrow_array::{Array, PrimitiveArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use feitian_types::DataType;
 
-use super::RecordCrc;
-use super::varint::{Sink, zigzag};
+use super::varint::{Lead, Sink, zigzag};
+use super::{RecordCrc, WINDOW};
 use crate::decimal;
 
 /// One column, or the values inside one, typed once per batch.
@@ -36,9 +36,6 @@ enum Values<'a> {
     Struct(Vec<Cells<'a>>),
 }
 
-/// Room for a tag and any value of fixed width, and for the slack of one store.
-const ROOM: usize = 48;
-
 const NANOS: i64 = 1_000_000_000;
 
 fn slice<T: ArrowPrimitiveType>(array: &dyn Array) -> Option<&[T::Native]> {
@@ -56,61 +53,41 @@ impl<'a> Cells<'a> {
         self.nulls.is_some_and(|nulls| nulls.is_null(row))
     }
 
-    /// Writes `tag` and the value in `row`, which must not be NULL.
+    /// Writes `tag` and the value in `row`, which must not be NULL. The checksum takes `lead`, then the value. There must
+    /// be room for it in `out` and `crc`.
     #[inline]
-    pub(super) fn put_field(&self, row: usize, tag: (u64, usize), number: u32, out: &mut Sink, crc: &mut RecordCrc) {
-        out.room(ROOM);
-        out.word(tag.0, tag.1);
-        crc.word(number.into(), 4);
-        self.put(row, out, crc);
-    }
-
-    #[inline]
-    fn put(&self, row: usize, out: &mut Sink, crc: &mut RecordCrc) {
+    pub(super) fn put(&self, row: usize, tag: Lead, lead: Lead, out: &mut Sink, crc: &mut RecordCrc) {
+        let mut word = |bits: u64, n: usize| {
+            out.led(tag, &bits.to_le_bytes(), n);
+            crc.word(lead, bits, n);
+        };
         match &self.values {
-            Values::I8(v) => put_int(v[row].into(), out, crc),
-            Values::I16(v) => put_int(v[row].into(), out, crc),
-            Values::I32(v) => put_int(v[row].into(), out, crc),
-            Values::I64(v) => put_int(v[row], out, crc),
-            Values::Bool(v) => {
-                let v = u64::from(v.value(row));
-                out.room(8);
-                out.word(v, 1);
-                crc.word(v, 1);
-            }
-            Values::F32(v) => {
-                let bits = v[row].to_bits().into();
-                out.room(8);
-                out.word(bits, 4);
-                crc.word(bits, 4);
-            }
-            Values::F64(v) => {
-                let bits = v[row].to_bits();
-                out.room(8);
-                out.word(bits, 8);
-                crc.word(bits, 8);
-            }
-            Values::Text { offsets, bytes } => put_bytes(text(offsets, bytes, row), out, crc),
-            Values::Char { offsets, bytes, width } => put_padded(text(offsets, bytes, row), *width, out, crc),
-            Values::Decimal { values, scale } => {
-                put_bytes(decimal::format(values[row], *scale, &mut [0; decimal::TEXT_MAX]), out, crc);
-            }
-            Values::Nanos(v) => put_nanos(v[row], out, crc),
-            Values::List { offsets, items } => items.put_range(range(offsets, row), out, crc),
-            Values::Map { offsets, keys, values } => {
-                keys.put_range(range(offsets, row), out, crc);
-                values.put_range(range(offsets, row), out, crc);
-            }
-            Values::Struct(fields) => {
-                for field in fields {
-                    field.put_element(row, out, crc);
+            Values::Bool(v) => word(v.value(row).into(), 1),
+            Values::F32(v) => word(v[row].to_bits().into(), 4),
+            Values::F64(v) => word(v[row].to_bits(), 8),
+            Values::I8(v) => put_int(v[row].into(), tag, lead, out, crc),
+            Values::I16(v) => put_int(v[row].into(), tag, lead, out, crc),
+            Values::I32(v) => put_int(v[row].into(), tag, lead, out, crc),
+            Values::I64(v) => put_int(v[row], tag, lead, out, crc),
+            Values::Text { offsets, bytes } => put_text(bytes, range(offsets, row), tag, lead, out, crc),
+            Values::Decimal { values, scale } => match decimal::format_short(values[row], *scale) {
+                Some((text, n)) => put_short(&text, n, tag, lead, out, crc),
+                None => {
+                    out.word(tag.word, tag.len);
+                    crc.lead(lead);
+                    put_bytes(decimal::format(values[row], *scale, &mut [0; decimal::TEXT_MAX]), &[], out, crc);
                 }
+            },
+            other => {
+                out.word(tag.word, tag.len);
+                crc.lead(lead);
+                other.put_rare(row, out, crc);
             }
         }
     }
 
     fn put_range(&self, range: std::ops::Range<usize>, out: &mut Sink, crc: &mut RecordCrc) {
-        out.room(ROOM);
+        out.room(0);
         out.varint(range.len() as u64);
         for row in range {
             self.put_element(row, out, crc);
@@ -119,11 +96,12 @@ impl<'a> Cells<'a> {
 
     /// A value inside another: a flag for NULL, then the value.
     fn put_element(&self, row: usize, out: &mut Sink, crc: &mut RecordCrc) {
-        out.room(ROOM);
-        let null = self.is_null(row);
-        out.word(null.into(), 1);
-        if !null {
-            self.put(row, out, crc);
+        out.room(0);
+        if self.is_null(row) {
+            out.word(1, 1);
+        } else {
+            crc.element();
+            self.put(row, Lead { word: 0, len: 1 }, Lead::NOTHING, out, crc);
         }
     }
 }
@@ -179,49 +157,76 @@ impl<'a> Values<'a> {
     }
 }
 
+impl Values<'_> {
+    fn put_rare(&self, row: usize, out: &mut Sink, crc: &mut RecordCrc) {
+        match self {
+            Values::Char { offsets, bytes, width } => put_padded(&bytes[range(offsets, row)], *width, out, crc),
+            Values::Nanos(v) => put_nanos(v[row], out, crc),
+            Values::List { offsets, items } => items.put_range(range(offsets, row), out, crc),
+            Values::Map { offsets, keys, values } => {
+                keys.put_range(range(offsets, row), out, crc);
+                values.put_range(range(offsets, row), out, crc);
+            }
+            Values::Struct(fields) => fields.iter().for_each(|field| field.put_element(row, out, crc)),
+            _ => {}
+        }
+    }
+}
+
+#[inline]
 fn range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
     offsets[row] as usize..offsets[row + 1] as usize
 }
 
 #[inline]
-fn text<'a>(offsets: &[i32], bytes: &'a [u8], row: usize) -> &'a [u8] {
-    &bytes[range(offsets, row)]
+fn put_int(v: i64, tag: Lead, lead: Lead, out: &mut Sink, crc: &mut RecordCrc) {
+    out.led_varint(tag, zigzag(v));
+    crc.word(lead, v as u64, 8);
 }
 
+/// Most texts are short, and a call that copies any length costs more than they do.
 #[inline]
-fn put_int(v: i64, out: &mut Sink, crc: &mut RecordCrc) {
-    out.room(16);
-    out.varint(zigzag(v));
-    crc.word(v as u64, 8);
+fn put_text(bytes: &[u8], at: std::ops::Range<usize>, tag: Lead, lead: Lead, out: &mut Sink, crc: &mut RecordCrc) {
+    match bytes.get(at.start..).and_then(|bytes| bytes.first_chunk::<WINDOW>()) {
+        Some(window) if at.len() <= WINDOW => put_short(window, at.len(), tag, lead, out, crc),
+        _ => {
+            out.word(tag.word, tag.len);
+            crc.lead(lead);
+            put_bytes(&bytes[at], &[], out, crc);
+        }
+    }
 }
 
+/// The first `n` of `bytes`.
 #[inline]
-fn put_bytes(bytes: &[u8], out: &mut Sink, crc: &mut RecordCrc) {
-    out.room(16 + bytes.len());
-    out.varint(bytes.len() as u64);
-    out.bytes(bytes);
-    crc.bytes(bytes);
+fn put_short<const N: usize>(bytes: &[u8; N], n: usize, tag: Lead, lead: Lead, out: &mut Sink, crc: &mut RecordCrc) {
+    let length = Lead { word: tag.word | (n as u64) << (8 * tag.len), len: tag.len + 1 };
+    out.led(length, bytes, n);
+    crc.short(lead, bytes, n);
+}
+
+/// `bytes`, then `more`.
+#[inline(never)]
+fn put_bytes(bytes: &[u8], more: &[u8], out: &mut Sink, crc: &mut RecordCrc) {
+    out.varint((bytes.len() + more.len()) as u64);
+    for piece in [bytes, more] {
+        out.bytes(piece);
+        crc.bytes(piece);
+    }
 }
 
 /// CHAR(n) is n characters on the wire, whatever is stored.
 fn put_padded(bytes: &[u8], width: usize, out: &mut Sink, crc: &mut RecordCrc) {
     const BLANKS: [u8; 255] = [b' '; 255];
     let characters = bytes.iter().filter(|&&b| b & 0xc0 != 0x80).count();
-    let blanks = &BLANKS[..width.saturating_sub(characters).min(BLANKS.len())];
-    out.room(16 + bytes.len() + blanks.len());
-    out.varint((bytes.len() + blanks.len()) as u64);
-    out.bytes(bytes);
-    out.bytes(blanks);
-    crc.bytes(bytes);
-    crc.bytes(blanks);
+    put_bytes(bytes, &BLANKS[..width.saturating_sub(characters).min(BLANKS.len())], out, crc);
 }
 
 /// Seconds round down, so that the nanoseconds are never negative.
 fn put_nanos(v: i64, out: &mut Sink, crc: &mut RecordCrc) {
     let (seconds, nanos) = (v.div_euclid(NANOS), v.rem_euclid(NANOS));
-    out.room(32);
     out.varint(zigzag(seconds));
     out.varint(zigzag(nanos));
-    crc.word(seconds as u64, 8);
-    crc.word(nanos as u64, 4);
+    crc.word(Lead::NOTHING, seconds as u64, 8);
+    crc.word(Lead::NOTHING, nanos as u64, 4);
 }

@@ -9,9 +9,11 @@ use feitian_types::Column;
 use feitian_types::arrow::engine_schema;
 
 use super::builder::{Budget, Builder};
-use super::input::{Fault, Held, Input};
+use super::input::{Cursor, Fault, Held, Input, Tag};
 use super::varint::unzigzag;
-use super::{BYTES, END_METRICS, END_RECORD, META_CHECKSUM, META_COUNT, RecordCrc, TotalCrc, VARINT, wire_type};
+use super::{
+    BYTES, END_METRICS, END_RECORD, META_CHECKSUM, META_COUNT, RecordCrc, TotalCrc, VARINT, number, wire_type,
+};
 use crate::Limits;
 use crate::check;
 use crate::crc::crc32c;
@@ -61,7 +63,8 @@ impl<R: Read> Iterator for Decoder<R> {
 /// A decoder without its reader: no generic type, so that it is compiled here and not in the crates that use it.
 struct Core {
     columns: Vec<Column>,
-    wire_types: Vec<u64>,
+    /// The tag of each column, which is its number and wire type, and behind them the one that ends a record.
+    tags: Vec<Tag>,
     schema: SchemaRef,
     builders: Vec<Builder>,
     held: Held,
@@ -84,15 +87,16 @@ const MAX_METRICS: u64 = 1 << 20;
 impl Core {
     fn new(columns: &[Column], limits: Limits) -> Self {
         let builders: Vec<Builder> = columns.iter().map(|c| Builder::new(&c.ty)).collect();
+        let tags = columns.iter().zip(1..).map(|(c, number)| number << 3 | wire_type(&c.ty));
         Self {
             columns: columns.to_vec(),
-            wire_types: columns.iter().map(|c| wire_type(&c.ty)).collect(),
+            tags: tags.chain([END_RECORD << 3 | VARINT]).map(Tag::new).collect(),
             schema: engine_schema(columns),
             row_bytes: builders.iter().map(Builder::slot_bytes).sum(),
             builders,
             held: Held::default(),
             limits,
-            crc: RecordCrc::new(),
+            crc: RecordCrc::new(columns.len()),
             total: TotalCrc::new(),
             rows: 0,
             batch_rows: 0,
@@ -134,45 +138,63 @@ impl Core {
         let field_limit = self.limits.max_field_bytes;
         let mut budget = Budget { left: row_limit.saturating_sub(self.row_bytes), row_limit, field_limit };
         let room = budget.left;
-        let mut fields = 0;
+        let (mut fields, mut next) = (0, 0);
+        let mut cursor = input.cursor();
+        self.crc.record();
         loop {
-            let tag = match input.varint() {
-                Ok(tag) => tag,
-                Err(fault) => return Err(self.no_tag(input, fields, fault)),
+            // Writers send the columns in order, so that NULLs are all that can surprise.
+            let column = match self.tags.get(next) {
+                Some(tag) if cursor.accept(tag) => next,
+                _ => match cursor.away(|input| self.surprise(input, fields))? {
+                    Some(column) => column,
+                    None => return Ok(false),
+                },
             };
-            let (number, wire) = (tag >> 3, tag & 7);
-            let column = (number as usize).wrapping_sub(1);
-            if let Some(builder) = self.builders.get_mut(column) {
-                if builder.len() != self.batch_rows || self.wire_types[column] != wire {
-                    return Err(self.odd_field(column, wire));
-                }
-                self.crc.word(number, 4);
-                if let Err(fault) = builder.read(input, &mut self.crc, &mut budget) {
-                    return Err(
-                        fault.into_error(format_args!("row {}, column {}", self.rows, self.columns[column].name))
-                    );
-                }
-                fields += 1;
-            } else if number == END_RECORD {
-                self.end_record(input, fields)?;
-                self.batch_bytes += self.row_bytes + (room - budget.left);
-                return Ok(true);
-            } else if number == META_COUNT && fields == 0 {
-                let (rows, result) = (self.rows, self.footer(input));
-                return match result {
-                    Ok(()) => Ok(false),
-                    Err(fault) => Err(fault.into_error(format_args!("the footer after {rows} rows"))),
-                };
-            } else {
-                let columns = self.columns.len();
-                let reason = format!("field {number} does not belong to a record of {columns} columns");
-                return Err(malformed(format!("{}: {reason}", self.place())));
+            let Some(builder) = self.builders.get_mut(column) else { break };
+            if builder.len() != self.batch_rows {
+                return Err(self.twice(column));
             }
+            if let Err(fault) = builder.read(&mut cursor, number(column), &mut self.crc, &mut budget) {
+                return Err(self.bad_value(column, fault));
+            }
+            fields += 1;
+            next = column + 1;
+        }
+        self.end_record(&mut cursor, fields)?;
+        cursor.done();
+        self.batch_bytes += self.row_bytes + (room - budget.left);
+        Ok(true)
+    }
+
+    /// Reads a tag that is not the one of the next column, and gives its column; the number of columns if it ends the
+    /// record, nothing if it began the footer, which has then been read.
+    fn surprise(&mut self, input: &mut Input, fields: usize) -> Result<Option<usize>> {
+        let tag = input.varint().map_err(|fault| self.no_tag(input, fields, fault))?;
+        let (number, wire) = (tag >> 3, tag & 7);
+        let column = (number as usize).wrapping_sub(1);
+        if let Some(Column { name, ty, .. }) = self.columns.get(column) {
+            let want = wire_type(ty);
+            if wire != want {
+                let place = format!("row {}, column {name}", self.rows);
+                let reason = format!("wire type {wire} is not that of {ty}, {want}; is the schema of the sender old?");
+                return Err(malformed(format!("{place}: {reason}")));
+            }
+            Ok(Some(column))
+        } else if number == END_RECORD {
+            Ok(Some(self.columns.len()))
+        } else if number == META_COUNT && fields == 0 {
+            let footer = self.footer(input);
+            footer.map_err(|fault| fault.into_error(format_args!("the footer after {} rows", self.rows)))?;
+            Ok(None)
+        } else {
+            let columns = self.columns.len();
+            let reason = format!("field {number} does not belong to a record of {columns} columns");
+            Err(malformed(format!("{}: {reason}", self.place())))
         }
     }
 
     #[cold]
-    fn no_tag(&mut self, input: &mut Input, fields: usize, fault: Fault) -> Error {
+    fn no_tag(&self, input: &mut Input, fields: usize, fault: Fault) -> Error {
         if !fault.is_io() && fields == 0 && matches!(input.is_empty(), Ok(true)) {
             return malformed(format!("the stream ends after {} rows without its footer; send it again", self.rows));
         }
@@ -180,22 +202,21 @@ impl Core {
     }
 
     #[cold]
-    fn odd_field(&self, column: usize, wire: u64) -> Error {
-        let (name, ty, want) = (&self.columns[column].name, &self.columns[column].ty, self.wire_types[column]);
-        let place = format!("row {}, column {name}", self.rows);
-        if want == wire {
-            malformed(format!("{place}: the record has this field twice"))
-        } else {
-            malformed(format!(
-                "{place}: wire type {wire} is not that of {ty}, {want}; is the schema of the sender old?"
-            ))
-        }
+    fn twice(&self, column: usize) -> Error {
+        let name = &self.columns[column].name;
+        malformed(format!("row {}, column {name}: the record has this field twice", self.rows))
+    }
+
+    #[cold]
+    fn bad_value(&self, column: usize, fault: Fault) -> Error {
+        fault.into_error(format_args!("row {}, column {}", self.rows, self.columns[column].name))
     }
 
     /// Checks the record's CRC and fills in what is NULL.
-    fn end_record(&mut self, input: &mut Input, fields: usize) -> Result<()> {
+    #[inline(always)]
+    fn end_record(&mut self, cursor: &mut Cursor, fields: usize) -> Result<()> {
         let want = self.crc.take();
-        let got = input.varint().map_err(|fault| fault.into_error(self.place()))? as u32;
+        let got = cursor.varint().map_err(|fault| fault.into_error(self.place()))? as u32;
         if want != got {
             let reason = format!("its CRC-32C is {want:08x}, the stream says {got:08x}; the bytes were damaged");
             return Err(malformed(format!("{}: {reason}", self.place())));
@@ -247,7 +268,7 @@ impl Core {
             return Err(Fault::bad(format!("metrics of {len} bytes are too large")));
         }
         let mut covered = (number as u32).to_le_bytes().to_vec();
-        input.take(len as usize, |bytes| covered.extend_from_slice(bytes))?;
+        input.pieces(len as usize, |bytes| covered.extend_from_slice(bytes))?;
         let tag = input.varint()?;
         if tag != END_METRICS << 3 | VARINT || input.varint()? as u32 != crc32c(&covered) {
             return Err(Fault::bad("the metrics are damaged"));

@@ -5,8 +5,10 @@ use feitian_base::{Error, Result};
 use feitian_types::{Column, DataType};
 
 use super::cells::Cells;
-use super::varint::{Sink, encode_word, zigzag};
-use super::{BYTES, END_METRICS, END_RECORD, META_CHECKSUM, META_COUNT, RecordCrc, TotalCrc, VARINT, wire_type};
+use super::varint::{Lead, Sink, encode_word, zigzag};
+use super::{
+    BYTES, END_METRICS, END_RECORD, FIELD, META_CHECKSUM, META_COUNT, RecordCrc, TotalCrc, VARINT, number, wire_type,
+};
 use crate::crc::crc32c;
 
 /// Writes a record stream: any number of [`Encoder::encode_batch`], then one [`Encoder::finish`].
@@ -20,15 +22,15 @@ pub struct Encoder {
 struct Plan {
     name: String,
     ty: DataType,
-    number: u32,
-    tag: (u64, usize),
+    tag: Lead,
 }
 
 /// The field of a footer that carries the metrics; readers take any number but that of the checksum.
 const METRICS: u64 = 33_554_176 + 1;
 
-fn tag(number: u64, wire_type: u64) -> (u64, usize) {
-    encode_word(number << 3 | wire_type)
+fn tag(number: u64, wire_type: u64) -> Lead {
+    let (word, len) = encode_word(number << 3 | wire_type);
+    Lead { word, len }
 }
 
 impl Encoder {
@@ -37,13 +39,12 @@ impl Encoder {
         let plan = |(i, column): (usize, &Column)| Plan {
             name: column.name.clone(),
             ty: column.ty.clone(),
-            number: i as u32 + 1,
             tag: tag(i as u64 + 1, wire_type(&column.ty)),
         };
         Self {
             columns: columns.iter().enumerate().map(plan).collect(),
             rows: 0,
-            crc: RecordCrc::new(),
+            crc: RecordCrc::new(columns.len()),
             total: TotalCrc::new(),
         }
     }
@@ -66,18 +67,18 @@ impl Encoder {
             cells.push(Cells::new(&plan.ty, array).ok_or_else(wrong)?);
         }
         let end = tag(END_RECORD, VARINT);
-        let mut sink = Sink::over(std::mem::take(out));
-        sink.room(batch.num_rows().saturating_mul(8 * self.columns.len() + 16));
+        out.reserve(batch.num_rows().saturating_mul(8 * self.columns.len() + 16));
+        let mut sink = Sink::over(std::mem::take(out), FIELD * (self.columns.len() + 1));
         for row in 0..batch.num_rows() {
-            for (plan, cells) in self.columns.iter().zip(&cells) {
+            sink.room(0);
+            self.crc.record();
+            for (column, (plan, cells)) in self.columns.iter().zip(&cells).enumerate() {
                 if !cells.is_null(row) {
-                    cells.put_field(row, plan.tag, plan.number, &mut sink, &mut self.crc);
+                    cells.put(row, plan.tag, number(column), &mut sink, &mut self.crc);
                 }
             }
             let crc = self.crc.take();
-            sink.room(32);
-            sink.word(end.0, end.1);
-            sink.varint(crc.into());
+            sink.led_varint(end, crc.into());
             self.total.push(crc);
         }
         self.rows += batch.num_rows() as u64;
@@ -92,19 +93,16 @@ impl Encoder {
 
     /// Appends the footer, with `metrics` (JSON text) in it if given, and ends the stream.
     pub fn finish(mut self, metrics: Option<&str>, out: &mut Vec<u8>) {
-        let mut sink = Sink::over(std::mem::take(out));
-        sink.room(64);
+        let mut sink = Sink::over(std::mem::take(out), FIELD);
         let field = |sink: &mut Sink, number: u64, wire_type: u64, value: u64| {
             let tag = tag(number, wire_type);
-            sink.word(tag.0, tag.1);
-            sink.varint(value);
+            sink.room(0);
+            sink.led_varint(tag, value);
         };
         field(&mut sink, META_COUNT, VARINT, zigzag(self.rows as i64));
         if let Some(metrics) = metrics {
             field(&mut sink, METRICS, BYTES, metrics.len() as u64);
-            sink.room(metrics.len());
             sink.bytes(metrics.as_bytes());
-            sink.room(64);
             let crc = crc32c(&[&(METRICS as u32).to_le_bytes(), metrics.as_bytes()].concat());
             field(&mut sink, END_METRICS, VARINT, crc.into());
         }

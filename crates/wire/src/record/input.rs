@@ -2,7 +2,8 @@
 
 use std::io::{self, Read};
 
-use super::varint::decode;
+use super::WINDOW;
+use super::varint::{decode, encode_word};
 
 /// Why a value cannot be read; the caller adds row and column.
 pub(super) struct Fault(Box<Why>);
@@ -38,6 +39,21 @@ impl From<io::Error> for Fault {
     }
 }
 
+/// The bytes of a tag, to be compared rather than decoded.
+pub(super) struct Tag {
+    word: u64,
+    mask: u64,
+    len: usize,
+}
+
+impl Tag {
+    /// `tag` is below 2^56.
+    pub(super) fn new(tag: u64) -> Self {
+        let (word, len) = encode_word(tag);
+        Self { word, mask: u64::MAX >> (64 - 8 * len), len }
+    }
+}
+
 pub(super) type Got<T> = Result<T, Fault>;
 
 const CAPACITY: usize = 128 << 10;
@@ -45,7 +61,7 @@ const CAPACITY: usize = 128 << 10;
 /// What has been read and not been taken.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Empty until something is read.
+    /// Empty before the first read, then [`CAPACITY`] bytes and slack for a window at the last of them.
     buf: Box<[u8]>,
     pos: usize,
     end: usize,
@@ -56,40 +72,42 @@ pub(super) struct Held {
 /// optimised for it. One call a buffer costs nothing.
 pub(super) struct Input<'r> {
     reader: &'r mut dyn Read,
-    buf: Box<[u8]>,
-    pos: usize,
-    end: usize,
-    ended: bool,
+    held: Held,
 }
 
 impl<'r> Input<'r> {
+    /// `held` is what an earlier input of the same reader left.
     pub(super) fn new(reader: &'r mut dyn Read, held: Held) -> Self {
-        let Held { buf, pos, end, ended } = held;
-        Self { reader, buf, pos, end, ended }
+        Self { reader, held }
     }
 
-    /// What is left for the next input of the same reader.
     pub(super) fn into_held(self) -> Held {
-        let Self { buf, pos, end, ended, .. } = self;
-        Held { buf, pos, end, ended }
+        self.held
     }
 
-    fn held(&self) -> usize {
-        self.end - self.pos
+    /// Reads on from here.
+    #[inline(always)]
+    pub(super) fn cursor(&mut self) -> Cursor<'_, 'r> {
+        Cursor { pos: self.held.pos, input: self }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.held.end - self.held.pos
     }
 
     /// Holds at least `n` bytes (at most [`CAPACITY`]), or all that are left.
-    #[cold]
     fn fill(&mut self, n: usize) -> Got<()> {
-        if self.buf.is_empty() {
-            self.buf = vec![0; CAPACITY].into_boxed_slice();
+        let held = &mut self.held;
+        if held.buf.is_empty() {
+            held.buf = vec![0; CAPACITY + WINDOW].into_boxed_slice();
         }
-        self.buf.copy_within(self.pos..self.end, 0);
-        (self.pos, self.end) = (0, self.held());
-        while self.end < n && !self.ended {
-            match self.reader.read(&mut self.buf[self.end..]) {
-                Ok(0) => self.ended = true,
-                Ok(got) => self.end += got,
+        held.buf.copy_within(held.pos..held.end, 0);
+        (held.pos, held.end) = (0, held.end - held.pos);
+        while held.end < n && !held.ended {
+            match self.reader.read(&mut held.buf[held.end..CAPACITY]) {
+                Ok(0) => held.ended = true,
+                Ok(got) => held.end += got,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }
@@ -97,81 +115,158 @@ impl<'r> Input<'r> {
         Ok(())
     }
 
-    fn truncated() -> Fault {
-        Fault::bad("the stream ends in the middle of a value")
-    }
-
     /// True when no byte is left.
     pub(super) fn is_empty(&mut self) -> Got<bool> {
-        if self.held() == 0 {
+        if self.len() == 0 {
             self.fill(1)?;
         }
-        Ok(self.held() == 0)
+        Ok(self.len() == 0)
     }
 
     /// A varint of up to ten bytes.
-    #[inline]
     pub(super) fn varint(&mut self) -> Got<u64> {
-        match self.buf[self.pos..self.end].first_chunk::<10>() {
-            Some(bytes) => match decode(bytes) {
-                Some((value, n)) => {
-                    self.pos += n;
-                    Ok(value)
-                }
-                None => Err(Fault::bad("a varint is longer than 64 bits")),
-            },
-            None => self.varint_at_edge(),
-        }
+        let mut cursor = self.cursor();
+        let value = cursor.varint();
+        cursor.done();
+        value
     }
 
-    #[cold]
     fn varint_at_edge(&mut self) -> Got<u64> {
         self.fill(10)?;
-        let held = self.held().min(10);
+        let here = self.len().min(10);
         let mut bytes = [0xff; 10];
-        bytes[..held].copy_from_slice(&self.buf[self.pos..self.pos + held]);
+        bytes[..here].copy_from_slice(&self.held.buf[self.held.pos..][..here]);
         match decode(&bytes) {
-            Some((value, n)) if n <= held => {
-                self.pos += n;
+            Some((value, n)) if n <= here => {
+                self.held.pos += n;
                 Ok(value)
             }
-            _ if held < 10 => Err(Self::truncated()),
+            _ if here < 10 => Err(Self::truncated()),
             _ => Err(Fault::bad("a varint is longer than 64 bits")),
         }
     }
 
-    #[inline]
-    pub(super) fn fixed<const N: usize>(&mut self) -> Got<[u8; N]> {
-        if self.held() < N {
-            self.fill(N)?;
+    fn fixed_at_edge<const N: usize>(&mut self) -> Got<[u8; N]> {
+        self.fill(N)?;
+        if self.len() < N {
+            return Err(Self::truncated());
         }
-        let bytes = self.buf[self.pos..self.end].first_chunk::<N>().copied().ok_or_else(Self::truncated)?;
-        self.pos += N;
+        let bytes = self.held.buf[self.held.pos..].first_chunk::<N>().copied().ok_or_else(Self::truncated)?;
+        self.held.pos += N;
         Ok(bytes)
     }
 
-    /// Hands `n` bytes to `sink`, in one piece if they are here, else piece by piece as they arrive.
-    #[inline]
-    pub(super) fn take(&mut self, n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
-        if let Some(bytes) = self.buf[self.pos..self.end].get(..n) {
-            sink(bytes);
-            self.pos += n;
-            return Ok(());
-        }
-        self.take_pieces(n, sink)
+    fn truncated() -> Fault {
+        Fault::bad("the stream ends in the middle of a value")
     }
 
-    #[cold]
-    fn take_pieces(&mut self, mut n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
+    /// Hands `n` bytes to `sink`, piece by piece as they arrive.
+    pub(super) fn pieces(&mut self, mut n: usize, mut sink: impl FnMut(&[u8])) -> Got<()> {
         while n > 0 {
             if self.is_empty()? {
                 return Err(Self::truncated());
             }
-            let piece = self.held().min(n);
-            sink(&self.buf[self.pos..self.pos + piece]);
-            self.pos += piece;
+            let held = &mut self.held;
+            let piece = (held.end - held.pos).min(n);
+            sink(&held.buf[held.pos..][..piece]);
+            held.pos += piece;
             n -= piece;
         }
         Ok(())
     }
+}
+
+/// Takes small values from an input. Each begins where the one before ends, so that the processor waits for the place:
+/// here it is in a register. For that everything is inlined, and what is not goes through [`Cursor::away`].
+pub(super) struct Cursor<'i, 'r> {
+    input: &'i mut Input<'r>,
+    pos: usize,
+}
+
+impl<'r> Cursor<'_, 'r> {
+    /// Lets `read` take from the input itself.
+    #[inline(always)]
+    pub(super) fn away<T>(&mut self, read: impl FnOnce(&mut Input<'r>) -> T) -> T {
+        self.input.held.pos = self.pos;
+        let got = read(self.input);
+        self.pos = self.input.held.pos;
+        got
+    }
+
+    /// Leaves the input where the cursor is.
+    #[inline(always)]
+    pub(super) fn done(self) {
+        self.input.held.pos = self.pos;
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.input.held.end - self.pos
+    }
+
+    /// The next bytes, of which those beyond [`Cursor::len`] are stale; nothing before the first read.
+    #[inline(always)]
+    fn window(&self) -> Option<&[u8; WINDOW]> {
+        self.input.held.buf.get(self.pos..)?.first_chunk()
+    }
+
+    /// Takes the next bytes if they are those of `tag`.
+    #[inline(always)]
+    pub(super) fn accept(&mut self, tag: &Tag) -> bool {
+        let word = self.window().and_then(|w| w.first_chunk()).map(|w| u64::from_le_bytes(*w));
+        let here = word.is_some_and(|word| (word ^ tag.word) & tag.mask == 0) && tag.len <= self.len();
+        if here {
+            self.pos += tag.len;
+        }
+        here
+    }
+
+    /// A varint of up to ten bytes.
+    #[inline(always)]
+    pub(super) fn varint(&mut self) -> Got<u64> {
+        // One compare afterwards tells whether it was all there.
+        if let Some(bytes) = self.window().and_then(|w| w.first_chunk::<10>()) {
+            if bytes[0] < 0x80 && self.len() > 0 {
+                let value = bytes[0].into();
+                self.pos += 1;
+                return Ok(value);
+            }
+            if let Some((value, n)) = decode(bytes)
+                && n <= self.len()
+            {
+                self.pos += n;
+                return Ok(value);
+            }
+        }
+        self.away(|input| cold(|| input.varint_at_edge()))
+    }
+
+    #[inline(always)]
+    pub(super) fn fixed<const N: usize>(&mut self) -> Got<[u8; N]> {
+        match self.window().and_then(|w| w.first_chunk::<N>().copied()) {
+            Some(bytes) if N <= self.len() => {
+                self.pos += N;
+                Ok(bytes)
+            }
+            _ => self.away(|input| cold(|| input.fixed_at_edge())),
+        }
+    }
+
+    /// The next `n` bytes if they are here and few, and behind them what is to be ignored.
+    #[inline(always)]
+    pub(super) fn short(&mut self, n: usize) -> Option<&[u8; WINDOW]> {
+        if n > WINDOW || n > self.len() {
+            return None;
+        }
+        let window = self.input.held.buf.get(self.pos..)?.first_chunk()?;
+        self.pos += n;
+        Some(window)
+    }
+}
+
+/// What hardly ever happens, and is not worth to be inlined.
+#[cold]
+#[inline(never)]
+fn cold<T>(run: impl FnOnce() -> T) -> T {
+    run()
 }

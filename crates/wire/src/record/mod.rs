@@ -27,7 +27,7 @@ pub use decoder::Decoder;
 pub use encoder::Encoder;
 
 use crate::crc::{Crc32c, crc32c};
-use varint::Sink;
+use varint::{Lead, Sink};
 
 /// Ends a record; its value is the record's CRC.
 const END_RECORD: u64 = 33_553_408;
@@ -59,6 +59,12 @@ fn wire_type(ty: &DataType) -> u64 {
     }
 }
 
+/// Room for one field that is no long text: number, tag, length, value, and the slack of one store.
+const FIELD: usize = 64;
+
+/// The bytes that are looked at and stored at once, though a text may have fewer of them.
+const WINDOW: usize = 32;
+
 /// The checksum of one record. Small values are gathered and summed in one go: a call per value costs more than the sum.
 struct RecordCrc {
     small: Sink,
@@ -68,22 +74,52 @@ struct RecordCrc {
 /// A value of this size is summed where it lies.
 const LARGE: usize = 4096;
 
+/// The number of a field, which its checksum has before the value.
+#[inline(always)]
+fn number(column: usize) -> Lead {
+    Lead { word: column as u64 + 1, len: 4 }
+}
+
 impl RecordCrc {
-    fn new() -> Self {
-        Self { small: Sink::new(), streamed: None }
+    /// For records of so many columns.
+    fn new(columns: usize) -> Self {
+        Self { small: Sink::new(FIELD * (columns + 1)), streamed: None }
+    }
+
+    /// Makes room for a record.
+    #[inline(always)]
+    fn record(&mut self) {
+        self.small.room(0);
+    }
+
+    /// Makes room for one more value inside a value.
+    #[inline(always)]
+    fn element(&mut self) {
+        if self.small.len() >= LARGE {
+            self.stream(&[]);
+        }
+        self.small.room(0);
+    }
+
+    #[inline(always)]
+    fn lead(&mut self, lead: Lead) {
+        self.small.word(lead.word, lead.len);
     }
 
     /// Adds the low `n` bytes of `word`.
-    #[inline]
-    fn word(&mut self, word: u64, n: usize) {
-        self.small.room(8);
-        self.small.word(word, n);
+    #[inline(always)]
+    fn word(&mut self, lead: Lead, word: u64, n: usize) {
+        self.small.led(lead, &word.to_le_bytes(), n);
     }
 
-    #[inline]
+    /// Adds the first `n` of `bytes`.
+    #[inline(always)]
+    fn short<const N: usize>(&mut self, lead: Lead, bytes: &[u8; N], n: usize) {
+        self.small.led(lead, bytes, n);
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
         if bytes.len() < LARGE {
-            self.small.room(bytes.len());
             self.small.bytes(bytes);
         } else {
             self.stream(bytes);
@@ -91,6 +127,7 @@ impl RecordCrc {
     }
 
     #[cold]
+    #[inline(never)]
     fn stream(&mut self, bytes: &[u8]) {
         let crc = self.streamed.get_or_insert_with(Crc32c::new);
         crc.update(self.small.filled());
@@ -121,14 +158,14 @@ struct TotalCrc {
 
 impl TotalCrc {
     fn new() -> Self {
-        Self { pending: Sink::new(), crc: Crc32c::new() }
+        Self { pending: Sink::new(8), crc: Crc32c::new() }
     }
 
     #[inline]
     fn push(&mut self, record: u32) {
-        self.pending.room(8);
+        self.pending.room(0);
         self.pending.word(record.into(), 4);
-        if self.pending.filled().len() >= LARGE {
+        if self.pending.len() >= LARGE {
             self.fold();
         }
     }
