@@ -6,6 +6,7 @@ Expected values are what was written; error classes are those of odps/errors.py.
 import hashlib
 import io
 import unittest
+from types import SimpleNamespace
 
 from odps import errors, options
 
@@ -43,7 +44,7 @@ class Resources(ClientCase):
 
     def test_an_update_replaces_the_content(self):
         made = self.resource("file", b"old")
-        made.update(fileobj=io.BytesIO(b"newer"))
+        made.update(file_obj=io.BytesIO(b"newer"))
         with self.server.entry().get_resource(made.name).open("rb") as file:
             self.assertEqual(file.read(), b"newer")
 
@@ -60,7 +61,7 @@ class Resources(ClientCase):
         made = self.resource("file", content)
         with self.server.entry().get_resource(made.name).open("rb", stream=True) as file:
             self.assertEqual(file.read(), content)
-        self.assertEqual([r.name for r in self.o.list_resources(name=made.name)], [made.name])
+        self.assertEqual([r.name for r in self.o.list_resources(prefix=made.name)], [made.name])
 
     def test_a_reference_to_a_table_reads_and_writes_it(self):
         table = self.table("a bigint", "ds string")
@@ -76,7 +77,7 @@ class Resources(ClientCase):
 
     def test_resources_of_volumes_are_refused(self):
         with self.assertRaises(errors.MethodNotAllowed):
-            self.o.create_resource(unique("v"), "volumefile", volume_file="p/volumes/v/part/file")
+            self.o.create_resource(unique("v"), "volumefile", volume_file=SimpleNamespace(path="/p/volumes/v/part/file"))
 
     def test_a_missing_resource_is_no_such_object(self):
         self.assertFalse(self.o.exist_resource("never_was"))
@@ -139,7 +140,7 @@ class Schemas(ClientCase):
         three = f"{self.o.project}.{self.schema}.{name}"
         self.assertEqual(self.query(f"SELECT COUNT(*), SUM({name}.a) FROM {three}"), [(2, 5)])
         self.assertEqual(self.query(f"SELECT a FROM {self.schema}.{name} ORDER BY a LIMIT 1", **{"odps.namespace.schema": "true"}), [(2,)])
-        both = f"SELECT x.a, y.a FROM {name} x JOIN {three} y ON x.a < y.a ORDER BY y.a LIMIT 9"
+        both = f"SELECT x.a AS mine, y.a AS theirs FROM {name} x JOIN {three} y ON x.a < y.a ORDER BY y.a LIMIT 9"
         self.assertEqual(self.query(both), [(1, 2), (1, 3)])
 
     def test_a_schema_with_a_table_is_not_dropped(self):

@@ -22,7 +22,7 @@ pub(crate) const TEXT_MAX: usize = 42;
 /// Eight digits of a number below 10^8, the first in the lowest byte, leading zeros included.
 fn digits(value: u64) -> u64 {
     // Halves of four digits, then quarters of two, then single ones, side by side.
-    let fours = value / 10_000 | (value % 10_000) << 32;
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = hundreds | (fours - hundreds * 100) << 16;
     let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;

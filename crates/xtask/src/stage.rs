@@ -84,20 +84,22 @@ pub struct Stage {
     pub name: &'static str,
     /// True for stages whose long form proves something worth keeping in `docs/proof/`.
     pub is_proof: bool,
+    /// Runs in `cargo xtask test` without `--long`, too.
+    pub in_short: bool,
     pub run: fn(&Workspace, &Options) -> Result<Outcome>,
 }
 
 /// The stages, in order: the cheap ones that fail most often come first.
 const STAGES: &[Stage] = &[
-    Stage { name: "fmt", is_proof: false, run: lint::fmt },
-    Stage { name: "clippy", is_proof: false, run: lint::clippy },
-    Stage { name: "tidy", is_proof: false, run: tidy::run },
-    Stage { name: "unit", is_proof: false, run: test::run },
-    Stage { name: "fuzz", is_proof: true, run: fuzz::run },
-    Stage { name: "clients", is_proof: false, run: clients::run },
-    Stage { name: "two-process", is_proof: false, run: clients::two_process },
-    Stage { name: "powercut", is_proof: true, run: powercut::run },
-    Stage { name: "kill", is_proof: true, run: kill::run },
+    Stage { name: "fmt", is_proof: false, in_short: true, run: lint::fmt },
+    Stage { name: "clippy", is_proof: false, in_short: false, run: lint::clippy },
+    Stage { name: "tidy", is_proof: false, in_short: true, run: tidy::run },
+    Stage { name: "unit", is_proof: false, in_short: true, run: test::run },
+    Stage { name: "fuzz", is_proof: true, in_short: true, run: fuzz::run },
+    Stage { name: "clients", is_proof: false, in_short: true, run: clients::run },
+    Stage { name: "two-process", is_proof: false, in_short: true, run: clients::two_process },
+    Stage { name: "powercut", is_proof: true, in_short: true, run: powercut::run },
+    Stage { name: "kill", is_proof: true, in_short: true, run: kill::run },
 ];
 
 /// The flags of one call.
@@ -160,7 +162,8 @@ impl Outcome {
 }
 
 fn run_all(options: &Options) -> Result<bool> {
-    run_stages(&STAGES.iter().collect::<Vec<_>>(), options)
+    let stages: Vec<&Stage> = STAGES.iter().filter(|s| s.in_short || options.long).collect();
+    run_stages(&stages, options)
 }
 
 fn run_one(name: &str, options: &Options) -> Result<bool> {
