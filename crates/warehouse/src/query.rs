@@ -3,7 +3,7 @@
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
 //! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner` (a
 //! logical plan; `lateral`, `rows` and `pivot` for tables that DataFusion does not know), `coerce` (types),
-//! DataFusion's optimizer, `scans` (no full scan of a partitioned table), execution. `settings` are the flags of the
+//! DataFusion's optimizer, `scans` (no full scan of a partitioned table), `physical` (pauses in joins), execution. `settings` are the flags of the
 //! session and `errors` the words of the original. Statements that change something are in `insert` and `ddl`, those
 //! that describe in `show`.
 

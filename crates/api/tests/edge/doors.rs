@@ -201,7 +201,7 @@ async fn a_table_is_looked_for_in_the_schema_that_the_request_names() {
     // Clients of projects without schemas write the project there.
     client.get("/api/projects/p/tables/t?curr_schema=p").await.ok();
     client.get("/api/projects/p/tables/t?curr_schema=s1").await.refused(404, "NoSuchTable");
-    client.get("/projects/p/schemas/s1/tables/t?downloadid=x").await.refused(404, "NoSuchDownload");
+    client.get("/projects/p/schemas/s1/tables/t?downloadid=x").await.refused(404, "NoSuchTable");
     client.get("/projects/p/schemas/Default/tables/t?downloadid=x").await.refused(404, "NoSuchDownload");
     client.get("/api/projects/p/tables?curr_schema=s1").await.refused(404, "NoSuchObject");
     // Names join schema and table with a dot; neither may bring one along.

@@ -88,7 +88,11 @@ async fn partitions_are_listed_by_prefix_and_shown_by_name() {
     assert!(!flat.contains("<Partition>"));
     let one = client.get("/api/projects/p/tables/pt?partition=ds%3D'20240101'&extended").await.ok().text();
     let schema: Value = serde_json::from_str(between(&one, "<![CDATA[", "]]>")).unwrap();
-    assert_eq!((&schema["partitionRecordNum"], &schema["PhysicalSize"]), (&json!(12), &json!(2048)));
+    assert_eq!(schema["PhysicalSize"], 2048);
+    // What is not extended has a document of its own, which PyODPS asks for by itself.
+    let one = client.get("/api/projects/p/tables/pt?partition=ds%3D'20240101'").await.ok().text();
+    let schema: Value = serde_json::from_str(between(&one, "<![CDATA[", "]]>")).unwrap();
+    assert_eq!(schema["partitionRecordNum"], 12);
     client.get("/api/projects/p/tables/pt?partition=ds%3D'x'").await.refused(404, "NoSuchPartition");
     client.get("/api/projects/p/tables/pt?partition=ds").await.refused(400, "InvalidPartitionSpec");
     client.get("/api/projects/p/tables/pt?partitions&partition=hh%3D'1'").await.refused(400, "InvalidPartitionSpec");
