@@ -76,8 +76,9 @@ class Resources(ClientCase):
         self.assertEqual(self.rows(table, partition="ds=1"), [(7, "1")])
 
     def test_resources_of_volumes_are_refused(self):
+        file = SimpleNamespace(path="/p/volumes/v/part/file", volume=SimpleNamespace(type="old"))
         with self.assertRaises(errors.MethodNotAllowed):
-            self.o.create_resource(unique("v"), "volumefile", volume_file=SimpleNamespace(path="/p/volumes/v/part/file"))
+            self.o.create_resource(unique("v"), "volumefile", volume_file=file)
 
     def test_a_missing_resource_is_no_such_object(self):
         self.assertFalse(self.o.exist_resource("never_was"))

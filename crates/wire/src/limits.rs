@@ -21,11 +21,11 @@ pub struct Limits {
 pub(crate) const ROW_CEILING: usize = 1 << 30;
 
 impl Default for Limits {
-    /// Fields of 8 MiB (the limit of MaxCompute), rows of 64 MiB, messages of 256 MiB, batches of 8192 rows or 4 MiB.
+    /// Fields of 8 MiB (the limit of MaxCompute), rows of 32 MiB (several copies of one are held at a time), messages of 256 MiB, batches of 8192 rows or 4 MiB.
     fn default() -> Self {
         Self {
             max_field_bytes: 8 << 20,
-            max_row_bytes: 64 << 20,
+            max_row_bytes: 32 << 20,
             max_message_bytes: 256 << 20,
             batch_rows: 8192,
             batch_bytes: 4 << 20,
