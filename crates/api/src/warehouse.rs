@@ -152,6 +152,7 @@ pub enum ResourceContent {
 /// Project and table names are lower case; a table in another schema than `default` is named `schema.table`. Every
 /// method that names a project answers `NoSuchProject` for an unknown one and `NoSuchTable` for an unknown table. Rights
 /// are the edge's business and were checked before.
+#[allow(clippy::too_many_arguments, reason = "a listing has as many filters as the protocol's request")]
 #[async_trait]
 pub trait Warehouse: Send + Sync + 'static {
     /// Writes the instance and returns it; it runs later. A known `guid` returns the instance of that `guid`.

@@ -219,12 +219,15 @@ fn pretty(value: Json<'_>) -> String {
     out
 }
 
+/// A member of an object, or an item of an array, which has no name.
+type Item<'a> = (Option<Cow<'a, str>>, Json<'a>);
+
 fn lay_out(value: Json<'_>, depth: usize, out: &mut String) {
     let line = |depth: usize, out: &mut String| {
         out.push('\n');
         out.extend(std::iter::repeat_n("    ", depth));
     };
-    let (open, close, entries): (char, char, Vec<(Option<Cow<'_, str>>, Json<'_>)>) = match value.kind() {
+    let (open, close, entries): (char, char, Vec<Item<'_>>) = match value.kind() {
         Kind::Object => ('{', '}', value.members().into_iter().map(|(k, v)| (Some(k), v)).collect()),
         Kind::Array => ('[', ']', value.items().into_iter().map(|v| (None, v)).collect()),
         _ => return out.push_str(value.raw()),

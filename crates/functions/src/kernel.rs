@@ -67,6 +67,9 @@ impl DataType0 {
     }
 }
 
+/// From a function's name and the types of its arguments to the types that the arguments get.
+pub(crate) type Coerce = fn(&str, &[DataType]) -> Result<Vec<DataType>, FunctionError>;
+
 /// A scalar function.
 #[derive(Clone)]
 pub(crate) struct Function {
@@ -78,7 +81,7 @@ pub(crate) struct Function {
     pub returns: Returns,
     pub volatility: Volatility,
     /// The types that arguments get, when they depend on each other; the lists of parameters are then not used.
-    pub coerce: Option<fn(&str, &[DataType]) -> Result<Vec<DataType>, FunctionError>>,
+    pub coerce: Option<Coerce>,
     pub eval: fn(&Call<'_>) -> Result<ArrayRef>,
 }
 

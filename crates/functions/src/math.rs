@@ -282,7 +282,7 @@ fn whole(call: &Call<'_>, f: fn(f64) -> f64, away: i128) -> Result<ArrayRef> {
             return Ok(None);
         }
         let x = f(v.value(i));
-        if x.abs() < 9.3e18 && x >= -9_223_372_036_854_775_808.0 && x < 9_223_372_036_854_775_808.0 {
+        if x.abs() < 9.3e18 && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&x) {
             Ok(Some(x as i64))
         } else {
             Err(lost(x.to_string()).into())

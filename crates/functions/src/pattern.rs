@@ -190,10 +190,19 @@ fn quoted(chars: &[char], start: usize, out: &mut String) -> Option<usize> {
 
 fn java_field(letter: char, run: usize, t: NaiveDateTime, out: &mut String) -> Option<()> {
     let number = match letter {
-        'y' | 'Y' if run == 2 => return Some(out.push_str(&format!("{:02}", t.year().rem_euclid(100)))),
+        'y' | 'Y' if run == 2 => {
+            out.push_str(&format!("{:02}", t.year().rem_euclid(100)));
+            return Some(());
+        }
         'y' | 'Y' => t.year().unsigned_abs(),
-        'M' if run == 3 => return Some(out.push_str(&t.format("%b").to_string())),
-        'M' if run > 3 => return Some(out.push_str(&t.format("%B").to_string())),
+        'M' if run == 3 => {
+            out.push_str(&t.format("%b").to_string());
+            return Some(());
+        }
+        'M' if run > 3 => {
+            out.push_str(&t.format("%B").to_string());
+            return Some(());
+        }
         'M' => t.month(),
         'd' => t.day(),
         'D' => t.ordinal(),
@@ -204,11 +213,21 @@ fn java_field(letter: char, run: usize, t: NaiveDateTime, out: &mut String) -> O
         's' => t.second(),
         'S' => {
             let digits = format!("{:09}", t.nanosecond() % 1_000_000_000);
-            return Some(out.push_str(&digits[..run.min(9)]));
+            out.push_str(&digits[..run.min(9)]);
+            return Some(());
         }
-        'a' => return Some(out.push_str(if t.hour() < 12 { "AM" } else { "PM" })),
-        'E' if run < 4 => return Some(out.push_str(&t.format("%a").to_string())),
-        'E' => return Some(out.push_str(&t.format("%A").to_string())),
+        'a' => {
+            out.push_str(if t.hour() < 12 { "AM" } else { "PM" });
+            return Some(());
+        }
+        'E' if run < 4 => {
+            out.push_str(&t.format("%a").to_string());
+            return Some(());
+        }
+        'E' => {
+            out.push_str(&t.format("%A").to_string());
+            return Some(());
+        }
         'u' => t.weekday().number_from_monday(),
         _ => return None,
     };

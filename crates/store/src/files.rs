@@ -64,7 +64,7 @@ pub fn create_dir_all<L: FileLayer>(layer: &L, path: &Path) -> Result<()> {
         let make = || -> io::Result<()> {
             let handle = layer.open_dir(parent)?;
             match layer.mkdir(dir) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
                 _ => handle.sync(),
             }
         };

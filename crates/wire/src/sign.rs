@@ -323,8 +323,6 @@ mod tests {
             let e = Authorization::parse(header).unwrap_err();
             assert_eq!((e.kind(), e.code()), (Kind::Denied, "Unauthorized"), "{header}");
         }
-        for (what, header) in [("ids may hold colons", "ODPS a:b:c=")] {
-            assert_eq!(Authorization::parse(header).unwrap().access_id(), "a:b", "{what}");
-        }
+        assert_eq!(Authorization::parse("ODPS a:b:c=").unwrap().access_id(), "a:b", "ids may hold colons");
     }
 }

@@ -25,9 +25,14 @@ pub fn fmt(workspace: &Workspace, _: &Options) -> Result<Outcome> {
 }
 
 /// Clippy has nothing to say about any target.
+///
+/// Not `cargo clippy`: that checks every dependency anew, which costs as long as half a cold build. Clippy stands in for
+/// the compiler of our crates alone in an ordinary build, so that the compiled dependencies serve for both.
 pub fn clippy(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     let mut command = workspace.cargo();
-    // Behind the dashes the flag reaches our crates alone: as a general flag it would compile every dependency anew.
-    command.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
-    Ok(Outcome::one(cargo::build("cargo clippy", &mut command).is_ok()))
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+    // What this build makes is never run.
+    command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.args(["build", "--workspace", "--all-targets", "--config", "profile.dev.package.feitian-wire.opt-level=0"]);
+    Ok(Outcome::one(cargo::build("clippy", &mut command).is_ok()))
 }

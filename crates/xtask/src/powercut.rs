@@ -40,7 +40,8 @@ pub fn run(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     let server = Command::new("pkill").args(["-TERM", "-P", &traced.0.id().to_string()]).status();
     traced.0.wait().context("wait for strace")?;
     drop(bar);
-    (printed?, server?);
+    printed?;
+    server?;
     let text = String::from_utf8_lossy(&std::fs::read(&trace)?).into_owned();
     let findings = judge(&text, &data.display().to_string());
     println!("{} success answers judged, {} fsyncs seen", findings.answers, findings.syncs);

@@ -92,8 +92,8 @@ pub struct Stage {
 /// The stages, in order: the cheap ones that fail most often come first.
 const STAGES: &[Stage] = &[
     Stage { name: "fmt", is_proof: false, in_short: true, run: lint::fmt },
-    Stage { name: "clippy", is_proof: false, in_short: false, run: lint::clippy },
     Stage { name: "tidy", is_proof: false, in_short: true, run: tidy::run },
+    Stage { name: "clippy", is_proof: false, in_short: true, run: lint::clippy },
     Stage { name: "unit", is_proof: false, in_short: true, run: test::run },
     Stage { name: "fuzz", is_proof: true, in_short: true, run: fuzz::run },
     Stage { name: "clients", is_proof: false, in_short: true, run: clients::run },

@@ -143,10 +143,10 @@ impl Judge<'_> {
 
     /// A new name in a directory: the directory is dirty.
     fn enters(&mut self, path: &str) {
-        if let Some((directory, _)) = path.rsplit_once('/') {
-            if directory.starts_with(self.data) {
-                self.dirty.insert(directory.to_string());
-            }
+        if let Some((directory, _)) = path.rsplit_once('/')
+            && directory.starts_with(self.data)
+        {
+            self.dirty.insert(directory.to_string());
         }
     }
 

@@ -426,7 +426,7 @@ impl Warehouse for Fake {
         };
         let at = new.at;
         let what = format!("{}.{}.{} {} {}", at.project, at.schema_name, at.name, new.kind, new.comment);
-        self.note(&format!("put_resource {what} temp={} overwrite={overwrite}: {content}", new.is_temp));
+        self.note(format!("put_resource {what} temp={} overwrite={overwrite}: {content}", new.is_temp));
         Ok(Resource {
             at,
             kind: new.kind,
@@ -444,7 +444,7 @@ impl Warehouse for Fake {
     }
 
     async fn read_resource(&self, _resource: &Resource, range: Range<u64>) -> Result<ByteStream> {
-        self.note(&format!("read_resource {range:?}"));
+        self.note(format!("read_resource {range:?}"));
         let bytes: Vec<u8> = range.map(|i| b'a' + (i % 26) as u8).collect();
         Ok(stream::once(async { Ok(bytes.into()) }).boxed())
     }

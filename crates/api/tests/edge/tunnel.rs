@@ -245,7 +245,8 @@ async fn a_damaged_block_is_refused_and_leaves_nothing() {
         bytes[at] ^= 1;
         bytes
     };
-    let mut bad: Vec<(Vec<u8>, &[(&str, &str)], &str)> = vec![
+    type Upload<'a> = (Vec<u8>, &'a [(&'a str, &'a str)], &'a str);
+    let mut bad: Vec<Upload<'_>> = vec![
         (flipped(2), &[], ""),                       // a letter of a text
         (flipped(9), &[], ""),                       // the checksum of a record
         (flipped(good.len() - 1), &[], ""),          // the checksum of the stream

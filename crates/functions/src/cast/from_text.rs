@@ -85,7 +85,7 @@ where
         let whole = text.parse::<i64>().ok().or_else(|| {
             let v = text.parse::<f64>().ok()?.trunc();
             // Beyond 2^63 a float is no BIGINT; NaN compares false.
-            (v >= -9_223_372_036_854_775_808.0 && v < 9_223_372_036_854_775_808.0).then_some(v as i64)
+            (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&v).then_some(v as i64)
         })?;
         T::Native::try_from(whole).ok()
     };

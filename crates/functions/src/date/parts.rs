@@ -248,7 +248,7 @@ fn other_zone(call: &Call<'_>, from_utc: bool) -> Result<ArrayRef> {
     }
     let millis =
         if array.data_type().is_integer() { Some(arrow::compute::cast(&array, &DataType::Int64)?) } else { None };
-    let millis = millis.as_ref().map(|m| arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(m));
+    let millis = millis.as_ref().map(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>);
     let (x, zones, session) = (Times::of(call, 0)?, call.texts(1)?, call.context.zone);
     call.make::<TimestampNanosecondType>(|i| {
         let local = match millis {

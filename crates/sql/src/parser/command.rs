@@ -76,7 +76,7 @@ impl Parser<'_> {
         match self.source(first).to_ascii_lowercase().as_str() {
             "with" => self.with_statement(),
             "insert" => self.insert(None),
-            "from" => self.from_statement(None),
+            "from" => self.statement_with_from(None),
             "create" => self.create(),
             "drop" => self.drop_statement(),
             "alter" => self.alter(),
@@ -107,7 +107,7 @@ impl Parser<'_> {
             return self.insert(with);
         }
         if self.is("from") {
-            return self.from_statement(with);
+            return self.statement_with_from(with);
         }
         if self.is_any(&["update", "delete", "merge"]) {
             let what = self.source(self.peek()).to_uppercase();

@@ -22,9 +22,9 @@ impl Parser<'_> {
     }
 
     /// `FROM t SELECT …` or `FROM t INSERT … SELECT … INSERT … SELECT …`; the queries of `with` were read before it.
-    pub(super) fn from_statement(&mut self, with: Option<With>) -> Result<Statement> {
+    pub(super) fn statement_with_from(&mut self, with: Option<With>) -> Result<Statement> {
         let at = self.position();
-        let tables = self.from_first()?;
+        let tables = self.leading_from()?;
         self.grow(QUERY_HEIGHT)?;
         if !self.is("insert") {
             let mut query = self.query_from(tables)?;

@@ -272,7 +272,7 @@ impl Parser<'_> {
     /// SELECT up to WINDOW; FROM may stand first.
     fn select(&mut self) -> Result<Select> {
         if self.is("from") {
-            let tables = self.from_first()?;
+            let tables = self.leading_from()?;
             if self.is("insert") {
                 return self.unexpected(Some("SELECT"));
             }
@@ -283,7 +283,7 @@ impl Parser<'_> {
     }
 
     /// FROM and its tables, before the SELECT that reads them.
-    pub(super) fn from_first(&mut self) -> Result<Select> {
+    pub(super) fn leading_from(&mut self) -> Result<Select> {
         let mut select = empty_select(self.attached(self.peek()));
         select.flavor = SelectFlavor::FromFirst;
         self.tables(&mut select)?;

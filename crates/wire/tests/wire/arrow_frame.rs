@@ -319,7 +319,7 @@ proptest! {
     #[test]
     fn damaged_messages_never_panic((columns, rows) in any_batch(false), hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
         for flavour in BOTH {
-            let mut bytes = messages(&columns, flavour, &[rows.clone()]);
+            let mut bytes = messages(&columns, flavour, std::slice::from_ref(&rows));
             for (at, byte) in &hits {
                 let at = at.index(bytes.len());
                 bytes[at] = *byte;

@@ -72,7 +72,7 @@ fn known_streams_are_written_byte_for_byte() {
     // The C writer of the released wheels sends checksums with their sign extended to 64 bits.
     let wide = "0a0161 1002 80c0ff7f 9ebadba3f9ffffffff01 1009 80c0ff7f 9dccc5e6faffffffff01 f0ffff7f 04 f8ffff7f c1d6809bfcffffffff01";
     for stream in [want, wide] {
-        assert_eq!(decode(&two, &hex(stream)).unwrap(), [rows.clone()]);
+        assert_eq!(decode(&two, &hex(stream)).unwrap(), std::slice::from_ref(&rows));
     }
 }
 
@@ -310,7 +310,7 @@ proptest! {
         let half = rows.num_rows() / 2;
         let parts = [rows.slice(0, half), rows.slice(half, rows.num_rows() - half)];
         let bytes = encode(&columns, &parts, Some("{}"));
-        prop_assert_eq!(&bytes, &encode(&columns, &[rows.clone()], Some("{}")));
+        prop_assert_eq!(&bytes, &encode(&columns, std::slice::from_ref(&rows), Some("{}")));
         let back = decode_from(&columns, Trickle { bytes: &bytes, step }, Limits::default()).unwrap();
         prop_assert_eq!(concat_batches(&rows.schema(), &back).unwrap(), rows);
     }
@@ -324,7 +324,7 @@ proptest! {
 
     #[test]
     fn a_flipped_bit_never_changes_data((columns, rows) in any_batch(true), at in any::<prop::sample::Index>(), bit in 0u32..8) {
-        let mut bytes = encode(&columns, &[rows.clone()], None);
+        let mut bytes = encode(&columns, std::slice::from_ref(&rows), None);
         let at = at.index(bytes.len());
         bytes[at] ^= 1u8 << bit;
         if let Ok(back) = decode(&columns, &bytes) {
