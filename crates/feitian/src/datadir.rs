@@ -40,10 +40,20 @@ pub struct DataDir {
 }
 
 #[derive(Debug)]
-#[allow(dead_code, reason = "held for its lock, which ends on drop")]
 enum Lock {
-    Alone(DirLock),
-    Together(File),
+    Alone(#[expect(dead_code, reason = "held for its lock, which ends on drop")] DirLock),
+    Together(FileLock),
+}
+
+/// A lock on an open file.
+#[derive(Debug)]
+struct FileLock(File);
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child between fork and exec has the same open file, and the lock with it (flock(2)).
+        let _ = self.0.unlock();
+    }
 }
 
 impl DataDir {
@@ -174,7 +184,7 @@ fn lock(root: &Path, share: Share) -> Result<Lock> {
     let failed = |e| Failure::from(e).context(format!("lock {}", path.display()));
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock_shared() {
-        Ok(()) => Ok(Lock::Together(file)),
+        Ok(()) => Ok(Lock::Together(FileLock(file))),
         Err(TryLockError::Error(e)) => Err(failed(e)),
         Err(TryLockError::WouldBlock) => Err(Failure::new(format!(
             "the data directory {} is in use by a feitian that does not share it",
@@ -190,7 +200,7 @@ fn start_lock(root: &Path) -> Result<StartLock> {
     let take = || {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
         file.lock()?;
-        Ok(StartLock { _file: file })
+        Ok(StartLock { _file: FileLock(file) })
     };
     take().map_err(|e: std::io::Error| Failure::from(e).context(format!("lock {}", path.display())))
 }
@@ -198,7 +208,7 @@ fn start_lock(root: &Path) -> Result<StartLock> {
 /// Ends when it is dropped.
 #[derive(Debug)]
 pub struct StartLock {
-    _file: File,
+    _file: FileLock,
 }
 
 /// The directory's id; `None` when there is no VERSION yet.
@@ -247,7 +257,7 @@ fn prepare_tmp(root: &Path, alone: bool) -> Result<PathBuf> {
 /// True when no other process holds the lock at this moment. Whoever starts later waits for the start lock, which the
 /// caller holds.
 fn nobody_else(lock: &Lock) -> std::io::Result<bool> {
-    let Lock::Together(own) = lock else { return Ok(true) };
+    let Lock::Together(FileLock(own)) = lock else { return Ok(true) };
     // A second handle would be refused by our own lock, so the lock is turned into an exclusive one and back.
     let alone = match own.try_lock() {
         Ok(()) => true,

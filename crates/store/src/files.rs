@@ -86,7 +86,7 @@ pub fn free_bytes(path: &Path) -> Result<u64> {
 /// two processes lock two files of one name.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -124,7 +124,14 @@ impl DirLock {
             writeln!(file, "{}", std::process::id())
         };
         note(&mut file).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child between fork and exec has the same open file, and the lock with it (flock(2)).
+        let _ = self.file.unlock();
     }
 }
 
