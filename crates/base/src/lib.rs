@@ -1,9 +1,10 @@
-//! What every other crate stands on: error kinds, ids, the clock, owned background tasks and fail points.
+//! What every other crate stands on: error kinds, the pages about codes, ids, the clock, owned tasks and fail points.
 //!
-//! Nothing here knows a protocol, a table or a database. Read in this order: [`Error`] and [`Kind`], [`id`],
-//! [`clock`], [`Tasks`], [`failpoint`].
+//! Nothing here knows a protocol, a table or a database. Read in this order: [`Error`] and [`Kind`], [`codes`],
+//! [`id`], [`clock`], [`Tasks`], [`failpoint`].
 
 pub mod clock;
+pub mod codes;
 mod error;
 pub mod failpoint;
 pub mod id;
