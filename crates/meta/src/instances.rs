@@ -25,6 +25,20 @@ macro_rules! all_columns {
     };
 }
 
+/// The query of [`Meta::earlier_run`]; parameters: project, hash of the text, time and id of the later run, the text.
+pub(crate) const EARLIER: &str = concat!(
+    "SELECT ",
+    brief_columns!(),
+    " FROM instances WHERE project = $1 AND query_hash = $2 AND (submitted_ms, id) < ($3, $4) AND query = $5 \
+     AND state IN ('Success', 'Failed', 'Cancelled') ORDER BY submitted_ms DESC, id DESC LIMIT 1"
+);
+
+/// FNV-1a, 64 bits: the number under which runs of the same text are found. It is stored, so it stays as it is.
+pub(crate) fn query_hash(query: &str) -> i64 {
+    let step = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    query.bytes().fold(0xcbf2_9ce4_8422_2325_u64, step).cast_signed()
+}
+
 /// The failure text of an instance that a user stopped.
 pub(crate) const STOPPED: &str = "ODPS-0120031:[0,0] Instance has been cancelled";
 
@@ -62,7 +76,7 @@ fn read_cells(c: &mut Cells<'_>) -> Result<Instance, Fault> {
     })
 }
 
-fn read_brief(row: &AnyRow) -> Result<Instance, Fault> {
+pub(crate) fn read_brief(row: &AnyRow) -> Result<Instance, Fault> {
     read_cells(&mut Cells::new(row))
 }
 
@@ -72,14 +86,20 @@ fn read_instance(row: &AnyRow) -> Result<Instance, Fault> {
     Ok(Instance { result_columns: c.opt_text()?, result_inline: c.opt_bytes()?, ..brief })
 }
 
-/// The query of [`Meta::list_instances`]; parameters: end time, end id, from time, limit, then project and owner. Holds
-/// no text of users.
+/// The query of [`Meta::list_instances`]. Holds no text of users.
 pub(crate) fn list_sql(class: Option<StateClass>, project: bool, owner: bool) -> String {
-    let head = concat!(
-        "SELECT ",
-        brief_columns!(),
-        " FROM instances WHERE (submitted_ms, id) < ($1, $2) AND submitted_ms >= $3"
-    );
+    concat!("SELECT ", brief_columns!()).to_string() + &range_sql(class, project, owner)
+}
+
+/// A page of instances, all but what is selected; parameters: end time, end id, from time, limit, then project and
+/// owner.
+///
+/// Jobs that wait or run are few beside those that ended: for them the expressions keep a planner without statistics on
+/// the index of their state, and off those that lead through the whole history.
+pub(crate) fn range_sql(class: Option<StateClass>, project: bool, owner: bool) -> String {
+    let is_few = matches!(class, Some(StateClass::Waiting | StateClass::Running));
+    let time = if is_few { "submitted_ms + 0" } else { "submitted_ms" };
+    let head = format!(" FROM instances WHERE ({time}, id) < ($1, $2) AND {time} >= $3");
     // Literals, not parameters, so that the indexes on one state apply.
     let state = match class {
         Some(StateClass::Waiting) => " AND state = 'Waiting'",
@@ -87,14 +107,16 @@ pub(crate) fn list_sql(class: Option<StateClass>, project: bool, owner: bool) ->
         Some(StateClass::Terminal) => " AND state IN ('Success', 'Failed', 'Cancelled')",
         None => "",
     };
-    // An owner has few jobs in other projects; the expression keeps planners without statistics off the larger range.
     let equal = match (project, owner) {
-        (true, true) => " AND (project || '') = $5 AND owner = $6",
+        (true, true) if is_few => " AND (project || '') = $5 AND (owner || '') = $6",
+        (true, false) if is_few => " AND (project || '') = $5",
+        (false, true) if is_few => " AND (owner || '') = $5",
+        (true, true) => " AND (project || '/' || owner) = $5 || '/' || $6",
         (true, false) => " AND project = $5",
         (false, true) => " AND owner = $5",
         (false, false) => "",
     };
-    format!("{head}{state}{equal} ORDER BY submitted_ms DESC, id DESC LIMIT $4")
+    format!("{head}{state}{equal} ORDER BY {time} DESC, id DESC LIMIT $4")
 }
 
 /// The query of [`Meta::waiting`].
@@ -115,8 +137,8 @@ impl Meta {
             let sql = concat!(
                 "INSERT INTO instances (",
                 all_columns!(),
-                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, ",
-                "$21, $22, $23, $24, $25) ON CONFLICT DO NOTHING"
+                ", query_hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, ",
+                "$19, $20, $21, $22, $23, $24, $25, $26) ON CONFLICT DO NOTHING"
             );
             let done = query(sql)
                 .bind(&instance.id)
@@ -144,6 +166,7 @@ impl Meta {
                 .bind(&instance.summary)
                 .bind(instance.result_columns.as_deref())
                 .bind(instance.result_inline.as_deref())
+                .bind(query_hash(&instance.query))
                 .execute(tx.conn())
                 .await?;
             if done.rows_affected() > 0 {
@@ -177,6 +200,19 @@ impl Meta {
             let mut c = Cells::new(r);
             Ok((state_of(&c.text()?)?, c.int()?))
         })?)
+    }
+
+    /// The newest ended job of the same project with the same text that was submitted before `later`, without
+    /// `result_columns` and `result_inline`.
+    pub async fn earlier_run(&self, later: &Instance) -> Result<Option<Instance>> {
+        let found = query(EARLIER)
+            .bind(&later.project)
+            .bind(query_hash(&later.query))
+            .bind(later.submitted_ms)
+            .bind(&later.id)
+            .bind(&later.query);
+        let row = found.fetch_optional(self.reader()).await.map_err(Fault::from)?;
+        Ok(one(row, read_brief)?)
     }
 
     /// At most `limit` jobs that pass `filter`, of one project or all, newest submission first, without

@@ -31,6 +31,7 @@ mod schemas;
 mod sessions;
 mod settings;
 mod steps;
+mod system;
 mod tables;
 
 #[cfg(test)]
@@ -38,3 +39,4 @@ mod tests;
 
 pub use db::Meta;
 pub use rows::*;
+pub use system::{InstanceParts, InstancePlace, InstanceScan, PartitionSums, SessionRow, TableScan};

@@ -167,8 +167,9 @@ fn partition_exists(values: &[String]) -> Error {
 }
 
 /// Brings rows up to `log_version`: numbers replaced, new rows added, `created_ms` and `ddl_ms` of old rows kept. Commits
-/// may be finished in another order than the log has them, so a row whose numbers are of a newer version stays as it
-/// is, and one that a newer version dropped stays away.
+/// may be finished in another order than the log has them, so a row whose numbers are of a newer version keeps them, and
+/// one that a newer version dropped stays away. Times of change only ever go on: a newer version may have been one of files
+/// and not of rows.
 pub(crate) async fn upsert(
     tx: &mut Tx,
     table_id: &str,
@@ -182,9 +183,17 @@ pub(crate) async fn upsert(
     }
     let rows: Vec<Partition> = changes.into_values().map(|c| as_row(table_id, c)).collect();
     for run in runs(&rows) {
-        let rest = "ON CONFLICT (table_id, spec) DO UPDATE SET modified_ms = excluded.modified_ms, \
-                    num_rows = excluded.num_rows, num_bytes = excluded.num_bytes, num_files = excluded.num_files, \
-                    log_version = excluded.log_version WHERE partitions.log_version <= excluded.log_version";
+        let rest = "ON CONFLICT (table_id, spec) DO UPDATE SET \
+                    modified_ms = CASE WHEN partitions.modified_ms < excluded.modified_ms \
+                    THEN excluded.modified_ms ELSE partitions.modified_ms END, \
+                    num_rows = CASE WHEN partitions.log_version <= excluded.log_version \
+                    THEN excluded.num_rows ELSE partitions.num_rows END, \
+                    num_bytes = CASE WHEN partitions.log_version <= excluded.log_version \
+                    THEN excluded.num_bytes ELSE partitions.num_bytes END, \
+                    num_files = CASE WHEN partitions.log_version <= excluded.log_version \
+                    THEN excluded.num_files ELSE partitions.num_files END, \
+                    log_version = CASE WHEN partitions.log_version <= excluded.log_version \
+                    THEN excluded.log_version ELSE partitions.log_version END";
         let sql = insert_sql(run.len(), rest);
         let statement = run.iter().fold(query(AssertSqlSafe(sql)), |s, p| bind_row(s, table_id, p, log_version));
         statement.execute(tx.conn()).await?;

@@ -21,6 +21,13 @@ pub(crate) const LIST: &str = concat!(
     " FROM partitions WHERE table_id = $1 AND sort_key >= $2 AND sort_key < $3 ORDER BY sort_key LIMIT $4"
 );
 
+/// The query of [`Meta::largest_partition`].
+pub(crate) const LARGEST: &str = concat!(
+    "SELECT ",
+    partition_columns!(),
+    " FROM partitions WHERE table_id = $1 AND num_rows > 0 ORDER BY sort_key DESC LIMIT 1"
+);
+
 /// [`LIST`] from the end.
 pub(crate) const LIST_BACKWARDS: &str = concat!(
     "SELECT ",
@@ -100,6 +107,12 @@ impl Meta {
             .ok_or_else(|| Error::invalid(format!("The marker '{spec}' is no partition of this table")))?;
         let values: Vec<String> = parsed.0.into_iter().map(|(_, value)| value).collect();
         Ok(sort_key(&values))
+    }
+
+    /// The last partition with rows in the order of their values: that of the largest value of the first column.
+    pub async fn largest_partition(&self, table_id: &str) -> Result<Option<Partition>> {
+        let row = query(LARGEST).bind(table_id).fetch_optional(self.reader()).await.map_err(Fault::from)?;
+        Ok(one(row, read_partition)?)
     }
 
     /// Every partition of the table, in the order of their values.

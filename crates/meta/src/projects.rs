@@ -9,7 +9,7 @@ use crate::cells::{Cells, all, one};
 use crate::db::Meta;
 use crate::fault::{Fault, conflict, not_found};
 use crate::range;
-use crate::rows::{Account, Project};
+use crate::rows::{Account, Project, SYSTEM_PROJECT};
 use crate::tx::Tx;
 
 /// The owner's name is joined, so that a project never shows a name that its account has no more.
@@ -52,8 +52,12 @@ pub(crate) async fn hold_project(tx: &mut Tx, name: &str) -> Result<(), Fault> {
 
 impl Meta {
     /// Adds a project; `owner_name` is not stored. `Conflict` `ObjectAlreadyExists` when the name is taken, `NotFound`
-    /// when its owner is no account.
+    /// when its owner is no account, `Invalid` for [`SYSTEM_PROJECT`].
     pub async fn create_project(&self, project: &Project) -> Result<()> {
+        if project.name == SYSTEM_PROJECT {
+            let message = format!("'{SYSTEM_PROJECT}' names the tables of the system; choose another name");
+            return Err(Error::invalid(message));
+        }
         write_tx!(self, |tx| {
             let owner = query("SELECT id FROM accounts WHERE id = $1").bind(&project.owner_id);
             if owner.fetch_optional(tx.conn()).await?.is_none() {
@@ -173,6 +177,14 @@ impl Meta {
                    UNION ALL SELECT project FROM admissions WHERE project = $1 AND account_id = $2";
         let row = query(sql).bind(project).bind(account_id).fetch_optional(self.reader()).await;
         Ok(row.map_err(Fault::from)?.is_some())
+    }
+
+    /// The names of the projects that the account owns or was admitted to, in byte order.
+    pub async fn projects_of(&self, account_id: &str) -> Result<Vec<String>> {
+        let sql = "SELECT name FROM projects WHERE owner_id = $1 \
+                   UNION SELECT project FROM admissions WHERE account_id = $1 ORDER BY 1";
+        let rows = query(sql).bind(account_id).fetch_all(self.reader()).await.map_err(Fault::from)?;
+        Ok(all(&rows, |r| Cells::new(r).text())?)
     }
 
     /// The admitted accounts, by name; the owner only when admitted as well.

@@ -1,7 +1,7 @@
 //! Half-open key ranges for pages: names with a prefix, after a marker, in byte order.
 
 /// Greater than every name and every partition key: no text that we store begins with eight of the last code point.
-const TOP: &str = "\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}";
+pub(crate) const TOP: &str = "\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}\u{10FFFF}";
 
 /// The smallest text greater than every text that begins with `prefix`.
 pub(crate) fn end_of(prefix: &str) -> String {

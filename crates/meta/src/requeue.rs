@@ -22,7 +22,7 @@ macro_rules! send_back {
     };
 }
 
-/// One batch of [`Meta::expire_instances`].
+/// The query of [`Meta::expire_instances`].
 pub(crate) const EXPIRE: &str = "DELETE FROM instances WHERE id IN (SELECT id FROM instances \
      WHERE ended_ms IS NOT NULL AND ended_ms < $1 ORDER BY ended_ms LIMIT 500) RETURNING id, result_path";
 
@@ -62,24 +62,10 @@ impl Meta {
         })
     }
 
-    /// Forgets the jobs that ended before `before_ms`; returns their ids and the paths of their results, whose files the
-    /// caller deletes. Works in batches: when one fails, those before it stand and are returned.
+    /// Forgets at most 500 of the jobs that ended before `before_ms`, the longest ended first; returns their ids and the
+    /// paths of their results, whose files the caller deletes. None when there are none left: a caller goes on until then,
+    /// with pauses, since nobody else writes meanwhile.
     pub async fn expire_instances(&self, before_ms: i64) -> Result<Vec<(String, Option<String>)>> {
-        let mut expired = Vec::new();
-        loop {
-            match self.expire_batch(before_ms).await {
-                Ok(batch) if batch.is_empty() => return Ok(expired),
-                Ok(batch) => expired.extend(batch),
-                Err(e) if expired.is_empty() => return Err(e),
-                Err(e) => {
-                    tracing::warn!(error = ?e, done = expired.len(), "could not forget all old instances");
-                    return Ok(expired);
-                }
-            }
-        }
-    }
-
-    async fn expire_batch(&self, before_ms: i64) -> Result<Vec<(String, Option<String>)>> {
         write_tx!(self, |tx| {
             let rows = query(EXPIRE).bind(before_ms).fetch_all(tx.conn()).await?;
             all(&rows, |r| {

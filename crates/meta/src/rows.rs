@@ -42,6 +42,17 @@ pub struct Project {
     pub modified_ms: i64,
 }
 
+/// The name of the project whose tables are the system itself. No project and no schema can be created under it.
+pub const SYSTEM_PROJECT: &str = "sys";
+
+/// A setting that the network edge gives to a job that came with a bearer token, whatever its client says: the job runs
+/// later, as its account, and must not see more than the token. [`TOKEN_JOBS`] or [`TOKEN_TABLES`].
+pub const TOKEN_SETTING: &str = "feitian.token";
+/// The token may read the jobs of its project as well as its tables.
+pub const TOKEN_JOBS: &str = "jobs";
+/// The token may read the tables of its project.
+pub const TOKEN_TABLES: &str = "tables";
+
 /// The schema that every project has; it needs no row.
 pub const DEFAULT_SCHEMA: &str = "default";
 
@@ -163,8 +174,9 @@ pub struct Partition {
 }
 
 /// The state of an instance. Text in the database is the variant's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum InstanceState {
+    #[default]
     Waiting,
     Running,
     Success,
@@ -198,7 +210,7 @@ impl InstanceState {
 }
 
 /// A job. Everything a client may ask about it later is here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Instance {
     pub id: String,
     pub project: String,

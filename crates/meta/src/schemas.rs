@@ -9,7 +9,7 @@ use crate::db::Meta;
 use crate::fault::{Fault, conflict, not_found};
 use crate::projects::hold_project;
 use crate::range;
-use crate::rows::{DEFAULT_SCHEMA, Project, Schema, Step};
+use crate::rows::{DEFAULT_SCHEMA, Project, SYSTEM_PROJECT, Schema, Step};
 use crate::steps::advance;
 use crate::tx::Tx;
 
@@ -65,8 +65,13 @@ fn default_of(project: Project) -> Schema {
 
 impl Meta {
     /// Adds a schema and advances `step`. `Conflict` `ObjectAlreadyExists` when the name is taken, as `default` always
-    /// is, `NotFound` `NoSuchProject` without its project.
+    /// is, `NotFound` `NoSuchProject` without its project, `Invalid` for [`SYSTEM_PROJECT`], under which two-part names
+    /// would mean the tables of the system.
     pub async fn create_schema(&self, schema: &Schema, step: &Step) -> Result<()> {
+        if schema.name == SYSTEM_PROJECT {
+            let message = format!("'{SYSTEM_PROJECT}' names the tables of the system; choose another name");
+            return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
+        }
         write_tx!(self, |tx| {
             advance(&mut tx, step).await?;
             hold_project(&mut tx, &schema.project).await?;

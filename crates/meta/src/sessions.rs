@@ -16,6 +16,7 @@ macro_rules! session_columns {
          record_count, created_ms, expires_ms"
     };
 }
+pub(crate) use session_columns;
 
 macro_rules! block_columns {
     () => {
@@ -47,7 +48,11 @@ pub(crate) const EXPIRE: &str = concat!(
 );
 
 fn read_session(row: &AnyRow) -> Result<Session, Fault> {
-    let mut c = Cells::new(row);
+    read_session_cells(&mut Cells::new(row))
+}
+
+/// Reads [`session_columns!`].
+pub(crate) fn read_session_cells(c: &mut Cells<'_>) -> Result<Session, Fault> {
     Ok(Session {
         id: c.text()?,
         kind: c.text()?,

@@ -20,8 +20,10 @@ macro_rules! table_columns {
          lifecycle, view_text, created_ms, ddl_ms, modified_ms, log_version, dropped_ms"
     };
 }
+pub(crate) use table_columns;
 
-fn read_table(row: &AnyRow) -> Result<Table, Fault> {
+/// Reads [`table_columns!`].
+pub(crate) fn read_table(row: &AnyRow) -> Result<Table, Fault> {
     let mut c = Cells::new(row);
     let id = c.text()?;
     let (project, schema_name, name, kind) = (c.text()?, c.text()?, c.text()?, c.text()?);

@@ -22,6 +22,7 @@ mod projects;
 mod resources;
 mod schemas;
 mod sessions;
+mod system;
 mod tables;
 
 /// A new, empty database of one kind.

@@ -169,7 +169,8 @@ async fn commits_ended_out_of_order_leave_the_newest_numbers() {
             m.put_commit_record(&record(r, i, 1, 0), 0).await.unwrap();
         }
         let gone = texts(&["ds=old", "ds=new"]);
-        m.finish_commit("r6", "t1", 6, &[change("a", 20)], &gone, &[], 1, &step("i2", 1, 0)).await.unwrap();
+        let joined = PartitionChange { modified_ms: 1, ..change("a", 20) };
+        m.finish_commit("r6", "t1", 6, &[joined], &gone, &[], 1, &step("i2", 1, 0)).await.unwrap();
         let late = [change("a", 10), change("new", 1), change("b", 2)];
         finish(m, "r5", 5, &late, &step("i1", 1, 0)).await.unwrap();
         let seen = async || {
@@ -178,6 +179,9 @@ async fn commits_ended_out_of_order_leave_the_newest_numbers() {
         };
         assert_eq!(seen().await, [("ds=a".to_string(), 20), ("ds=b".to_string(), 2)]);
         assert_eq!(m.table_by_id("t1").await.unwrap().unwrap().log_version, 6);
+        // A newer version that was one of files and not of rows has no time; the late one's is not lost beside it.
+        let a = m.partition("t1", "ds=a").await.unwrap().unwrap();
+        assert_eq!((a.modified_ms, a.num_rows), (5_000, 20));
         // A newer version may bring the partition back.
         finish(m, "r7", 7, &[change("new", 3)], &step("i3", 1, 0)).await.unwrap();
         assert_eq!(seen().await.last().unwrap(), &("ds=new".to_string(), 3));

@@ -228,3 +228,64 @@ async fn ended_jobs_are_forgotten_after_their_time_with_their_results() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_earlier_run_is_the_newest_ended_one_of_the_same_text() {
+    on_both(async |db| {
+        let m = &db.meta;
+        let add = async |id: &str, project: &str, query: &str, at: i64, state: InstanceState| {
+            let row = Instance { project: project.into(), query: query.into(), state, ..instance(id, at) };
+            m.create_instance(&row).await.unwrap();
+            row
+        };
+        use InstanceState::{Cancelled, Failed, Running, Success};
+        let first = add("a", "p", "select 1", 10, Success).await;
+        add("b", "p", "select 1", 20, Failed).await;
+        add("c", "p", "select 1 ", 30, Success).await;
+        add("d", "q", "select 1", 31, Success).await;
+        add("e", "p", "select 1", 32, Running).await;
+        let later = add("g", "p", "select 1", 40, Running).await;
+        // Two jobs of one millisecond are ordered by id.
+        add("f", "p", "select 1", 40, Cancelled).await;
+        add("h", "p", "select 1", 40, Success).await;
+        let before = async |of: &Instance| m.earlier_run(of).await.unwrap().map(|i| i.id);
+        assert_eq!(before(&later).await.as_deref(), Some("f"));
+        let between = Instance { submitted_ms: 39, ..later };
+        assert_eq!(before(&between).await.as_deref(), Some("b"));
+        assert_eq!(before(&first).await, None);
+    })
+    .await;
+}
+
+// The FNV specification (Fowler, Noll, Vo), FNV-1a of 64 bits: the offset basis, and the test vector "foobar".
+#[test]
+fn the_number_of_a_text_never_changes() {
+    assert_eq!(crate::instances::query_hash("") as u64, 0xcbf2_9ce4_8422_2325);
+    assert_eq!(crate::instances::query_hash("foobar") as u64, 0x8594_4171_f739_67e8);
+}
+
+// A database of version 2 has jobs without the number; they stay readable and later ones are found.
+#[tokio::test]
+async fn jobs_from_before_the_number_of_their_text_stay() {
+    on_both(async |db| {
+        let m = &db.meta;
+        let old = Instance { state: InstanceState::Success, ..instance("a", 10) };
+        m.create_instance(&old).await.unwrap();
+        for undo in [
+            "DROP INDEX instances_query",
+            "DROP INDEX instances_project_owner",
+            "ALTER TABLE instances DROP COLUMN query_hash",
+            "UPDATE schema_version SET version = 2",
+        ] {
+            m.writer().execute(undo).await.unwrap();
+        }
+        let again = db.another().await;
+        assert_eq!(again.instance("p", "a").await.unwrap(), Some(old));
+        let late = [instance("b", 20), instance("c", 30)];
+        assert_eq!(again.earlier_run(&late[0]).await.unwrap(), None);
+        again.create_instance(&Instance { state: InstanceState::Success, ..late[0].clone() }).await.unwrap();
+        assert_eq!(again.earlier_run(&late[1]).await.unwrap().map(|i| i.id).as_deref(), Some("b"));
+        again.close().await;
+    })
+    .await;
+}

@@ -38,6 +38,21 @@ async fn pages_follow_the_values_column_by_column_in_both_directions() {
     .await;
 }
 
+#[tokio::test]
+async fn the_largest_partition_is_the_last_by_value_that_has_rows() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_table(m).await;
+        assert_eq!(m.largest_partition("t1").await.unwrap(), None);
+        let rows = |n: i64, p: Partition| Partition { num_rows: n, ..p };
+        // `10` is below `9`: values are compared as text. The last one has no rows.
+        let all = [rows(1, two_level("10", "b")), rows(1, two_level("9", "a")), rows(0, two_level("9", "b"))];
+        m.add_partitions("t1", &all, false, &Step::None).await.unwrap();
+        assert_eq!(m.largest_partition("t1").await.unwrap(), Some(all[1].clone()));
+    })
+    .await;
+}
+
 // The text: MaxCompute's answer to ALTER TABLE .. ADD PARTITION of an existing partition.
 #[tokio::test]
 async fn adding_is_all_or_nothing_unless_existing_ones_may_stay() {
@@ -114,6 +129,12 @@ async fn rows_go_up_to_the_log_from_the_version_they_have() {
         assert_eq!(m.all_partitions("t1").await.unwrap(), [old, new]);
         let t = m.table_by_id("t1").await.unwrap().unwrap();
         assert_eq!((t.log_version, t.modified_ms), (2, 5_000));
+        // The same rows in other files: a change without a time.
+        let joined = PartitionChange { num_bytes: 60, modified_ms: 0, ..change("1", 9) };
+        assert!(m.catch_up("t1", 2, 3, &[joined], &[], 0).await.unwrap());
+        let now = m.partition("t1", "ds=1").await.unwrap().unwrap();
+        assert_eq!((now.num_bytes, now.modified_ms), (60, 5_000));
+        assert_eq!(m.table_by_id("t1").await.unwrap().unwrap().modified_ms, 5_000);
     })
     .await;
 }

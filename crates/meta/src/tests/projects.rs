@@ -73,11 +73,29 @@ async fn the_owner_and_the_admitted_may_enter() {
         m.admit("p", "u2").await.unwrap();
         assert!(m.is_admitted("p", "u2").await.unwrap());
         assert_eq!(m.admitted("p").await.unwrap(), [account("u2")]);
+        let other = Project { owner_id: "u2".into(), ..project("o") };
+        m.create_project(&other).await.unwrap();
+        assert_eq!(m.projects_of("u1").await.unwrap(), ["p"]);
+        assert_eq!(m.projects_of("u2").await.unwrap(), ["o", "p"]);
+        assert!(m.projects_of("u9").await.unwrap().is_empty());
         m.expel("p", "u2").await.unwrap();
         m.expel("p", "u2").await.unwrap();
+        assert_eq!(m.projects_of("u2").await.unwrap(), ["o"]);
         assert!(!m.is_admitted("p", "u2").await.unwrap());
         refused(m.admit("p", "u9").await, Kind::NotFound, "NoSuchObject");
         refused(m.admit("q", "u2").await, Kind::NotFound, "NoSuchProject");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_name_of_the_system_is_taken() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_project(m).await;
+        let message = refused(m.create_project(&project("sys")).await, Kind::Invalid, "InvalidArgument");
+        assert!(message.contains("'sys'"), "{message}");
+        refused(m.create_schema(&schema("sys"), &Step::None).await, Kind::Invalid, "InvalidParameter");
     })
     .await;
 }
