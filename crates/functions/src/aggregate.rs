@@ -2,8 +2,11 @@
 //!
 //! Most are DataFusion's own; [`plan`] gives those whose arguments or results differ their shape.
 
+mod avg;
 mod by_key;
+mod doubles;
 mod keyed;
+mod percentile;
 mod sum;
 
 use std::collections::HashMap;
@@ -24,6 +27,7 @@ use datafusion::logical_expr::{
     Signature, Volatility, WindowFunctionDefinition, cast, lit, when,
 };
 
+use self::doubles::doubles;
 use crate::coercion::is_text;
 use crate::docs::Entry;
 use crate::error::FunctionError;
@@ -125,22 +129,22 @@ pub(crate) fn docs() -> Vec<Entry> {
 pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
     let mut all: HashMap<&'static str, Arc<AggregateUDF>> = HashMap::from([
         ("any_value", df::any_value::any_value_udaf()),
-        ("avg", df::average::avg_udaf()),
-        ("corr", df::correlation::corr_udaf()),
+        ("avg", Arc::new(avg::Avg::udaf())),
+        ("corr", doubles(df::correlation::corr_udaf(), 2)),
         ("count", df::count::count_udaf()),
-        ("covar_pop", df::covariance::covar_pop_udaf()),
-        ("covar_samp", df::covariance::covar_samp_udaf()),
+        ("covar_pop", doubles(df::covariance::covar_pop_udaf(), 2)),
+        ("covar_samp", doubles(df::covariance::covar_samp_udaf(), 2)),
         ("grouping", df::grouping::grouping_udaf()),
         ("max", df::min_max::max_udaf()),
         ("min", df::min_max::min_udaf()),
         // Without a suffix it is the population's, unlike in DataFusion.
-        ("stddev", df::stddev::stddev_pop_udaf()),
-        ("stddev_pop", df::stddev::stddev_pop_udaf()),
-        ("stddev_samp", df::stddev::stddev_udaf()),
+        ("stddev", doubles(df::stddev::stddev_pop_udaf(), 1)),
+        ("stddev_pop", doubles(df::stddev::stddev_pop_udaf(), 1)),
+        ("stddev_samp", doubles(df::stddev::stddev_udaf(), 1)),
         ("sum", Arc::new(sum::Sum::udaf())),
-        ("var_pop", df::variance::var_pop_udaf()),
-        ("var_samp", df::variance::var_samp_udaf()),
-        ("variance", df::variance::var_pop_udaf()),
+        ("var_pop", doubles(df::variance::var_pop_udaf(), 1)),
+        ("var_samp", doubles(df::variance::var_samp_udaf(), 1)),
+        ("variance", doubles(df::variance::var_pop_udaf(), 1)),
     ]);
     for name in MARKERS {
         let marker = Marker { name, signature: Signature::variadic_any(Volatility::Immutable) };
@@ -154,20 +158,9 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
 
 /// The type that an argument of a numeric aggregate gets: text is read as DOUBLE, and a median of whole numbers is one.
 pub fn aggregate_argument(name: &str, ty: &DataType) -> Option<DataType> {
-    const NUMERIC: [&str; 11] = [
-        "avg",
-        "corr",
-        "covar_pop",
-        "covar_samp",
-        "median",
-        "percentile_cont",
-        "stddev",
-        "stddev_pop",
-        "sum",
-        "var",
-        "var_pop",
-    ];
-    let interpolates = matches!(name, "median" | "percentile_cont") && (ty.is_integer() || *ty == DataType::Float32);
+    const NUMERIC: [&str; 10] =
+        ["avg", "corr", "covar_pop", "covar_samp", "median", "stddev", "stddev_pop", "sum", "var", "var_pop"];
+    let interpolates = name == "median" && (ty.is_integer() || *ty == DataType::Float32);
     ((is_text(ty) && NUMERIC.contains(&name)) || interpolates).then_some(DataType::Float64)
 }
 
@@ -297,10 +290,8 @@ fn plan(mut call: Aggregate) -> Result<Option<Plan>> {
         }
         "percentile" => {
             let [x, p] = call.take()?;
-            if !matches!(p, Expr::Literal(..)) {
-                return Err(FunctionError::constant("percentile", 2).into());
-            }
-            simple(df::percentile_cont::percentile_cont_udaf(), vec![x, p])
+            let Expr::Literal(p, _) = p else { return Err(FunctionError::constant("percentile", 2).into()) };
+            simple(Arc::new(percentile::Percentile::udaf(&p)?), vec![x])
         }
         "wm_concat" => {
             let [separator, x] = call.take()?;

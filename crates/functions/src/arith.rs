@@ -73,7 +73,10 @@ impl Arithmetic {
 
     fn refuse(&self, left: &DataType, right: &DataType) -> FunctionError {
         let (l, r) = (type_name(left), type_name(right));
-        FunctionError::semantic(format!("invalid operand type(s) {l},{r} for operator '{}'", self.op.sign()))
+        let op = self.op.sign();
+        FunctionError::semantic(format!(
+            "invalid operand type(s) {l},{r} for operator '{op}'; CAST one to fit the other"
+        ))
     }
 
     fn operand_types(&self, left: &DataType, right: &DataType) -> Result<(DataType, DataType), FunctionError> {
@@ -134,7 +137,11 @@ impl Arithmetic {
         let constant = |a: &ColumnarValue| matches!(a, ColumnarValue::Scalar(v) if !v.is_null());
         let lost = matches!(result, ColumnarValue::Scalar(v) if v.is_null());
         if matches!(self.op, Op::Divide | Op::Modulo | Op::WholeDivide) && lost && args.iter().all(constant) {
-            let shown = args.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+            let value = |a: &ColumnarValue| match a {
+                ColumnarValue::Scalar(v) => v.to_string(),
+                ColumnarValue::Array(_) => a.to_string(),
+            };
+            let shown = args.iter().map(value).collect::<Vec<_>>().join(" and ");
             let text = format!("{} func result NaN, two params are {shown}", self.op.word());
             return Err(FunctionError::semantic(text).into());
         }

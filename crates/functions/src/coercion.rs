@@ -31,7 +31,7 @@ pub(crate) enum Param {
     Time,
     /// As [`Param::Time`], but STRING stays.
     TimeOrText,
-    /// BINARY or STRING, as it is.
+    /// BINARY or STRING, as it is; numbers and times become STRING.
     Bytes,
     List,
     Map,
@@ -88,8 +88,8 @@ fn implicit(param: Param, ty: &DataType) -> Option<DataType> {
         Param::Time if null || is_text(ty) => Some(datetime()),
         Param::Time | Param::TimeOrText if is_time(ty) => Some(normal_time(ty)),
         Param::TimeOrText if null || is_text(ty) => Some(DataType::Utf8),
-        Param::Bytes if null || is_text(ty) => Some(DataType::Utf8),
         Param::Bytes if is_binary(ty) => Some(DataType::Binary),
+        Param::Bytes => implicit(Param::Text, ty),
         Param::List if matches!(ty, DataType::List(_)) => Some(ty.clone()),
         Param::Map if matches!(ty, DataType::Map(..)) => Some(ty.clone()),
         _ => None,

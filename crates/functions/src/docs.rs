@@ -23,6 +23,35 @@ fn families() -> Vec<(&'static str, Vec<Entry>)> {
     ]
 }
 
+/// Table functions: for LATERAL VIEW, or alone in a SELECT list.
+const TABLES: &[Entry] = &[
+    ("explode", "explode(array | map)", "A row for each item of an array, or for each key and value of a map."),
+    ("inline", "inline(array)", "A row for each struct of an array, a column for each field."),
+    (
+        "json_tuple",
+        "json_tuple(text, 'key', …)",
+        "One row: the values of keys of a JSON object, each as GET_JSON_OBJECT gives it.",
+    ),
+    (
+        "keyvalue_tuple",
+        "keyvalue_tuple(text, separator, sign, 'key', …)",
+        "One row: the values of keys, each as KEYVALUE gives it.",
+    ),
+    (
+        "parse_url_tuple",
+        "parse_url_tuple(url, 'part', …)",
+        "One row: parts of a URL, each as PARSE_URL gives it; `QUERY:key` is one of its parameters.",
+    ),
+    ("posexplode", "posexplode(array)", "A row for each item of an array, with its position from 0."),
+    ("stack", "stack(n, value, …)", "The values as n rows, the last one filled up with NULL."),
+    (
+        "trans_array",
+        "trans_array(n, separator, key, …, list, …)",
+        "A row for each place in lists that are texts, beside n keys.",
+    ),
+    ("trans_cols", "trans_cols(n, key, …, value, …)", "A row for each value, with its number from 1, beside n keys."),
+];
+
 /// Functions of the planner, which have no kernel.
 const PLANNED: &[Entry] = &[
     ("cast", "cast(value as type)", "The value as another type."),
@@ -30,6 +59,15 @@ const PLANNED: &[Entry] = &[
     ("partition_exists", "partition_exists('table', 'value', …)", "Whether the table has such a partition."),
     ("table_exists", "table_exists('table')", "Whether there is such a table."),
 ];
+
+/// How each function is called, for example `abs(number)`, sorted. The name ends where the bracket begins.
+pub fn calls() -> Vec<&'static str> {
+    let planned = TABLES.iter().chain(PLANNED).copied();
+    let entries = families().into_iter().flat_map(|(_, entries)| entries).chain(planned);
+    let mut calls: Vec<&str> = entries.map(|(_, call, _)| call).collect();
+    calls.sort_unstable();
+    calls
+}
 
 /// `docs/sql.md`.
 pub fn sql_markdown() -> String {
@@ -45,6 +83,7 @@ pub fn sql_markdown() -> String {
         let sorted: BTreeMap<&str, &Entry> = entries.iter().map(|e| (e.0, e)).collect();
         table(title, sorted.into_values(), &mut out);
     }
+    table("Table functions", TABLES.iter(), &mut out);
     table("Known to the planner", PLANNED.iter(), &mut out);
     out
 }

@@ -39,7 +39,7 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUD
 pub use aggregate::{aggregate_argument, plan_aggregate, plan_window};
 pub use arith::{Arithmetic, Negate, Op};
 pub use cast::{Cast, cast_array, castable, double_text, is_plain_widening};
-pub use docs::sql_markdown;
+pub use docs::{calls, sql_markdown};
 pub use error::FunctionError;
 pub use options::{Context, FunctionOptions, parse_zone};
 pub use window::shape_window;
@@ -60,6 +60,12 @@ impl Registry {
             || self.aggregate.contains_key(name)
             || self.window.contains_key(name)
             || self.higher.contains_key(name)
+    }
+
+    /// The names of all functions, in no order. Operators are among them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let plain = self.scalar.keys().chain(self.aggregate.keys());
+        plain.chain(self.window.keys()).chain(self.higher.keys()).map(String::as_str)
     }
 }
 

@@ -332,7 +332,9 @@ fn round(call: &Call<'_>, nearest: bool) -> Result<ArrayRef> {
 /// Rounds in binary, as the original does: `round(4.515, 2)` is 4.51 because 4.515 is a little less than it looks.
 fn round_double(v: f64, places: i64, nearest: bool) -> f64 {
     let f = if nearest { f64::round } else { f64::trunc };
-    if !v.is_finite() || places > 300 {
+    // So large a number has no places; scaling it would change its last digits.
+    let is_whole = v.abs() >= (1u64 << 52) as f64;
+    if !v.is_finite() || places > 300 || (is_whole && places >= 0) {
         return v;
     }
     if places < -308 {

@@ -1,5 +1,7 @@
 //! Window functions under MaxCompute's names; ranks are BIGINT.
 
+mod moving;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -69,6 +71,9 @@ pub fn shape_window(mut raw: RawWindowExpr) -> Result<RawWindowExpr> {
     if matches!(raw.func_def, WindowFunctionDefinition::AggregateUDF(_)) {
         if raw.distinct && !raw.order_by.is_empty() {
             return Err(FunctionError::window("DISTINCT is not allowed in a window function with ORDER BY").into());
+        }
+        if name == "count" && !raw.window_frame.start_bound.is_unbounded() {
+            raw.func_def = WindowFunctionDefinition::AggregateUDF(moving::count());
         }
         return Ok(raw);
     }

@@ -4,8 +4,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray};
-use arrow::buffer::OffsetBuffer;
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray, PrimitiveArray,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_aggregate::sum::sum_udaf;
@@ -243,6 +246,39 @@ struct Groups {
     seen: Vec<bool>,
 }
 
+/// Adds every row that counts to the total of its group. False if a total has left 128 bits.
+fn add_rows<T>(
+    values: &PrimitiveArray<T>,
+    groups: &[usize],
+    filter: Option<&BooleanArray>,
+    totals: &mut [i128],
+    seen: &mut [bool],
+) -> bool
+where
+    T: ArrowPrimitiveType,
+    T::Native: Into<i128>,
+{
+    let mut overflowed = false;
+    let mut add = |group: usize, value: T::Native| {
+        let (total, over) = totals[group].overflowing_add(value.into());
+        totals[group] = total;
+        seen[group] = true;
+        overflowed |= over;
+    };
+    let rows = groups.iter().zip(values.values().iter());
+    match (values.nulls().filter(|n| n.null_count() > 0), filter) {
+        (None, None) => rows.for_each(|(group, value)| add(*group, *value)),
+        (nulls, filter) => rows.enumerate().for_each(|(row, (group, value))| {
+            let counts =
+                nulls.is_none_or(|n| n.is_valid(row)) && filter.is_none_or(|f| f.is_valid(row) && f.value(row));
+            if counts {
+                add(*group, *value);
+            }
+        }),
+    }
+    !overflowed
+}
+
 impl Groups {
     fn add(
         &mut self,
@@ -254,16 +290,13 @@ impl Groups {
         self.totals.resize(total_groups, 0);
         self.seen.resize(total_groups, false);
         let Some(values) = values.first() else { return Ok(()) };
-        let (totals, seen, ty) = (&mut self.totals, &mut self.seen, &self.ty);
-        each(values, |row, v| {
-            if filter.is_some_and(|f| f.is_null(row) || !f.value(row)) {
-                return Ok(());
-            }
-            let group = groups[row];
-            totals[group] = totals[group].checked_add(v).ok_or_else(|| overflow(ty))?;
-            seen[group] = true;
-            Ok(())
-        })
+        let (totals, seen) = (&mut self.totals, &mut self.seen);
+        let fits = match values.data_type() {
+            DataType::Int64 => add_rows(values.as_primitive::<Int64Type>(), groups, filter, totals, seen),
+            DataType::Decimal128(..) => add_rows(values.as_primitive::<Decimal128Type>(), groups, filter, totals, seen),
+            other => return Err(FunctionError::internal(format!("sum of {other}")).into()),
+        };
+        if fits { Ok(()) } else { Err(overflow(&self.ty)) }
     }
 
     fn take(&mut self, emit: EmitTo) -> impl Iterator<Item = Option<i128>> {
@@ -315,14 +348,15 @@ impl GroupsAccumulator for Groups {
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let Some(values) = values.first() else { return Ok(vec![]) };
-        let mut out: Vec<Option<i128>> = vec![None; values.len()];
-        each(values, |row, v| {
-            if opt_filter.is_none_or(|f| f.is_valid(row) && f.value(row)) {
-                out[row] = Some(v);
-            }
-            Ok(())
-        })?;
-        Ok(vec![Arc::new(Decimal128Array::from(out).with_precision_and_scale(38, 0)?)])
+        let wide: Decimal128Array = match values.data_type() {
+            DataType::Int64 => values.as_primitive::<Int64Type>().unary(i128::from),
+            DataType::Decimal128(..) => values.as_primitive::<Decimal128Type>().clone(),
+            other => return Err(FunctionError::internal(format!("sum of {other}")).into()),
+        };
+        let kept = opt_filter.map(|f| NullBuffer::new(prep_null_mask_filter(f).values().clone()));
+        let nulls = NullBuffer::union(wide.nulls(), kept.as_ref());
+        let out = Decimal128Array::try_new(wide.values().clone(), nulls)?;
+        Ok(vec![Arc::new(out.with_precision_and_scale(38, 0)?)])
     }
 
     fn size(&self) -> usize {
@@ -343,6 +377,34 @@ mod tests {
         assert_eq!(total.evaluate().expect("fits"), ScalarValue::Int64(Some(i64::MAX)));
         total.update_batch(&[Arc::new(Int64Array::from(vec![1]))]).expect("values");
         assert!(total.evaluate().is_err());
+    }
+
+    // Arithmetic. A filter that is NULL for a row does not hold for it.
+    #[test]
+    fn rows_without_value_or_without_the_condition_do_not_count() {
+        let mut groups = Groups { ty: DataType::Int64, totals: vec![], seen: vec![] };
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(2), None, Some(3), Some(5), Some(7)]));
+        let filter = BooleanArray::from(vec![Some(true), Some(true), Some(false), None, Some(true)]);
+        let states = groups.convert_to_state(&[values.clone()], Some(&filter)).expect("values");
+        let kept: Vec<_> = states[0].as_primitive::<Decimal128Type>().iter().collect();
+        assert_eq!(kept, [Some(2), None, None, None, Some(7)]);
+        groups.update_batch(&[values], &[0, 1, 0, 1, 0], Some(&filter), 2).expect("values");
+        let out = groups.evaluate(EmitTo::All).expect("fits");
+        assert_eq!(out.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(9), None]));
+    }
+
+    #[test]
+    fn a_total_of_a_group_beyond_its_type_is_an_error() {
+        let ty = DataType::Decimal128(38, 0);
+        let mut groups = Groups { ty: ty.clone(), totals: vec![], seen: vec![] };
+        let large = Decimal128Array::from(vec![10i128.pow(38) - 1; 2]).with_precision_and_scale(38, 0).expect("a type");
+        let large: ArrayRef = Arc::new(large);
+        // 2 * 10^38 is beyond 128 bits, too.
+        assert!(groups.update_batch(&[large], &[0, 0], None, 1).is_err());
+        let mut groups = Groups { ty: DataType::Int64, totals: vec![], seen: vec![] };
+        let large: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, 1]));
+        groups.update_batch(&[large], &[0, 0], None, 1).expect("128 bits hold it");
+        assert!(groups.evaluate(EmitTo::All).is_err());
     }
 
     #[test]

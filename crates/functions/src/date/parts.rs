@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::Volatility;
 
 use super::{Times, Unit, add, difference, make_times, truncate};
-use crate::coercion::{Param, is_time};
+use crate::coercion::{Param, coerce_arguments, is_time};
 use crate::docs::Entry;
 use crate::error::FunctionError;
 use crate::kernel::{Call, DataType0, Function, Returns};
@@ -25,7 +25,7 @@ pub(super) const DOCS: &[Entry] = &[
     ("date_add", "date_add(date, days)", "The date so many days later."),
     ("date_sub", "date_sub(date, days)", "The date so many days earlier."),
     ("dateadd", "dateadd(date, n, unit)", "The time n units later; months end where the month ends."),
-    ("datediff", "datediff(a, b[, unit])", "How many borders of the unit lie between b and a; days unless given."),
+    ("datediff", "datediff(a, b[, unit])", "How many borders of the unit lie between b and a: BIGINT, or days as INT."),
     ("datepart", "datepart(date, unit)", "One part of a time."),
     ("datetrunc", "datetrunc(date, unit)", "The time without everything smaller than the unit."),
     ("day", "day(date)", "The day of the month."),
@@ -77,7 +77,7 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("datepart", &[Time, Text], BIG, datepart),
         Function::new("extract", &[Text, TimeOrText], INT, extract),
         Function::new("dateadd", &[Time, Big, Text], Returns::Argument(0), dateadd),
-        Function::new("datediff", &[Time, Time], BIG, datediff).optional(&[Text]),
+        Function::new("datediff", &[], Returns::With(datediff_type), datediff).coerce(datediff_arguments),
         Function::new("datetrunc", &[Time, Text], Returns::Argument(0), datetrunc),
         Function::new("date_add", &[TimeOrText, Big], DATE, |c| date_add(c, 1)),
         Function::new("date_sub", &[TimeOrText, Big], DATE, |c| date_add(c, -1)),
@@ -172,15 +172,34 @@ fn dateadd(call: &Call<'_>) -> Result<ArrayRef> {
     })
 }
 
+/// Without a unit, text is a date and the result is INT; with one, text is a DATETIME and the result is BIGINT
+/// (MaxCompute documentation, "DATEDIFF").
+fn datediff_arguments(name: &str, types: &[DataType]) -> Result<Vec<DataType>, FunctionError> {
+    use Param::{Text, Time, TimeOrText};
+    let days = types.len() == 2;
+    let times: &[Param] = if days { &[TimeOrText, TimeOrText] } else { &[Time, Time] };
+    coerce_arguments(name, times, &[Text], None, types)
+}
+
+fn datediff_type(types: &[DataType]) -> Result<DataType> {
+    Ok(if types.len() == 2 { DataType::Int32 } else { DataType::Int64 })
+}
+
 fn datediff(call: &Call<'_>) -> Result<ArrayRef> {
     let (a, b) = (Times::of(call, 0)?, Times::of(call, 1)?);
-    let unit = if call.count() > 2 { Unit::of(call, 2)? } else { Some(Unit::Day) };
     let zone = call.context.zone;
+    let too_far = || FunctionError::overflow("datediff: the result is too large").into();
+    if call.count() == 2 {
+        return call.make::<Int32Type>(|i| {
+            let (Some(a), Some(b)) = (a.get(i, zone), b.get(i, zone)) else { return Ok(None) };
+            let days = difference(a, b, Unit::Day).and_then(|days| i32::try_from(days).ok());
+            days.map(Some).ok_or_else(too_far)
+        });
+    }
+    let unit = Unit::of(call, 2)?;
     call.make_big(|i| {
         let (Some(a), Some(b), Some(unit)) = (a.get(i, zone), b.get(i, zone), unit) else { return Ok(None) };
-        difference(a, b, unit)
-            .map(Some)
-            .ok_or_else(|| FunctionError::overflow("datediff: the result is no BIGINT").into())
+        difference(a, b, unit).map(Some).ok_or_else(too_far)
     })
 }
 
