@@ -120,6 +120,10 @@ fn check_body(body: &SetExpr) -> Result<()> {
                 SetOperator::Minus => return refuse(right.span(), "MINUS"),
             }
             match set_quantifier {
+                // The engine looks for each row of one side on the other, and forgets how often it has found it.
+                SetQuantifier::All if *op != SetOperator::Union => {
+                    return refuse(right.span(), "INTERSECT ALL and EXCEPT ALL");
+                }
                 SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None => {}
                 SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName => {
                     return refuse(right.span(), "a set operation BY NAME");

@@ -12,6 +12,10 @@ use crate::{Position, Result, SqlError};
 /// Documented limit of partition levels.
 const MAX_PARTITION_LEVELS: usize = 6;
 
+/// Formats that STORED AS may name. Rows lie in Parquet whatever it says.
+const FORMATS: [&str; 10] =
+    ["aliorc", "orc", "parquet", "textfile", "rcfile", "sequencefile", "avro", "csv", "json", "jsonfile"];
+
 /// The optional clauses of CREATE TABLE that may stand once each, in any order, and that we keep.
 #[derive(Default)]
 struct Clauses {
@@ -101,6 +105,15 @@ impl Parser<'_> {
         } = clauses;
         let partition_defs = partition_columns.unwrap_or_default();
         check_columns(&defs, &partition_defs)?;
+        if like.is_none() && as_query.is_none() {
+            check_clustering(&defs, clustering.as_ref(), at)?;
+        }
+        let by_arrival = |(key, value): &(String, String)| {
+            key.eq_ignore_ascii_case("ingestion_time_partition") && value.eq_ignore_ascii_case("true")
+        };
+        if auto_partition.is_some() && properties.iter().flatten().any(by_arrival) {
+            return Ok(self.skip("AUTO PARTITIONED BY the time of arrival", at));
+        }
         let shape = usize::from(!defs.is_empty()) + usize::from(as_query.is_some()) + usize::from(like.is_some());
         if shape == 0 {
             return self.unexpected(Some("the columns, LIKE or AS"));
@@ -186,6 +199,9 @@ impl Parser<'_> {
             once(clauses.stored_as.is_some())?;
             if self.is("inputformat") {
                 return Ok(Some(Clause::Lacking("STORED AS INPUTFORMAT")));
+            }
+            if !self.is_any(&FORMATS) {
+                return self.unexpected(Some("a file format"));
             }
             clauses.stored_as = Some(self.name()?);
         } else if self.eat(&["tblproperties"]) {
@@ -315,6 +331,16 @@ fn check_columns(columns: &[ColumnDef], partitions: &[ColumnDef]) -> Result<()> 
             let detail = format!("a table has at most {MAX_PARTITION_LEVELS} partition columns");
             Err(SqlError::semantic(def.position, detail))
         }
+        None => Ok(()),
+    }
+}
+
+/// CLUSTERED BY and SORTED BY name data columns.
+fn check_clustering(columns: &[ColumnDef], clustering: Option<&Clustering>, at: Position) -> Result<()> {
+    let Some(Clustering { columns: clustered, sorted_by, .. }) = clustering else { return Ok(()) };
+    let mut names = clustered.iter().chain(sorted_by.iter().map(|(name, _)| name));
+    match names.find(|name| !columns.iter().any(|d| d.column.name == **name)) {
+        Some(name) => Err(SqlError::semantic(at, format!("column {name} of CLUSTERED BY cannot be resolved"))),
         None => Ok(()),
     }
 }

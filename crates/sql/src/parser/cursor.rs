@@ -4,6 +4,7 @@ use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Span, Token as SqlToken, TokenWithSpan};
 
+use super::script::Variables;
 use super::words;
 use crate::lexer::{Kind, Symbol, Token};
 use crate::{Position, Result, SqlError, literal};
@@ -48,12 +49,23 @@ pub(crate) struct Parser<'a> {
     pub(super) relations: u32,
     /// What counts towards [`MAX_ARGUMENTS`], read so far.
     arguments: u32,
+    pub(super) variables: Variables<'a>,
 }
 
 impl<'a> Parser<'a> {
     /// `tokens` end with [`Kind::End`] and were cut from `text`.
-    pub(crate) fn new(text: &'a str, tokens: &'a [Token]) -> Self {
-        Self { text, tokens, at: 0, nesting: 0, peak: 0, set_operators: 0, relations: 0, arguments: 0 }
+    pub(super) fn new(text: &'a str, tokens: &'a [Token], variables: Variables<'a>) -> Self {
+        Self { text, tokens, at: 0, nesting: 0, peak: 0, set_operators: 0, relations: 0, arguments: 0, variables }
+    }
+
+    /// Goes on at another place of other tokens; the ones until now and the place in them.
+    pub(super) fn exchange(&mut self, tokens: &'a [Token], at: usize) -> (&'a [Token], usize) {
+        (std::mem::replace(&mut self.tokens, tokens), std::mem::replace(&mut self.at, at))
+    }
+
+    /// Where the statement begins.
+    pub(super) fn first_position(&self) -> Position {
+        self.tokens[0].position
     }
 
     pub(super) fn peek(&self) -> Token {

@@ -202,7 +202,7 @@ impl Parser<'_> {
             };
         }
         if self.is_symbol(Symbol::At) {
-            return self.unsupported(at, "a script variable (@name)");
+            return self.variable();
         }
         if self.is("lateral") && self.symbol_at(1) == Some(Symbol::LParen) {
             self.take();
@@ -219,7 +219,7 @@ impl Parser<'_> {
         self.named_table()
     }
 
-    fn derived(&mut self, lateral: bool, subquery: Box<Query>) -> Result<TableFactor> {
+    pub(super) fn derived(&mut self, lateral: bool, subquery: Box<Query>) -> Result<TableFactor> {
         self.count_relation()?;
         let alias = self.table_alias()?;
         self.refuse_table_tail()?;

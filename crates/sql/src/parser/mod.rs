@@ -20,6 +20,7 @@ mod number;
 mod operand;
 mod pivot;
 mod query;
+mod script;
 mod words;
 
 pub use lateral::is_table_function;
@@ -28,6 +29,7 @@ use sqlparser::ast::Query;
 use crate::splitter::{self, Piece};
 use crate::{Position, Result, SqlError, Statement};
 use cursor::Parser;
+use script::{Variable, Variables};
 
 /// A script: settings and statements in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,17 +57,34 @@ pub struct Parsed {
 /// ODPS-0121125 for parts of a query that feitian lacks. Whole statements that it lacks are [`Statement::Unsupported`].
 pub fn parse_script(text: &str) -> Result<Script> {
     let mut script = Script { settings: Vec::new(), statements: Vec::new() };
-    for (piece, tokens) in splitter::cut(text)? {
+    let pieces = splitter::cut(text)?;
+    let (mut variables, mut expanded, mut changed) = (Vec::new(), 0, false);
+    for (piece, tokens) in &pieces {
         let Piece { text: source, line, column, setting, .. } = piece;
+        let position = Position { line: *line, column: *column };
         let statement = match setting {
+            Some(_) if !variables.is_empty() => {
+                return Err(SqlError::unsupported(position, "SET after a script variable"));
+            }
             Some(setting) if script.statements.is_empty() => {
-                script.settings.push(setting);
+                script.settings.push(setting.clone());
                 continue;
             }
-            Some((key, value)) => Statement::Set { key, value },
-            None => Parser::new(text, &tokens).statement()?,
+            Some((key, value)) => Statement::Set { key: key.clone(), value: value.clone() },
+            None => {
+                let mut parser = Parser::new(text, tokens, Variables::new(&variables, expanded));
+                if let Some((name, before)) = parser.assignment()? {
+                    expanded = parser.variables.expanded;
+                    variables.push(Variable { name, tokens: &tokens[before..] });
+                    continue;
+                }
+                let statement = parser.statement()?;
+                parser.check_variables(&statement, changed)?;
+                expanded = parser.variables.expanded;
+                statement
+            }
         };
-        let position = Position { line, column };
+        changed |= script::changes(&statement);
         script.statements.push(Parsed { statement, text: source.to_string(), position });
     }
     Ok(script)

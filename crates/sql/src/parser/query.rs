@@ -71,6 +71,7 @@ impl Parser<'_> {
         if recursive {
             self.take();
         }
+        self.variables.with = true;
         let cte_tables = self.list(Self::cte)?;
         Ok(Some(With { with_token: self.attached(token), recursive, cte_tables }))
     }

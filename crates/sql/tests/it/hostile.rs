@@ -158,6 +158,20 @@ fn set_operations_are_counted() {
 }
 
 /// Texts on which a parser that tries alternatives, or looks ahead without bound, would not end.
+// Each variable reads the one before it twice: the last one would have 2^60 tables.
+#[test]
+fn script_variables_that_double_are_counted() {
+    let double = |i: u32| format!("@v{} := select 1 from @v{i} a join @v{i} b; ", i + 1);
+    let text = format!("@v0 := select 1 from t; {}select 1 from @v60", (0..60).map(double).collect::<String>());
+    assert!(survive(text).unwrap_err().contains("more than 1000 tables"));
+    let deep = |i: u32| format!("@v{} := select 1 from @v{i}; ", i + 1);
+    let text = format!("@v0 := select 1 from t; {}select 1 from @v400", (0..400).map(deep).collect::<String>());
+    assert!(survive(text).unwrap_err().starts_with("ODPS-0130071"));
+    let wide = format!("@v := select {} from t; ", vec!["1"; 2000].join(", "));
+    let text = format!("{wide}{}", "select * from @v; ".repeat(1000));
+    assert!(survive(text).unwrap_err().contains("more than 200000 tokens"));
+}
+
 #[test]
 fn time_is_linear() {
     let mut join = String::from("select * from a join b on a.x = b.x");
