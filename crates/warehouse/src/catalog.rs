@@ -1,18 +1,20 @@
 //! Tables by name: their metadata row and the newest snapshot of their log, kept in memory and advanced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use feitian_base::{Error, Kind, Result, clock, failpoint, id};
+use feitian_base::{Error, Kind, Result, Tasks, clock, failpoint, id};
 use feitian_meta::rows::{Partition, Step, Table};
 use feitian_meta::{Meta, split_local_name};
 use feitian_types::TableSchema;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::commit::partition_rows;
 use crate::disk;
-use crate::log::{Commit, DeltaLog, MetadataAction, Snapshot};
+use crate::log::{CHECKPOINT_INTERVAL, Commit, DeltaLog, MetadataAction, Snapshot};
 use crate::writer::{NewFile, TableDir};
 
 /// The scheme and authority under which the data store is known to the query engine.
@@ -20,6 +22,8 @@ pub const STORE_URL: &str = "feitian://data";
 
 /// Snapshots of at most this many tables are kept; the least recently opened goes first.
 const CACHED_TABLES: usize = 4096;
+/// So many versions of a table that are not the newest are kept: downloads read theirs request by request.
+const CACHED_VERSIONS: usize = 4;
 
 /// Finds tables and changes them. Cheap to clone.
 #[derive(Clone)]
@@ -30,7 +34,29 @@ pub struct Catalog {
 struct Inner {
     meta: Meta,
     store: Arc<dyn ObjectStore>,
+    tasks: Tasks,
     tables: Mutex<HashMap<String, Cached>>,
+    /// Counts uses, so that they have an order.
+    uses: AtomicU64,
+    joins: Joins,
+}
+
+/// Tables whose small files somebody should join.
+#[derive(Default)]
+pub(crate) struct Joins {
+    tables: Mutex<BTreeSet<String>>,
+    pub(crate) wake: Notify,
+}
+
+impl Joins {
+    pub(crate) fn ask(&self, table_id: &str) {
+        self.tables.lock().insert(table_id.to_string());
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn next(&self) -> Option<String> {
+        self.tables.lock().pop_first()
+    }
 }
 
 struct Cached {
@@ -44,6 +70,10 @@ pub(crate) struct Entry {
     /// Held while this process adds a version and until the metadata reflects it.
     pub(crate) lock: tokio::sync::Mutex<()>,
     newest: Mutex<Option<Arc<Snapshot>>>,
+    /// Older versions that were asked for, the last one used last.
+    older: Mutex<Vec<Arc<Snapshot>>>,
+    /// A checkpoint is being written.
+    checkpointing: AtomicBool,
 }
 
 /// A table or view to create.
@@ -97,9 +127,14 @@ pub fn table_not_found(project: &str, name: &str) -> Error {
 }
 
 impl Catalog {
-    /// A catalog over `meta` for the tables whose files are in `store`.
-    pub fn new(meta: Meta, store: Arc<dyn ObjectStore>) -> Self {
-        Self { inner: Arc::new(Inner { meta, store, tables: Mutex::default() }) }
+    /// A catalog over `meta` for the tables whose files are in `store`. Checkpoints are written by `tasks`.
+    pub fn new(meta: Meta, store: Arc<dyn ObjectStore>, tasks: Tasks) -> Self {
+        let (tables, uses, joins) = (Mutex::default(), AtomicU64::default(), Joins::default());
+        Self { inner: Arc::new(Inner { meta, store, tasks, tables, uses, joins }) }
+    }
+
+    pub(crate) fn joins(&self) -> &Joins {
+        &self.inner.joins
     }
 
     /// The data store, rooted at the data directory.
@@ -116,8 +151,8 @@ impl Catalog {
     }
 
     pub(crate) fn entry(&self, table_id: &str) -> Arc<Entry> {
+        let used = self.inner.uses.fetch_add(1, Ordering::Relaxed);
         let mut tables = self.inner.tables.lock();
-        let used = tables.values().map(|c| c.used).max().unwrap_or(0) + 1;
         if tables.len() >= CACHED_TABLES
             && !tables.contains_key(table_id)
             && let Some(oldest) = tables.iter().min_by_key(|(_, c)| c.used).map(|(k, _)| k.clone())
@@ -157,8 +192,25 @@ impl Catalog {
             return Ok(OpenTable { row, snapshot: None });
         }
         let snapshot = self.newest(&row).await?;
+        let row = if snapshot.described_version > row.log_version { self.settled(row, &snapshot).await? } else { row };
         let row = if snapshot.version > row.log_version { self.catch_up(row, &snapshot).await? } else { row };
         Ok(OpenTable { row, snapshot: Some(snapshot) })
+    }
+
+    /// The row of a table whose columns may be other ones in `snapshot`, once it has those: files read by the columns of
+    /// before would have NULL where they have values.
+    async fn settled(&self, row: Table, snapshot: &Snapshot) -> Result<Table> {
+        let (project, name) = (row.project.clone(), row.local_name());
+        // A commit of this process ends soon.
+        drop(self.entry(&row.id).lock.lock().await);
+        let now = self.inner.meta.table_by_id(&row.id).await?.filter(|r| r.dropped_ms.is_none());
+        let row = now.ok_or_else(|| table_not_found(&project, &name))?;
+        if snapshot.described_version > row.log_version && self.is_changing_columns(&row, snapshot, None).await? {
+            let text = format!("the columns of table {project}.{name} are just being changed; try again");
+            let text = format!("ODPS-0110061:[0,0] Failed to run ddltask - {text}");
+            return Err(Error::new(Kind::Conflict, "ODPS-0110061", text));
+        }
+        Ok(row)
     }
 
     /// The newest snapshot, whatever the metadata says.
@@ -181,22 +233,76 @@ impl Catalog {
         }
     }
 
+    /// The newest snapshot for a look at the table that is no use of it: what it read is not kept.
+    pub(crate) async fn peek(&self, row: &Table) -> Result<Arc<Snapshot>> {
+        let known = self.inner.tables.lock().get(&row.id).and_then(|c| c.entry.newest.lock().clone());
+        match known {
+            Some(s) => self.log(row).advance(s).await,
+            None => Ok(Arc::new(self.log(row).load(None).await?)),
+        }
+    }
+
     /// The table at `version`, from memory or from its log.
     pub(crate) async fn at_version(&self, row: &Table, version: i64) -> Result<Arc<Snapshot>> {
-        let known = self.entry(&row.id).newest.lock().clone();
-        match known {
-            Some(s) if s.version == version => Ok(s),
-            _ => Ok(Arc::new(self.log(row).load(Some(version)).await?)),
+        let entry = self.entry(&row.id);
+        let known = entry.newest.lock().clone();
+        if let Some(newest) = known.filter(|s| s.version == version) {
+            return Ok(newest);
         }
+        {
+            let mut older = entry.older.lock();
+            if let Some(at) = older.iter().position(|s| s.version == version) {
+                let found = older.remove(at);
+                older.push(found.clone());
+                return Ok(found);
+            }
+        }
+        let loaded = Arc::new(self.log(row).load(Some(version)).await?);
+        let mut older = entry.older.lock();
+        if older.len() >= CACHED_VERSIONS {
+            older.remove(0);
+        }
+        older.push(loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Has the checkpoint of `snapshot` written in the background if its version is one that gets one. When one of the
+    /// table is being written, there is none of this version; the next one does as well.
+    pub(crate) fn checkpoint_if_due(&self, table: &Table, snapshot: &Snapshot) {
+        let version = snapshot.version;
+        let entry = self.entry(&table.id);
+        if version % CHECKPOINT_INTERVAL != 0 || entry.checkpointing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (log, id) = (self.log(table), table.id.clone());
+        // The library computes where it stands; that is for a thread that may block.
+        let runtime = tokio::runtime::Handle::current();
+        let write = move || runtime.block_on(log.checkpoint(version));
+        self.inner.tasks.spawn("checkpoint", async move {
+            match tokio::task::spawn_blocking(write).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::warn!(table = %id, version, error = ?e, "no checkpoint"),
+                Err(e) => tracing::warn!(table = %id, version, error = ?e, "no checkpoint"),
+            }
+            entry.checkpointing.store(false, Ordering::SeqCst);
+        });
     }
 
     /// Brings the partition rows up to a log that is ahead of them, unless a commit of this process is about to.
     async fn catch_up(&self, row: Table, snapshot: &Arc<Snapshot>) -> Result<Table> {
         let entry = self.entry(&row.id);
         let Ok(_guard) = entry.lock.try_lock() else { return Ok(row) };
-        let changes = partition_rows(&row, snapshot, None);
+        let touched = match row.log_version {
+            from if from >= 0 => self.log(&row).touched_since(from, snapshot).await?,
+            _ => None,
+        };
+        let touched = touched.map(|t| t.into_iter().collect::<BTreeSet<_>>());
+        let mut changes = partition_rows(&row, snapshot, touched.as_ref());
+        // Whether a partition without files is empty or dropped is for its own commit to say.
+        changes.retain(|c| c.num_files > 0 || c.spec.is_empty());
+        changes.iter_mut().for_each(|c| c.modified_ms = snapshot.data_ms);
         let (from, to) = (row.log_version, snapshot.version);
-        self.inner.meta.catch_up(&row.id, from, to, &changes, &[], snapshot.timestamp_ms).await?;
+        self.inner.meta.catch_up(&row.id, from, to, &changes, &[], snapshot.data_ms).await?;
         self.inner.meta.table_by_id(&row.id).await?.ok_or_else(|| table_not_found(&row.project, &row.local_name()))
     }
 
@@ -260,6 +366,7 @@ impl Catalog {
             metadata: Some(metadata_action(row, &row.schema, true)),
             add: files.into_iter().map(Arc::new).collect(),
             remove: Vec::new(),
+            keeps_rows: false,
             partition_columns: row.schema.partition_columns.iter().map(|c| c.name.clone()).collect(),
         };
         let log = self.log(row);

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::Warehouse;
 use crate::commit::partition_rows;
 use crate::log::Snapshot;
+use crate::writer::object_path;
 
 /// What was looked at and what was wrong.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -74,7 +75,7 @@ async fn check_table(
     for file in snapshot.files() {
         report.files += 1;
         report.rows += file.num_rows.max(0) as u64;
-        match store.head(&Path::from(format!("{}/{}", table.location, file.path))).await {
+        match store.head(&object_path(&table.location, &file.path)).await {
             Ok(meta) if meta.size == file.num_bytes as u64 => {}
             Ok(meta) => {
                 let text = format!("{name}: {} has {} bytes, the log says {}", file.path, meta.size, file.num_bytes);

@@ -3,7 +3,8 @@
 //! A file below a table's directory stays if it is younger than the age given, or if any of these names it: a version of
 //! the log that is retained, an open upload session's block, an open commit record, an open download session's version, or
 //! a running instance (its files begin with a name that was given later than the instance started, so every file younger
-//! than the oldest running instance stays). Everything under `_delta_log` stays with its table.
+//! than the oldest running instance stays). Of a log only what leads to versions that are twice as old as those retained
+//! goes; the rest of `_delta_log` stays with its table.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,9 +21,17 @@ use crate::commit::Intent;
 use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 use crate::resources::RESOURCES;
+use crate::writer::object_path;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
 const RETAINED: Duration = Duration::from_secs(24 * 3600);
+
+/// What of a table may not go.
+struct References {
+    files: HashSet<Path>,
+    /// The oldest version that is read.
+    oldest_version: i64,
+}
 
 impl Warehouse {
     /// Removes files that nothing refers to and that are older than `older_than`; returns how many went.
@@ -63,8 +72,7 @@ impl Warehouse {
                 continue;
             }
             failpoint::hit("collect.before_delete");
-            self.catalog.store().delete(&path).await.map_err(store_error)?;
-            gone += 1;
+            gone += self.remove(&path).await?;
         }
         Ok(gone)
     }
@@ -84,10 +92,18 @@ impl Warehouse {
                 continue;
             }
             failpoint::hit("collect.before_delete");
-            self.catalog.store().delete(&path).await.map_err(store_error)?;
-            gone += 1;
+            gone += self.remove(&path).await?;
         }
         Ok(gone)
+    }
+
+    /// Removes one file; returns how many that were. Another process may collect at the same time.
+    async fn remove(&self, path: &Path) -> Result<u64> {
+        match self.catalog.store().delete(path).await {
+            Ok(()) => Ok(1),
+            Err(object_store::Error::NotFound { .. }) => Ok(0),
+            Err(e) => Err(store_error(e)),
+        }
     }
 
     /// When the instance that has run longest was started; `None` when nothing runs.
@@ -100,46 +116,55 @@ impl Warehouse {
     async fn collect_table(&self, table: &Table, cutoff: i64, retained: Duration) -> Result<u64> {
         // Listed before the references are read: a file that is committed meanwhile is young or in an open record.
         let listed = self.list_files(&table.location).await?;
-        let keep = self.referenced(table, retained).await?;
-        let prefix = format!("{}/", table.location);
-        let mut gone = 0;
+        let age = retained.as_millis() as i64;
+        // What a running instance began to read stays, however short versions are retained.
+        let since = cutoff.min(clock::now_ms() - age);
+        let References { files: keep, oldest_version } = self.references(table, since).await?;
+        let mut gone = match self.catalog.log(table).clean(since - age, oldest_version).await {
+            Ok(gone) => gone,
+            // A log that is longer than it must be is no reason to keep files, here or of other tables.
+            Err(e) => {
+                tracing::error!(table = %table.id, error = ?e, "the log could not be cleaned");
+                0
+            }
+        };
+        let log_prefix = format!("{}/_delta_log/", table.location);
         for (path, modified_ms) in listed {
-            let Some(name) = path.as_ref().strip_prefix(&prefix) else { continue };
-            if name.starts_with("_delta_log/") || modified_ms > cutoff || keep.contains(name) {
+            if path.as_ref().starts_with(&log_prefix) || modified_ms > cutoff || keep.contains(&path) {
                 continue;
             }
             failpoint::hit("collect.before_delete");
-            self.catalog.store().delete(&path).await.map_err(store_error)?;
-            gone += 1;
+            gone += self.remove(&path).await?;
         }
         Ok(gone)
     }
 
-    async fn referenced(&self, table: &Table, retained: Duration) -> Result<HashSet<String>> {
-        let mut keep = HashSet::new();
+    /// What of the table somebody may still read: the newest version, versions that downloads read, versions since
+    /// `since`, and what uploads and commits that are not finished have written.
+    async fn references(&self, table: &Table, since: i64) -> Result<References> {
+        let mut files = HashSet::new();
+        let at = |path: String| object_path(&table.location, &path);
+        // In the order in which files go from one to the next, so that none slips through.
         for session in self.meta.open_sessions(Some("upload"), Some(&table.id)).await? {
-            keep.extend(self.meta.blocks(&session.id).await?.into_iter().map(|b| b.path));
+            files.extend(self.meta.blocks(&session.id).await?.into_iter().map(|b| at(b.path)));
         }
         for record in self.meta.open_commit_records(Some(&table.id)).await? {
             if let Ok(intent) = serde_json::from_str::<Intent>(&record.actions) {
-                keep.extend(intent.files.into_iter().map(|f| f.path));
+                files.extend(intent.files.into_iter().map(|f| at(f.path)));
             }
         }
-        let newest = self.catalog.newest(table).await?;
-        let mut versions: HashSet<i64> = HashSet::new();
-        for session in self.meta.open_sessions(Some("download"), Some(&table.id)).await? {
-            versions.insert(session.log_version);
-        }
-        let log = self.catalog.log(table);
-        let since = clock::now_ms() - retained.as_millis() as i64;
-        keep.extend(log.removed_since(newest.version, since).await?);
+        let newest = self.catalog.peek(table).await?;
+        let downloads = self.meta.open_sessions(Some("download"), Some(&table.id)).await?;
+        let mut versions: HashSet<i64> = downloads.iter().map(|s| s.log_version).collect();
+        let oldest_version = versions.iter().copied().fold(newest.version, i64::min);
+        files.extend(self.catalog.log(table).removed_since(newest.version, since).await?.into_iter().map(at));
+        files.extend(newest.files().iter().map(|f| at(f.path.clone())));
         versions.remove(&newest.version);
-        keep.extend(newest.files().iter().map(|f| f.path.clone()));
         for version in versions {
             let old = self.catalog.at_version(table, version).await?;
-            keep.extend(old.files().iter().map(|f| f.path.clone()));
+            files.extend(old.files().iter().map(|f| at(f.path.clone())));
         }
-        Ok(keep)
+        Ok(References { files, oldest_version })
     }
 
     async fn list_files(&self, location: &str) -> Result<Vec<(Path, i64)>> {
@@ -153,8 +178,7 @@ impl Warehouse {
         let mut gone = 0;
         for (path, _) in self.list_files(&table.location).await? {
             failpoint::hit("collect.before_forget");
-            self.catalog.store().delete(&path).await.map_err(store_error)?;
-            gone += 1;
+            gone += self.remove(&path).await?;
         }
         self.meta.forget_table(&table.id).await?;
         Ok(gone)
@@ -170,8 +194,7 @@ impl Warehouse {
             if modified_ms > cutoff || known.contains(&location) || location.matches('/').count() < 2 {
                 continue;
             }
-            self.catalog.store().delete(&path).await.map_err(store_error)?;
-            gone += 1;
+            gone += self.remove(&path).await?;
         }
         Ok(gone)
     }

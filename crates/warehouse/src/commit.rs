@@ -10,18 +10,24 @@
 //!
 //! A record that is found later (after a crash, or by another process) is driven forward from step 3. What it replaces is
 //! decided in step 3 against the newest version, so a record never grows old.
+//!
+//! A record that only joins files ([`Replace::Files`]) is carried out if the newest version still has all of them, and else
+//! given up: its files then have other rows than the table.
+//!
+//! No record is carried out when the columns have changed since it was put: its files are of the old ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use feitian_base::{Error, Kind, Result, clock, failpoint, id};
 use feitian_meta::rows::{CommitRecord, Partition, PartitionChange, Step, Table};
 use feitian_types::TableSchema;
+use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, metadata_action};
-use crate::log::{CHECKPOINT_INTERVAL, Commit, DataFile, Snapshot};
-use crate::writer::NewFile;
+use crate::log::{Commit, DeltaLog, Snapshot, store_error};
+use crate::writer::{NewFile, object_path};
 
 /// Which of the table's present files go when the new ones come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -31,6 +37,10 @@ pub enum Replace {
     Table,
     /// Canonical partition specs.
     Partitions(Vec<String>),
+    /// The files with these paths, whose rows, and no others, the new files hold in the same order: no row changes.
+    ///
+    /// A way of replacing of its own, so that a feitian that does not know it cannot take such a record for an append.
+    Files(Vec<String>),
 }
 
 /// A change of one table's rows, columns or partitions.
@@ -76,12 +86,32 @@ pub(crate) struct Intent {
     drop: Vec<String>,
     unchanged: bool,
     schema: Option<TableSchema>,
+    /// The schema version of the table that the files are for. Records of the first feitian do not tell.
+    #[serde(default)]
+    schema_version: Option<i64>,
 }
+
+impl Intent {
+    /// The paths of the files that are joined, if that is all that it does.
+    fn joined(&self) -> Option<&[String]> {
+        match &self.replace {
+            Replace::Files(paths) => Some(paths),
+            _ => None,
+        }
+    }
+}
+
+/// Tables are looked at for small files when they have grown by so many versions.
+const JOIN_INTERVAL: i64 = 32;
+
+/// What the text of a record holds that leaves the columns as they are. Inside of a text its quotes would be escaped.
+const NO_SCHEMA: &str = r#""schema":null"#;
 
 enum Driven {
     /// The newest snapshot, which holds the change.
     Done(Arc<Snapshot>),
     Conflict,
+    OtherColumns,
 }
 
 impl Catalog {
@@ -119,22 +149,38 @@ impl Catalog {
         let intent: Intent = serde_json::from_str(&record.actions).map_err(|e| {
             Error::new(Kind::Corrupt, "InternalServerError", format!("commit record {}: {e}", record.id))
         })?;
+        let entry = self.entry(&record.table_id);
+        let _guard = entry.lock.lock().await;
+        // Read under the lock: a commit of this process that changes the columns has ended.
         let Some(table) = self.meta().table_by_id(&record.table_id).await? else {
             return self.meta().abandon_commit(&record.id).await;
         };
-        let entry = self.entry(&table.id);
-        let _guard = entry.lock.lock().await;
-        let snapshot = match self.drive(&table, record, &intent).await? {
-            Driven::Done(snapshot) => snapshot,
+        let name = || format!("{}.{}", table.project, table.local_name());
+        let (code, text) = match self.drive(&table, record, &intent).await? {
+            Driven::Done(snapshot) => return self.end(&table, record, &intent, &snapshot, step).await,
             Driven::Conflict => {
-                self.meta().abandon_commit(&record.id).await?;
-                let text = format!("table {}.{} was changed while this statement ran", table.project, table.name);
-                let text = format!("ODPS-0110061:[0,0] Failed to run ddltask - {text}; run it again");
-                return Err(Error::new(Kind::Conflict, "ODPS-0110061", text));
+                let text = format!("table {} was changed while this statement ran; run it again", name());
+                ("ODPS-0110061", format!("ODPS-0110061:[0,0] Failed to run ddltask - {text}"))
+            }
+            Driven::OtherColumns => {
+                ("SchemaModified", format!("the columns of table {} have changed; read its schema again", name()))
             }
         };
+        self.meta().abandon_commit(&record.id).await?;
+        Err(Error::new(Kind::Conflict, code, text))
+    }
+
+    /// Steps 4 and 5.
+    async fn end(
+        &self,
+        table: &Table,
+        record: &CommitRecord,
+        intent: &Intent,
+        snapshot: &Arc<Snapshot>,
+        step: &Step,
+    ) -> Result<()> {
         failpoint::hit("commit.after_log");
-        self.settle(&table, record, &intent, &snapshot, step).await?;
+        self.settle(table, record, intent, snapshot, step).await?;
         failpoint::hit("commit.after_settle");
         Ok(())
     }
@@ -144,26 +190,93 @@ impl Catalog {
         let log = self.log(table);
         loop {
             let snapshot = self.newest(table).await?;
-            if log.txn_version(&snapshot, &record.owner).await?.is_some_and(|v| v >= record.step) {
+            if self.is_done(&log, &snapshot, record).await? {
                 return Ok(Driven::Done(snapshot));
             }
-            if intent.unchanged && snapshot.version != record.read_version {
+            // Versions that only joined files have changed nothing that a statement could have read.
+            let changed = intent.unchanged && snapshot.data_version > record.read_version;
+            if changed || !self.can_join(table, intent, &snapshot).await? {
                 return Ok(Driven::Conflict);
+            }
+            if self.has_other_columns(record, intent, &snapshot).await? {
+                return Ok(Driven::OtherColumns);
             }
             let commit = commit_of(table, record, intent, &snapshot);
             failpoint::hit("commit.before_log");
-            if !log.put(snapshot.version + 1, &commit).await? {
+            if !put(&log, &snapshot, &commit, record).await? {
                 continue;
             }
             let next = Arc::new(log.apply(&snapshot, &commit.to_bytes())?);
             self.remember(&self.entry(&table.id), &next);
-            if next.version % CHECKPOINT_INTERVAL == 0
-                && let Err(e) = log.checkpoint(next.version).await
-            {
-                tracing::warn!(table = %table.id, version = next.version, error = ?e, "no checkpoint");
+            self.checkpoint_if_due(table, &next);
+            if next.version % JOIN_INTERVAL == 0 && intent.joined().is_none() {
+                self.joins().ask(&table.id);
             }
             return Ok(Driven::Done(next));
         }
+    }
+
+    /// Whether the log has the change already.
+    async fn is_done(&self, log: &DeltaLog, snapshot: &Snapshot, record: &CommitRecord) -> Result<bool> {
+        let txn = log.txn_version(snapshot, &record.owner, record.read_version).await?;
+        if txn.is_some_and(|v| v >= record.step) {
+            return Ok(true);
+        }
+        if snapshot.knows_txns_after(record.read_version) {
+            return Ok(false);
+        }
+        // The log forgets a `txn` after days. Whoever slept for so long finds that somebody else has ended the commit.
+        let open = self.meta().commit_records_of(&record.owner).await?;
+        Ok(!open.iter().any(|r| r.id == record.id))
+    }
+
+    /// Whether the columns are not those that the files of `record` were written for: in the metadata, or already in the
+    /// log by a commit that somebody has not ended.
+    async fn has_other_columns(&self, record: &CommitRecord, intent: &Intent, snapshot: &Snapshot) -> Result<bool> {
+        let Some(table) = self.meta().table_by_id(&record.table_id).await? else { return Ok(true) };
+        if intent.schema_version.is_some_and(|v| v != table.schema_version) {
+            return Ok(true);
+        }
+        self.is_changing_columns(&table, snapshot, Some(record)).await
+    }
+
+    /// Whether `snapshot` has columns of a commit, other than `but`, that is not ended: the table's row has older ones.
+    pub(crate) async fn is_changing_columns(
+        &self,
+        table: &Table,
+        snapshot: &Snapshot,
+        but: Option<&CommitRecord>,
+    ) -> Result<bool> {
+        let log = self.log(table);
+        for other in self.meta().open_commit_records(Some(&table.id)).await? {
+            let is_it = but.is_some_and(|b| b.id == other.id) || other.actions.contains(NO_SCHEMA);
+            let intent = if is_it { None } else { serde_json::from_str::<Intent>(&other.actions).ok() };
+            if intent.is_none_or(|i| i.schema.is_none()) {
+                continue;
+            }
+            let there = log.txn_version(snapshot, &other.owner, other.read_version).await?;
+            if there.is_some_and(|v| v >= other.step) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether all files of a join are there, old and new. A record that lay open where an older feitian ran may have lost
+    /// its new file.
+    async fn can_join(&self, table: &Table, intent: &Intent, snapshot: &Snapshot) -> Result<bool> {
+        let Some(paths) = intent.joined() else { return Ok(true) };
+        if !paths.iter().all(|path| snapshot.file(path).is_some()) {
+            return Ok(false);
+        }
+        for file in &intent.files {
+            match self.store().head(&object_path(&table.location, &file.path)).await {
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => return Ok(false),
+                Err(e) => return Err(store_error(e)),
+            }
+        }
+        Ok(true)
     }
 
     /// Steps 4 and 5: partition rows, the record and the owner, in one transaction.
@@ -176,10 +289,15 @@ impl Catalog {
         step: &Step,
     ) -> Result<()> {
         let only = touched_specs(table, intent, snapshot);
-        let changes = partition_rows(table, snapshot, Some(&only));
+        let mut changes = partition_rows(table, snapshot, Some(&only));
         let created = created_rows(table, intent);
-        let (version, modified) = (snapshot.version, snapshot.timestamp_ms);
+        let (version, mut modified) = (snapshot.version, snapshot.timestamp_ms);
         let meta = self.meta();
+        if intent.joined().is_some() {
+            // Times never go back, so the table's own leaves those of rows that are there as they are.
+            changes.iter_mut().for_each(|c| c.modified_ms = table.created_ms);
+            modified = table.created_ms;
+        }
         match &intent.schema {
             None => {
                 let (id, drop) = (&record.id, &intent.drop);
@@ -199,6 +317,24 @@ impl Catalog {
     }
 }
 
+/// Adds the version after `snapshot`; `false` when the log has to be looked at again.
+async fn put(log: &DeltaLog, snapshot: &Snapshot, commit: &Commit, record: &CommitRecord) -> Result<bool> {
+    let version = snapshot.version + 1;
+    if !log.put(version, commit).await? {
+        return Ok(false);
+    }
+    if log.has_version(snapshot.version).await? {
+        return Ok(true);
+    }
+    // The log begins later by now. Most likely others have gone on since, and what was put is no part of it.
+    let now = log.load(None).await?;
+    let there = log.txn_version(&now, &record.owner, record.read_version).await?;
+    if there.is_none_or(|v| v < record.step) {
+        log.take_back(version).await?;
+    }
+    Ok(false)
+}
+
 fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
     let intent = Intent {
         files: change.files,
@@ -207,6 +343,7 @@ fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<
         drop: change.drop_partitions,
         unchanged: change.must_be_unchanged,
         schema: change.new_schema,
+        schema_version: Some(change.table.schema_version),
     };
     let actions = serde_json::to_string(&intent).map_err(|e| Error::internal(e.to_string()))?;
     let record = CommitRecord {
@@ -223,38 +360,47 @@ fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<
 }
 
 fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &Snapshot) -> Commit {
-    let goes = |f: &&Arc<DataFile>| match &intent.replace {
-        Replace::Table => true,
-        Replace::Nothing => intent.drop.contains(&snapshot.spec_of(f)),
-        Replace::Partitions(specs) => {
-            let spec = snapshot.spec_of(f);
-            specs.contains(&spec) || intent.drop.contains(&spec)
-        }
+    let mut specs: HashSet<&str> = intent.drop.iter().map(String::as_str).collect();
+    if let Replace::Partitions(replaced) = &intent.replace {
+        specs.extend(replaced.iter().map(String::as_str));
+    }
+    let files = snapshot.files().iter();
+    let remove = match &intent.replace {
+        Replace::Files(paths) => paths.iter().filter_map(|p| snapshot.file(p)).cloned().collect(),
+        Replace::Table => files.cloned().collect(),
+        _ if specs.is_empty() => Vec::new(),
+        _ => files.filter(|f| specs.contains(snapshot.spec_of(f).as_str())).cloned().collect(),
     };
-    let nothing_goes = intent.replace == Replace::Nothing && intent.drop.is_empty();
-    let remove = if nothing_goes { Vec::new() } else { snapshot.files().iter().filter(goes).cloned().collect() };
+    let operation = match &intent.replace {
+        Replace::Files(_) => "OPTIMIZE",
+        Replace::Nothing => "WRITE",
+        Replace::Table | Replace::Partitions(_) => "OVERWRITE",
+    };
     Commit {
-        operation: if intent.replace == Replace::Nothing { "WRITE" } else { "OVERWRITE" },
+        operation,
         timestamp_ms: clock::tick_ms(),
         txn: Some((record.owner.clone(), record.step)),
         metadata: intent.schema.as_ref().map(|s| metadata_action(table, s, true)),
         add: intent.files.iter().cloned().map(Arc::new).collect(),
         remove,
         partition_columns: snapshot.partition_columns.clone(),
+        keeps_rows: intent.joined().is_some(),
     }
 }
 
 fn touched_specs(table: &Table, intent: &Intent, snapshot: &Snapshot) -> BTreeSet<String> {
     let mut specs: BTreeSet<String> = intent.files.iter().map(|f| snapshot.spec_of(f)).collect();
     match &intent.replace {
-        Replace::Nothing => {}
+        Replace::Nothing | Replace::Files(_) => {}
         Replace::Partitions(replaced) => specs.extend(replaced.iter().cloned()),
         Replace::Table if table.schema.is_partitioned() => specs.extend(partition_specs(snapshot)),
         Replace::Table => {
             specs.insert(String::new());
         }
     }
-    specs.retain(|s| !intent.drop.contains(s));
+    for dropped in &intent.drop {
+        specs.remove(dropped);
+    }
     specs
 }
 
@@ -304,18 +450,30 @@ pub(crate) fn partition_rows(
     if only.is_none() && !table.schema.is_partitioned() {
         rows.insert(String::new(), new_row("", Vec::new()));
     }
-    for file in snapshot.files() {
+    // Mostly it is one partition of very many: comparing is cheaper than making every file's text.
+    let single = only.filter(|o| o.len() == 1).and_then(|o| o.first());
+    // The files of a partition mostly follow each other.
+    for files in snapshot.files().chunk_by(|a, b| a.partition_values == b.partition_values) {
+        let file = &files[0];
+        if single.is_some_and(|s| !snapshot.is_in(file, s)) {
+            continue;
+        }
         let spec = snapshot.spec_of(file);
         if only.is_some_and(|o| !o.contains(&spec)) {
             continue;
         }
         let null = || crate::writer::NULL_PARTITION.to_string();
-        let row = rows.entry(spec.clone()).or_insert_with(|| {
-            new_row(&spec, file.partition_values.iter().map(|v| v.clone().unwrap_or_else(null)).collect())
+        let row = rows.entry(spec).or_insert_with_key(|spec| {
+            new_row(spec, file.partition_values.iter().map(|v| v.clone().unwrap_or_else(null)).collect())
         });
-        row.num_rows += file.num_rows.max(0);
-        row.num_bytes += file.num_bytes;
-        row.num_files += 1;
+        for f in files {
+            row.num_rows += f.num_rows.max(0);
+            row.num_bytes += f.num_bytes;
+            row.num_files += 1;
+        }
     }
     rows.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests;

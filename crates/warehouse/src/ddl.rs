@@ -20,6 +20,7 @@ use crate::catalog::OpenTable;
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names};
+use crate::system::SystemTable;
 
 pub(crate) use create::CLUSTERING;
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};
@@ -93,6 +94,9 @@ fn invalid_view(at: Position, detail: impl AsRef<str>) -> feitian_base::Error {
 async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
     let at = Position::from(name.span());
     let (project, table, _) = names::table_name(name, session)?;
+    if let Some(system) = SystemTable::named(&project, &table) {
+        return Ok(system.described());
+    }
     names::check_project(session, &project).await?;
     session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &table),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DurationNanosecondArray, Int16Array, Int32Array, Int64Array, IntervalYearMonthArray,
-    ListArray, MapArray, RecordBatch, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    ListArray, MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     TimestampNanosecondArray,
 };
 use arrow::datatypes::{
@@ -191,6 +191,7 @@ pub(crate) fn to_disk(columns: &[Column], batch: &RecordBatch, first_row: u64) -
                 let rest: Int32Array = ns.unary(|v| v.rem_euclid(NS_PER_S) as i32);
                 arrays.extend([Arc::new(secs) as ArrayRef, Arc::new(rest)]);
             }
+            DataType::Char(n) => arrays.push(Arc::new(padded(array.as_string::<i32>(), *n as usize))),
             ty if is_converted(ty) => {
                 let at = |row| format!("row {}, column '{}'", first_row + row, c.name);
                 arrays.push(
@@ -203,6 +204,15 @@ pub(crate) fn to_disk(columns: &[Column], batch: &RecordBatch, first_row: u64) -
     }
     RecordBatch::try_new(disk_schema(columns), arrays)
         .map_err(|e| Error::new(Kind::Invalid, "InvalidArgument", format!("rows do not fit the table: {e}")))
+}
+
+/// CHAR is as long as its type says, so that equal values are equal bytes.
+fn padded(texts: &StringArray, width: usize) -> StringArray {
+    let is_short = |v: &str| v.len() < width || v.chars().count() != width;
+    if !texts.iter().flatten().any(is_short) {
+        return texts.clone();
+    }
+    texts.iter().map(|v| v.map(|v| format!("{:<width$}", v.trim_end_matches(' ')))).collect()
 }
 
 fn millis_to_micros(array: &ArrayRef, column: &str, first_row: u64) -> Result<ArrayRef> {

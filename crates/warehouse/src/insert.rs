@@ -18,7 +18,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::query::errors::{self, semantic};
-use crate::query::{Pinned, Planned, Session, convert_column, names, plan_pinned, plan_query, run_plan};
+use crate::query::{Pinned, Planned, Session, convert_column, hints, names, plan_pinned, plan_query, run_plan};
 use crate::writer::{NewFile, partition_value, write_partitioned};
 
 /// A statement that met another one's commit runs again, at most so often.
@@ -58,6 +58,7 @@ impl Target {
 }
 
 async fn once(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
+    session.progress.begin_step(index);
     let mut pinned = Pinned::default();
     let mut changes: Vec<Change> = Vec::new();
     for insert in inserts {
@@ -94,12 +95,13 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
     let must_be_unchanged = read.is_some();
     let planned = project(session, &state, planned, &target, insert).await?;
     let rows = run_plan(session, &state, planned).await?;
+    session.progress.begin_sink(format!("{}.{}", row.project, row.local_name()));
     let catalog = session.warehouse.catalog();
     // A name of its own for every writing: two statements of a job may write to one table.
     let (dir, prefix) = (target.table.dir(), id::ulid());
     let attempt = session.instance.attempt;
     let files = write_partitioned(catalog, &dir, &row.schema, &target.fixed, rows.stream, &prefix, attempt).await?;
-    session.progress.add_rows(files.iter().map(|f| f.num_rows.max(0) as u64).sum());
+    session.progress.end_sink(files.iter().map(|f| f.num_bytes).sum());
     let is_partition = !target.fixed.is_empty() && whole;
     let replace = match insert.overwrite {
         false => Replace::Nothing,
@@ -126,7 +128,9 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
 fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     let clash = match (&earlier.replace, &change.replace) {
         (Replace::Nothing, Replace::Nothing) => None,
-        (Replace::Table, _) | (_, Replace::Table) => Some("the table".to_string()),
+        (Replace::Table | Replace::Files(_), _) | (_, Replace::Table | Replace::Files(_)) => {
+            Some("the table".to_string())
+        }
         (Replace::Partitions(a), Replace::Partitions(b)) => a.iter().find(|spec| b.contains(spec)).cloned(),
         (Replace::Partitions(a), Replace::Nothing) => written(&change).into_iter().find(|spec| a.contains(spec)),
         (Replace::Nothing, Replace::Partitions(b)) => written(earlier).into_iter().find(|spec| b.contains(spec)),
@@ -138,7 +142,7 @@ fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     }
     let specs = |replace| match replace {
         Replace::Partitions(specs) => specs,
-        Replace::Nothing | Replace::Table => Vec::new(),
+        Replace::Nothing | Replace::Table | Replace::Files(_) => Vec::new(),
     };
     let mut replaced = specs(std::mem::take(&mut earlier.replace));
     replaced.extend(specs(change.replace));
@@ -300,14 +304,16 @@ fn sources(
 ) -> Result<Vec<Option<usize>>> {
     let has = plan.schema().fields().len();
     let at = Position::from(insert.table.span());
-    let count = |needs: usize| {
+    let count = |names: &[&str]| {
+        let needs = names.len();
         let detail = format!(
-            "wrong columns count {has} in data source, requires {needs} columns (includes dynamic partitions if any)"
+            "wrong columns count {has} in data source, requires {needs} columns (includes dynamic partitions if any): {}",
+            hints::list(names)
         );
         if has == needs { Ok(()) } else { Err(semantic(at, detail)) }
     };
     if list.is_empty() {
-        count(wanted.len())?;
+        count(&wanted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>())?;
         return Ok((0..has).map(Some).collect());
     }
     for (i, c) in list.iter().enumerate() {
@@ -323,7 +329,7 @@ fn sources(
     let named: Vec<&str> = list.iter().map(|c| c.name.as_str()).collect();
     let open = target.open().iter().map(|c| c.name.as_str()).filter(|n| !named.contains(n));
     let order: Vec<&str> = named.iter().copied().chain(open).collect();
-    count(order.len())?;
+    count(&order)?;
     Ok(wanted.iter().map(|w| order.iter().position(|n| *n == w.name)).collect())
 }
 
@@ -331,7 +337,7 @@ fn incompatible(plan: &LogicalPlan, index: usize, to: &Column, insert: &Insert) 
     let from = plan.schema().field(index).name();
     let has = crate::query::type_of_column(plan, index);
     let detail = format!(
-        "column {from} in source has incompatible type {has} with destination column {}, which has type {}",
+        "column {from} in source has incompatible type {has} with destination column {}, which has type {}; use CAST in the query",
         to.name,
         to.ty.to_string().to_uppercase()
     );

@@ -1,12 +1,18 @@
 //! Instances: written before anything runs, queued, run, stopped, remembered.
 //!
 //! The database row is the instance; what is kept here in memory is only what runs now. `jobs/run.rs` runs one instance,
-//! `jobs/queue.rs` decides which, `jobs/results.rs` keeps row sets, `jobs/progress.rs` counts.
+//! `jobs/queue.rs` decides which, `jobs/results.rs` keeps row sets, `jobs/progress.rs` says what has been done so far, by
+//! the stages of `jobs/stages.rs` and the engine's counters, which `jobs/counters.rs` reads.
 
+mod counters;
+mod history;
 mod progress;
 mod queue;
 pub(crate) mod results;
 mod run;
+mod stages;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +30,7 @@ use crate::Warehouse;
 use crate::reader::{Batches, RowRange};
 use crate::tables::Page;
 
+pub use history::QueueLoad;
 pub use progress::{Progress, Stage};
 pub use results::RowSet;
 
@@ -218,10 +225,18 @@ impl Warehouse {
 
     /// At least one stage for an instance that has started.
     pub async fn progress(&self, instance: &Instance) -> Result<Vec<Stage>> {
-        let running = self.jobs.running(&instance.id);
-        Ok(match running {
-            Some(running) => vec![running.progress.stage(false)],
-            None => vec![Stage::from_summary(&instance.summary, instance.state)],
+        Ok(match self.jobs.running(&instance.id) {
+            Some(running) if !instance.state.is_terminal() => running.progress.stages(),
+            _ => Stage::of_summary(&instance.summary, instance.state),
+        })
+    }
+
+    /// What the instance did or has done so far, as JSON: times, rows and bytes of its stages and of their operators. For
+    /// one that waits or runs elsewhere it is empty.
+    pub async fn profile(&self, instance: &Instance) -> Result<serde_json::Value> {
+        Ok(match self.jobs.running(&instance.id) {
+            Some(running) if !instance.state.is_terminal() => running.progress.profile(),
+            _ => serde_json::from_str(&instance.summary).unwrap_or_else(|_| serde_json::json!({})),
         })
     }
 

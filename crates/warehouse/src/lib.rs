@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
 //! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
-//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `collect` and `check`.
+//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
+//! `join`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -16,6 +17,7 @@ mod disk;
 mod engine;
 mod insert;
 mod jobs;
+mod join;
 mod log;
 mod query;
 mod reader;
@@ -23,6 +25,7 @@ mod resources;
 mod scan;
 mod show;
 mod stats;
+mod system;
 mod tables;
 mod tunnel;
 mod writer;
@@ -68,6 +71,23 @@ pub struct Config {
     pub node: String,
     /// `odps.sql.timezone` of projects that do not set it.
     pub default_project_timezone: String,
+    /// What `sys.config` shows.
+    pub settings: Vec<Setting>,
+}
+
+/// A setting of the process as `sys.config` shows it. Secrets must not be in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Setting {
+    pub name: String,
+    /// `None` when it is unset.
+    pub value: Option<String>,
+    /// What kind of source has set it, one word that anybody may see.
+    pub source: String,
+    /// Which file, variable or flag; for administrators. Empty for the built-in value.
+    pub place: String,
+    pub description: String,
+    /// The value is for administrators only.
+    pub is_private: bool,
 }
 
 /// The warehouse of one process. Cheap to clone.
@@ -93,25 +113,29 @@ impl Warehouse {
 
     /// As [`Warehouse::open`], but no job runs: for `feitian check`.
     pub async fn open_idle(config: Config, meta: Meta, store: Arc<dyn ObjectStore>, tasks: Tasks) -> Result<Self> {
-        let catalog = Catalog::new(meta.clone(), store.clone());
+        let catalog = Catalog::new(meta.clone(), store.clone(), tasks.clone());
         let engine = Engine::new(&config, store)?;
         let (config, jobs) = (Arc::new(config), Jobs::default());
         let warehouse = Self { meta, catalog, config, tasks, engine, jobs };
-        warehouse.complete_commits().await?;
+        warehouse.complete_commits(i64::MAX).await?;
         Ok(warehouse)
     }
 
-    /// Drives every open commit record forward. Safe at any time and by any process: the log's `txn` decides.
-    async fn complete_commits(&self) -> Result<()> {
+    /// Drives every commit record forward that was put before `before_ms`. Safe at any time and by any process: the
+    /// log's `txn` decides.
+    pub(crate) async fn complete_commits(&self, before_ms: i64) -> Result<()> {
         for record in self.meta.open_commit_records(None).await? {
+            if record.created_ms >= before_ms {
+                continue;
+            }
             let step = self.step_of(&record).await?;
             match self.catalog.roll_forward(&record, &step).await {
                 Ok(()) => {
-                    tracing::info!(record = %record.id, owner = %record.owner, "commit completed after a restart")
+                    tracing::info!(record = %record.id, owner = %record.owner, "commit completed that was left")
                 }
                 // The statement runs again, or the upload is committed again by its client.
                 Err(e) if e.kind() == feitian_base::Kind::Conflict => {
-                    tracing::info!(record = %record.id, error = ?e, "commit given up after a restart");
+                    tracing::info!(record = %record.id, error = ?e, "commit given up that was left");
                 }
                 Err(e) => tracing::error!(record = %record.id, error = ?e, "commit cannot be completed"),
             }

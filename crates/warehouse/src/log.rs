@@ -1,29 +1,37 @@
 //! One table's Delta log: reading it into a [`Snapshot`], advancing a snapshot commit by commit, and adding a version.
 //!
 //! A snapshot that we hold is advanced with the commits that came since, so opening a table costs what changed and not
-//! what is there; the first open starts at the last checkpoint, which the delta library reads and writes.
+//! what is there; the first open starts at the last checkpoint.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod actions;
+mod checkpoint;
+mod clean;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltalake_core::kernel::EagerSnapshot;
-use deltalake_core::logstore::{LogStore, StorageConfig, default_logstore};
 use feitian_base::{Error, Kind, Result};
-use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use url::Url;
+
+pub(crate) use actions::{Commit, MetadataAction};
+use actions::{Txn, data_file, lines};
+
+use crate::writer::NULL_PARTITION;
 
 /// A checkpoint is written after every so many versions.
 pub(crate) const CHECKPOINT_INTERVAL: i64 = 100;
 
-/// Commit files and the `txn` actions of old jobs are kept this long before a checkpoint may forget them.
-const RETENTION_DAYS: u32 = 30;
+/// Versions, the tombstones of removed files and the `txn` actions of finished work are kept this long before a
+/// checkpoint may forget them. The data files of a version live for a day. A commit record that is left open is carried
+/// out within minutes wherever a process lives, and nobody writes checkpoints where none does.
+const RETENTION_DAYS: u32 = 2;
+
+/// So many `txn` actions are kept in memory at least, once there have been more.
+const KEPT_TXNS: i64 = 10_000;
 
 /// A data file of a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,26 +54,63 @@ pub struct Snapshot {
     pub version: i64,
     /// When that version was committed.
     pub timestamp_ms: i64,
+    /// The last version that changed rows or columns, as joining files does not. A snapshot that was read from a
+    /// checkpoint takes the checkpoint for it.
+    pub(crate) data_version: i64,
+    /// When `data_version` was committed.
+    pub(crate) data_ms: i64,
+    /// The last version that described the table anew, at most; a checkpoint is taken for one, too.
+    pub(crate) described_version: i64,
     /// Names of the partition columns, in order.
     pub partition_columns: Vec<String>,
     /// By path: the order in which readers go.
     files: Vec<Arc<DataFile>>,
-    /// `txn` versions by application id, as far as they were seen in commits that this process read. Shared by all
-    /// snapshots of one log: it only grows, and the newest state is what a writer asks for.
-    txns: Arc<Mutex<HashMap<String, i64>>>,
-    /// `txn` actions before this version may be missing from `txns`.
-    txns_from: i64,
+    /// Shared by all snapshots of one log: it only learns, and the newest state is what a writer asks for.
+    txns: Arc<Mutex<Txns>>,
+}
+
+/// The `txn` actions in commits that this process read.
+#[derive(Debug, Default)]
+struct Txns {
+    /// By application id: the last version of the `txn`, and the version of the log that holds it.
+    seen: HashMap<String, (i64, i64)>,
+    /// Those of versions of the log before this one may be missing.
+    from: i64,
+}
+
+impl Txns {
+    fn note(&mut self, txn: Txn, log_version: i64) {
+        let known = self.seen.entry(txn.app_id).or_insert((txn.version, log_version));
+        if txn.version > known.0 {
+            *known = (txn.version, log_version);
+        }
+        if self.seen.len() as i64 > 2 * KEPT_TXNS {
+            self.from = self.from.max(log_version - KEPT_TXNS);
+            let from = self.from;
+            self.seen.retain(|_, (_, at)| *at >= from);
+        }
+    }
 }
 
 impl Snapshot {
     /// What there is before version 0.
     pub(crate) fn before_first() -> Self {
-        Self { version: -1, ..Self::default() }
+        Self { version: -1, data_version: -1, described_version: -1, ..Self::default() }
+    }
+
+    fn txns_from(from: i64) -> Arc<Mutex<Txns>> {
+        Arc::new(Mutex::new(Txns { seen: HashMap::new(), from }))
     }
 
     /// The files of this version in reading order.
     pub fn files(&self) -> &[Arc<DataFile>] {
         &self.files
+    }
+
+    /// The file with this path, if it is part of this version.
+    pub(crate) fn file(&self, path: &str) -> Option<&Arc<DataFile>> {
+        let at = self.files.binary_search_by(|f| f.path.as_str().cmp(path)).ok()?;
+        self.files.get(at)
     }
 
     /// Rows of this version.
@@ -77,164 +122,38 @@ impl Snapshot {
     pub fn spec_of(&self, file: &DataFile) -> String {
         spec_text(&self.partition_columns, &file.partition_values)
     }
+
+    /// Whether every `txn` of the versions after `after` is known without looking into the log, where old ones are forgotten.
+    pub(crate) fn knows_txns_after(&self, after: i64) -> bool {
+        self.txns.lock().from <= after + 1
+    }
+
+    /// Whether `spec` is what [`Snapshot::spec_of`] gives for `file`, without making the text.
+    pub(crate) fn is_in(&self, file: &DataFile, spec: &str) -> bool {
+        let mut rest = spec;
+        for (i, (column, value)) in self.partition_columns.iter().zip(&file.partition_values).enumerate() {
+            let value = value.as_deref().unwrap_or(NULL_PARTITION);
+            let start = if i == 0 { Some(rest) } else { rest.strip_prefix('/') };
+            let after = start.and_then(|r| r.strip_prefix(column.as_str())).and_then(|r| r.strip_prefix('='));
+            match after.and_then(|r| r.strip_prefix(value)) {
+                Some(r) => rest = r,
+                None => return false,
+            }
+        }
+        rest.is_empty()
+    }
 }
 
 /// `ds=1/hh=2`; NULL is written as MaxCompute writes it.
 pub(crate) fn spec_text(columns: &[String], values: &[Option<String>]) -> String {
-    let text = |v: &Option<String>| v.clone().unwrap_or_else(|| crate::writer::NULL_PARTITION.to_string());
-    columns.iter().zip(values).map(|(c, v)| format!("{c}={}", text(v))).collect::<Vec<_>>().join("/")
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AddAction {
-    path: String,
-    partition_values: BTreeMap<String, Option<String>>,
-    size: i64,
-    modification_time: i64,
-    data_change: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    stats: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RemoveAction {
-    path: String,
-    deletion_timestamp: i64,
-    data_change: bool,
-    extended_file_metadata: bool,
-    partition_values: BTreeMap<String, Option<String>>,
-    size: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct RemovedPath {
-    path: String,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Txn {
-    app_id: String,
-    version: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_updated: Option<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MetaData {
-    partition_columns: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CommitInfo {
-    #[serde(default)]
-    timestamp: i64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    add: Option<AddAction>,
-    remove: Option<RemovedPath>,
-    txn: Option<Txn>,
-    meta_data: Option<MetaData>,
-    commit_info: Option<CommitInfo>,
-}
-
-/// What one version adds to the log.
-#[derive(Debug, Default)]
-pub(crate) struct Commit {
-    pub operation: &'static str,
-    pub timestamp_ms: i64,
-    /// Application id and version of the `txn` action.
-    pub txn: Option<(String, i64)>,
-    /// Table id, name, Delta schema JSON, partition columns, needs `timestampNtz`: sets `protocol` and `metaData`.
-    pub metadata: Option<MetadataAction>,
-    pub add: Vec<Arc<DataFile>>,
-    pub remove: Vec<Arc<DataFile>>,
-    /// The names of the partition columns, for the files' partition values.
-    pub partition_columns: Vec<String>,
-}
-
-/// The table's own description in its log.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct MetadataAction {
-    pub table_id: String,
-    pub name: String,
-    pub comment: String,
-    pub schema_json: String,
-    pub created_ms: i64,
-    pub needs_ntz: bool,
-    pub with_protocol: bool,
-}
-
-impl Commit {
-    /// The bytes of the commit file: one JSON object a line.
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut lines = vec![json!({"commitInfo": {"timestamp": self.timestamp_ms, "operation": self.operation,
-            "operationParameters": {}, "engineInfo": concat!("feitian/", env!("CARGO_PKG_VERSION"))}})];
-        if let Some(m) = &self.metadata {
-            if m.with_protocol {
-                lines.push(match m.needs_ntz {
-                    true => json!({"protocol": {"minReaderVersion": 3, "minWriterVersion": 7,
-                                   "readerFeatures": ["timestampNtz"], "writerFeatures": ["timestampNtz"]}}),
-                    false => json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}),
-                });
-            }
-            lines.push(json!({"metaData": {
-                "id": m.table_id, "name": m.name, "description": m.comment, "format": {"provider": "parquet", "options": {}},
-                "schemaString": m.schema_json, "partitionColumns": self.partition_columns, "createdTime": m.created_ms,
-                "configuration": {
-                    "delta.logRetentionDuration": format!("interval {RETENTION_DAYS} days"),
-                    "delta.setTransactionRetentionDuration": format!("interval {RETENTION_DAYS} days"),
-                    "delta.checkpointInterval": CHECKPOINT_INTERVAL.to_string(),
-                }}}));
+    let mut text = String::new();
+    for (column, value) in columns.iter().zip(values) {
+        if !text.is_empty() {
+            text.push('/');
         }
-        if let Some((app_id, version)) = &self.txn {
-            let txn = Txn { app_id: app_id.clone(), version: *version, last_updated: Some(self.timestamp_ms) };
-            lines.push(json!({"txn": txn}));
-        }
-        for f in &self.remove {
-            lines.push(json!({"remove": RemoveAction {
-                path: encode_path(&f.path), deletion_timestamp: self.timestamp_ms, data_change: true,
-                extended_file_metadata: true, partition_values: self.values_map(f), size: f.num_bytes }}));
-        }
-        for f in &self.add {
-            lines.push(json!({"add": AddAction {
-                path: encode_path(&f.path), partition_values: self.values_map(f), size: f.num_bytes,
-                modification_time: f.modified_ms, data_change: true, stats: f.stats.clone() }}));
-        }
-        let mut text = String::new();
-        for line in lines {
-            text.push_str(&line.to_string());
-            text.push('\n');
-        }
-        text.into()
+        text.extend([column.as_str(), "=", value.as_deref().unwrap_or(NULL_PARTITION)]);
     }
-
-    fn values_map(&self, file: &DataFile) -> BTreeMap<String, Option<String>> {
-        self.partition_columns.iter().cloned().zip(file.partition_values.iter().cloned()).collect()
-    }
-}
-
-// Paths that we write hold only unreserved characters, but other writers' may not.
-fn encode_path(path: &str) -> String {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const KEEP: &AsciiSet =
-        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b'=');
-    utf8_percent_encode(path, KEEP).to_string()
-}
-
-fn decode_path(path: &str) -> String {
-    percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
-}
-
-fn rows_in(stats: Option<&str>) -> i64 {
-    let parsed: Option<serde_json::Value> = stats.and_then(|s| serde_json::from_str(s).ok());
-    parsed.and_then(|v| v.get("numRecords").and_then(serde_json::Value::as_i64)).unwrap_or(-1)
+    text
 }
 
 /// The log of one table directory.
@@ -254,9 +173,10 @@ impl DeltaLog {
         Path::from(format!("{}/_delta_log/{version:020}.json", self.location))
     }
 
-    /// Adds `version`; `false` when somebody else has it already.
+    /// Adds `version` to a log that has been read up to the one before; `false` when somebody else has it already.
     ///
-    /// Durable once this returns `true`.
+    /// Durable once this returns `true`. A `true` is only final when [`DeltaLog::has_version`] holds for the version before:
+    /// else others may have gone on and the log was cleaned meanwhile, and the commit file lies where nobody reads it.
     pub(crate) async fn put(&self, version: i64, commit: &Commit) -> Result<bool> {
         let options = PutOptions::from(PutMode::Create);
         match self.store.put_opts(&self.version_path(version), PutPayload::from(commit.to_bytes()), options).await {
@@ -266,41 +186,68 @@ impl DeltaLog {
         }
     }
 
+    /// Takes back a commit file that nobody reads.
+    pub(crate) async fn take_back(&self, version: i64) -> Result<()> {
+        match self.store.delete(&self.version_path(version)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(store_error(e)),
+        }
+    }
+
     /// The newest version, or exactly `version`.
     ///
     /// # Errors
     /// `Corrupt` when the directory holds no readable log, or none that reaches `version`.
     pub(crate) async fn load(&self, version: Option<i64>) -> Result<Snapshot> {
-        let mut snapshot = match self.last_checkpoint().await? {
-            Some(v) if version.is_none_or(|want| v <= want) => self.load_checkpoint(v).await?,
-            _ => Snapshot::before_first(),
-        };
+        let mut before = None;
+        loop {
+            let snapshot = self.replay(version).await?;
+            match version {
+                Some(want) if snapshot.version == want => return Ok(snapshot),
+                Some(want) => return Err(self.corrupt(format!("version {want} is missing"))),
+                None if snapshot.version < 0 => return Err(self.corrupt("no version 0")),
+                None => {}
+            }
+            // What followed may have been cleaned away while this was reading; then a newer checkpoint is there.
+            if before == Some(snapshot.version) || self.has_version(snapshot.version).await? {
+                return Ok(snapshot);
+            }
+            before = Some(snapshot.version);
+        }
+    }
+
+    /// What the newest readable checkpoint and the commit files after it make, up to `version`.
+    async fn replay(&self, version: Option<i64>) -> Result<Snapshot> {
+        let mut snapshot = self.newest_readable(version).await?.unwrap_or_else(Snapshot::before_first);
         while version.is_none_or(|want| snapshot.version < want) {
             let Some(bytes) = self.read_version(snapshot.version + 1).await? else { break };
             snapshot = self.apply(&snapshot, &bytes)?;
         }
-        match version {
-            Some(want) if snapshot.version != want => Err(self.corrupt(format!("version {want} is missing"))),
-            None if snapshot.version < 0 => Err(self.corrupt("no version 0")),
-            _ => Ok(snapshot),
-        }
+        Ok(snapshot)
     }
 
     /// `snapshot` with the commits since; the same one when there are none.
     pub(crate) async fn advance(&self, snapshot: Arc<Snapshot>) -> Result<Arc<Snapshot>> {
-        let mut snapshot = snapshot;
-        while let Some(bytes) = self.read_version(snapshot.version + 1).await? {
-            snapshot = Arc::new(self.apply(&snapshot, &bytes)?);
+        let mut newest = snapshot.clone();
+        while let Some(bytes) = self.read_version(newest.version + 1).await? {
+            newest = Arc::new(self.apply(&newest, &bytes)?);
         }
-        Ok(snapshot)
+        // Asked last and of the first: what was read is the log only if none of it had been cleaned away by then. A commit
+        // file that a sleeper put into a cleaned place is not.
+        if self.has_version(snapshot.version).await? {
+            return Ok(newest);
+        }
+        Ok(Arc::new(self.load(None).await?))
+    }
+
+    /// Whether the commit file of `version` is there. Cleaning removes the oldest first, so while it is, none that followed
+    /// has gone.
+    pub(crate) async fn has_version(&self, version: i64) -> Result<bool> {
+        self.has(&self.version_path(version)).await
     }
 
     async fn read_version(&self, version: i64) -> Result<Option<Bytes>> {
-        match self.store.get(&self.version_path(version)).await {
-            Ok(found) => Ok(Some(found.bytes().await.map_err(store_error)?)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(store_error(e)),
-        }
+        self.bytes_of(&self.version_path(version)).await
     }
 
     fn corrupt(&self, why: impl std::fmt::Display) -> Error {
@@ -313,95 +260,60 @@ impl DeltaLog {
         let mut next = Snapshot {
             version,
             timestamp_ms: base.timestamp_ms,
+            data_version: base.data_version,
+            data_ms: base.data_ms,
+            described_version: base.described_version,
             partition_columns: base.partition_columns.clone(),
             files: Vec::new(),
             txns: base.txns.clone(),
-            txns_from: base.txns_from,
         };
         let (mut added, mut removed) = (Vec::new(), HashSet::new());
-        for (i, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.is_empty()) {
-            let line: Line = serde_json::from_slice(line)
-                .map_err(|e| self.corrupt(format!("version {version}, line {}: {e}", i + 1)))?;
+        let mut changes_data = false;
+        for (i, line) in lines(bytes) {
+            let line = line.map_err(|e| self.corrupt(format!("version {version}, line {i}: {e}")))?;
+            changes_data |= line.meta_data.is_some()
+                || line.add.as_ref().is_some_and(|a| a.data_change)
+                || line.remove.as_ref().is_some_and(|r| r.data_change);
+            if line.add.as_ref().is_some_and(|a| a.deletion_vector.is_some()) {
+                let why = format!("version {version}, line {i}: deletion vectors are not supported");
+                return Err(self.corrupt(why));
+            }
             if let Some(m) = line.meta_data {
                 next.partition_columns = m.partition_columns;
+                next.described_version = version;
             }
             if let Some(t) = line.txn {
-                next.txns.lock().insert(t.app_id, t.version);
+                next.txns.lock().note(t, version);
             }
             if let Some(c) = line.commit_info {
                 next.timestamp_ms = c.timestamp;
             }
-            removed.extend(line.remove.map(|r| decode_path(&r.path)));
+            removed.extend(line.remove.map(|r| r.file()));
             added.extend(line.add);
         }
         if bytes.is_empty() {
             return Err(self.corrupt(format!("version {version} is empty")));
+        }
+        if changes_data {
+            (next.data_version, next.data_ms) = (version, next.timestamp_ms);
         }
         let added: Vec<_> = added.into_iter().map(|a| Arc::new(data_file(a, &next.partition_columns))).collect();
         next.files = merge(&base.files, added, &removed);
         Ok(next)
     }
 
-    async fn last_checkpoint(&self) -> Result<Option<i64>> {
-        #[derive(Deserialize)]
-        struct Hint {
-            version: i64,
-        }
-        let path = Path::from(format!("{}/_delta_log/_last_checkpoint", self.location));
-        match self.store.get(&path).await {
-            Ok(found) => {
-                let bytes = found.bytes().await.map_err(store_error)?;
-                Ok(serde_json::from_slice::<Hint>(&bytes).ok().map(|h| h.version))
+    /// The last `txn` version of `app_id` that a version of the log after `after` holds, up to `snapshot`.
+    pub(crate) async fn txn_version(&self, snapshot: &Snapshot, app_id: &str, after: i64) -> Result<Option<i64>> {
+        {
+            let txns = snapshot.txns.lock();
+            if let Some((version, _)) = txns.seen.get(app_id) {
+                return Ok(Some(*version));
             }
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(store_error(e)),
+            if txns.from <= after + 1 {
+                return Ok(None);
+            }
         }
-    }
-
-    fn log_store(&self) -> Result<Arc<dyn LogStore>> {
-        let url = Url::parse(&format!("memory:///{}/", self.location)).map_err(|e| self.corrupt(e))?;
-        let prefixed: Arc<dyn ObjectStore> =
-            Arc::new(PrefixStore::new(self.store.clone(), Path::from(self.location.as_str())));
-        Ok(default_logstore(prefixed, self.store.clone(), &url, &StorageConfig::default()))
-    }
-
-    async fn load_checkpoint(&self, version: i64) -> Result<Snapshot> {
-        let logs = self.log_store()?;
-        let state = EagerSnapshot::try_new(logs.as_ref(), Some(version as u64)).await.map_err(delta_error)?;
-        let columns: Vec<String> = state.metadata().partition_columns().to_vec();
-        let views: Vec<_> = state.file_views(logs.as_ref(), None).try_collect().await.map_err(delta_error)?;
-        let mut files: Vec<Arc<DataFile>> = Vec::with_capacity(views.len());
-        for view in &views {
-            let values = view.partition_values_map();
-            let stats = view.stats();
-            files.push(Arc::new(DataFile {
-                path: view.path().into_owned(),
-                partition_values: columns.iter().map(|c| values.get(c).cloned().flatten()).collect(),
-                num_bytes: view.size(),
-                num_rows: rows_in(stats.as_deref()),
-                modified_ms: view.modification_time(),
-                stats,
-            }));
-        }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        let timestamp_ms = state.version_timestamp(version as u64).unwrap_or(0);
-        let (txns, txns_from) = (Arc::default(), version + 1);
-        Ok(Snapshot { version, timestamp_ms, partition_columns: columns, files, txns, txns_from })
-    }
-
-    /// The last `txn` version of `app_id` up to `snapshot`.
-    pub(crate) async fn txn_version(&self, snapshot: &Snapshot, app_id: &str) -> Result<Option<i64>> {
-        let seen = snapshot.txns.lock().get(app_id).copied();
-        if seen.is_some() {
-            return Ok(seen);
-        }
-        if snapshot.txns_from == 0 {
-            return Ok(None);
-        }
-        let logs = self.log_store()?;
-        let at = Some((snapshot.txns_from - 1) as u64);
-        let state = EagerSnapshot::try_new(logs.as_ref(), at).await.map_err(delta_error)?;
-        state.transaction_version(logs.as_ref(), app_id).await.map_err(delta_error)
+        self.txn_in_log(snapshot.version, app_id).await
     }
 
     /// Paths of files that were removed by versions committed since `since_ms`: retained versions still name them.
@@ -410,13 +322,14 @@ impl DeltaLog {
         for version in (0..=newest).rev() {
             // Commit files older than the log's own retention may be gone.
             let Some(bytes) = self.read_version(version).await? else { break };
-            let (mut committed_ms, mut removed) = (0, Vec::new());
-            for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                let line: Line = serde_json::from_slice(line).map_err(|e| self.corrupt(e))?;
-                removed.extend(line.remove.map(|r| decode_path(&r.path)));
-                committed_ms = line.commit_info.map_or(committed_ms, |c| c.timestamp);
+            let (mut committed_ms, mut removed) = (None, Vec::new());
+            for (_, line) in lines(&bytes) {
+                let line = line.map_err(|e| self.corrupt(e))?;
+                removed.extend(line.remove.map(|r| r.file()));
+                committed_ms = line.commit_info.map(|c| c.timestamp).filter(|t| *t > 0).or(committed_ms);
             }
-            if committed_ms < since_ms {
+            // Other writers may leave the time out: such a version ends nothing.
+            if committed_ms.is_some_and(|t| t < since_ms) {
                 break;
             }
             paths.extend(removed);
@@ -424,32 +337,35 @@ impl DeltaLog {
         Ok(paths)
     }
 
-    /// Writes the checkpoint of `version`. Losing it costs time at the next open, nothing else.
-    pub(crate) async fn checkpoint(&self, version: i64) -> Result<()> {
-        let logs = self.log_store()?;
-        let mut table = deltalake_core::DeltaTable::new(logs);
-        table.load_version(version as u64).await.map_err(delta_error)?;
-        deltalake_core::checkpoints::create_checkpoint(&table, None).await.map_err(delta_error)
-    }
-}
-
-fn data_file(a: AddAction, columns: &[String]) -> DataFile {
-    DataFile {
-        path: decode_path(&a.path),
-        partition_values: columns.iter().map(|c| a.partition_values.get(c).cloned().flatten()).collect(),
-        num_bytes: a.size,
-        num_rows: rows_in(a.stats.as_deref()),
-        modified_ms: a.modification_time,
-        stats: a.stats,
+    /// The specs of the partitions whose files the versions after `from` up to `snapshot` touch; `None` when the log
+    /// does not tell.
+    pub(crate) async fn touched_since(&self, from: i64, snapshot: &Snapshot) -> Result<Option<HashSet<String>>> {
+        let columns = &snapshot.partition_columns;
+        let mut specs = HashSet::new();
+        for version in (from + 1).max(0)..=snapshot.version {
+            let Some(bytes) = self.read_version(version).await? else { return Ok(None) };
+            for (_, line) in lines(&bytes) {
+                let line = line.map_err(|e| self.corrupt(e))?;
+                if let Some(add) = line.add {
+                    specs.insert(spec_text(columns, &data_file(add, columns).partition_values));
+                }
+                let Some(removed) = line.remove else { continue };
+                let Some(values) = removed.partition_values else { return Ok(None) };
+                let values: Vec<_> = columns.iter().map(|c| values.get(c).cloned().flatten()).collect();
+                specs.insert(spec_text(columns, &values));
+            }
+        }
+        Ok(Some(specs))
     }
 }
 
 /// `base` without `removed`, with `added`, by path. A path that is both removed and added is there.
 fn merge(base: &[Arc<DataFile>], mut added: Vec<Arc<DataFile>>, removed: &HashSet<String>) -> Vec<Arc<DataFile>> {
     added.sort_by(|a, b| a.path.cmp(&b.path));
-    let new: HashSet<&str> = added.iter().map(|f| f.path.as_str()).collect();
-    let kept = base.iter().filter(|f| !removed.contains(&f.path) && !new.contains(f.path.as_str())).cloned();
+    let is_new = |path: &str| added.binary_search_by(|f| f.path.as_str().cmp(path)).is_ok();
+    let kept = base.iter().filter(|f| !removed.contains(&f.path) && !is_new(&f.path)).cloned();
     let mut files: Vec<_> = kept.chain(added.iter().cloned()).collect();
+    // Two sorted runs, which the sort merges.
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
 }
@@ -470,6 +386,5 @@ pub(crate) fn store_error(e: object_store::Error) -> Error {
     Error::new(kind, "InternalServerError", format!("data store: {e}")).with_source(e)
 }
 
-fn delta_error(e: deltalake_core::DeltaTableError) -> Error {
-    Error::new(Kind::Internal, "InternalServerError", format!("table log: {e}")).with_source(e)
-}
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,15 @@
 //! session and `errors` the words of the original. Statements that change something are in `insert` and `ddl`, those
 //! that describe in `show`.
 
+mod cartesian;
+mod casts;
 mod coerce;
 mod columns;
 pub(crate) mod errors;
 mod fold;
 mod grouping;
+pub(crate) mod hints;
+mod hive;
 mod lateral;
 pub(crate) mod names;
 mod physical;
@@ -85,6 +89,12 @@ impl Session {
         self.statement_ms
     }
 
+    /// Whether the text has a MAPJOIN hint, wherever in it.
+    fn has_mapjoin(&self) -> bool {
+        let text = self.instance.query.to_ascii_lowercase();
+        text.split("/*+").skip(1).any(|rest| rest.split("*/").next().is_some_and(|hint| hint.contains("mapjoin")))
+    }
+
     /// An engine session with the flags of this one.
     pub(crate) fn state(&self) -> Result<SessionState> {
         let state = self.warehouse.engine.session(&Default::default())?;
@@ -147,11 +157,13 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
             "only one SELECT of a text can give its rows, this is the second",
         ));
     }
+    refuse_atomic_script(session, &statements)?;
     let mut output = JobOutput::Text(String::new());
     for (index, parsed) in statements.into_iter().enumerate() {
         let index = index as i64;
         let done = index < session.instance.step;
         session.statement_ms = clock::now_ms();
+        session.progress.begin_step(index);
         match parsed.statement {
             Statement::Set { key, value } => {
                 session.settings.set(&key, &value);
@@ -174,6 +186,18 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
         }
     }
     Ok(output)
+}
+
+/// In script mode all writes take effect together; ours take effect one by one, so there may be only one.
+fn refuse_atomic_script(session: &Session, statements: &[Parsed]) -> Result<()> {
+    let writes = |s: &&Parsed| matches!(s.statement, Statement::Insert(_) | Statement::MultiInsert(_));
+    match statements.iter().filter(writes).nth(1) {
+        Some(second) if session.settings.is_script() => {
+            let what = "several INSERTs in one script (odps.sql.submit.mode=script)";
+            Err(errors::front_end(SqlError::unsupported(second.position, what)))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<JobOutput> {
@@ -202,6 +226,7 @@ async fn use_schema(session: &mut Session, name: &sqlparser::ast::ObjectName) ->
 
 /// A statement that answers with text; most answer with none.
 async fn run_statement(session: &Session, statement: Statement, index: i64) -> Result<String> {
+    crate::system::refuse_change(session, &statement).await?;
     let nothing = |()| String::new();
     match statement {
         Statement::Insert(insert) => crate::insert::run(session, &[*insert], index).await.map(nothing),

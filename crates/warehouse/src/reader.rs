@@ -71,11 +71,7 @@ pub fn choose_columns(all: &[Column], names: Option<&[String]>) -> Result<Vec<Co
 /// The files of one partition, or all when `spec` is empty.
 pub(crate) fn files_of(snapshot: &crate::log::Snapshot, spec: &str) -> Vec<Arc<DataFile>> {
     let all = snapshot.files().iter();
-    if spec.is_empty() {
-        all.cloned().collect()
-    } else {
-        all.filter(|f| snapshot.spec_of(f) == spec).cloned().collect()
-    }
+    if spec.is_empty() { all.cloned().collect() } else { all.filter(|f| snapshot.is_in(f, spec)).cloned().collect() }
 }
 
 /// Reads `range` on `runtime`. Dropping the stream ends the reading. A batch never spans two files.
@@ -154,7 +150,7 @@ async fn read_file(
     let broken = |e: parquet::errors::ParquetError| {
         Error::new(Kind::Corrupt, "InternalServerError", format!("data file {}: {e}", file.path)).with_source(e)
     };
-    let path = Path::from(format!("{}/{}", reading.location, file.path));
+    let path = crate::writer::object_path(&reading.location, &file.path);
     let source = StoredFile { store: reading.store.clone(), path, num_bytes: file.num_bytes.max(0) as u64 };
     let builder = ParquetRecordBatchStreamBuilder::new(source).await.map_err(broken)?;
     let wanted = disk::disk_fields_of(&reading.columns);

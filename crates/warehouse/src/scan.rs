@@ -3,11 +3,14 @@
 //!
 //! The scan of any file is a plain `DataSourceExec` over Parquet files, so that it can be cut into slices.
 
-use std::collections::{HashMap, HashSet};
+mod counted;
+mod statistics;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType as ArrowType, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -30,12 +33,12 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use feitian_types::arrow::{engine_field, engine_type};
 use feitian_types::{Column, DataType};
 use object_store::ObjectMeta;
-use object_store::path::Path;
 
+use self::counted::CountedRows;
 use crate::catalog::{Catalog, OpenTable, STORE_URL};
 use crate::disk;
 use crate::log::{DataFile, Snapshot};
-use crate::writer::NULL_PARTITION;
+use crate::writer::{NULL_PARTITION, object_path};
 
 /// The table as the query engine sees it: engine-form columns, then partition columns.
 pub fn provider(table: &OpenTable, _catalog: &Catalog) -> Arc<dyn TableProvider> {
@@ -94,39 +97,52 @@ impl TableScan {
         let on_partitions: Vec<Expr> =
             filters.iter().filter(|f| matches!(self.use_of(f), Use::Partitions)).cloned().collect();
         let Some(filter) = conjunction(on_partitions) else { return Ok(self.snapshot.files().to_vec()) };
-        let mut partitions: Vec<&[Option<String>]> = Vec::new();
-        let mut index: HashMap<&[Option<String>], usize> = HashMap::new();
-        for file in self.snapshot.files() {
-            index.entry(&file.partition_values).or_insert_with(|| {
-                partitions.push(&file.partition_values);
-                partitions.len() - 1
-            });
-        }
-        let schema = Schema::new(self.partition_columns.iter().map(engine_field).collect::<Vec<_>>());
-        if partitions.is_empty() {
+        // The files of a partition mostly follow each other: each run of them is looked at once.
+        let runs: Vec<&[Arc<DataFile>]> =
+            self.snapshot.files().chunk_by(|a, b| a.partition_values == b.partition_values).collect();
+        if runs.is_empty() {
             return Ok(Vec::new());
         }
+        let schema = Schema::new(self.partition_columns.iter().map(engine_field).collect::<Vec<_>>());
         let mut arrays: Vec<ArrayRef> = Vec::new();
         for (i, c) in self.partition_columns.iter().enumerate() {
-            let values = partitions.iter().map(|p| scalar(c, p[i].as_deref()));
-            arrays.push(ScalarValue::iter_to_array(values)?);
+            arrays.push(values_of(c, runs.iter().map(|run| run[0].partition_values[i].as_deref()))?);
         }
         let relaxed: Vec<_> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
         let schema = Arc::new(Schema::new(relaxed));
         let batch = RecordBatch::try_new(schema.clone(), arrays)?;
         let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
         let filter = unqualified(filter)?;
-        let keep = state.create_physical_expr(filter, &df_schema)?.evaluate(&batch)?.into_array(partitions.len())?;
+        let keep = state.create_physical_expr(filter, &df_schema)?.evaluate(&batch)?.into_array(runs.len())?;
         let keep = keep.as_boolean();
-        let kept: HashSet<usize> = (0..partitions.len()).filter(|i| keep.is_valid(*i) && keep.value(*i)).collect();
-        let picked = |f: &&Arc<DataFile>| index.get(f.partition_values.as_slice()).is_some_and(|i| kept.contains(i));
-        Ok(self.snapshot.files().iter().filter(picked).cloned().collect())
+        let kept = runs.iter().enumerate().filter(|(i, _)| keep.is_valid(*i) && keep.value(*i));
+        Ok(kept.flat_map(|(_, run)| run.iter().cloned()).collect())
+    }
+
+    /// The rows that need no reading: none, or so many of which nothing is wanted, if the log counts those of all files.
+    fn known(
+        &self,
+        files: &[Arc<DataFile>],
+        wanted: &[usize],
+        filters: &[Expr],
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        if files.is_empty() {
+            // One empty partition: a scan without any is not what operators over a single partition accept.
+            return Ok(Some(Arc::new(EmptyExec::new(Arc::new(self.schema.project(wanted)?)))));
+        }
+        if !wanted.is_empty() || !filters.iter().all(|f| matches!(self.use_of(f), Use::Partitions)) {
+            return Ok(None);
+        }
+        let counted = files.iter().try_fold((0, 0), |(rows, bytes), f| {
+            Some((rows + usize::try_from(f.num_rows).ok()?, bytes + f.num_bytes.max(0).unsigned_abs()))
+        });
+        Ok(counted.map(|(rows, bytes)| Arc::new(CountedRows::new(rows, bytes)) as Arc<dyn ExecutionPlan>))
     }
 
     fn partitioned_file(&self, file: &DataFile, num_columns: usize) -> PartitionedFile {
         let modified = chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default();
         let meta = ObjectMeta {
-            location: Path::from(format!("{}/{}", self.location, file.path)),
+            location: object_path(&self.location, &file.path),
             last_modified: modified,
             size: file.num_bytes.max(0) as u64,
             e_tag: None,
@@ -187,6 +203,15 @@ pub(crate) fn scalar(column: &Column, value: Option<&str>) -> ScalarValue {
     }
 }
 
+/// Partition values as an array of their column's type.
+fn values_of<'a>(column: &Column, values: impl Iterator<Item = Option<&'a str>>) -> DfResult<ArrayRef> {
+    match engine_type(&column.ty) {
+        // What [`scalar`] gives, without a value of its own for each of very many partitions.
+        ArrowType::Utf8 => Ok(Arc::new(values.collect::<StringArray>())),
+        _ => ScalarValue::iter_to_array(values.map(|v| scalar(column, v))),
+    }
+}
+
 #[async_trait]
 impl TableProvider for TableScan {
     fn schema(&self) -> SchemaRef {
@@ -214,16 +239,11 @@ impl TableProvider for TableScan {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let mut file_fields: Vec<FieldRef> = Vec::new();
-        let mut place: HashMap<&str, usize> = HashMap::new();
-        for c in &self.columns {
-            place.insert(&c.name, file_fields.len());
-            if stored_as_is(&c.ty) {
-                file_fields.push(Arc::new(engine_field(c)));
-            } else {
-                file_fields.extend(disk::disk_fields_of([c]));
-            }
+        let files = self.pick_files(state, filters)?;
+        if let Some(known) = self.known(&files, &wanted, filters)? {
+            return Ok(known);
         }
+        let (file_fields, place) = self.file_fields();
         let num_file_fields = file_fields.len();
         let partition_fields: Vec<FieldRef> =
             self.partition_columns.iter().map(|c| Arc::new(engine_field(c).with_nullable(true))).collect();
@@ -244,18 +264,15 @@ impl TableProvider for TableScan {
                 }
             }
         }
-        let files = self.pick_files(state, filters)?;
-        if files.is_empty() {
-            // One empty partition: a scan without any is not what operators over a single partition accept.
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted)?))));
-        }
         let group = FileGroup::new(files.iter().map(|f| self.partitioned_file(f, num_columns)).collect());
         let file_schema = Arc::new(Schema::new(file_fields));
         let table_schema = FileTableSchema::builder(file_schema).with_table_partition_cols(partition_fields).build();
+        let statistics = statistics::of_files(&files, table_schema.table_schema(), &self.columns, &read);
         let source = ParquetSource::new(table_schema);
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
             .with_file_groups(vec![group])
             .with_projection_indices(Some(read))?
+            .with_statistics(if limit.is_some() { statistics.to_inexact() } else { statistics })
             .with_limit(limit)
             .build();
         let scan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(config);
@@ -279,6 +296,20 @@ impl TableProvider for TableScan {
 }
 
 impl TableScan {
+    /// The fields of the files, and where those of each column begin.
+    fn file_fields(&self) -> (Vec<FieldRef>, HashMap<&str, usize>) {
+        let (mut fields, mut place): (Vec<FieldRef>, _) = (Vec::new(), HashMap::new());
+        for c in &self.columns {
+            place.insert(c.name.as_str(), fields.len());
+            if stored_as_is(&c.ty) {
+                fields.push(Arc::new(engine_field(c)));
+            } else {
+                fields.extend(disk::disk_fields_of([c]));
+            }
+        }
+        (fields, place)
+    }
+
     fn is_partition(&self, name: &str) -> bool {
         self.partition_columns.iter().any(|c| c.name == name)
     }

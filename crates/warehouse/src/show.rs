@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use feitian_base::Result;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::{DEFAULT_SCHEMA, Table, TableFilter};
+use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table, TableFilter};
 use feitian_sql::{Position, object_parts};
 use feitian_types::{Column, DataType, PartitionSpec};
 use serde_json::{Map, Value};
@@ -16,6 +16,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::query::errors::{self, semantic};
 use crate::query::{Session, names};
+use crate::system::SystemTable;
 
 pub(crate) use desc::desc;
 
@@ -25,6 +26,9 @@ const PAGE: i64 = 1000;
 async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
     let at = Position::from(name.span());
     let (project, table, _) = names::table_name(name, session)?;
+    if let Some(system) = SystemTable::named(&project, &table) {
+        return Ok(system.described());
+    }
     names::check_project(session, &project).await?;
     session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &table),
@@ -38,7 +42,7 @@ async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<names
     let parts = scope.map(object_parts).unwrap_or_default();
     let (project, schema) = match parts.as_slice() {
         [] => (session.project(), session.schema()),
-        [schema] if session.settings.has_schemas() && *schema != session.project() => {
+        [schema] if session.settings.has_schemas() && *schema != session.project() && schema != SYSTEM_PROJECT => {
             (session.project(), schema.as_str())
         }
         [project] => (project.as_str(), DEFAULT_SCHEMA),
@@ -47,7 +51,10 @@ async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<names
     };
     let name = names::SchemaName { project: project.to_string(), name: schema.to_string(), at };
     names::check_project(session, &name.project).await?;
-    names::check_schema_exists(session, &name).await?;
+    // The tables of the system need no project in which to be.
+    if name.project != SYSTEM_PROJECT || name.name != DEFAULT_SCHEMA {
+        names::check_schema_exists(session, &name).await?;
+    }
     Ok(name)
 }
 
@@ -79,6 +86,11 @@ pub(crate) async fn tables(
     let meta = session.warehouse.meta();
     let filter = TableFilter { kind: only_views.then(|| "VIRTUAL_VIEW".to_string()), ..TableFilter::default() };
     let (mut text, mut after) = (String::from("\n"), None::<String>);
+    if schema.project == SYSTEM_PROJECT && schema.name == DEFAULT_SCHEMA && !only_views {
+        for name in SystemTable::ALL.map(SystemTable::name).iter().filter(|n| like.is_none_or(|l| fits(n, l))) {
+            let _ = writeln!(text, "{SYSTEM_PROJECT}:{name}");
+        }
+    }
     loop {
         let page = meta.list_tables(&schema.project, &schema.name, &filter, after.as_deref(), PAGE).await?;
         for row in page.iter().filter(|r| like.is_none_or(|l| fits(&r.name, l))) {

@@ -111,7 +111,10 @@ impl Warehouse {
     /// The partition row of `spec`, or `NoSuchPartition`.
     pub(crate) async fn known_partition(&self, table: &Table, spec: &str) -> Result<Partition> {
         let missing = || {
-            let text = format!("partition '{spec}' of table {}.{} does not exist", table.project, table.name);
+            let name = format!("{}.{}", table.project, table.local_name());
+            let text = format!(
+                "partition '{spec}' of table {name} does not exist; SHOW PARTITIONS {name} lists those that exist"
+            );
             Error::new(Kind::NotFound, "NoSuchPartition", text)
         };
         self.meta.partition(&table.id, spec).await?.ok_or_else(missing)
@@ -264,7 +267,9 @@ impl Warehouse {
             Ok(table) => self.commit_blocks(info, table).await,
             Err(e) => Err(e),
         };
-        if let Err(e) = done {
+        if let Err(e) = done
+            && !self.is_closed(session_id).await?
+        {
             // Nothing was changed: the client may open a new session, or try this one again.
             if matches!(e.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict) {
                 self.meta.set_session_status(session_id, "closing", "normal").await?;
@@ -275,6 +280,11 @@ impl Warehouse {
         answer.session.status = "closed".to_string();
         answer.blocks = self.meta.blocks(session_id).await?;
         Ok(answer)
+    }
+
+    /// Whether another request has ended the session meanwhile: then its answer is that of every other one.
+    async fn is_closed(&self, session_id: &str) -> Result<bool> {
+        Ok(self.meta.session(session_id).await?.is_some_and(|s| s.status == "closed"))
     }
 
     async fn commit_blocks(&self, info: &SessionInfo, table: OpenTable) -> Result<()> {

@@ -46,6 +46,8 @@ const PART_BYTES: usize = 8 << 20;
 const MAX_DYNAMIC_PARTITIONS: usize = 10_000;
 /// More open partition writers than this are not kept: each holds a page per column.
 const MAX_OPEN_WRITERS: usize = 64;
+/// When one more is wanted, so many are ended together: the disk syncs many files in little more time than one.
+const ENDED_TOGETHER: usize = 16;
 
 /// One Parquet file on its way to the store. Nothing is visible before [`FileWriter::finish`] returns; dropping the
 /// writer leaves at most a temporary file, which the store removes.
@@ -114,7 +116,7 @@ impl FileWriter {
     }
 
     fn object_path(&self) -> Path {
-        Path::from(format!("{}/{}", self.location, self.path))
+        object_path(&self.location, &self.path)
     }
 
     /// Ends the file. It is durable at its final place when this returns.
@@ -164,7 +166,11 @@ fn check_rows(columns: &[Column], batch: &RecordBatch, first_row: u64) -> Result
     for (c, array) in columns.iter().zip(batch.columns()) {
         if !c.nullable && array.null_count() > 0 {
             let row = (0..array.len()).find(|i| array.is_null(*i)).unwrap_or(0) as u64;
-            let text = format!("row {}: column '{}' is NOT NULL but the value is NULL", first_row + row, c.name);
+            let text = format!(
+                "row {}: column '{}' is NOT NULL but the value is NULL; COALESCE gives it one",
+                first_row + row,
+                c.name
+            );
             return Err(Error::new(Kind::Invalid, "ODPS-0121055", text));
         }
         let limit = match c.ty {
@@ -222,7 +228,7 @@ pub fn partition_value(column: &Column, value: &str) -> Result<String> {
 }
 
 /// The directory of a partition below the table. Its name is for people: the log's partition values are the truth, so
-/// characters that file systems or URLs treat specially are written as `~XX`.
+/// characters that file systems, URLs or object stores treat specially are written as `=XX`.
 pub(crate) fn partition_dir(columns: &[Column], values: &[Option<String>]) -> String {
     let mut dir = String::new();
     for (c, v) in columns.iter().zip(values) {
@@ -231,7 +237,7 @@ pub(crate) fn partition_dir(columns: &[Column], values: &[Option<String>]) -> St
         for b in c.name.bytes().chain(*b"=").chain(value.bytes()) {
             match b {
                 b if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=' | b'.') => part.push(b as char),
-                b => part.push_str(&format!("~{b:02X}")),
+                b => part.push_str(&format!("={b:02X}")),
             }
         }
         part.truncate(200);
@@ -239,6 +245,20 @@ pub(crate) fn partition_dir(columns: &[Column], values: &[Option<String>]) -> St
         dir.push('/');
     }
     dir
+}
+
+/// Where the data file `path` of the table at `location` lies: there, character by character, so that every reader of the
+/// log finds it.
+///
+/// Only names with `~` lie elsewhere. feitian once wrote special characters as `~XX`, and the store's library makes
+/// `%7E` of each `~`.
+pub(crate) fn object_path(location: &str, path: &str) -> Path {
+    let whole = format!("{location}/{path}");
+    match Path::parse(&whole) {
+        Ok(parsed) if !path.contains('~') => parsed,
+        // Segments like `..` come here as well, and become names.
+        _ => Path::from(whole),
+    }
 }
 
 /// The name of a data file: it sorts by writer, then by block.
@@ -366,10 +386,10 @@ impl Writers {
             let text = format!("ODPS-0123031:[0,0] Partition exception - {text}");
             return Err(Error::new(Kind::Invalid, "ODPS-0123031", text));
         }
-        if self.open.len() >= MAX_OPEN_WRITERS
-            && let Some(largest) = self.open.iter().max_by_key(|(_, w)| w.num_rows()).map(|(k, _)| k.clone())
-        {
-            self.close(&largest).await?;
+        if self.open.len() >= MAX_OPEN_WRITERS {
+            let mut sizes: Vec<_> = self.open.iter().map(|(values, w)| (w.num_rows(), values.clone())).collect();
+            sizes.sort_unstable_by(|a, b| b.cmp(a));
+            self.close_all(sizes.into_iter().take(ENDED_TOGETHER).map(|(_, values)| values).collect()).await?;
         }
         Ok(())
     }
@@ -381,12 +401,45 @@ impl Writers {
         Ok(())
     }
 
+    /// Ends the writers of these partitions, many at once.
+    async fn close_all(&mut self, partitions: Vec<Vec<Option<String>>>) -> Result<()> {
+        let writers = partitions.into_iter().filter_map(|values| self.open.remove(&values).map(|w| (w, values)));
+        let ends: Vec<_> = writers.map(|(writer, values)| writer.finish(values)).collect();
+        let mut ended = futures::stream::iter(ends).buffered(ENDED_TOGETHER);
+        while let Some(file) = ended.next().await {
+            self.files.push(file?);
+        }
+        Ok(())
+    }
+
     async fn finish(mut self) -> Result<Vec<NewFile>> {
         let mut keys: Vec<_> = self.open.keys().cloned().collect();
         keys.sort();
-        for key in keys {
-            self.close(&key).await?;
-        }
+        self.close_all(keys).await?;
         Ok(self.files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_files_lie_where_the_log_says() {
+        let columns = [Column::new("ds", DataType::String), Column::new("hh", DataType::BigInt)];
+        let values = [Some("2024-01-01 00:00 %".to_string()), None];
+        let dir = partition_dir(&columns, &values);
+        assert_eq!(dir, "ds=2024-01-01=2000=3A00=20=25/hh=__HIVE_DEFAULT_PARTITION__/");
+        let path = format!("{dir}x.parquet");
+        assert_eq!(object_path("warehouse/p/t-1", &path).as_ref(), format!("warehouse/p/t-1/{path}"));
+        // Spark writes special characters of partition values as `%XX` into the names of directories.
+        assert_eq!(object_path("t", "ds=a%3Ab/x.parquet").as_ref(), "t/ds=a%3Ab/x.parquet");
+    }
+
+    // RFC 3986: `~` is 7E. The library of the store wrote it so, and does for segments that lead elsewhere.
+    #[test]
+    fn old_names_are_found_where_they_were_written_and_none_leads_out() {
+        assert_eq!(object_path("t", "ds=a~20b/x.parquet").as_ref(), "t/ds=a%7E20b/x.parquet");
+        assert_eq!(object_path("t", "../u/x.parquet").as_ref(), "t/%2E%2E/u/x.parquet");
     }
 }

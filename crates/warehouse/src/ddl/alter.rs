@@ -128,6 +128,10 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
             properties.remove(k);
         }),
         AlterOp::SetClustering { clustering } => {
+            let mut names = clustering.columns.iter().chain(clustering.sorted_by.iter().map(|(name, _)| name));
+            if let Some(name) = names.find(|name| !row.schema.columns.iter().any(|c| c.name == **name)) {
+                return Err(semantic(at, format!("column {name} of CLUSTERED BY cannot be resolved")));
+            }
             properties.insert(CLUSTERING.to_string(), Value::from(clustering_text(clustering)));
         }
         AlterOp::NotClustered => {

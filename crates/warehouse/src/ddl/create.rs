@@ -99,7 +99,10 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
     if session.warehouse.meta().table_named(&project, &name).await?.is_some() {
         return if create.if_not_exists { Ok(()) } else { Err(exists(at, &project, &name)) };
     }
-    let properties = properties_of(&create)?;
+    let mut properties = properties_of(&create)?;
+    if session.settings.has_tiers() && !properties.keys().any(|k| k.eq_ignore_ascii_case("storagetier")) {
+        properties.insert("storagetier".to_string(), Value::String("standard".to_string()));
+    }
     let mut new = NewTable {
         dir: None,
         project: project.clone(),
@@ -220,12 +223,13 @@ async fn as_query(
     let planned = Planned { plan: LogicalPlan::Projection(plan), tables: planned.tables };
     let state = session.state()?;
     let rows = run_plan(session, &state, planned).await?;
+    session.progress.begin_sink(format!("{}.{}", new.project, new.name));
     let catalog = session.warehouse.catalog();
     new.schema.columns = columns;
     let dir = catalog.reserve(&new.project, &new.name);
     let attempt = session.instance.attempt;
     let files = write_partitioned(catalog, &dir, &new.schema, &[], rows.stream, &id::ulid(), attempt).await?;
-    session.progress.add_rows(files.iter().map(|f| f.num_rows.max(0) as u64).sum());
+    session.progress.end_sink(files.iter().map(|f| f.num_bytes).sum());
     new.dir = Some(dir);
     catalog.create(new, Some(files), &session.step(index)).await
 }

@@ -18,7 +18,9 @@ use crate::query::errors::{semantic, statement_error};
 use crate::writer::partition_value;
 
 fn missing(at: Position, table: &OpenTable, spec: &str) -> Error {
-    let detail = format!("partition {spec} of table {}.{} does not exist", table.row.project, table.row.local_name());
+    let name = format!("{}.{}", table.row.project, table.row.local_name());
+    let detail =
+        format!("partition {spec} of table {name} does not exist; SHOW PARTITIONS {name} lists those that exist");
     statement_error(Kind::NotFound, "ODPS-0130271", at, "Partition does not exist", &detail)
 }
 

@@ -100,8 +100,11 @@ async fn write(
     plan: LogicalPlan,
 ) -> Result<Vec<NewFile>> {
     let stream = rows(session, plan).await?.stream;
+    session.progress.begin_sink(format!("{}.{}", table.row.project, table.row.local_name()));
     let (catalog, attempt) = (session.warehouse.catalog(), session.instance.attempt);
-    write_partitioned(catalog, &table.dir(), schema, fixed, stream, &id::ulid(), attempt).await
+    let files = write_partitioned(catalog, &table.dir(), schema, fixed, stream, &id::ulid(), attempt).await?;
+    session.progress.end_sink(files.iter().map(|f| f.num_bytes).sum());
+    Ok(files)
 }
 
 /// Commits one change of statement `index`.

@@ -17,6 +17,11 @@ const LOOK_AHEAD: i64 = 10_000;
 const NODE_LOST: Duration = Duration::from_secs(15);
 const BEAT: Duration = Duration::from_secs(3);
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
+const FIRST_HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// Old instances are forgotten batch by batch with so long a pause, in which others write.
+const EXPIRY_PAUSE: Duration = Duration::from_millis(50);
+/// A commit record that has been open for so long was left by somebody.
+const RECORD_LEFT: Duration = Duration::from_secs(600);
 /// Ended instances are remembered this long.
 const HISTORY: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -40,6 +45,8 @@ impl Warehouse {
         self.tasks.spawn("job-queue", async move { queue.queue_loop().await });
         let housekeeping = self.clone();
         self.tasks.spawn("housekeeping", async move { housekeeping.housekeeping_loop().await });
+        let joining = self.clone();
+        self.tasks.spawn("join-files", async move { joining.join_loop().await });
         Ok(())
     }
 
@@ -140,29 +147,49 @@ impl Warehouse {
 
     async fn housekeeping_loop(&self) {
         let stop = self.tasks.stop_token();
+        // Soon at first, so that a server which is often started again keeps house too.
+        let mut wait = FIRST_HOUSEKEEPING;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(HOUSEKEEPING) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return,
             }
+            wait = HOUSEKEEPING;
             if let Err(e) = self.housekeeping().await {
                 tracing::warn!(error = ?e, "housekeeping failed; it is tried again later");
             }
         }
     }
 
-    /// Forgets old instances, sessions and keys, and removes files that nothing refers to.
+    /// Carries out commits that were left, forgets old instances, sessions and keys, and removes files that nothing refers
+    /// to.
     async fn housekeeping(&self) -> Result<()> {
         let now = clock::now_ms();
-        for (_, path) in self.meta.expire_instances(now - HISTORY.as_millis() as i64).await? {
-            if let Some(path) = path {
-                let _ = self.catalog.store().delete(&Path::from(path)).await;
-            }
-        }
+        // What a dead process left beside others that live is not to wait for its restart.
+        self.complete_commits(now - RECORD_LEFT.as_millis() as i64).await?;
+        self.expire_history(now - HISTORY.as_millis() as i64).await?;
         self.meta.delete_expired_keys(now).await?;
         let gone = self.collect(Duration::from_secs(24 * 3600)).await?;
         if gone > 0 {
             tracing::info!(files = gone, "collected");
+        }
+        Ok(())
+    }
+
+    /// Forgets the instances that ended before `before_ms`, with their results. Whatever there is of them, each step is
+    /// short.
+    async fn expire_history(&self, before_ms: i64) -> Result<()> {
+        let stop = self.tasks.stop_token();
+        while !stop.is_cancelled() {
+            let batch = self.meta.expire_instances(before_ms).await?;
+            if batch.is_empty() {
+                break;
+            }
+            for path in batch.into_iter().filter_map(|(_, path)| path) {
+                // A result that stays is collected as one that no instance names.
+                let _ = self.catalog.store().delete(&Path::from(path)).await;
+            }
+            tokio::time::sleep(EXPIRY_PAUSE).await;
         }
         Ok(())
     }

@@ -108,7 +108,6 @@ pub(super) async fn store(
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(crate::engine_error)?;
         num_rows += batch.num_rows() as i64;
-        ctx.progress.add_rows(batch.num_rows() as u64);
         if columns.is_empty() {
             continue;
         }

@@ -49,7 +49,7 @@ impl Warehouse {
                     (state, Outcome { error: Some(failure_text(&e)), ..Outcome::default() })
                 }
             };
-            outcome.summary = progress.summary(outcome.result_rows);
+            outcome.summary = progress.summary(state, outcome.result_rows);
             self.write_end(&instance, state, &outcome).await;
         }
         self.jobs.inner.running.lock().remove(&instance.id);

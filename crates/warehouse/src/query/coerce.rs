@@ -113,7 +113,13 @@ fn coerce_join(mut join: Join) -> Result<LogicalPlan> {
     let pair = |(l, r): (Expr, Expr)| {
         let (lt, rt) = (l.get_type(&left)?, r.get_type(&right)?);
         let common = comparison_type(&lt, &rt).ok_or_else(|| expr::bad_operands(&lt, &rt, "="))?;
-        Ok((side(l, &left, &common)?, side(r, &right, &common)?))
+        let is_char = expr::is_char(&l.to_field(&left)?.1) || expr::is_char(&r.to_field(&right)?.1);
+        let (l, r) = (side(l, &left, &common)?, side(r, &right, &common)?);
+        Ok(if is_char && common == DataType::Utf8 {
+            (expr::without_blanks(l), expr::without_blanks(r))
+        } else {
+            (l, r)
+        })
     };
     join.on = std::mem::take(&mut join.on).into_iter().map(pair).collect::<Result<_>>()?;
     let both = left.join(&right)?;

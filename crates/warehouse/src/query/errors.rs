@@ -5,6 +5,8 @@ use feitian_base::{Error, Kind};
 use feitian_functions::FunctionError;
 use feitian_sql::{Position, SqlError};
 
+use super::hints;
+
 /// `code:[line,column] general - detail`
 pub(crate) fn statement_error(kind: Kind, code: &'static str, at: Position, general: &str, detail: &str) -> Error {
     Error::new(kind, code, format!("{code}:{at} {general} - {detail}"))
@@ -118,10 +120,14 @@ fn column_name(column: &Column) -> String {
 
 fn schema_words(e: &SchemaError) -> String {
     match e {
-        SchemaError::FieldNotFound { field, .. } => format!("column {} cannot be resolved", column_name(field)),
-        SchemaError::AmbiguousReference { field } => format!("column {} is ambiguous", column_name(field)),
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            format!("column {} cannot be resolved{}", column_name(field), hints::columns(field, valid_fields))
+        }
+        SchemaError::AmbiguousReference { field } => {
+            format!("column {} is ambiguous; write its table before it, as in t.{}", column_name(field), field.name)
+        }
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            format!("column {name} is ambiguous, because it occurs more than once")
+            format!("column {name} is ambiguous, because it occurs more than once; name one of them anew with AS")
         }
     }
 }
@@ -132,7 +138,10 @@ fn plan_words(words: &str) -> Option<String> {
     if words.contains("must appear in the GROUP BY clause") || words.contains("must be in GROUP BY") {
         let column = words.rsplit("column \"").next().and_then(|t| t.split("\" must").next());
         let column = column.map(|c| c.rsplit('.').next().unwrap_or(c).replace('"', ""));
-        return Some(format!("column reference {} should appear in GROUP BY key", column.unwrap_or_default()));
+        let column = column.unwrap_or_default();
+        return Some(format!(
+            "column reference {column} should appear in GROUP BY key, or in a function like MAX({column})"
+        ));
     }
     if words.starts_with("Cannot create filter with non-boolean predicate") {
         return Some("expect a BOOLEAN expression in WHERE or HAVING".to_string());

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::Partition;
 use feitian_sql::Position;
 use sqlparser::ast::{
     Expr, Function, FunctionArguments, Ident, ObjectName, Query, Spanned, Value, Visit, VisitMut, Visitor, VisitorMut,
@@ -13,6 +12,7 @@ use sqlparser::ast::{
 use super::Session;
 use super::errors::semantic;
 use super::names::{FOLDED, check_project, table_name, text_argument};
+use crate::system::SystemTable;
 
 /// The arguments of a call that are literal texts, after the name of the function.
 fn key(function: &Function) -> Result<Vec<String>> {
@@ -86,6 +86,10 @@ pub(super) async fn fold(query: &mut Query, session: &Session) -> Result<()> {
     }
 }
 
+fn not_partitioned(at: Position, function: &str, project: &str, table: &str) -> Error {
+    semantic(at, format!("{function}: table {project}.{table} is not a partitioned table"))
+}
+
 async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Value> {
     let (function, args) = (key[0].as_str(), &key[1..]);
     let Some(table) = args.first() else {
@@ -93,6 +97,12 @@ async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Val
     };
     let name = ObjectName::from(table.split('.').map(|p| Ident::new(p.trim().to_lowercase())).collect::<Vec<_>>());
     let (project, table, _) = table_name(&name, session)?;
+    if SystemTable::named(&project, &table).is_some() {
+        return match function {
+            "table_exists" => Ok(Value::Boolean(true)),
+            _ => Err(not_partitioned(at, function, &project, &table)),
+        };
+    }
     check_project(session, &project).await?;
     let open = match session.warehouse.catalog().open(&project, &table).await {
         Ok(open) => open,
@@ -104,21 +114,15 @@ async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Val
         return Ok(Value::Boolean(true));
     }
     if !open.row.schema.is_partitioned() {
-        return Err(semantic(at, format!("{function}: table {project}.{table} is not a partitioned table")));
+        return Err(not_partitioned(at, function, &project, &table));
     }
     let meta = session.warehouse.meta();
     if function == "partition_exists" {
         let found = meta.list_partitions(&open.row.id, &args[1..], None, 1, false).await?;
         return Ok(Value::Boolean(!found.is_empty()));
     }
-    let all = meta.all_partitions(&open.row.id).await?;
-    match largest(&all) {
-        Some(value) => Ok(Value::SingleQuotedString(value.to_string())),
+    match meta.largest_partition(&open.row.id).await?.and_then(|p| p.values.into_iter().next()) {
+        Some(value) => Ok(Value::SingleQuotedString(value)),
         None => Err(semantic(at, format!("max_pt: table {project}.{table} has no partition with data"))),
     }
-}
-
-/// The largest value of the first partition column, as text, among partitions that hold rows.
-fn largest(partitions: &[Partition]) -> Option<&str> {
-    partitions.iter().filter(|p| p.num_rows > 0).filter_map(|p| p.values.first()).map(String::as_str).max()
 }

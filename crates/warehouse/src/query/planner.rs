@@ -25,6 +25,7 @@ use feitian_types::Column;
 use feitian_types::arrow::engine_field;
 use sqlparser::ast::{BinaryOperator, Query, Statement};
 
+use super::casts;
 use super::lateral::Relations;
 use super::names::TableName;
 use super::values;
@@ -49,7 +50,8 @@ impl<'a> Planner<'a> {
     }
 
     /// The plan of a prepared query, without type coercion.
-    pub(super) fn plan(&self, query: Query) -> Result<LogicalPlan> {
+    pub(super) fn plan(&self, mut query: Query) -> Result<LogicalPlan> {
+        casts::as_calls(&mut query);
         let options = ParserOptions {
             parse_float_as_decimal: false,
             enable_ident_normalization: true,
@@ -89,7 +91,7 @@ impl ContextProvider for Planner<'_> {
         if name == values::CELL {
             return Some(Arc::new(values::cell_function()));
         }
-        registry().scalar.get(name).cloned()
+        registry().scalar.get(name).cloned().or_else(|| casts::function(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

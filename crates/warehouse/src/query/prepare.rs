@@ -9,7 +9,8 @@
 
 use std::ops::ControlFlow;
 
-use feitian_base::{Error, Result};
+use feitian_base::{Error, Kind, Result};
+use feitian_functions::registry;
 use feitian_sql::Position;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
@@ -19,7 +20,7 @@ use sqlparser::ast::{
 };
 
 use super::columns::{self, output_name};
-use super::errors::semantic;
+use super::errors::{semantic, statement_error};
 use super::grouping;
 use super::settings::Settings;
 use super::subqueries;
@@ -189,6 +190,33 @@ fn decode(function: &Function) -> Result<Expr> {
     Ok(Expr::Case { case_token: token.clone(), end_token: token, operand: None, conditions, else_result })
 }
 
+/// Refuses the clauses of aggregates and windows at a function that is neither: the planner would forget them.
+fn refuse_clauses(function: &Function) -> Result<()> {
+    let name = function.name.to_string().to_lowercase();
+    let functions = registry();
+    let is_aggregate = functions.aggregate.contains_key(&name);
+    let is_window = functions.window.contains_key(&name);
+    let is_plain = functions.scalar.contains_key(&name) || functions.higher.contains_key(&name);
+    if is_aggregate || !(is_plain || is_window) {
+        return Ok(());
+    }
+    let at = Position::from(function.name.span());
+    if !is_window && (function.over.is_some() || function.null_treatment.is_some()) {
+        let detail = format!("function {name} is no window function");
+        return Err(statement_error(Kind::Invalid, "ODPS-0130181", at, "Window function exception", &detail));
+    }
+    let distinct = matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
+    let clauses = [
+        (distinct, "DISTINCT"),
+        (function.filter.is_some(), "FILTER"),
+        (!function.within_group.is_empty(), "WITHIN GROUP"),
+    ];
+    match clauses.iter().find(|(there, _)| *there) {
+        Some((_, clause)) => Err(semantic(at, format!("{clause} is for aggregates, and function {name} is none"))),
+        None => Ok(()),
+    }
+}
+
 impl VisitorMut for Rewrite<'_> {
     type Break = Error;
 
@@ -226,6 +254,9 @@ impl VisitorMut for Rewrite<'_> {
                 Err(e) => return ControlFlow::Break(e),
             }
             return ControlFlow::Continue(());
+        }
+        if let Err(e) = refuse_clauses(function) {
+            return ControlFlow::Break(e);
         }
         if !function.within_group.is_empty()
             && let FunctionArguments::List(list) = &mut function.args

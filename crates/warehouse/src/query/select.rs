@@ -9,6 +9,7 @@ use datafusion::datasource::{DefaultTableSource, ViewTable};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableSource};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use feitian_base::{Kind, Result};
@@ -21,9 +22,10 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
-use super::{Session, coerce, columns, errors, fold, names, physical, planner, prepare, scans};
+use super::{Session, cartesian, coerce, columns, errors, fold, hive, names, physical, planner, prepare, scans};
 use crate::catalog::OpenTable;
 use crate::provider;
+use crate::system::SystemTable;
 
 /// Views may be defined over views this deep.
 const MAX_VIEW_DEPTH: usize = 32;
@@ -70,15 +72,24 @@ fn plan_at<'a>(
 ) -> BoxFuture<'a, Result<LogicalPlan>> {
     Box::pin(async move {
         feitian_sql::check_query(&query).map_err(errors::front_end)?;
+        if session.settings.is_hive() {
+            hive::check(&query)?;
+        }
         let named = names::resolve(&mut query, &session).await?;
         fold::fold(&mut query, &session).await?;
         prepare::prepare(&mut query, &session.settings)?;
-        let projects: BTreeSet<&str> = named.keys().map(|(project, _)| project.as_str()).collect();
+        let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
+        let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
         for project in projects {
             names::check_project(&session, project).await?;
         }
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
         for ((project, table), at) in named {
+            if let Some(system) = SystemTable::named(&project, &table) {
+                let source = DefaultTableSource::new(system.provider(&session).await?);
+                sources.insert((project, table), Arc::new(source));
+                continue;
+            }
             let open = open(&session, &project, &table, at).await?;
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
                 view_source(&session, &state, &open, depth, read).await?
@@ -149,6 +160,9 @@ pub(crate) async fn physical_plan(
     if !session.settings.allows_full_scan() {
         scans::check(&optimized, &planned.tables)?;
     }
+    if !session.settings.allows_cartesian() && !session.has_mapjoin() {
+        cartesian::check(&optimized)?;
+    }
     let plan = state.query_planner().create_physical_plan(&optimized, state).await.map_err(errors::engine)?;
     physical::finish(plan, state.runtime_env()).map_err(errors::engine)
 }
@@ -156,12 +170,20 @@ pub(crate) async fn physical_plan(
 /// Starts the plan. Its rows come as they are made; dropping the stream ends the work.
 pub(crate) async fn run_plan(session: &Session, state: &SessionState, planned: Planned) -> Result<Rows> {
     let columns = output_columns(&planned.plan)?;
-    let plan = physical_plan(session, state, &planned).await?;
-    session.progress.set_plan(plan.clone());
-    let stream = execute_stream(plan, state.task_ctx()).map_err(errors::engine)?;
+    let plan = gathered(physical_plan(session, state, &planned).await?);
+    let run = session.progress.begin(&plan);
+    let stream = run.counted(execute_stream(plan, state.task_ctx()).map_err(errors::engine)?);
     let schema = stream.schema();
     let ours = stream.map(|batch| batch.map_err(|e| DataFusionError::External(Box::new(errors::engine(e)))));
     Ok(Rows { columns, stream: Box::pin(RecordBatchStreamAdapter::new(schema, ours)) })
+}
+
+/// The plan with one partition. The engine would add the same operator itself, but nobody could read its counters.
+fn gathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    match plan.properties().output_partitioning().partition_count() {
+        0 | 1 => plan,
+        _ => Arc::new(CoalescePartitionsExec::new(plan)),
+    }
 }
 
 /// Names and types of the result.

@@ -7,6 +7,17 @@ use feitian_functions::parse_zone;
 use feitian_meta::{DEFAULT_SCHEMA, Instance, Project};
 use serde_json::Value;
 
+/// Flags whose other value means other types, conversions or texts, with the value that is in force.
+const FIXED: [(&str, bool); 7] = [
+    ("odps.sql.type.system.odps2", true),
+    ("odps.sql.type.json.enable", true),
+    ("odps.sql.decimal.odps2", true),
+    ("odps.sql.decimal.tostring.trimzero", true),
+    ("odps.sql.executionengine.enable.string.to.date.full.format", false),
+    ("odps.sql.udf.getjsonobj.new", true),
+    ("odps.sql.timestamp.function.ntz", false),
+];
+
 /// Flags that a statement runs under. Keys that nobody reads are kept and have no effect, as in the original.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
@@ -63,11 +74,26 @@ impl Settings {
 
     /// A failed conversion is an error, not NULL.
     pub(crate) fn is_strict(&self) -> bool {
-        self.is_on("odps.sql.udf.strict.mode", true) && self.is_on("odps.function.strictmode", true)
+        let strict = self.is_on("odps.sql.udf.strict.mode", true) && self.is_on("odps.function.strictmode", true);
+        strict && !self.is_hive()
+    }
+
+    /// Queries mean what they mean in Hive.
+    pub(crate) fn is_hive(&self) -> bool {
+        self.is_on("odps.sql.hive.compatible", false)
+    }
+
+    /// New tables say which storage tier they lie on.
+    pub(crate) fn has_tiers(&self) -> bool {
+        self.is_on("odps.tiered.storage.enable", false)
     }
 
     pub(crate) fn allows_full_scan(&self) -> bool {
         self.is_on("odps.sql.allow.fullscan", false)
+    }
+
+    pub(crate) fn allows_cartesian(&self) -> bool {
+        self.is_on("odps.sql.allow.cartesian", false)
     }
 
     pub(crate) fn order_by_needs_limit(&self) -> bool {
@@ -99,10 +125,15 @@ impl Settings {
 
     /// Refuses modes that change answers and that we do not have.
     pub(crate) fn refuse_modes(&self) -> Result<()> {
-        if self.is_on("odps.sql.hive.compatible", false) {
-            return Err(crate::unsupported("odps.sql.hive.compatible=true"));
+        match FIXED.iter().find(|(key, value)| self.is_on(key, *value) != *value) {
+            Some((key, value)) => Err(crate::unsupported(format!("{key}={}", !value))),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The text is one program, which takes effect as a whole or not at all.
+    pub(crate) fn is_script(&self) -> bool {
+        self.get("odps.sql.submit.mode").is_some_and(|mode| mode.eq_ignore_ascii_case("script"))
     }
 }
 
@@ -138,10 +169,21 @@ mod tests {
         assert_eq!(settings(&[("odps.sql.timezone", "Mars/Base")]).time_zone().unwrap_err().code(), "ODPS-0130071");
     }
 
+    // MaxCompute documentation, "Flag parameters": these flags choose other types and conversions.
+    #[test]
+    fn modes_that_would_change_answers_are_refused_and_the_ones_in_force_are_not() {
+        for (key, value) in FIXED {
+            settings(&[(key, if value { "TRUE" } else { "false" })]).refuse_modes().unwrap();
+            let e = settings(&[(key, if value { "false" } else { "true" })]).refuse_modes().unwrap_err();
+            assert_eq!(e.code(), "ODPS-0121125", "{key}");
+        }
+    }
+
     #[test]
     fn either_flag_makes_conversions_lenient() {
         assert!(settings(&[]).is_strict());
         assert!(!settings(&[("odps.sql.udf.strict.mode", "false")]).is_strict());
         assert!(!settings(&[("odps.function.strictmode", "False")]).is_strict());
+        assert!(!settings(&[("odps.sql.hive.compatible", "true")]).is_strict());
     }
 }

@@ -8,7 +8,7 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use feitian_base::{Error, Kind, Result};
-use feitian_sql::Statement;
+use feitian_sql::{SqlError, Statement};
 use feitian_types::PartitionSpec;
 use sqlparser::ast::{Ident, ObjectName, Query};
 
@@ -16,16 +16,36 @@ use super::select::physical_plan;
 use super::{Planned, Session, errors, names, parse, plan_query};
 use crate::jobs::JobOutput;
 
-/// The queries inside a statement.
-fn sources(statement: Statement) -> Vec<Query> {
-    match statement {
+/// The queries inside a statement; ODPS-0121125 for one that we lack.
+fn sources(statement: Statement) -> Result<Vec<Query>> {
+    Ok(match statement {
         Statement::Query(query) => vec![*query],
         Statement::Insert(insert) => vec![*insert.source],
         Statement::MultiInsert(inserts) => inserts.into_iter().map(|i| *i.source).collect(),
         Statement::CreateTable(create) => create.as_query.into_iter().map(|q| *q).collect(),
         Statement::CreateView(create) => vec![*create.query],
+        Statement::Unsupported { what, position } => {
+            return Err(errors::front_end(SqlError::unsupported(position, what)));
+        }
         _ => Vec::new(),
+    })
+}
+
+/// ODPS-0130131 if a table that the statement writes to is missing.
+async fn check_targets(session: &Session, statement: &Statement) -> Result<()> {
+    let targets: Vec<&ObjectName> = match statement {
+        Statement::Insert(insert) => vec![&insert.table],
+        Statement::MultiInsert(inserts) => inserts.iter().map(|i| &i.table).collect(),
+        _ => Vec::new(),
+    };
+    for name in targets {
+        let (project, table, place) = names::table_name(name, session)?;
+        names::check_project(session, &project).await?;
+        if session.warehouse.meta().table_named(&project, &table).await?.is_none() {
+            return Err(errors::no_table(place, &project, &table));
+        }
     }
+    Ok(())
 }
 
 async fn plan(session: &Session, query: Query) -> Result<(Planned, Arc<dyn ExecutionPlan>)> {
@@ -38,9 +58,11 @@ async fn plan(session: &Session, query: Query) -> Result<(Planned, Arc<dyn Execu
 /// The plan of a statement as text, under the headings that clients know.
 pub(super) async fn explain(session: &Session, statement: Statement) -> Result<String> {
     let sink = if statement.is_query() { "Data sink: SCREEN" } else { "Data sink: TABLE" };
-    let queries = sources(statement);
+    check_targets(session, &statement).await?;
+    let queries = sources(statement)?;
     if queries.is_empty() {
-        return Ok(String::new());
+        // An empty answer would say that the statement is a good one, and nobody has looked.
+        return Err(crate::unsupported("EXPLAIN of a statement without a query"));
     }
     session.settings.refuse_modes()?;
     let tasks = (1..=queries.len()).map(|i| format!("M{i}")).collect::<Vec<_>>().join(", ");
@@ -67,7 +89,7 @@ pub(super) async fn cost(session: &mut Session) -> Result<JobOutput> {
         match parsed.statement {
             Statement::Set { key, value } => session.settings.set(&key, &value),
             statement => {
-                for query in sources(statement) {
+                for query in sources(statement)? {
                     bytes += scanned_bytes(&plan(session, query).await?.1);
                 }
             }
@@ -83,7 +105,7 @@ fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     files.map(|f| f.object_meta.size).sum::<u64>() + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
 }
 
-/// Merge: `MERGE SMALLFILES` of a table or partition, for which there is nothing to do; the table must exist.
+/// Merge: `MERGE SMALLFILES` of a table or of partitions: small files that follow each other become one.
 pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
     const MODES: [&str; 3] =
         ["odps.merge.txn.table.compact", "odps.merge.cold.storage.mode", "odps.merge.archive.flag"];
@@ -91,16 +113,18 @@ pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
         return Err(crate::unsupported(format!("a Merge task with {mode}")));
     }
     let text = session.instance.query.trim().trim_end_matches(';');
-    let at = text.to_lowercase().find(" partition").unwrap_or(text.len());
+    let at = text.to_ascii_lowercase().find(" partition").unwrap_or(text.len());
     let (name, rest) = text.split_at(at);
     let parts = name.trim().split('.').map(|p| Ident::new(p.trim().trim_matches('`').to_lowercase()));
     let name = ObjectName::from(parts.collect::<Vec<_>>());
+    crate::system::refuse_change_of(session, &name, "odps:Alter").await?;
     let (project, table, place) = names::table_name(&name, session)?;
     names::check_project(session, &project).await?;
     let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(place, &project, &table),
         _ => e,
     })?;
+    let mut within = Vec::new();
     let inside = rest.trim().get("partition".len()..).unwrap_or_default().trim();
     if let Some(spec) = inside.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
         let spec = PartitionSpec::parse(spec).ok_or_else(|| Error::invalid(format!("'{spec}' is no partition")))?;
@@ -114,6 +138,8 @@ pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
             let general = "Partition does not exist";
             return Err(errors::statement_error(Kind::NotFound, "ODPS-0130271", place, general, &detail));
         }
+        within = values;
     }
+    session.warehouse.join_files(&open.row.id, &within, 2).await?;
     Ok(JobOutput::Text(String::new()))
 }

@@ -62,7 +62,9 @@ pub(crate) async fn desc(
     match found {
         Some(partition) => Ok(describe_partition(&partition, extended, &clock)),
         None => {
-            let detail = format!("partition {} of {}.{}", pairs.join("/"), table.row.project, table.row.name);
+            let name = format!("{}.{}", table.row.project, table.row.local_name());
+            let detail =
+                format!("partition {} of {name}; SHOW PARTITIONS {name} lists those that exist", pairs.join("/"));
             Err(statement_error(Kind::NotFound, "ODPS-0130271", at, "Partition does not exist", &detail))
         }
     }

@@ -29,6 +29,7 @@ fn config(dir: &std::path::Path) -> Config {
         running_total: 1,
         node: "test".into(),
         default_project_timezone: "Asia/Shanghai".into(),
+        settings: Vec::new(),
     }
 }
 
@@ -105,8 +106,17 @@ async fn work(w: &Warehouse, project: &str, seed: u64, client: &mut Client) -> R
         w.commit_upload(&info).await?;
         client.in_flight = None;
         client.acknowledged.push((session, overwrite));
+        if session % 2 == 0 {
+            join(w, project).await?;
+        }
     }
     Ok(())
+}
+
+/// Makes one file of all that the sessions wrote.
+async fn join(w: &Warehouse, project: &str) -> Result<()> {
+    let id = w.catalog().open(project, "t").await?.row.id;
+    w.join_files(&id, &[], 2).await.map(|_| ())
 }
 
 async fn rows_by_session(w: &Warehouse, project: &str) -> Result<BTreeMap<i64, Vec<i64>>> {
@@ -172,6 +182,7 @@ async fn no_acknowledged_commit_is_lost_or_doubled_when_the_power_goes() {
             w.commit_upload(&again).await.unwrap_or_else(|e| panic!("seed {seed}: second commit: {e:?}"));
             expected.push((session, overwrite));
         }
+        join(&w, &project).await.unwrap_or_else(|e| panic!("seed {seed}: joining: {e:?}"));
         let found = rows_by_session(&w, &project).await.expect("readable");
         let twice: Vec<i64> = (0..ROWS).chain(0..ROWS).collect();
         for (session, rows) in &found {

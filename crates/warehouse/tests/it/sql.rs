@@ -6,11 +6,16 @@
 //! statement            must succeed
 //! query bigint string  rows follow `----`, values between ` | `; the types of the columns may be left out
 //! text                 the answer of a statement without rows follows `----`
+//! part                 the same, but the lines after `----` are parts of lines of the answer, in this order
 //! error ODPS-0130131:[1,15] Table not found      the failure text begins so (after the place `[0,0]` may stand `*`)
 //! set odps.sql.allow.fullscan=true               a flag for the rest of the file
 //! ```
 //!
-//! Lines that begin with `#` say where the expected values come from.
+//! Lines that begin with `#` are remarks. Each block has one `# from: SOURCE[, WORDS]`, which says who vouches for what is
+//! expected: `duckdb` and `spark` (computed again by `tests/clients/test_oracle_duckdb.py` and `spark_oracle.py`, in the
+//! spelling of a line `# duckdb: SELECT …` if there is one), `documentation` (published, and the words say where),
+//! `client` (the source of a client), `arithmetic` (a person can follow it), or `text` (our own words, such as those of a
+//! refusal, which nobody publishes). `cargo xtask tidy` refuses a block without it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,19 +29,24 @@ use feitian_functions::Context;
 use feitian_meta::{Account, Instance, InstanceState, Meta, Project};
 use feitian_store::LocalStore;
 use feitian_types::{Column, DataType};
-use feitian_warehouse::{Config, NewJob, RowRange, Warehouse};
+use feitian_warehouse::{Config, NewJob, RowRange, Setting, Warehouse};
 use futures::StreamExt;
 
 /// A warehouse with the project `demo`, and where it lies.
 pub(crate) struct Bench {
     pub(crate) warehouse: Warehouse,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 pub(crate) const OWNER: &str = "ALIYUN$demo";
 
 impl Bench {
     pub(crate) async fn open() -> Self {
+        Self::open_with(Vec::new()).await
+    }
+
+    /// With these settings to show in `sys.config`.
+    pub(crate) async fn open_with(settings: Vec<Setting>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
         for (id, name) in [("1", OWNER), ("2", "ALIYUN$other")] {
@@ -66,10 +76,16 @@ impl Bench {
             running_total: 4,
             node: "test".into(),
             default_project_timezone: "Asia/Shanghai".into(),
+            settings,
         };
         let store = LocalStore::open(dir.path()).expect("a store");
         let warehouse = Warehouse::open(config, meta, Arc::new(store), Tasks::new()).await.expect("a warehouse");
-        Self { warehouse, _dir: dir }
+        Self { warehouse, dir }
+    }
+
+    /// The data directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) async fn run(&self, query: &str, settings: &[(String, String)]) -> Instance {
@@ -91,7 +107,7 @@ impl Bench {
         ended
     }
 
-    async fn rows(&self, instance: &Instance) -> (Vec<Column>, Vec<String>) {
+    pub(crate) async fn rows(&self, instance: &Instance) -> (Vec<Column>, Vec<String>) {
         let all = RowRange { start: 0, count: u64::MAX };
         let (columns, mut batches) = self.warehouse.read_result(instance, all, None).await.expect("a result");
         let mut lines = Vec::new();
@@ -180,6 +196,14 @@ async fn check(bench: &Bench, block: &Block, settings: &mut Vec<(String, String)
             let got: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
             compare(&block.expected, &got)
         }
+        "part" => {
+            let text = String::from_utf8(instance.result_inline.clone().unwrap_or_default()).expect("text");
+            let mut lines = text.lines();
+            match block.expected.iter().find(|part| !lines.any(|line| line.contains(part.trim()))) {
+                Some(part) => Err(format!("wanted, after what stands before it\n  {part}\n got\n{text}")),
+                None => Ok(()),
+            }
+        }
         "query" => {
             let (columns, lines) = bench.rows(&instance).await;
             let types = columns.iter().map(|c| c.ty.to_string()).collect::<Vec<_>>().join(" ");
@@ -238,7 +262,18 @@ files! {
     clauses
     dates
     ddl
+    forms_alter
+    forms_create
+    forms_flags
+    forms_function
+    forms_script
+    forms_security
+    forms_select
+    forms_show
+    forms_view
+    forms_write
     grouping
+    hints
     insert
     json
     lambdas

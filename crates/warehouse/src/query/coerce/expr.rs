@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
@@ -19,8 +19,8 @@ use datafusion::logical_expr::{
     TypeSignature, ValueOrLambda, lit,
 };
 use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, type_name};
-use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening};
-use feitian_types::arrow::{column_type, nearest_type};
+use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening, registry};
+use feitian_types::arrow::{column_type, engine_type, nearest_type};
 
 use super::{coerce_in, condition};
 
@@ -50,7 +50,8 @@ pub(crate) fn convert(e: Expr, from: &DataType, to: &DataType, lenient: bool) ->
 
 pub(super) fn bad_operands(left: &DataType, right: &DataType, op: &str) -> DataFusionError {
     let (l, r) = (type_name(left), type_name(right));
-    FunctionError::semantic(format!("invalid operand type(s) {l},{r} for operator '{op}'")).into()
+    FunctionError::semantic(format!("invalid operand type(s) {l},{r} for operator '{op}'; CAST one to fit the other"))
+        .into()
 }
 
 impl Scope<'_> {
@@ -136,7 +137,10 @@ impl Scope<'_> {
         match e {
             Expr::Literal(value, metadata) => Ok(Expr::Literal(literal(value), metadata)),
             Expr::OuterReferenceColumn(field, column) => Ok(self.outer_column(field, column)),
-            Expr::Cast(Cast { expr, field }) => self.explicit_cast(*expr, &field),
+            Expr::Cast(Cast { expr, field }) => match column_type(&field) {
+                Some(to) => self.explicit_cast(*expr, &to),
+                None => Ok(Expr::Cast(Cast { expr, field })),
+            },
             Expr::Negative(inner) => match *inner {
                 Expr::Literal(ScalarValue::Int64(Some(v)), m) if v != i64::MIN => {
                     Ok(Expr::Literal(literal(ScalarValue::Int64(Some(-v))), m))
@@ -158,7 +162,12 @@ impl Scope<'_> {
             Expr::Between(b) => self.between(b),
             Expr::InList(list) => self.in_list(list),
             Expr::Case(case) => self.case(case),
-            Expr::ScalarFunction(ScalarFunction { func, args }) => self.call(func, args),
+            Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
+                match func.inner().downcast_ref::<feitian_functions::Cast>() {
+                    Some(cast) if args.len() == 1 => self.explicit_cast(args.remove(0), cast.target()),
+                    _ => self.call(func, args),
+                }
+            }
             Expr::AggregateFunction(f) => self.aggregate(f),
             Expr::WindowFunction(f) => self.window(*f),
             Expr::ScalarSubquery(q) => Ok(Expr::ScalarSubquery(self.subquery(q)?)),
@@ -177,16 +186,23 @@ impl Scope<'_> {
         Expr::OuterReferenceColumn(field, column)
     }
 
-    fn explicit_cast(&self, e: Expr, field: &FieldRef) -> Result<Expr> {
-        let from = self.type_of(&e)?;
-        let declared = column_type(field);
-        let sized = declared.as_ref().is_some_and(|d| d.is_text() && *d != feitian_types::DataType::String);
-        let plain = from == *field.data_type() || is_plain_widening(&from, field.data_type());
-        match declared {
-            Some(to) if !plain || sized => Ok(feitian_functions::Cast::udf(&to, false).call(vec![e])),
-            _ if from == *field.data_type() => Ok(e),
-            _ => Ok(Expr::Cast(Cast::new(Box::new(e), field.data_type().clone()))),
+    fn explicit_cast(&self, e: Expr, to: &feitian_types::DataType) -> Result<Expr> {
+        let (from, target) = (self.type_of(&e)?, engine_type(to));
+        let sized = to.is_text() && *to != feitian_types::DataType::String;
+        if sized || !(from == target || is_plain_widening(&from, &target)) {
+            return Ok(feitian_functions::Cast::udf(to, false).call(vec![e]));
         }
+        Ok(if from == target { e } else { Expr::Cast(Cast::new(Box::new(e), target)) })
+    }
+
+    fn is_char(&self, e: &Expr) -> bool {
+        e.to_field(self.schema.as_ref()).is_ok_and(|(_, field)| is_char(&field))
+    }
+
+    /// What is done to both sides of a comparison as `to`: one that CHAR takes part in is without blanks at the end.
+    fn ignores_blanks<'e>(&self, to: &DataType, sides: impl IntoIterator<Item = &'e Expr>) -> fn(Expr) -> Expr {
+        let is_char = *to == DataType::Utf8 && sides.into_iter().any(|e| self.is_char(e));
+        if is_char { without_blanks } else { as_it_is }
     }
 
     fn binary(&self, BinaryExpr { left, op, right }: BinaryExpr) -> Result<Expr> {
@@ -209,7 +225,8 @@ impl Scope<'_> {
                 // Two untyped NULLs: the engine compares typed values only.
                 let to = if to == DataType::Null { DataType::Boolean } else { to };
                 let lenient = is_lenient(&l, &r, &to);
-                Ok(make(convert(*left, &l, &to, lenient)?, convert(*right, &r, &to, lenient)?))
+                let blanks = self.ignores_blanks(&to, [&*left, &*right]);
+                Ok(make(blanks(convert(*left, &l, &to, lenient)?), blanks(convert(*right, &r, &to, lenient)?)))
             }
             _ => Ok(make(*left, *right)),
         }
@@ -220,8 +237,9 @@ impl Scope<'_> {
         let first = comparison_type(&e, &l).ok_or_else(|| bad_operands(&e, &l, "BETWEEN"))?;
         let to = comparison_type(&first, &h).ok_or_else(|| bad_operands(&e, &h, "BETWEEN"))?;
         let lenient = is_lenient(&e, &l, &to);
-        let expr = Box::new(convert(*expr, &e, &to, lenient)?);
-        let (low, high) = (convert(*low, &l, &to, lenient)?, convert(*high, &h, &to, lenient)?);
+        let blanks = self.ignores_blanks(&to, [&*expr, &*low, &*high]);
+        let expr = Box::new(blanks(convert(*expr, &e, &to, lenient)?));
+        let (low, high) = (blanks(convert(*low, &l, &to, lenient)?), blanks(convert(*high, &h, &to, lenient)?));
         Ok(Expr::Between(Between::new(expr, negated, Box::new(low), Box::new(high))))
     }
 
@@ -232,8 +250,10 @@ impl Scope<'_> {
             let ty = self.type_of(item)?;
             to = comparison_type(&to, &ty).ok_or_else(|| bad_operands(&e, &ty, "IN"))?;
         }
-        let list = list.into_iter().map(|item| self.to(item, &to, is_time(&to))).collect::<Result<Vec<_>>>()?;
-        Ok(Expr::InList(InList::new(Box::new(convert(*expr, &e, &to, false)?), list, negated)))
+        let blanks = self.ignores_blanks(&to, list.iter().chain([&*expr]));
+        let item = |item| Ok(blanks(self.to(item, &to, is_time(&to))?));
+        let list = list.into_iter().map(item).collect::<Result<Vec<_>>>()?;
+        Ok(Expr::InList(InList::new(Box::new(blanks(convert(*expr, &e, &to, false)?)), list, negated)))
     }
 
     fn case(&self, case: Case) -> Result<Expr> {
@@ -252,10 +272,11 @@ impl Scope<'_> {
                     let w = self.type_of(when)?;
                     to = comparison_type(&to, &w).ok_or_else(|| bad_operands(&ty, &w, "CASE"))?;
                 }
+                let blanks = self.ignores_blanks(&to, whens.iter().map(|(when, _)| when).chain([&*e]));
                 for (when, _) in &mut whens {
-                    *when = self.to(std::mem::take(when), &to, false)?;
+                    *when = blanks(self.to(std::mem::take(when), &to, false)?);
                 }
-                subject = Some(Box::new(convert(*e, &ty, &to, false)?));
+                subject = Some(Box::new(blanks(convert(*e, &ty, &to, false)?)));
             }
         }
         let mut types = whens.iter().map(|(_, t)| self.type_of(t)).collect::<Result<Vec<_>>>()?;
@@ -349,21 +370,37 @@ impl Scope<'_> {
         let mut subquery = self.subquery(subquery)?;
         let (e, column) = (self.type_of(&expr)?, subquery.subquery.schema().field(0).data_type().clone());
         let to = comparison_type(&e, &column).ok_or_else(|| bad_operands(&e, &column, "IN"))?;
-        if column != to {
-            subquery.subquery = Arc::new(cast_first(Arc::unwrap_or_clone(subquery.subquery), &column, &to)?);
+        let is_char = self.is_char(&expr) || is_char(subquery.subquery.schema().field(0));
+        let blanks: fn(Expr) -> Expr = if to == DataType::Utf8 && is_char { without_blanks } else { as_it_is };
+        if column != to || is_char {
+            let plan = Arc::unwrap_or_clone(subquery.subquery);
+            subquery.subquery = Arc::new(with_first(plan, |e| Ok(blanks(convert(e, &column, &to, false)?)))?);
         }
-        Ok(Expr::InSubquery(InSubquery::new(Box::new(convert(*expr, &e, &to, false)?), subquery, negated)))
+        Ok(Expr::InSubquery(InSubquery::new(Box::new(blanks(convert(*expr, &e, &to, false)?)), subquery, negated)))
     }
 }
 
-/// A query of one column, with that column converted.
-fn cast_first(plan: LogicalPlan, from: &DataType, to: &DataType) -> Result<LogicalPlan> {
+/// A query of one column, with `change` made to that column.
+fn with_first(plan: LogicalPlan, change: impl FnOnce(Expr) -> Result<Expr>) -> Result<LogicalPlan> {
     let schema: &DFSchema = plan.schema();
     let (qualifier, field) = schema.qualified_field(0);
     let name = field.name().clone();
-    let column = Expr::Column(Column::from((qualifier, field)));
-    let expr = convert(column, from, to, false)?.alias(name);
+    let expr = change(Expr::Column(Column::from((qualifier, field))))?.alias(name);
     Ok(LogicalPlan::Projection(Projection::try_new(vec![expr], Arc::new(plan))?))
+}
+
+/// True for a column that is CHAR: blanks at the end do not count when it is compared.
+pub(super) fn is_char(field: &Field) -> bool {
+    matches!(column_type(field), Some(feitian_types::DataType::Char(_)))
+}
+
+/// A text without blanks at its end.
+pub(super) fn without_blanks(e: Expr) -> Expr {
+    registry().scalar["rtrim"].call(vec![e])
+}
+
+fn as_it_is(e: Expr) -> Expr {
+    e
 }
 
 /// Whole numbers are INT if they fit, else BIGINT, else DOUBLE. Intervals are months, or nanoseconds.

@@ -1,0 +1,142 @@
+//! What a commit record means to those who find it late, or do not know all of it.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use feitian_base::Tasks;
+use feitian_meta::Meta;
+use feitian_meta::rows::{Account, Project};
+use feitian_store::LocalStore;
+use feitian_types::{Column, DataType};
+
+use super::*;
+use crate::catalog::NewTable;
+use crate::log::CHECKPOINT_INTERVAL;
+
+async fn catalog(dir: &std::path::Path) -> Catalog {
+    let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.display())).await.unwrap();
+    Catalog::new(meta, Arc::new(LocalStore::open(dir).unwrap()), Tasks::new())
+}
+
+async fn create(catalog: &Catalog) {
+    let owner = Account { id: "1".into(), name: "test".into(), enabled: true, admin: false, created_ms: 1 };
+    catalog.meta().create_account(&owner).await.unwrap();
+    let project = Project {
+        name: "p".into(),
+        owner_id: "1".into(),
+        owner_name: "test".into(),
+        comment: String::new(),
+        properties: "{}".into(),
+        created_ms: 1,
+        modified_ms: 1,
+    };
+    catalog.meta().create_project(&project).await.unwrap();
+    let schema = TableSchema { columns: vec![Column::new("n", DataType::BigInt)], partition_columns: Vec::new() };
+    let new = NewTable {
+        dir: None,
+        project: "p".into(),
+        name: "t".into(),
+        kind: "MANAGED_TABLE".into(),
+        owner: "test".into(),
+        schema,
+        comment: String::new(),
+        properties: serde_json::Map::new(),
+        lifecycle: -1,
+        view_text: None,
+    };
+    catalog.create(new, None, &Step::None).await.unwrap();
+}
+
+fn file(name: &str) -> NewFile {
+    let stats = Some(r#"{"numRecords":1}"#.to_string());
+    NewFile { path: name.into(), partition_values: Vec::new(), num_bytes: 1, num_rows: 1, modified_ms: 1, stats }
+}
+
+// The record was ended by somebody else and its `txn` is in no version that the log still knows, as when its writer slept
+// for days. The checkpoint stands for the versions that are forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_somebody_has_ended_is_not_carried_out_again_when_the_log_has_forgotten_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = catalog(dir.path()).await;
+    create(&first).await;
+    let table = first.open("p", "t").await.unwrap().row;
+    let (asleep, _) = record_of(Change::append(table.clone(), vec![file("asleep.parquet")]), "asleep", 0, 0).unwrap();
+    for n in 0..CHECKPOINT_INTERVAL {
+        let change = Change::append(table.clone(), vec![file(&format!("{n}.parquet"))]);
+        first.commit(vec![change], &format!("owner{n}"), 0, 0, &Step::None).await.unwrap();
+    }
+    first.log(&table).checkpoint(CHECKPOINT_INTERVAL).await.unwrap();
+    let woken = catalog(dir.path()).await;
+    woken.roll_forward(&asleep, &Step::None).await.unwrap();
+    let newest = woken.open("p", "t").await.unwrap();
+    let snapshot = newest.data().unwrap();
+    assert_eq!((snapshot.version, snapshot.files().len() as i64), (CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL));
+    assert!(snapshot.file("asleep.parquet").is_none());
+    // One that is still open is.
+    let change = Change::append(newest.row, vec![file("open.parquet")]);
+    woken.commit(vec![change], "open", 0, 0, &Step::None).await.unwrap();
+    assert!(woken.open("p", "t").await.unwrap().data().unwrap().file("open.parquet").is_some());
+}
+
+// Renaming a column rewrites all files. An append that was announced before it must not land behind it: the file has the
+// old name, and its values would be NULL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_for_other_columns_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = catalog(dir.path()).await;
+    create(&catalog).await;
+    let old = catalog.open("p", "t").await.unwrap().row;
+    let announce = async |file_name: &str, owner: &str, change: &dyn Fn(Change) -> Change| {
+        let row = catalog.meta().table_by_id(&old.id).await.unwrap().unwrap();
+        let record = record_of(change(Change::append(row, vec![file(file_name)])), owner, 0, 0).unwrap();
+        catalog.meta().put_commit_records(&[record]).await.unwrap().remove(0)
+    };
+    let as_it_is = |change: Change| change;
+    let rename = |to: &'static str| {
+        move |change: Change| {
+            let columns = vec![Column::new(to, DataType::BigInt)];
+            let schema = TableSchema { columns, partition_columns: Vec::new() };
+            Change { replace: Replace::Table, must_be_unchanged: true, new_schema: Some(schema), ..change }
+        }
+    };
+    let early = announce("early.parquet", "early", &as_it_is).await;
+    let renames = announce("renamed.parquet", "renames", &rename("m")).await;
+    catalog.roll_forward(&renames, &Step::None).await.unwrap();
+    let refused = catalog.roll_forward(&early, &Step::None).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "SchemaModified"));
+
+    // The log has the new columns, the metadata does not yet: another process has stopped in between.
+    let again = announce("again.parquet", "again", &rename("k")).await;
+    let late = announce("late.parquet", "late", &as_it_is).await;
+    let row = catalog.open("p", "t").await.unwrap().row;
+    assert_eq!(row.schema.columns[0].name, "m");
+    let intent: Intent = serde_json::from_str(&again.actions).unwrap();
+    assert!(matches!(catalog.drive(&row, &again, &intent).await.unwrap(), Driven::Done(_)));
+    let refused = catalog.roll_forward(&late, &Step::None).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "SchemaModified"));
+    let refused = catalog.open("p", "t").await.err().unwrap();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "ODPS-0110061"));
+    catalog.roll_forward(&again, &Step::None).await.unwrap();
+    let open = catalog.open("p", "t").await.unwrap();
+    assert_eq!(open.row.schema.columns[0].name, "k");
+    let paths: Vec<_> = open.data().unwrap().files().iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(paths, ["again.parquet"]);
+    assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+}
+
+// The three ways of replacing are those that the first feitian reads in a commit record.
+#[test]
+fn a_feitian_that_cannot_join_refuses_the_record_of_a_join() {
+    #[derive(Deserialize)]
+    enum First {
+        Nothing,
+        Table,
+        Partitions(#[allow(dead_code)] Vec<String>),
+    }
+    let written = |replace: Replace| serde_json::to_string(&replace).unwrap();
+    let read = |text: String| serde_json::from_str::<First>(&text);
+    assert!(matches!(read(written(Replace::Nothing)), Ok(First::Nothing)));
+    assert!(matches!(read(written(Replace::Table)), Ok(First::Table)));
+    assert!(matches!(read(written(Replace::Partitions(vec!["p=1".into()]))), Ok(First::Partitions(_))));
+    assert!(read(written(Replace::Files(vec!["a.parquet".into()]))).is_err());
+}
