@@ -40,4 +40,8 @@ pub(crate) mod projects;
 pub(crate) mod server;
 pub mod types;
 
-pub use projects::default_properties;
+pub use instances::{get as instance_json, rows as instance_rows, stop_instance, submit_sql};
+pub use keys::{create_key, delete_key, keys_of, set_key_enabled};
+pub use projects::{
+    admit_account, create_project, default_properties, expel_account, members_of, project_of, visible,
+};

@@ -11,9 +11,11 @@ use crate::answers::{iso, parse_rfc822};
 use crate::identity::{Identity, missing_credentials};
 use crate::keys::is_token_of;
 use crate::operations::Surface;
+use crate::origin::Origin;
 use crate::query::Query;
 use crate::rights::denied;
 use crate::secrets::Secret;
+use crate::sessions;
 use crate::state::AppState;
 use crate::warehouse::Caller;
 
@@ -28,12 +30,20 @@ const DAY_MS: i64 = 86_400_000;
 /// - a `Date` more than 15 minutes off: `RequestTimeTooSkewed`, 403;
 /// - a temporary key or bearer token whose time has passed: `AuthenticationRequestExpired`, 401;
 /// - a disabled account: `NoPermission`, 403.
-pub async fn authenticate(state: &AppState, surface: Surface, parts: &Parts, query: &Query) -> Result<Identity> {
+///
+/// Pages take a bearer token in their address, or the cookie of a session, which counts as a signature of its key.
+pub async fn authenticate(
+    state: &AppState,
+    surface: Surface,
+    origin: &Origin,
+    parts: &Parts,
+    query: &Query,
+) -> Result<Identity> {
     if surface == Surface::Page {
         // `+` of Base64 arrives as a blank, because clients put the token into the address as it is.
         return match query.get("token") {
             Some(token) => by_token(state, &token.replace(' ', "+")).await,
-            None => Err(missing_credentials()),
+            None => sessions::identify(state, origin, &parts.headers).await,
         };
     }
     let bearer = header(&parts.headers, "x-odps-bearer-token")?;
@@ -96,7 +106,12 @@ fn signed_target(surface: Surface, parts: &Parts) -> &str {
 }
 
 async fn open_key(state: &AppState, access_id: &str) -> Result<(AccessKey, Secret)> {
-    let unknown = || unauthorized("ODPS-0410051:Invalid credentials - accessKeyId not found");
+    let unknown = || {
+        unauthorized(
+            "ODPS-0410051:Invalid credentials - accessKeyId not found; check the access id and the endpoint, each server \
+             has its own keys",
+        )
+    };
     let key = state.meta.key(access_id).await?.ok_or_else(unknown)?;
     let secret = state.secrets.open(&key.access_id, &key.sealed_secret)?;
     Ok((key, secret))
@@ -136,7 +151,8 @@ fn skewed(date: i64, now: i64) -> Error {
 fn signature_differs(covered: &str) -> Error {
     let mut shown: String = covered.chars().filter(|c| !c.is_control() || *c == '\n').collect();
     shown.truncate(shown.floor_char_boundary(2000));
-    let message = format!("the signature does not fit the secret of this key; the server signed:\n{shown}");
+    let message =
+        format!("the signature does not fit the secret of this key; check the secret and what was signed:\n{shown}");
     Error::new(Kind::Denied, "SignatureNotMatch", message)
 }
 
@@ -186,7 +202,8 @@ async fn check_application(state: &AppState, text: &str, signed: &str, now: i64)
     Ok(())
 }
 
-async fn caller_of(state: &AppState, account_id: &str) -> Result<Caller> {
+/// The account as a caller. `NoPermission` when it is disabled.
+pub(crate) async fn caller_of(state: &AppState, account_id: &str) -> Result<Caller> {
     match state.meta.account(account_id).await? {
         Some(Account { id, name, admin, enabled: true, .. }) => Ok(Caller { account_id: id, name, admin }),
         Some(account) => Err(denied(format!("account '{}' is disabled; an administrator can enable it", account.name))),

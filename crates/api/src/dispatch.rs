@@ -22,10 +22,12 @@ use crate::auth;
 use crate::call::{BodySlot, Call, IN_SCHEMA, Params};
 use crate::error;
 use crate::metrics::{Route, RouteStatus};
-use crate::operations::{self, Found, Operation, Surface};
+use crate::operations::{Found, Operation, Routes, Surface};
 use crate::origin::Origin;
 use crate::query::Query;
+use crate::refusal;
 use crate::rights::{Right, authorize};
+use crate::same_origin::check_same_origin;
 use crate::state::AppState;
 
 /// How much of an unread body is taken in before an error is answered, so that the client reads the answer instead of
@@ -39,7 +41,7 @@ pub(crate) async fn dispatch(State(state): State<AppState>, request: Request) ->
     let request_id = id::request_id();
     let (parts, body) = request.into_parts();
     let target = Target::of(&parts);
-    let found = target.as_ref().ok().map(|t| t.find(parts.method.as_str()));
+    let found = target.as_ref().ok().map(|t| t.find(&state.routes, parts.method.as_str()));
     let (route, surface) = match (&found, &target) {
         (Some(Found::Operation(op, _)), _) => (op.name, op.surface),
         (_, Ok(target)) => ("unknown", target.surface),
@@ -75,7 +77,12 @@ pub(crate) async fn dispatch(State(state): State<AppState>, request: Request) ->
                 if !parts.headers.contains_key(EXPECT) {
                     discard(&slot).await;
                 }
-                error::response(&e, surface, &request_id)
+                match surface {
+                    Surface::Page => {
+                        refusal::respond(&e, &parts, &origin(&state, &parts), state.refusal_page, &request_id)
+                    }
+                    _ => error::response(&e, surface, &request_id),
+                }
             }
         };
         tracing::debug!(status = response.status().as_u16(), ms = started.elapsed().as_millis() as u64, "answered");
@@ -114,7 +121,7 @@ impl Target {
             ("api", "storage") => Surface::Tunnel,
             ("api", _) => Surface::Rest,
             ("admin", _) => Surface::Admin,
-            ("logview", _) => Surface::Page,
+            ("logview" | "console", _) => Surface::Page,
             ("healthz" | "readyz" | "metrics", "") => Surface::Probe,
             _ => Surface::Tunnel,
         };
@@ -128,9 +135,9 @@ impl Target {
         Ok(Self { surface, segments, schema, query: Query::parse(parts.uri.query().unwrap_or_default()) })
     }
 
-    fn find(&self, method: &str) -> Found {
+    fn find(&self, routes: &Routes, method: &str) -> Found {
         let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
-        operations::find(self.surface, method, &segments, &self.query)
+        routes.find(self.surface, method, &segments, &self.query)
     }
 }
 
@@ -152,9 +159,10 @@ async fn run(
     if matches!(op.surface, Surface::Rest | Surface::Tunnel) {
         place_in_schema(&target, &mut path)?;
     }
-    if op.surface == Surface::Page {
+    if op.surface == Surface::Page && op.right != Right::Public {
+        // Clients put the project and the instance of a page into its query.
         let from_query = |key: &str| target.query.get(key).unwrap_or_default().to_string();
-        path.0 = vec![("project", from_query("p").to_lowercase()), ("instance", from_query("i"))];
+        path.0.extend([("project", from_query("p").to_lowercase()), ("instance", from_query("i"))]);
     }
     let span = tracing::Span::current();
     for name in ["project", "instance"] {
@@ -162,10 +170,14 @@ async fn run(
             span.record(name, value);
         }
     }
+    let origin = origin(state, parts);
+    if op.surface == Surface::Page && op.method != "GET" {
+        check_same_origin(&parts.headers, &origin)?;
+    }
     let identity = if op.right == Right::Public {
         crate::identity::Identity::Nobody
     } else {
-        auth::authenticate(state, op.surface, parts, &target.query).await?
+        auth::authenticate(state, op.surface, &origin, parts, &target.query).await?
     };
     if let Ok(caller) = identity.caller() {
         span.record("account", caller.name.as_str());
@@ -174,8 +186,6 @@ async fn run(
     let Some(handler) = op.handler else {
         return Err(Error::unsupported(format!("{} is not supported: {}", op.name, op.note)));
     };
-    let peer: Option<IpAddr> = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
-    let origin = Origin::of(&state.settings, &parts.uri, &parts.headers, peer);
     handler(Call {
         state: state.clone(),
         operation: op,
@@ -189,6 +199,11 @@ async fn run(
         body,
     })
     .await
+}
+
+fn origin(state: &AppState, parts: &Parts) -> Origin {
+    let peer: Option<IpAddr> = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
+    Origin::of(&state.settings, &parts.uri, &parts.headers, peer)
 }
 
 /// Puts the request into the schema that it names, before rights are asked.

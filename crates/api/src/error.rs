@@ -50,7 +50,7 @@ pub fn response(error: &Error, surface: Surface, request_id: &str) -> Response {
             ("application/xml; charset=utf-8", docs::error(error.code(), error.message(), request_id, HOST_ID))
         }
         Surface::Tunnel | Surface::Admin => ("application/json", json(error, request_id)),
-        Surface::Page => ("text/html; charset=utf-8", crate::logview::error_page(status, error, request_id)),
+        Surface::Page => ("text/html; charset=utf-8", crate::page::error_page(status, error, request_id)),
         Surface::Probe => ("text/plain; charset=utf-8", format!("{}: {}\n", error.code(), error.message())),
     };
     let mut response = Response::new(Body::from(body));
@@ -58,7 +58,7 @@ pub fn response(error: &Error, surface: Surface, request_id: &str) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     if surface == Surface::Page {
-        crate::logview::harden(headers, "");
+        crate::page::harden(headers, "");
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

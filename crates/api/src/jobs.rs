@@ -1,11 +1,12 @@
 //! Submitting a job, however it came in.
 
 use feitian_base::{Error, Result};
-use feitian_meta::rows::Instance;
+use feitian_meta::rows::{Instance, TOKEN_JOBS, TOKEN_SETTING, TOKEN_TABLES};
 use feitian_wire::xml::{Element, Task, TaskKind};
 use serde_json::{Map, Value};
 
 use crate::call::Call;
+use crate::identity::Identity;
 use crate::warehouse::{Caller, NewJob};
 
 /// Clients tell smaller numbers to go first; MaxCompute knows 0 to 9.
@@ -44,12 +45,22 @@ pub async fn submit(call: &Call, caller: &Caller, envelope: Envelope, task: Task
         task_name: task.name,
         task_type: task.kind.name().to_string(),
         query,
-        settings: task.settings,
+        settings: with_scope(task.settings, &call.identity, call.project()),
     };
     let instance = call.state.warehouse.submit(caller, call.project(), job).await?;
     tracing::Span::current().record("instance", instance.id.as_str());
     tracing::info!(instance = instance.id, "job submitted");
     Ok(instance)
+}
+
+/// The job's settings, which say when it came with a bearer token and how far that goes, whatever the client wrote.
+fn with_scope(mut settings: Vec<(String, String)>, who: &Identity, project: &str) -> Vec<(String, String)> {
+    settings.retain(|(key, _)| key != TOKEN_SETTING);
+    if let Identity::Token { grant, .. } = who {
+        let scope = if grant.policy.allows_jobs(project) { TOKEN_JOBS } else { TOKEN_TABLES };
+        settings.push((TOKEN_SETTING.to_string(), scope.to_string()));
+    }
+    settings
 }
 
 /// The `<Job>` element of a query that came without one, as PyODPS (`odps/models/job.py`) would have written it.
@@ -67,4 +78,43 @@ pub fn job_element(priority: i64, guid: &str, task_name: &str, query: &str, sett
         .child(Element::new("DAG").leaf("RunMode", "Sequence"));
     let document = job.document();
     document.find("<Job").map_or(String::new(), |at| document[at..].to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::identity::Grant;
+    use crate::policy::Policy;
+
+    fn caller() -> Caller {
+        Caller { account_id: "1".into(), name: "ALIYUN$demo".into(), admin: false }
+    }
+
+    fn scope(action: &str, resource: &str) -> Option<String> {
+        let every_table = json!({
+            "Effect": "Allow", "Action": "*", "Resource": ["acs:odps:*:projects/p", "acs:odps:*:projects/p/tables/*"]
+        });
+        let more = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+        let policy = Policy::parse(&json!({ "Version": "1", "Statement": [every_table, more] })).unwrap();
+        assert!(policy.allows_sql("p"));
+        let who = Identity::Token { caller: caller(), grant: Grant { project: "p".into(), policy } };
+        let claimed = vec![(TOKEN_SETTING.to_string(), TOKEN_JOBS.to_string()), ("a".to_string(), "1".to_string())];
+        let settings = with_scope(claimed, &who, "p");
+        assert_eq!(settings[0], ("a".to_string(), "1".to_string()));
+        settings.into_iter().find(|(key, _)| key == TOKEN_SETTING).map(|(_, scope)| scope)
+    }
+
+    // The actions are those that ListInstances and GetInstance ask for in the table of operations.
+    #[test]
+    fn a_job_says_how_far_its_token_goes_and_the_client_has_no_say_in_it() {
+        let jobs = "acs:odps:*:projects/p/instances/*";
+        assert_eq!(scope("odps:Read", jobs).as_deref(), Some("jobs"));
+        assert_eq!(scope("odps:Write", jobs).as_deref(), Some("tables"));
+        assert_eq!(scope("odps:Read", "acs:odps:*:projects/p/instances/i1").as_deref(), Some("tables"));
+        let claimed = vec![(TOKEN_SETTING.to_string(), TOKEN_TABLES.to_string())];
+        assert!(with_scope(claimed, &Identity::Account(caller()), "p").is_empty());
+    }
 }

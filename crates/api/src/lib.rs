@@ -1,8 +1,9 @@
 //! Every network edge of feitian: it translates and decides nothing.
 //!
 //! A request goes through one path (`dispatch`): [`operations`] says what it is, `auth` who sent it, [`rights`] whether
-//! that may be, then its handler in `odps` (REST), `tunnel`, [`admin`], `health` or `logview` calls the [`Warehouse`]
-//! and answers. What comes out when something fails stands in `error`.
+//! that may be, then its handler in `odps` (REST), `tunnel`, [`admin`] or `health` calls the [`Warehouse`] and answers.
+//! What comes out when something fails stands in `error`. Pages for people stand in a crate above this one and reach the
+//! same path through [`AppState::with_pages`].
 //!
 //! The binary builds an [`AppState`] from its parts, turns it into a router and serves it:
 //!
@@ -25,29 +26,38 @@ mod auth;
 mod call;
 mod csv;
 mod dispatch;
+pub mod download;
 mod error;
 mod health;
 mod identity;
 mod jobs;
 pub mod keys;
-mod logview;
 mod metrics;
 mod odps;
 pub mod operations;
 mod origin;
+pub mod page;
 mod policy;
 mod query;
+pub mod refusal;
 pub mod rights;
+mod same_origin;
 pub mod secrets;
 mod server;
+pub mod sessions;
 mod settings;
 mod state;
 mod tokens;
 mod tunnel;
 pub mod warehouse;
 
+pub use answers::json;
+pub use call::{Answer, Call};
+pub use csv::{csv_body, instance_zone, project_zone, text_rows};
 pub use metrics::Metrics;
 pub use operations::compat_markdown;
+pub use origin::Origin;
+pub use query::Query;
 pub use secrets::Secrets;
 pub use server::{router, serve};
 pub use settings::{Limits, Network, Settings};

@@ -1,12 +1,13 @@
 //! The table of every operation: routing reads it, rights come from it, and the compatibility page is printed from it.
+//!
+//! The protocols stand here. Pages for people stand in a crate above this one; the binary hands them to the server, and
+//! they go through the same path as everything else.
 
 mod admin;
 mod own;
 mod rest;
 mod storage;
 mod tunnel;
-
-use std::sync::OnceLock;
 
 use futures::future::BoxFuture;
 
@@ -60,7 +61,8 @@ pub enum Status {
 }
 
 impl Operation {
-    const fn new(
+    /// An operation that is refused until it gets a handler.
+    pub const fn new(
         name: &'static str,
         surface: Surface,
         method: &'static str,
@@ -72,12 +74,16 @@ impl Operation {
         Self { name, surface, method, path, query, flags, right, status: Status::Refused, note, handler: None }
     }
 
-    const fn flags(mut self, flags: &'static [&'static str]) -> Self {
+    /// The same operation, which takes these parameters without a value too.
+    #[must_use]
+    pub const fn flags(mut self, flags: &'static [&'static str]) -> Self {
         self.flags = flags;
         self
     }
 
-    const fn done(mut self, handler: Handler) -> Self {
+    /// The same operation, done by `handler`.
+    #[must_use]
+    pub const fn done(mut self, handler: Handler) -> Self {
         (self.status, self.note, self.handler) = (Status::Done, "", Some(handler));
         self
     }
@@ -107,14 +113,21 @@ macro_rules! run {
 }
 pub(crate) use run;
 
-/// Every operation, protocol by protocol, under the heading of the compatibility page.
+/// Operations under the headings of the compatibility page.
+pub type Groups = &'static [(&'static str, &'static [Operation])];
+
+/// Every operation of this crate, protocol by protocol.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static Operation)> {
-    let groups = [rest::GROUPS, tunnel::GROUPS, storage::GROUPS, admin::GROUPS, own::GROUPS];
-    groups.into_iter().flatten().flat_map(|(heading, operations)| operations.iter().map(move |o| (*heading, o)))
+    [rest::GROUPS, tunnel::GROUPS, storage::GROUPS, admin::GROUPS, own::GROUPS].into_iter().flat_map(each)
+}
+
+/// Every operation of `groups` with its heading.
+pub fn each(groups: Groups) -> impl Iterator<Item = (&'static str, &'static Operation)> {
+    groups.iter().flat_map(|(heading, operations)| operations.iter().map(move |o| (*heading, o)))
 }
 
 /// What a request asks for.
-pub enum Found {
+pub(crate) enum Found {
     Operation(&'static Operation, Params),
     /// The path is known, the method or the action is not.
     NoSuchAction(String),
@@ -126,32 +139,42 @@ pub enum Found {
 const ANYWHERE: &[&str] =
     &["curr_project", "curr_schema", "expectmarker", "marker", "maxitems", "name", "owner", "partition", "taskname"];
 
-/// Finds the operation of a request. `segments` are decoded and without the surface's prefix.
-pub fn find(surface: Surface, method: &str, segments: &[&str], query: &Query) -> Found {
-    let mut best: Option<(&Shape, usize)> = None;
-    let mut path_known = false;
-    for shape in shapes().iter().filter(|s| s.operation.surface == surface && s.fits(segments)) {
-        path_known = true;
-        let op = shape.operation;
-        if op.method == method && op.query.iter().all(|want| query.matches(want)) {
-            let weight = shape.literals * 100 + op.query.len();
-            if best.is_none_or(|(_, w)| weight > w) {
-                best = Some((shape, weight));
+/// Every operation that one server has, ready to be found.
+pub(crate) struct Routes(Vec<Shape>);
+
+impl Routes {
+    /// The operations of this crate and `pages`.
+    pub(crate) fn new(pages: Groups) -> Self {
+        Self(all().chain(each(pages)).map(|(_, operation)| Shape::of(operation)).collect())
+    }
+
+    /// Finds the operation of a request. `segments` are decoded and without the surface's prefix.
+    pub(crate) fn find(&self, surface: Surface, method: &str, segments: &[&str], query: &Query) -> Found {
+        let mut best: Option<(&Shape, usize)> = None;
+        let mut path_known = false;
+        for shape in self.0.iter().filter(|s| s.operation.surface == surface && s.fits(segments)) {
+            path_known = true;
+            let op = shape.operation;
+            if op.method == method && op.query.iter().all(|want| query.matches(want)) {
+                let weight = shape.literals * 100 + op.query.len();
+                if best.is_none_or(|(_, w)| weight > w) {
+                    best = Some((shape, weight));
+                }
             }
         }
-    }
-    let Some((shape, _)) = best else {
-        return match path_known {
-            true => Found::NoSuchAction(format!("{method} with these parameters is no operation of this resource")),
-            false => Found::NoSuchPath,
+        let Some((shape, _)) = best else {
+            return match path_known {
+                true => Found::NoSuchAction(format!("{method} with these parameters is no operation of this resource")),
+                false => Found::NoSuchPath,
+            };
         };
-    };
-    let op = shape.operation;
-    let selects = |key: &str| op.query.iter().any(|want| want.split('=').next() == Some(key));
-    if let Some(stray) = query.bare_keys().find(|k| !selects(k) && !op.flags.contains(k) && !ANYWHERE.contains(k)) {
-        return Found::NoSuchAction(format!("'?{stray}' is no operation of this resource"));
+        let op = shape.operation;
+        let selects = |key: &str| op.query.iter().any(|want| want.split('=').next() == Some(key));
+        if let Some(stray) = query.bare_keys().find(|k| !selects(k) && !op.flags.contains(k) && !ANYWHERE.contains(k)) {
+            return Found::NoSuchAction(format!("'?{stray}' is no operation of this resource"));
+        }
+        Found::Operation(op, shape.params(segments))
     }
-    Found::Operation(op, shape.params(segments))
 }
 
 struct Shape {
@@ -200,13 +223,8 @@ impl Shape {
     }
 }
 
-fn shapes() -> &'static [Shape] {
-    static SHAPES: OnceLock<Vec<Shape>> = OnceLock::new();
-    SHAPES.get_or_init(|| all().map(|(_, operation)| Shape::of(operation)).collect())
-}
-
-/// The compatibility page: every operation of the protocol with how far it goes.
-pub fn compat_markdown() -> String {
+/// The compatibility page: every operation of the protocol with how far it goes, and `pages` at its end.
+pub fn compat_markdown(pages: Groups) -> String {
     use std::fmt::Write;
     let count = |status| all().filter(|(_, o)| is_protocol(o) && o.status == status).count();
     let mut page = String::from(
@@ -224,7 +242,7 @@ pub fn compat_markdown() -> String {
         "Tunnel paths may also contain `/schemas/{{schema}}` before `/tables`; on REST the parameter `curr_schema` names it."
     );
     let mut last = "";
-    for (heading, op) in all() {
+    for (heading, op) in all().chain(each(pages)) {
         if heading != last {
             let _ = write!(
                 page,
@@ -255,7 +273,7 @@ mod tests {
 
     fn name(surface: Surface, method: &str, path: &str, query: &str) -> String {
         let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-        match find(surface, method, &segments, &Query::parse(query)) {
+        match Routes::new(&[]).find(surface, method, &segments, &Query::parse(query)) {
             Found::Operation(op, _) => op.name.to_string(),
             Found::NoSuchAction(why) => why,
             Found::NoSuchPath => "404".into(),

@@ -78,6 +78,13 @@ impl Policy {
         let every_table = format!("projects/{project}/schemas/*/tables/*");
         TABLE_ACTIONS.iter().all(|a| self.allows(a, &every_table))
     }
+
+    /// True when the policy allows to list the jobs of `project` and to look at each.
+    pub fn allows_jobs(&self, project: &str) -> bool {
+        self.allows("odps:List", &format!("projects/{project}"))
+            && self.allows("odps:Read", &format!("projects/{project}/instances/*"))
+            && self.statements.iter().all(|s| s.allow)
+    }
 }
 
 impl Statement {

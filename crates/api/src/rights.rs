@@ -1,7 +1,7 @@
 //! Who may do what: the one function that every operation passes before its handler runs.
 
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::{Meta, split_local_name};
+use feitian_meta::{Meta, SYSTEM_PROJECT, split_local_name};
 
 use crate::call::{IN_SCHEMA, Params};
 use crate::identity::{Grant, Identity, missing_credentials};
@@ -103,7 +103,8 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
     }
     let name = path.get("project").ok_or_else(|| Error::internal("an operation on a project names none"))?;
     let Some(project) = meta.project(name).await? else {
-        return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Project not found - '{name}'")));
+        let hint = if name == SYSTEM_PROJECT { "; its tables are read with SQL" } else { "" };
+        return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Project not found - '{name}'{hint}")));
     };
     let manages = matches!(right, Right::Member | Right::Owner) && caller.admin;
     if right == Right::Owner && !manages && project.owner_id != caller.account_id {

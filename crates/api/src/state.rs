@@ -7,7 +7,10 @@ use feitian_meta::Meta;
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
+use crate::operations::{Groups, Routes};
+use crate::refusal::RefusalPage;
 use crate::secrets::Secrets;
+use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 use crate::warehouse::Warehouse;
@@ -22,12 +25,17 @@ pub struct AppState {
     pub tasks: Tasks,
     pub metrics: Metrics,
     pub(crate) tokens: Tokens,
+    /// Who has signed in with a browser.
+    pub(crate) sessions: Sessions,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) refusal_page: Option<RefusalPage>,
     /// One permit for each upload or download that runs.
     pub(crate) streams: Arc<Semaphore>,
 }
 
 impl AppState {
-    /// Joins the parts. Reads the key that signs bearer tokens from `meta`, or makes one when there is none yet.
+    /// Joins the parts. Reads the keys that sign bearer tokens and sessions from `meta`, or makes them when there are none
+    /// yet.
     pub async fn open(
         warehouse: Arc<dyn Warehouse>,
         meta: Meta,
@@ -36,8 +44,35 @@ impl AppState {
         tasks: Tasks,
     ) -> Result<Self> {
         let tokens = Tokens::open(&meta, &secrets).await?;
+        let sessions = Sessions::open(&meta, &secrets).await?;
         let streams = Arc::new(Semaphore::new(settings.limits.streams));
-        let metrics = Metrics::default();
-        Ok(Self { warehouse, meta, secrets, settings: Arc::new(settings), tasks, metrics, tokens, streams })
+        let (settings, metrics, routes) = (Arc::new(settings), Metrics::default(), Arc::new(Routes::new(&[])));
+        Ok(Self {
+            warehouse,
+            meta,
+            secrets,
+            settings,
+            tasks,
+            metrics,
+            tokens,
+            sessions,
+            routes,
+            refusal_page: None,
+            streams,
+        })
+    }
+
+    /// The same server with further operations: the pages that stand above this crate.
+    #[must_use]
+    pub fn with_pages(mut self, pages: Groups) -> Self {
+        self.routes = Arc::new(Routes::new(pages));
+        self
+    }
+
+    /// The same server, which answers a refused request for a page with `page`.
+    #[must_use]
+    pub fn with_refusal_page(mut self, page: RefusalPage) -> Self {
+        self.refusal_page = Some(page);
+        self
     }
 }

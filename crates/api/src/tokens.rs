@@ -32,15 +32,21 @@ struct Scope {
     policy: Value,
 }
 
+/// The signing key that lies sealed in `setting`; made when it is not there yet. Of several processes that do so at once
+/// one wins.
+pub(crate) async fn signing_key(meta: &Meta, secrets: &Secrets, setting: &str) -> Result<Secret> {
+    let fresh = secrets.seal(setting, &id::random_bytes::<32>());
+    let stored = meta.put_setting_if_absent(setting, &STANDARD.encode(fresh)).await?;
+    let sealed = STANDARD
+        .decode(stored)
+        .map_err(|_| Error::new(Kind::Corrupt, "InternalServerError", "the stored signing key is not Base64"))?;
+    secrets.open(setting, &sealed)
+}
+
 impl Tokens {
     /// Reads the signing key, or makes it; of several processes that do so at once one wins.
     pub async fn open(meta: &Meta, secrets: &Secrets) -> Result<Self> {
-        let fresh = secrets.seal(KEY_SETTING, &id::random_bytes::<32>());
-        let stored = meta.put_setting_if_absent(KEY_SETTING, &STANDARD.encode(fresh)).await?;
-        let sealed = STANDARD
-            .decode(stored)
-            .map_err(|_| Error::new(Kind::Corrupt, "InternalServerError", "the stored signing key is not Base64"))?;
-        Ok(Self(Arc::new(secrets.open(KEY_SETTING, &sealed)?)))
+        Ok(Self(Arc::new(signing_key(meta, secrets, KEY_SETTING).await?)))
     }
 
     /// A token for `account_id` in `project` under `policy`, good for `hours`.

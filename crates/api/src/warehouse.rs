@@ -12,6 +12,7 @@ use feitian_base::Result;
 use feitian_meta::rows::{Block, Instance, ObjectName, Partition, Resource, Session, Table};
 use feitian_types::{Column, PartitionSpec};
 use futures::stream::BoxStream;
+use serde_json::Value;
 
 /// Batches in engine form, in row order.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
@@ -54,8 +55,41 @@ pub struct Stage {
     pub workers_done: u64,
     pub rows_in: u64,
     pub rows_out: u64,
-    /// 0 to 100.
+    /// 0 to 100; below 100 until the stage has ended.
     pub percent: u64,
+}
+
+impl Stage {
+    /// The stages of a [`Warehouse::profile`]; none when it has none.
+    pub fn of_profile(profile: &Value) -> Vec<Self> {
+        let one = |stage: &Value| {
+            let number = |key: &str| stage.get(key).and_then(Value::as_u64).unwrap_or(0);
+            let text = |key: &str| stage.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (total, done) = (number("workers"), number("workers_done"));
+            let share = (done * 100).checked_div(total).unwrap_or(0).min(99);
+            Self {
+                id: text("id").to_string(),
+                workers_total: total,
+                workers_running: number("workers_running"),
+                workers_done: done,
+                rows_in: number("rows_in"),
+                rows_out: number("rows_out"),
+                percent: if text("state") == "done" { 100 } else { share },
+            }
+        };
+        profile.get("stages").and_then(Value::as_array).into_iter().flatten().map(one).collect()
+    }
+}
+
+/// How many jobs run, and how many may at once: what a waiting job waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueLoad {
+    /// Jobs of the project that run, in every process.
+    pub project_running: usize,
+    pub project_limit: usize,
+    /// Jobs of any project that run in this process.
+    pub process_running: usize,
+    pub process_limit: usize,
 }
 
 /// Which instances to list.
@@ -174,8 +208,17 @@ pub trait Warehouse: Send + Sync + 'static {
     ) -> Result<Page<Instance>>;
     /// At least one stage for an instance that has started.
     async fn progress(&self, instance: &Instance) -> Result<Vec<Stage>>;
+    /// What the instance did or has done so far: `elapsed_ms`, `rows_in`, `rows_out`, `plan_hash`, and `stages` with their
+    /// operators; the ids of the stages are those of [`Warehouse::progress`]. Every key may be missing, and all are for
+    /// an instance that waits.
+    async fn profile(&self, instance: &Instance) -> Result<Value>;
     /// Place in the queue of a waiting instance, 1 is next; `None` when it does not wait.
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>>;
+    /// The limits on jobs that run at once, as they stand for `project`.
+    async fn queue_load(&self, project: &str) -> Result<QueueLoad>;
+    /// The newest ended instance of the project with the same SQL that was submitted before this one. It comes without
+    /// its result.
+    async fn earlier_run(&self, instance: &Instance) -> Result<Option<Instance>>;
     /// The row set of a successful query; `InstanceTypeNotSupported` for other statements, `InstanceNotTerminate` while
     /// it runs, the job's own error when it failed.
     async fn result(&self, instance: &Instance) -> Result<RowSet>;
@@ -254,6 +297,9 @@ pub trait Warehouse: Send + Sync + 'static {
     /// Writes rows that are durable and visible when this returns.
     async fn write_stream(&self, session: &SessionInfo, batches: BatchSource) -> Result<()>;
     async fn close_stream(&self, session: &SessionInfo) -> Result<()>;
+
+    /// How each function of SQL is called, for example `abs(number)`; sorted.
+    fn functions(&self) -> Vec<&'static str>;
 
     /// Removes files that nothing refers to and that are older than `older_than`; returns how many went.
     async fn collect(&self, older_than: Duration) -> Result<u64>;

@@ -12,13 +12,14 @@ feitian is a data warehouse in one program that speaks the protocol of MaxComput
 of MaxCompute work with it unchanged.
 
 `feitian up` starts it. Every other command talks to a running server, except `check`, which opens the directory of \
-one that does not run.";
+one that does not run, and `explain`, which needs nothing.";
 
 const TOP_AFTER: &str = "\
 Examples:
   feitian up
   feitian sql -e 'select 1'
   feitian project list --output json
+  feitian explain ODPS-0130131
 
 Exit codes: 0 done; 1 the answer is no (not found, the job failed); 2 error, also of usage.
 Data goes to stdout, everything else to stderr.";
@@ -43,6 +44,7 @@ pub enum Command {
     Collect(CollectArgs),
     Status(StatusArgs),
     Check(CheckArgs),
+    Explain(ExplainArgs),
 }
 
 /// Start the server on this machine.
@@ -436,4 +438,27 @@ pub struct CheckArgs {
     /// Form of the data on stdout
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
+}
+
+/// Say what an error code means, why it comes and what to do.
+///
+/// Needs no server. CODE is a code (ODPS-0130131), its number, a class of PyODPS (NoSuchTable) or a whole error message.
+/// Without CODE every code is listed. Exit code 1 when there is no page about it. JSON is {"code", "title", "text"}, with
+/// the page as Markdown, and a list of {"code", "title"} without CODE.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  feitian explain ODPS-0130131
+  feitian explain 'FAILED: ODPS-0130071:[1,8] Semantic analysis exception - column b cannot be resolved'
+  feitian explain")]
+pub struct ExplainArgs {
+    /// The code, or a message that holds one
+    #[arg(value_name = "CODE")]
+    pub code: Vec<String>,
+    /// Form of the data on stdout
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+    /// Short for --output json
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
 }

@@ -231,13 +231,14 @@ fn refused(answer: Response) -> Failure {
         return Failure::new(format!("the server answered {status} without saying why"));
     };
     let text = format!("{}: {}", error.code, error.message);
-    match status.as_u16() {
-        404 => Failure::negative(text),
+    let failure = match status.as_u16() {
+        404 => Failure::negative(&text),
         500.. => {
-            Failure::new(text).hint(format!("the server's log has the details under request id {}", error.request_id))
+            Failure::new(&text).hint(format!("the server's log has the details under request id {}", error.request_id))
         }
-        _ => Failure::new(text),
-    }
+        _ => Failure::new(&text),
+    };
+    failure.explained_by(&text)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod check;
 pub(crate) mod confirm;
+pub(crate) mod explain;
 pub(crate) mod instance;
 pub(crate) mod key;
 pub(crate) mod project;

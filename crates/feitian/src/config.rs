@@ -4,6 +4,7 @@
 //! comes from, because a misspelt setting that is silently ignored is found on the worst day.
 
 mod keys;
+mod origin;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use keys::{KEYS, Key};
+pub use origin::Origin;
 
 use feitian_api::Network;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub query_running_total: usize,
     pub server_grace: Duration,
     pub server_proxies: Vec<Network>,
+    /// Text and origin of what is not built in, by key; of several sources the one that won.
+    given: BTreeMap<&'static str, (String, Origin)>,
 }
 
 /// Where settings come from, weakest first.
@@ -81,7 +85,7 @@ impl Config {
         config.apply_file(sources.file.as_deref())?;
         config.apply_environment(&sources.environment)?;
         for (key, value, flag) in &sources.flags {
-            config.set(key, value, &format!("flag {flag}"))?;
+            config.set(key, value, Origin::Flag(flag.clone()))?;
         }
         config.validate()?;
         Ok(config)
@@ -103,7 +107,7 @@ impl Config {
             // A file speaks of paths beside itself, wherever the process was started.
             let is_path = KEYS.iter().any(|k| k.name == key && k.is_path);
             let value = if is_path && !value.is_empty() { folder.join(value).display().to_string() } else { value };
-            self.set(&key, &value, &shown)?;
+            self.set(&key, &value, Origin::File(shown.clone()))?;
         }
         Ok(())
     }
@@ -115,17 +119,17 @@ impl Config {
                 continue;
             }
             let key = name["FEITIAN_".len()..].to_lowercase().replace("__", ".");
-            let source = format!("environment variable {name}");
+            let source = Origin::Variable(name.to_string());
             let value = value.to_str().ok_or_else(|| Failure::new(format!("{source} is not UTF-8")))?;
-            self.set(&key, value, &source)?;
+            self.set(&key, value, source)?;
         }
         Ok(())
     }
 
-    /// Sets one key from text; `source` says in messages where it came from.
-    fn set(&mut self, key: &str, value: &str, source: &str) -> Result<()> {
+    /// Sets one key from text.
+    fn set(&mut self, key: &str, value: &str, source: Origin) -> Result<()> {
         let Some(known) = KEYS.iter().find(|k| k.name == key) else {
-            return Err(unknown_key(key, source));
+            return Err(unknown_key(key, &source.to_string()));
         };
         (known.set)(self, value).map_err(|why| {
             Failure::new(format!("{source}: {key}: {why}")).hint(format!(
@@ -133,7 +137,9 @@ impl Config {
                 known.default_shown(),
                 known.doc
             ))
-        })
+        })?;
+        self.given.insert(known.name, (value.to_string(), source));
+        Ok(())
     }
 
     /// What no single key can check.

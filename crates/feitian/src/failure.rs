@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use feitian_base::Kind;
+use feitian_base::{Kind, codes};
 
 /// How a command that ran to its end answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub enum Answer {
 
 /// Why a command did not do what was asked.
 ///
-/// Printed as `error: message`, one `cause: …` line for each cause, then `hint: …`.
+/// Printed as `error: message`, one `cause: …` line for each cause, then `hint: …`, and where a code has a page, a last
+/// hint that names the command which prints it.
 pub struct Failure(Box<Inner>);
 
 struct Inner {
@@ -25,6 +26,7 @@ struct Inner {
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
+    code: Option<&'static str>,
 }
 
 /// A result whose error ends the command.
@@ -39,6 +41,7 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             hint: None,
+            code: None,
         }))
     }
 
@@ -53,6 +56,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Points to the page about the code that `text` holds, if there is one.
+    #[must_use]
+    pub fn explained_by(mut self, text: &str) -> Self {
+        self.0.code = codes::explain(text).map(|page| page.code);
         self
     }
 
@@ -82,8 +92,13 @@ impl Failure {
         if self.0.broken_pipe {
             return;
         }
+        let _ = io::Write::write_all(&mut io::stderr(), self.text(colours()).as_bytes());
+    }
+
+    /// All lines. They are the same whoever reads them: a log without the last hint would help nobody.
+    fn text(&self, colours: bool) -> String {
         let (error, hint) =
-            if colours() { ("\x1b[1;31merror\x1b[0m", "\x1b[1;36mhint\x1b[0m") } else { ("error", "hint") };
+            if colours { ("\x1b[1;31merror\x1b[0m", "\x1b[1;36mhint\x1b[0m") } else { ("error", "hint") };
         let mut text = format!("{error}: {}\n", self.0.message);
         for cause in &self.0.causes {
             text.push_str(&format!("  cause: {cause}\n"));
@@ -91,7 +106,10 @@ impl Failure {
         if let Some(words) = &self.0.hint {
             text.push_str(&format!("{hint}: {words}\n"));
         }
-        let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+        if let Some(code) = self.0.code {
+            text.push_str(&format!("{hint}: `feitian explain {code}` says what it means and what to do\n"));
+        }
+        text
     }
 }
 
@@ -121,7 +139,11 @@ impl From<feitian_base::Error> for Failure {
             }
             source = cause.source();
         }
-        failure
+        match e.kind() {
+            // An argument that is wrong needs no more than its own words.
+            Kind::Invalid => failure,
+            _ => failure.explained_by(e.code()),
+        }
     }
 }
 
@@ -144,5 +166,24 @@ mod tests {
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit_code(), 0);
         assert_eq!(Failure::from(feitian_base::Error::new(Kind::NotFound, "NoSuchTable", "x")).exit_code(), 1);
         assert_eq!(Failure::from(feitian_base::Error::invalid("x")).exit_code(), 2);
+    }
+
+    #[test]
+    fn a_code_with_a_page_is_pointed_to_once_and_last() {
+        let text = "ODPS-0130131:[1,15] Table not found - table demo.t cannot be resolved";
+        let failure = Failure::negative(text).hint("look again").explained_by(text);
+        let want = format!(
+            "error: {text}\nhint: look again\nhint: `feitian explain ODPS-0130131` says what it means and what to do\n"
+        );
+        assert_eq!(failure.text(false), want);
+        for none in [Failure::new("x").explained_by("no code"), Failure::from(feitian_base::Error::invalid("x"))] {
+            assert_eq!(none.text(false).matches("hint").count(), 0);
+        }
+        let conflict = feitian_base::Error::new(Kind::Conflict, "DirectoryInUse", "x");
+        assert!(
+            Failure::from(conflict)
+                .text(false)
+                .ends_with("hint: `feitian explain DirectoryInUse` says what it means and what to do\n")
+        );
     }
 }

@@ -74,6 +74,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Answer> {
         Command::Collect(args) => commands::admin::collect(&args, out),
         Command::Status(args) => commands::admin::status(&args, out),
         Command::Check(args) => commands::check::run(&args, out),
+        Command::Explain(args) => commands::explain::run(&args, out),
     }
 }
 

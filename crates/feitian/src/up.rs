@@ -122,6 +122,7 @@ impl Server {
         };
         let adapter = Arc::new(Adapter::new(warehouse.clone()));
         let state = AppState::open(adapter, meta.clone(), ready.secrets, settings, tasks.clone()).await?;
+        let state = state.with_pages(feitian_console::GROUPS).with_refusal_page(feitian_console::refusal_page);
         let serving = tasks.spawn("http-listener", feitian_api::serve(listener, router(state.clone()), state));
         if dir.was_alone() {
             sweep(&tasks, store, meta.is_shared());

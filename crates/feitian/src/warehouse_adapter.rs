@@ -59,8 +59,22 @@ impl edge::Warehouse for Adapter {
         Ok(self.warehouse.progress(instance).await?.into_iter().map(stage).collect())
     }
 
+    async fn profile(&self, instance: &Instance) -> Result<serde_json::Value> {
+        self.warehouse.profile(instance).await
+    }
+
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
         self.warehouse.queue_place(instance).await
+    }
+
+    async fn queue_load(&self, project: &str) -> Result<edge::QueueLoad> {
+        let inner::QueueLoad { project_running, project_limit, process_running, process_limit } =
+            self.warehouse.queue_load(project).await?;
+        Ok(edge::QueueLoad { project_running, project_limit, process_running, process_limit })
+    }
+
+    async fn earlier_run(&self, instance: &Instance) -> Result<Option<Instance>> {
+        self.warehouse.earlier_run(instance).await
     }
 
     async fn result(&self, instance: &Instance) -> Result<edge::RowSet> {
@@ -179,6 +193,10 @@ impl edge::Warehouse for Adapter {
 
     async fn close_stream(&self, session: &edge::SessionInfo) -> Result<()> {
         self.warehouse.close_stream(&held(session)).await
+    }
+
+    fn functions(&self) -> Vec<&'static str> {
+        feitian_functions::calls()
     }
 
     async fn collect(&self, older_than: Duration) -> Result<u64> {

@@ -26,7 +26,11 @@ async fn view(call: &Call, instance: Instance, in_full: bool) -> Result<Instance
     let warehouse = &call.state.warehouse;
     let waits = instance.state == InstanceState::Waiting;
     let queue_place = if waits && in_full { warehouse.queue_place(&instance).await? } else { None };
-    let stages = if waits || !in_full { Vec::new() } else { warehouse.progress(&instance).await? };
+    let profile = if waits || !in_full { None } else { Some(warehouse.profile(&instance).await?) };
+    let stages = match profile.as_ref().map(Stage::of_profile) {
+        Some(stages) if stages.is_empty() => warehouse.progress(&instance).await?,
+        stages => stages.unwrap_or_default(),
+    };
     let text = match &instance.result_inline {
         Some(bytes) if !instance.is_select && instance.state == InstanceState::Success => {
             Some(String::from_utf8_lossy(bytes).into_owned())
@@ -37,6 +41,7 @@ async fn view(call: &Call, instance: Instance, in_full: bool) -> Result<Instance
         settings: serde_json::from_str(&instance.settings).unwrap_or_default(),
         state: instance.state.as_str().to_string(),
         stages: stages.into_iter().map(stage).collect(),
+        profile,
         queue_place,
         text,
         id: instance.id,
@@ -65,6 +70,11 @@ async fn waited(call: &Call, id: &str, ms: u64) -> Result<Instance> {
 
 pub async fn submit(call: Call) -> Answer {
     let wanted: SubmitSql = call.json().await?;
+    answers::json(&submit_sql(&call, wanted).await?)
+}
+
+/// Submits SQL in the project of the path; the job is durable when this returns.
+pub async fn submit_sql(call: &Call, wanted: SubmitSql) -> Result<InstanceView> {
     if wanted.sql.trim().is_empty() {
         return Err(Error::invalid("'sql' is empty"));
     }
@@ -80,11 +90,12 @@ pub async fn submit(call: Call) -> Answer {
         settings,
         properties: Vec::new(),
     };
-    let instance = jobs::submit(&call, call.caller()?, envelope, task).await?;
-    let instance = if wanted.wait_ms == 0 { instance } else { waited(&call, &instance.id, wanted.wait_ms).await? };
-    answers::json(&view(&call, instance, true).await?)
+    let instance = jobs::submit(call, call.caller()?, envelope, task).await?;
+    let instance = if wanted.wait_ms == 0 { instance } else { waited(call, &instance.id, wanted.wait_ms).await? };
+    view(call, instance, true).await
 }
 
+/// The job of the path, after a wait of at most `wait_ms` for its end.
 pub async fn get(call: Call) -> Answer {
     let wait_ms = call.query.number("wait_ms")?.unwrap_or(0);
     let instance = waited(&call, call.instance(), wait_ms).await?;
@@ -116,17 +127,22 @@ pub async fn list(call: Call) -> Answer {
     answers::json(&InstanceList { instances, next: page.next })
 }
 
-/// Stops a job. One that has ended stays as it is, so that the call may be sent again.
 pub async fn stop(call: Call) -> Answer {
+    answers::json(&stop_instance(&call).await?)
+}
+
+/// Stops the job of the path. One that has ended stays as it is, so that the call may be sent again.
+pub async fn stop_instance(call: &Call) -> Result<InstanceView> {
     let warehouse = &call.state.warehouse;
     match warehouse.stop(call.project(), call.instance()).await {
         Err(e) if e.code() != "InvalidStateSetting" => return Err(e),
         _ => {}
     }
     let instance = warehouse.instance(call.project(), call.instance()).await?;
-    answers::json(&view(&call, instance, true).await?)
+    view(call, instance, true).await
 }
 
+/// Rows of a result: JSON, or CSV with `format=csv`.
 pub async fn rows(call: Call) -> Answer {
     let warehouse = &call.state.warehouse;
     let instance = warehouse.instance(call.project(), call.instance()).await?;

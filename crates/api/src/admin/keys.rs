@@ -20,26 +20,33 @@ fn view(key: AccessKey) -> KeyView {
 }
 
 pub async fn list(call: Call) -> Answer {
+    answers::json(&KeyList { keys: keys_of(&call, call.query.get("account")).await? })
+}
+
+/// The keys of an account, by name or id: the caller's own for `None`, all keys for `*`. Whoever is no administrator sees
+/// only its own.
+pub async fn keys_of(call: &Call, account: Option<&str>) -> Result<Vec<KeyView>> {
     let (meta, caller) = (&call.state.meta, call.caller()?);
-    let account = match call.query.get("account") {
+    let account = match account {
         None => Some(caller.account_id.clone()),
         Some("*") => {
             own_or_admin(caller, None)?;
             None
         }
-        Some(name) => {
-            let account = owned_account(&call, name).await?;
-            Some(account)
-        }
+        Some(name) => Some(owned_account(call, name).await?),
     };
-    let keys = meta.list_keys(account.as_deref()).await?.into_iter().map(view).collect();
-    answers::json(&KeyList { keys })
+    Ok(meta.list_keys(account.as_deref()).await?.into_iter().map(view).collect())
 }
 
 pub async fn create(call: Call) -> Answer {
     let wanted: CreateKey = call.json().await?;
+    answers::json_with(StatusCode::CREATED, &create_key(&call, wanted).await?)
+}
+
+/// Makes a key; it is durable when this returns, and its secret cannot be had again.
+pub async fn create_key(call: &Call, wanted: CreateKey) -> Result<NewKey> {
     let account_id = match &wanted.account {
-        Some(name) => owned_account(&call, name).await?,
+        Some(name) => owned_account(call, name).await?,
         None => call.caller()?.account_id.clone(),
     };
     let ttl_ms = match wanted.sts_ttl_seconds {
@@ -54,7 +61,7 @@ pub async fn create(call: Call) -> Answer {
     }
     let issued = issue_key(&call.state.meta, &call.state.secrets, &account_id, ttl_ms, chosen).await?;
     tracing::info!(access_id = issued.row.access_id, temporary = ttl_ms.is_some(), "access key created");
-    answers::json_with(StatusCode::CREATED, &shown(issued)?)
+    shown(issued)
 }
 
 fn shown(issued: IssuedKey) -> Result<NewKey> {
@@ -81,33 +88,40 @@ fn chosen(access_id: Option<String>, secret: Option<String>) -> Result<Option<Ch
 }
 
 pub async fn enable(call: Call) -> Answer {
-    set_enabled(call, true).await
+    answers::json(&set_key_enabled(&call, call.segment("key"), true).await?)
 }
 
 pub async fn disable(call: Call) -> Answer {
-    set_enabled(call, false).await
+    answers::json(&set_key_enabled(&call, call.segment("key"), false).await?)
 }
 
-async fn set_enabled(call: Call, enabled: bool) -> Answer {
-    let Some(key) = owned_key(&call).await? else {
-        return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("there is no key '{}'", call.segment("key"))));
+/// Lets a key work, or not; own keys, or anyone's for administrators.
+pub async fn set_key_enabled(call: &Call, access_id: &str, enabled: bool) -> Result<KeyView> {
+    let Some(key) = owned_key(call, access_id).await? else {
+        return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("there is no key '{access_id}'")));
     };
     call.state.meta.set_key_enabled(&key.access_id, enabled).await?;
     tracing::info!(access_id = key.access_id, enabled, "access key changed");
-    answers::json(&view(AccessKey { enabled, ..key }))
+    Ok(view(AccessKey { enabled, ..key }))
 }
 
 pub async fn delete(call: Call) -> Answer {
-    if let Some(key) = owned_key(&call).await? {
-        call.state.meta.delete_key(&key.access_id).await?;
-        tracing::info!(access_id = key.access_id, "access key deleted");
-    }
+    delete_key(&call, call.segment("key")).await?;
     answers::json(&Done {})
 }
 
-/// The key of the path, if it is there and the caller may touch it.
-async fn owned_key(call: &Call) -> Result<Option<AccessKey>> {
-    let key = call.state.meta.key(call.segment("key")).await?;
+/// Deletes a key, if it is still there; own keys, or anyone's for administrators.
+pub async fn delete_key(call: &Call, access_id: &str) -> Result<()> {
+    if let Some(key) = owned_key(call, access_id).await? {
+        call.state.meta.delete_key(&key.access_id).await?;
+        tracing::info!(access_id = key.access_id, "access key deleted");
+    }
+    Ok(())
+}
+
+/// The key of this id, if it is there and the caller may touch it.
+async fn owned_key(call: &Call, access_id: &str) -> Result<Option<AccessKey>> {
+    let key = call.state.meta.key(access_id).await?;
     if let Some(key) = &key {
         own_or_admin(call.caller()?, Some(&key.account_id))?;
     }

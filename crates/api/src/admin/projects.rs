@@ -7,7 +7,7 @@ use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::rows::Project;
 
 use super::accounts;
-use super::types::{AccountList, Admit, CreateProject, Done, ProjectList, ProjectView, SetProperties};
+use super::types::{AccountList, AccountView, Admit, CreateProject, Done, ProjectList, ProjectView, SetProperties};
 use crate::answers;
 use crate::call::{Answer, Call};
 use crate::csv::{DEFAULT_ZONE, ZONE_KEY};
@@ -88,6 +88,11 @@ pub async fn list(call: Call) -> Answer {
 
 pub async fn create(call: Call) -> Answer {
     let wanted: CreateProject = call.json().await?;
+    answers::json_with(StatusCode::CREATED, &create_project(&call, wanted).await?)
+}
+
+/// Makes a project with the properties of a new one. The same again answers as the first time.
+pub async fn create_project(call: &Call, wanted: CreateProject) -> Result<ProjectView> {
     check_name(&wanted.name)?;
     let (meta, caller) = (&call.state.meta, call.caller()?);
     let (owner_id, owner_name) = match &wanted.owner {
@@ -111,11 +116,11 @@ pub async fn create(call: Call) -> Answer {
     match meta.create_project(&project).await {
         Ok(()) => {
             tracing::info!(project = project.name, owner = project.owner_name, "project created");
-            answers::json_with(StatusCode::CREATED, &view(project))
+            Ok(view(project))
         }
         Err(e) if e.kind() == Kind::Conflict => match meta.project(&project.name).await? {
             Some(existing) if existing.owner_id == project.owner_id && existing.comment == project.comment => {
-                answers::json_with(StatusCode::CREATED, &view(existing))
+                Ok(view(existing))
             }
             _ => Err(e),
         },
@@ -141,7 +146,12 @@ async fn this(call: &Call) -> Result<Project> {
 }
 
 pub async fn get(call: Call) -> Answer {
-    answers::json(&view(this(&call).await?))
+    answers::json(&project_of(&call).await?)
+}
+
+/// The project of the path.
+pub async fn project_of(call: &Call) -> Result<ProjectView> {
+    Ok(view(this(call).await?))
 }
 
 pub async fn delete(call: Call) -> Answer {
@@ -177,27 +187,44 @@ pub async fn set_properties(call: Call) -> Answer {
 }
 
 pub async fn members(call: Call) -> Answer {
-    let project = this(&call).await?;
+    answers::json(&AccountList { accounts: members_of(&call).await? })
+}
+
+/// The accounts of the project, its owner first.
+pub async fn members_of(call: &Call) -> Result<Vec<AccountView>> {
+    let project = this(call).await?;
     let meta = &call.state.meta;
     let mut accounts: Vec<_> = meta.account(&project.owner_id).await?.into_iter().collect();
     accounts.extend(meta.admitted(&project.name).await?.into_iter().filter(|a| a.id != project.owner_id));
-    answers::json(&AccountList { accounts: accounts.into_iter().map(accounts::view).collect() })
+    Ok(accounts.into_iter().map(accounts::view).collect())
 }
 
 pub async fn admit(call: Call) -> Answer {
     let wanted: Admit = call.json().await?;
-    let account = accounts::find(&call.state.meta, &wanted.account).await?;
-    call.state.meta.admit(call.project(), &account.id).await?;
-    tracing::info!(admitted = account.name, "account admitted to the project");
+    admit_account(&call, &wanted.account).await?;
     members(call).await
 }
 
+/// Lets an account, by name or id, into the project of the path.
+pub async fn admit_account(call: &Call, account: &str) -> Result<()> {
+    let account = accounts::find(&call.state.meta, account).await?;
+    call.state.meta.admit(call.project(), &account.id).await?;
+    tracing::info!(admitted = account.name, "account admitted to the project");
+    Ok(())
+}
+
 pub async fn expel(call: Call) -> Answer {
-    let account = accounts::find(&call.state.meta, call.segment("account")).await?;
-    if account.id == this(&call).await?.owner_id {
+    expel_account(&call, call.segment("account")).await?;
+    members(call).await
+}
+
+/// Takes the admission of an account, by name or id, to the project of the path back.
+pub async fn expel_account(call: &Call, account: &str) -> Result<()> {
+    let account = accounts::find(&call.state.meta, account).await?;
+    if account.id == this(call).await?.owner_id {
         return Err(Error::invalid("the owner of a project cannot be expelled from it"));
     }
     call.state.meta.expel(call.project(), &account.id).await?;
     tracing::info!(expelled = account.name, "account expelled from the project");
-    members(call).await
+    Ok(())
 }

@@ -184,6 +184,9 @@ pub struct InstanceView {
     pub settings: serde_json::Value,
     #[serde(default)]
     pub stages: Vec<StageView>,
+    /// What it did or has done so far, by stages and operators; never in listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! What tools show about a job: summary, workers, queue, as JSON.
 
+use std::fmt::Write;
+
 use axum::http::StatusCode;
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::{Instance, InstanceState};
@@ -8,6 +10,10 @@ use serde_json::{Map, Value, json};
 use super::instances::{check_task, status};
 use crate::answers::{self, plain_time, set_header};
 use crate::call::{Answer, Call};
+use crate::warehouse::Stage;
+
+/// Workers of a stage that are told: profiles have no more.
+const MOST_WORKERS: u64 = 64;
 
 async fn instance(call: &Call) -> Result<Instance> {
     let instance = call.state.warehouse.instance(call.project(), call.instance()).await?;
@@ -18,11 +24,15 @@ async fn instance(call: &Call) -> Result<Instance> {
 /// `?instancesummary`: costs and counts, once there are any.
 pub async fn summary(call: Call) -> Answer {
     let instance = instance(&call).await?;
-    let stored: Map<String, Value> = serde_json::from_str(&instance.summary).unwrap_or_default();
-    let inner = if stored.is_empty() && !instance.state.is_terminal() {
+    let profile = match call.state.warehouse.profile(&instance).await? {
+        Value::Object(profile) => profile,
+        _ => Map::new(),
+    };
+    let inner = if profile.is_empty() && !instance.state.is_terminal() {
         json!({})
     } else {
-        json!({ "JsonSummary": json_summary(&instance, stored), "Summary": text_summary(&instance) })
+        let text = text_summary(&instance, stages_of(&profile));
+        json!({ "JsonSummary": json_summary(&instance, profile), "Summary": text })
     };
     let mut response = answers::json(&json!({ "Instance": inner }))?;
     set_header(&mut response, "x-odps-task-finalized", if instance.state.is_terminal() { "true" } else { "false" });
@@ -43,47 +53,102 @@ fn run_ms(instance: &Instance) -> i64 {
     }
 }
 
-fn text_summary(instance: &Instance) -> String {
-    format!(
+fn text_summary(instance: &Instance, stages: &[Value]) -> String {
+    let mut text = format!(
         "job status: {}\nrun time: {:.3} s\nresult rows: {}\n",
         instance.state.as_str(),
         run_ms(instance) as f64 / 1000.0,
         instance.result_rows
-    )
+    );
+    for stage in stages {
+        let run_ms = number(stage, "ended_ms").saturating_sub(number(stage, "started_ms"));
+        let _ = write!(
+            text,
+            "{}:\n\tinstance count: {}\n\trun time: {:.3}\n\tinput records: {}\n\toutput records: {}\n",
+            word(stage, "id"),
+            number(stage, "workers"),
+            run_ms as f64 / 1000.0,
+            number(stage, "rows_in"),
+            number(stage, "rows_out")
+        );
+    }
+    text
 }
 
-/// `?instancedetail` and `?detail`: one worker for every stage.
+fn stages_of(profile: &Map<String, Value>) -> &[Value] {
+    profile.get("stages").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn number(of: &Value, key: &str) -> u64 {
+    of.get(key).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn word<'a>(of: &'a Value, key: &str) -> &'a str {
+    of.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `?instancedetail` and `?detail`: the stages and their workers.
 pub async fn detail(call: Call) -> Answer {
     let instance = instance(&call).await?;
-    let stages = match instance.state {
-        InstanceState::Waiting => Vec::new(),
-        _ => call.state.warehouse.progress(&instance).await?,
+    let profile = call.state.warehouse.profile(&instance).await?;
+    let mut tasks: Vec<Value> = match &profile {
+        Value::Object(profile) => stages_of(profile).iter().map(|s| stage_detail(&instance, s)).collect(),
+        _ => Vec::new(),
     };
-    let ended = instance.ended_ms.map_or(0, |ms| ms / 1000);
-    let tasks: Vec<Value> = stages
-        .iter()
-        .map(|s| {
-            let status = if s.percent >= 100 { "Terminated" } else { "Running" };
-            json!({
-                "name": s.id,
-                "instances": [{
-                    "id": format!("{}#0", s.id),
-                    "logId": format!("{}-{}-0", instance.id, s.id),
-                    "IpAndPath": "",
-                    "status": status,
-                    "startTime": instance.started_ms.map_or(0, |ms| ms / 1000),
-                    "endTime": ended,
-                    "inputRecords": s.rows_in,
-                    "outputRecords": s.rows_out,
-                }],
-            })
-        })
-        .collect();
+    if tasks.is_empty() && instance.state != InstanceState::Waiting {
+        let stages = call.state.warehouse.progress(&instance).await?;
+        tasks.extend(stages.iter().map(|s| stage_detail(&instance, &without_operators(&instance, s))));
+    }
     answers::json(&json!({
         "Instance": instance.id,
         "Status": status(instance.state).name(),
         "mapReduce": { "jobs": [{ "name": instance.task_name, "tasks": tasks }] },
     }))
+}
+
+/// A stage of which no more is known, as a profile has them.
+fn without_operators(instance: &Instance, s: &Stage) -> Value {
+    json!({
+        "id": s.id, "state": if s.percent >= 100 { "done" } else { "running" }, "workers": s.workers_total,
+        "started_ms": instance.started_ms, "ended_ms": instance.ended_ms, "rows_in": s.rows_in, "rows_out": s.rows_out,
+    })
+}
+
+/// One stage with its workers. Keys: odps/models/worker.py of PyODPS. What a worker read is that of the last operator
+/// that was counted by worker, what it gave that of the first.
+fn stage_detail(instance: &Instance, stage: &Value) -> Value {
+    let id = word(stage, "id");
+    let workers = number(stage, "workers").clamp(1, MOST_WORKERS);
+    let operators: &[Value] = stage.get("operators").and_then(Value::as_array).map_or(&[], Vec::as_slice);
+    let rows = |o: &Value| {
+        let rows = o.get("partition_rows").and_then(Value::as_array);
+        rows.filter(|r| r.len() as u64 == workers).cloned()
+    };
+    let (first, last) = (operators.iter().find_map(rows), operators.iter().rev().find_map(rows));
+    let of = |rows: &Option<Vec<Value>>, worker: u64, key: &str| match rows {
+        _ if workers == 1 => Some(number(stage, key)),
+        Some(rows) => rows.get(worker as usize).and_then(Value::as_u64),
+        None => None,
+    };
+    let status = match word(stage, "state") {
+        "done" => "Terminated",
+        "failed" => "Failed",
+        "waiting" => "Waiting",
+        _ => "Running",
+    };
+    let worker = |n: u64| {
+        json!({
+            "id": format!("{id}#{n}"),
+            "logId": format!("{}-{id}-{n}", instance.id),
+            "IpAndPath": "",
+            "status": status,
+            "startTime": number(stage, "started_ms") / 1000,
+            "endTime": number(stage, "ended_ms") / 1000,
+            "input_records": of(&last, n, "rows_in"),
+            "output_records": of(&first, n, "rows_out"),
+        })
+    };
+    json!({ "name": id, "instances": (0..workers).map(worker).collect::<Vec<_>>() })
 }
 
 /// `?info&key=`: jobs give no warnings, and nothing else is kept under a key.

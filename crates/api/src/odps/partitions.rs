@@ -13,10 +13,10 @@ use crate::call::{Answer, Call};
 
 const PAGE: usize = 1000;
 
-fn document(table: &Table, partition: Partition) -> docs::Partition {
+fn document(table: &Table, tiers: &Tiers, partition: Partition) -> docs::Partition {
     let names = table.schema.partition_columns.iter().map(|c| c.name.clone());
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
-    let tier = tier(table, &partition);
+    let tier = tiers.of(&partition);
     docs::Partition {
         values: names.zip(partition.values).collect(),
         created_ms: partition.created_ms,
@@ -31,12 +31,21 @@ fn document(table: &Table, partition: Partition) -> docs::Partition {
     }
 }
 
-/// The storage tier that this partition was given, if clients know it; not that of an earlier one of its name.
-fn tier(table: &Table, partition: &Partition) -> Option<String> {
-    let properties: Map<String, Value> = serde_json::from_str(&table.properties).ok()?;
-    let tiers = json_property(&properties, "feitian.tiers")?;
-    let given = tiers.get(&partition.spec).filter(|t| t["created_ms"] == partition.created_ms)?;
-    given["tier"].as_str().filter(|t| TIERS.contains(t)).map(str::to_string)
+/// The storage tiers that partitions of a table were given. Read once a page: there may be one for every partition.
+struct Tiers(Option<Value>);
+
+impl Tiers {
+    fn of_table(table: &Table) -> Self {
+        let properties: Option<Map<String, Value>> = serde_json::from_str(&table.properties).ok();
+        Self(properties.and_then(|p| json_property(&p, "feitian.tiers")))
+    }
+
+    /// That of this partition, if clients know it; not that of an earlier one of its name.
+    fn of(&self, partition: &Partition) -> Option<String> {
+        let tiers = self.0.as_ref()?;
+        let given = tiers.get(&partition.spec).filter(|t| t["created_ms"] == partition.created_ms)?;
+        given["tier"].as_str().filter(|t| TIERS.contains(t)).map(str::to_string)
+    }
 }
 
 async fn table(call: &Call) -> Result<Table> {
@@ -55,7 +64,8 @@ pub async fn list(call: Call) -> Answer {
     let (reverse, marker) = (call.query.has("reverse"), call.query.get("marker"));
     let warehouse = &call.state.warehouse;
     let found = warehouse.list_partitions(call.project(), call.table(), prefix.as_ref(), reverse, marker, size).await?;
-    let items: Vec<_> = found.items.into_iter().map(|p| document(&table, p)).collect();
+    let tiers = Tiers::of_table(&table);
+    let items: Vec<_> = found.items.into_iter().map(|p| document(&table, &tiers, p)).collect();
     answers::xml(docs::partitions(&items, &page(found.next)))
 }
 
@@ -76,7 +86,7 @@ async fn answer(call: Call, extended: bool) -> Answer {
     let table = table(&call).await?;
     let spec = call.partition()?.unwrap_or_default();
     let partition = call.state.warehouse.partition(call.project(), call.table(), &spec).await?;
-    answers::xml(docs::partition(&document(&table, partition), extended))
+    answers::xml(docs::partition(&document(&table, &Tiers::of_table(&table), partition), extended))
 }
 
 pub async fn get(call: Call) -> Answer {

@@ -182,9 +182,9 @@ const INSTANCES: &[Operation] = &[
     op("GetInstanceSummary", "GET", "/projects/{project}/instances/{instance}", &["instancesummary"], INSTANCE)
         .done(run!(instance_detail::summary)),
     op("GetInstanceDetail", "GET", "/projects/{project}/instances/{instance}", &["instancedetail"], INSTANCE)
-        .partial(run!(instance_detail::detail), "one worker per stage"),
+        .partial(run!(instance_detail::detail), "workers have no address and no log"),
     op("GetTaskDetail", "GET", "/projects/{project}/instances/{instance}", &["detail"], INSTANCE)
-        .partial(run!(instance_detail::detail), "one worker per stage"),
+        .partial(run!(instance_detail::detail), "workers have no address and no log"),
     op("GetWorkerLog", "GET", "/projects/{project}/instances/{instance}", &["log"], INSTANCE)
         .flags(&["id", "logtype", "size"])
         .refused("workers keep no logs"),

@@ -302,20 +302,29 @@ impl Warehouse for Fake {
 
     async fn progress(&self, _instance: &Instance) -> Result<Vec<Stage>> {
         self.note("progress");
-        Ok(vec![Stage {
-            id: "M1_job_0".into(),
-            workers_total: 1,
-            workers_done: 1,
-            rows_in: 3,
-            rows_out: 3,
-            percent: 100,
-            ..Stage::default()
-        }])
+        Ok(Stage::of_profile(&a_profile()))
+    }
+
+    async fn profile(&self, instance: &Instance) -> Result<serde_json::Value> {
+        self.note("profile");
+        Ok(if instance.state == InstanceState::Waiting { serde_json::json!({}) } else { a_profile() })
     }
 
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
         self.note("queue_place");
         Ok((instance.state == InstanceState::Waiting).then_some(3))
+    }
+
+    async fn queue_load(&self, _project: &str) -> Result<QueueLoad> {
+        self.note("queue_load");
+        Ok(QueueLoad { project_running: 4, project_limit: 4, process_running: 5, process_limit: 8 })
+    }
+
+    async fn earlier_run(&self, instance: &Instance) -> Result<Option<Instance>> {
+        self.note("earlier_run");
+        let all = self.instances.lock();
+        let same = |i: &&Instance| i.query == instance.query && i.project == instance.project && i.id != instance.id;
+        Ok(all.values().rev().filter(|i| i.state.is_terminal()).find(same).cloned())
     }
 
     async fn result(&self, instance: &Instance) -> Result<RowSet> {
@@ -527,10 +536,39 @@ impl Warehouse for Fake {
         Ok(())
     }
 
+    fn functions(&self) -> Vec<&'static str> {
+        vec!["abs(number)", "count(* | [distinct] value)"]
+    }
+
     async fn collect(&self, _older_than: Duration) -> Result<u64> {
         self.note("collect");
         Ok(7)
     }
+}
+
+/// A scan of three rows, and a grouping of them on two workers, of which one has two groups and the other none.
+fn a_profile() -> serde_json::Value {
+    let stage = |id: &str, inputs: &[&str], workers: u64, rows: [u64; 2], skew: f64, operator: serde_json::Value| {
+        serde_json::json!({
+            "id": id, "step": 0, "inputs": inputs, "state": "done", "started_ms": 1_704_067_200_000_i64,
+            "ended_ms": 1_704_067_201_500_i64, "workers": workers, "workers_running": 0, "workers_done": workers,
+            "rows_in": rows[0], "rows_out": rows[1], "bytes_in": 64, "cpu_us": 20, "spilled_bytes": 0, "skew": skew,
+            "operators": [operator],
+        })
+    };
+    let operator = |name: &str, rows: &[u64], skew: f64| {
+        serde_json::json!({
+            "id": 0, "parent": null, "name": name, "text": format!("{name}: <b>&"), "rows": rows.iter().sum::<u64>(),
+            "bytes": 64, "cpu_us": 20, "spilled_bytes": 0, "partition_rows": rows, "skew": skew,
+        })
+    };
+    let stages = [
+        stage("M1_job_0", &[], 1, [3, 3], 1.0, operator("DataSourceExec", &[3], 1.0)),
+        stage("R2_1_job_0", &["M1_job_0"], 2, [3, 2], 2.0, operator("AggregateExec", &[2, 0], 2.0)),
+    ];
+    serde_json::json!({
+        "elapsed_ms": 1500, "rows_in": 3, "rows_out": 2, "stages": stages, "plan_hash": "00000000000000ff",
+    })
 }
 
 fn partition() -> Partition {

@@ -116,7 +116,13 @@ async fn progress_summary_and_queue_have_what_clients_read() {
         assert!(inner["Cost"][key].is_number(), "{key}");
     }
     let detail = doc(&client, &id, "detail&taskname=AnonymousSQLTask").await.json();
-    assert_eq!(detail["mapReduce"]["jobs"][0]["tasks"][0]["name"], "M1_job_0");
+    let tasks = &detail["mapReduce"]["jobs"][0]["tasks"];
+    assert_eq!(tasks[0]["name"], "M1_job_0");
+    // Keys: odps/models/worker.py of PyODPS. The second stage has two workers, which give out 2 and 0 rows.
+    let workers = tasks[1]["instances"].as_array().unwrap();
+    assert_eq!(workers.iter().map(|w| w["output_records"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!((&workers[1]["id"], &workers[1]["status"]), (&json!("R2_1_job_0#1"), &json!("Terminated")));
+    assert_eq!(workers[1]["startTime"], 1_704_067_200);
     assert!(doc(&client, &id, "info&taskname=AnonymousSQLTask&key=warnings").await.json()["warnings"].is_object());
     let info = "<Instance><Key>k</Key><Value>v</Value></Instance>";
     let put = client.put(&format!("/api/projects/p/instances/{id}?info&taskname=AnonymousSQLTask"), info).await.ok();

@@ -6,7 +6,6 @@ mod client;
 mod doors;
 mod fake;
 mod jobs;
-mod logview;
 mod objects;
 mod rest;
 mod stop;

@@ -38,6 +38,20 @@ const SHOW_FIELDS: [Field; 13] = [
     field("query", "QUERY", Shown::Text),
 ];
 
+/// In JSON, `profile` follows the fields that a table shows.
+const PROFILE: Field = field("profile", "PROFILE", Shown::Text);
+
+const STAGE_FIELDS: [Field; 8] = [
+    field("id", "STAGE", Shown::Text),
+    field("state", "STATE", Shown::Text),
+    field("took_ms", "TOOK", Shown::Duration),
+    field("workers", "WORKERS", Shown::Number),
+    field("rows_in", "ROWS IN", Shown::Number),
+    field("rows_out", "ROWS OUT", Shown::Number),
+    field("spilled_bytes", "SPILLED", Shown::Number),
+    field("skew", "SKEW", Shown::Number),
+];
+
 /// Instances for one request.
 const PAGE: usize = 1000;
 /// Characters of a query in a table of instances.
@@ -95,7 +109,32 @@ fn list(
 }
 
 fn show(out: &mut dyn Write, format: Format, instance: &InstanceView) -> Result<()> {
-    output::object(out, format, &SHOW_FIELDS, &with_duration(instance))
+    let fields = with_duration(instance);
+    if format == Format::Json {
+        let shown: Vec<Field> = SHOW_FIELDS.into_iter().chain([PROFILE]).collect();
+        return output::object(out, format, &shown, &fields);
+    }
+    output::object(out, format, &SHOW_FIELDS, &fields)?;
+    let stages = stages(instance);
+    if format == Format::Table && !stages.is_empty() {
+        writeln!(out)?;
+        output::list(out, format, &STAGE_FIELDS, &stages)?;
+    }
+    Ok(())
+}
+
+/// The stages of the instance's profile, each with how long it took.
+fn stages(instance: &InstanceView) -> Vec<Map<String, Value>> {
+    let stages = instance.profile.as_ref().and_then(|p| p.get("stages")).and_then(Value::as_array);
+    let one = |stage: &Value| {
+        let mut fields = stage.as_object()?.clone();
+        let time = |key: &str| stage.get(key).and_then(Value::as_i64);
+        if let (Some(started), Some(ended)) = (time("started_ms"), time("ended_ms")) {
+            fields.insert("took_ms".to_string(), Value::from(ended.saturating_sub(started).max(0)));
+        }
+        Some(fields)
+    };
+    stages.into_iter().flatten().filter_map(one).collect()
 }
 
 /// How long an instance ran, beside its other fields.

@@ -111,7 +111,7 @@ pub(crate) fn print(client: &Client, instance: &InstanceView, format: Format, ou
         "Cancelled" => return Err(Failure::negative(format!("instance {} was stopped", instance.id))),
         "Failed" => {
             let why = instance.error.as_deref().unwrap_or("the server does not say why");
-            return Err(Failure::negative(why));
+            return Err(Failure::negative(why).explained_by(why));
         }
         other => return Err(Failure::negative(format!("instance {} is not over: {other}", instance.id))),
     }

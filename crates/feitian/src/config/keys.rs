@@ -1,5 +1,6 @@
 //! The list of all settings: key, default, prose, and how text becomes the value.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +17,20 @@ pub struct Key {
     pub default: &'static str,
     pub doc: &'static str,
     pub(super) is_path: bool,
+    /// Who may see the value when the system is asked for its settings.
+    pub(super) shown: Shown,
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+/// Who may see the value of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Every account.
+    Everybody,
+    /// Administrators: it says something about the machine.
+    Administrators,
+    /// Nobody: it is a secret, or leads to one.
+    Never,
 }
 
 impl Key {
@@ -33,6 +47,7 @@ pub const KEYS: &[Key] = &[
         default: "./feitian-data",
         doc: "The directory that holds everything: tables, metadata, keys. Created when absent.",
         is_path: true,
+        shown: Shown::Administrators,
         set: |c, v| path(v).map(|p| c.data = p),
     },
     Key {
@@ -40,6 +55,7 @@ pub const KEYS: &[Key] = &[
         default: "127.0.0.1:7700",
         doc: "Address and port of the server. Port 0 takes a free one.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| {
             c.listen = v.parse().map_err(|_| format!("`{v}` is no address; write for example 127.0.0.1:7700"))?;
             Ok(())
@@ -50,6 +66,7 @@ pub const KEYS: &[Key] = &[
         default: "",
         doc: "Metadata database, postgres://user@host/database. Unset: SQLite in the data directory.",
         is_path: false,
+        shown: Shown::Never,
         set: |c, v| {
             let known = v.is_empty() || v.starts_with("postgres://") || v.starts_with("postgresql://");
             if !known {
@@ -65,6 +82,7 @@ pub const KEYS: &[Key] = &[
         default: "",
         doc: "File with the key that seals all secrets: 32 bytes in base64, mode 0600. Unset: master.key in the data directory.",
         is_path: true,
+        shown: Shown::Never,
         set: |c, v| {
             c.master_key = Some(PathBuf::from(v)).filter(|_| !v.is_empty());
             Ok(())
@@ -75,6 +93,7 @@ pub const KEYS: &[Key] = &[
         default: "info,sqlx=warn,hyper=warn",
         doc: "Level, or list of target=level: error, warn, info, debug, trace, off.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| {
             tracing_subscriber::EnvFilter::try_new(v).map_err(|e| format!("`{v}` is no log filter: {e}"))?;
             c.log_filter = v.to_string();
@@ -86,6 +105,7 @@ pub const KEYS: &[Key] = &[
         default: "text",
         doc: "text or json, one line per event, on stderr.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| {
             c.log_format = match v {
                 "text" => LogFormat::Text,
@@ -100,6 +120,7 @@ pub const KEYS: &[Key] = &[
         default: "1GiB",
         doc: "Memory of one running instance; beyond it operators spill to disk or the instance fails. At least 16MiB.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| at_least(parse_bytes(v)?, 16 << 20, "16MiB").map(|n| c.query_memory = n),
     },
     Key {
@@ -107,6 +128,7 @@ pub const KEYS: &[Key] = &[
         default: "50GiB",
         doc: "Disk that one running instance may use for spilling, below `tmp` in the data directory.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| parse_bytes(v).map(|n| c.query_spill = n),
     },
     Key {
@@ -114,6 +136,7 @@ pub const KEYS: &[Key] = &[
         default: "4",
         doc: "Instances of one project that run at the same time; the others wait. At least 1.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| count(v).map(|n| c.query_running_per_project = n),
     },
     Key {
@@ -121,6 +144,7 @@ pub const KEYS: &[Key] = &[
         default: "8",
         doc: "Instances of all projects that run at the same time in this process. At least 1.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| count(v).map(|n| c.query_running_total = n),
     },
     Key {
@@ -128,6 +152,7 @@ pub const KEYS: &[Key] = &[
         default: "30s",
         doc: "How long requests may still take after SIGTERM.",
         is_path: false,
+        shown: Shown::Everybody,
         set: |c, v| parse_duration(v).map(|d| c.server_grace = d),
     },
     Key {
@@ -135,6 +160,7 @@ pub const KEYS: &[Key] = &[
         default: "",
         doc: "Addresses or networks (10.0.0.0/8) of proxies whose Forwarded headers are believed, separated by commas.",
         is_path: false,
+        shown: Shown::Administrators,
         set: |c, v| {
             let items = v.split(',').map(str::trim).filter(|item| !item.is_empty());
             let parsed = items.map(|item| item.parse().map_err(|e: feitian_base::Error| e.message().to_string()));
@@ -158,6 +184,7 @@ pub(super) fn blank() -> Config {
         query_running_total: 0,
         server_grace: Duration::ZERO,
         server_proxies: Vec::new(),
+        given: BTreeMap::new(),
     }
 }
 

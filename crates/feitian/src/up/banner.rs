@@ -11,6 +11,7 @@ pub(super) fn print(server: &Server, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "feitian {} is ready\n", env!("CARGO_PKG_VERSION"))?;
     let mut line = |title: &str, value: &str| writeln!(out, "  {title:<11} {value}");
     line("endpoint", &server.endpoint)?;
+    line("console", &format!("{}/console", server.endpoint.trim_end_matches("/api")))?;
     let Some(c) = &server.credentials else {
         line("credentials", &format!("{path} is not there; use a key that you know"))?;
         return Ok(());

@@ -157,6 +157,10 @@ fn sql_prints_rows_and_ends_with_the_outcome_of_the_job() {
     expect(d, 1, &["instance", "result", newest]);
     let query_id = list[1]["id"].as_str().unwrap();
     assert_eq!(json(d, &["instance", "result", query_id]), want);
+    let (text, _) = expect(d, 0, &["instance", "show", query_id]);
+    assert!(text.contains("SKEW") && text.contains("M1_job_0"), "{text}");
+    let shown = json(d, &["instance", "show", query_id]);
+    assert_eq!(shown["profile"]["rows_out"], 2, "{shown}");
     expect(d, 1, &["instance", "show", "20240101000000000gnothere"]);
 }
 

@@ -118,3 +118,33 @@ fn every_key_is_documented_and_its_default_is_valid() {
     // Panics if a default does not parse.
     Config::defaults();
 }
+
+#[test]
+fn the_list_of_settings_says_where_each_value_comes_from_and_tells_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "data = 'd'\nlisten = '127.0.0.1:1'\nmaster_key = '/etc/hidden'\n";
+    let sources = Sources {
+        file: file(dir.path(), text),
+        environment: environment(&[("FEITIAN_META", "postgres://u:hunter2@h/d"), ("FEITIAN_QUERY__SPILL", "1GiB")]),
+        flags: vec![flag("listen", "127.0.0.1:3")],
+    };
+    let settings = Config::load(&sources).unwrap().settings();
+    assert_eq!(settings.len(), KEYS.len());
+    let path = dir.path().join("feitian.toml").display().to_string();
+    let directory = dir.path().join("d").display().to_string();
+    for (name, value, source, place, is_private) in [
+        ("listen", Some("127.0.0.1:3"), "flag", "--listen", false),
+        ("query.spill", Some("1GiB"), "environment", "FEITIAN_QUERY__SPILL", false),
+        ("query.memory", Some("1GiB"), "default", "", false),
+        ("server.proxies", None, "default", "", true),
+        ("data", Some(directory.as_str()), "file", path.as_str(), true),
+        ("meta", Some("******"), "environment", "FEITIAN_META", true),
+        ("master_key", Some("******"), "file", path.as_str(), true),
+    ] {
+        let s = settings.iter().find(|s| s.name == name).unwrap();
+        assert_eq!((s.value.as_deref(), s.source.as_str(), s.place.as_str()), (value, source, place), "{name}");
+        assert_eq!(s.is_private, is_private, "{name}");
+    }
+    let all = format!("{settings:?}");
+    assert!(!all.contains("hunter2") && !all.contains("hidden"), "{all}");
+}

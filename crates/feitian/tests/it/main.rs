@@ -5,6 +5,7 @@
 mod client;
 mod config;
 mod datadir;
+mod explain;
 mod process;
 mod shared;
 mod start;

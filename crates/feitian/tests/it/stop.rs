@@ -13,7 +13,7 @@ fn endless_query() -> String {
     let ten: Vec<String> = (0..10).map(|n| format!("select {n} as n")).collect();
     let ten = ten.join(" union all ");
     let joins: Vec<String> = (0..13).map(|i| format!("({ten}) t{i}")).collect();
-    format!("select sum(t0.n * t12.n) as s from {}", joins.join(" cross join "))
+    format!("set odps.sql.allow.cartesian=true; select sum(t0.n * t12.n) as s from {}", joins.join(" cross join "))
 }
 
 fn submit_endless(up: &Up) -> String {

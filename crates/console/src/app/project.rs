@@ -1,0 +1,115 @@
+//! A project's first page: its tables by name, and its newest jobs.
+
+use askama::Template;
+use feitian_api::warehouse::InstanceFilter;
+use feitian_api::{Answer, Call, project_zone};
+use feitian_base::Result;
+use feitian_meta::rows::Table;
+use feitian_meta::{DEFAULT_SCHEMA, local_name};
+use url::form_urlencoded::Serializer;
+
+use super::hints::feitian;
+use super::jobs::{self, JobLine};
+use super::shell::{Section, Shell};
+use super::words::{self, Words};
+use crate::show;
+
+/// Tables of one page.
+const PAGE: usize = 100;
+const NEWEST_JOBS: usize = 10;
+/// More schemas are not offered as links.
+const MOST_SCHEMAS: i64 = 200;
+
+#[derive(Template)]
+#[template(path = "app/project.html")]
+struct ProjectPage<'a> {
+    shell: &'a Shell,
+    schemas: Vec<SchemaLink>,
+    /// The schema when it is not the default one.
+    schema: String,
+    prefix: String,
+    tables: Vec<Line>,
+    next: String,
+    jobs: Vec<JobLine>,
+    zone: &'static str,
+}
+
+struct SchemaLink {
+    name: String,
+    address: String,
+    current: bool,
+}
+
+struct Line {
+    name: String,
+    address: String,
+    kind: &'static str,
+    owner: String,
+    comment: String,
+    modified: show::Time,
+}
+
+/// What kind of thing a table is, in words.
+pub(super) fn kind(w: &Words, kind: &str) -> &'static str {
+    if kind == "VIRTUAL_VIEW" { w.kind_view } else { w.kind_table }
+}
+
+/// `GET /console/projects/{project}`
+pub(super) async fn show(call: Call) -> Answer {
+    let words = words::of(&call)?;
+    let mut shell = Shell::of_project(&call, Section::Tables, words.overview)?;
+    let zone = project_zone(&call).await?;
+    let schema = call.query.get("schema").unwrap_or(DEFAULT_SCHEMA).to_lowercase();
+    let prefix = call.query.get("prefix").unwrap_or_default().trim().to_lowercase();
+    let (warehouse, project) = (&call.state.warehouse, call.project());
+    let only = Some(prefix.as_str()).filter(|p| !p.is_empty());
+    let page = warehouse.list_tables(project, &schema, only, None, None, call.query.get("marker"), PAGE).await?;
+    let next = page.next.map_or(String::new(), |marker| address(&shell, &schema, &prefix, Some(&marker)));
+    let line = |t: Table| Line {
+        address: shell.table(&local_name(&t.schema_name, &t.name)),
+        name: show::short(&t.name, 200),
+        kind: kind(shell.w, &t.kind),
+        owner: show::short(&t.owner, 200),
+        comment: show::short(&t.comment, 200),
+        modified: show::time(t.modified_ms, zone),
+    };
+    let tables: Vec<Line> = page.items.into_iter().map(line).collect();
+    let newest = warehouse.list_instances(project, InstanceFilter::default(), None, NEWEST_JOBS).await?;
+    let jobs: Vec<JobLine> = newest.items.into_iter().map(|i| jobs::line(&shell, i, zone)).collect();
+    let schemas = schema_links(&call, &shell, &schema).await?;
+    let show_tables = match schema.as_str() {
+        DEFAULT_SCHEMA => "SHOW TABLES".to_string(),
+        other => format!("SHOW TABLES IN {project}.{other}"),
+    };
+    shell.hints = vec![
+        feitian(["sql", "--project", project, "-e", &show_tables]),
+        feitian(["instance", "list", "--project", project, "--limit", "10"]),
+    ];
+    let schema = if schema == DEFAULT_SCHEMA { String::new() } else { schema };
+    shell.answer(&ProjectPage { shell: &shell, schemas, schema, prefix, tables, next, jobs, zone: zone.name() })
+}
+
+fn address(shell: &Shell, schema: &str, prefix: &str, marker: Option<&str>) -> String {
+    let mut query = Serializer::new(String::new());
+    for (key, value) in [("schema", schema), ("prefix", prefix), ("marker", marker.unwrap_or_default())] {
+        if !value.is_empty() && (key, value) != ("schema", DEFAULT_SCHEMA) {
+            query.append_pair(key, value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { shell.within("") } else { shell.within(&format!("?{query}")) }
+}
+
+/// Links to the schemas of the project; none when it has only the default one.
+async fn schema_links(call: &Call, shell: &Shell, current: &str) -> Result<Vec<SchemaLink>> {
+    let schemas = call.state.meta.list_schemas(call.project(), "", None, MOST_SCHEMAS).await?;
+    if schemas.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let link = |name: String| SchemaLink {
+        address: address(shell, &name, "", None),
+        current: name == current,
+        name: show::short(&name, 200),
+    };
+    Ok(schemas.into_iter().map(|s| link(s.name)).collect())
+}

@@ -1,0 +1,382 @@
+"""The console as a browser uses it: a session of `requests`, forms, and files that other programs read."""
+
+import csv
+import html
+import io
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import unittest
+
+import duckdb
+import requests
+
+from harness import ClientCase, unique
+
+COMPAT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "compat.md")
+# A tag, quotes that would end an attribute, and a mark that turns the direction of what follows.
+HOSTILE = "<script>alert(1)</script>\"'&\u202e"
+# The same as text of HTML: the five characters escaped (OWASP, "Cross Site Scripting Prevention"), the mark by its number.
+HARMLESS = "&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39;&#38;\\u{202e}"
+
+
+class Browser(requests.Session):
+    """A browser on one server. Like a real one it says with every POST where it comes from."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.base = server.endpoint[: -len("/api")]
+        self.headers["Origin"] = self.base
+
+    def open(self, path, **kwargs):
+        return self.get(self.base + path, timeout=60, allow_redirects=False, **kwargs)
+
+    def submit(self, path, data=None, **kwargs):
+        return self.post(self.base + path, data=data, timeout=60, allow_redirects=False, **kwargs)
+
+    def sign_in(self, access_id, secret, sts_token=""):
+        fields = {"access_id": access_id, "secret": secret, "sts_token": sts_token, "next": "/console"}
+        return self.submit("/console/login", fields)
+
+    def run(self, project, sql):
+        """Submits `sql` and returns the path of its job's page."""
+        answer = self.submit(f"/console/projects/{project}/sql", {"text": sql})
+        assert answer.status_code == 303, (answer.status_code, answer.text)
+        return answer.headers["Location"]
+
+    def ended(self, job):
+        """The job as JSON, once it has ended."""
+        while True:
+            answer = self.open(job + "/state?wait_ms=5000", headers={"Accept": "application/json"})
+            assert answer.status_code == 200, (answer.status_code, answer.text)
+            if answer.json()["state"] not in ("Waiting", "Running"):
+                return answer.json()
+
+
+def routes():
+    """Method and path of every page of the console, from the page of all operations."""
+    with open(COMPAT, encoding="utf-8") as page:
+        return re.findall(r"`(GET|POST) (/console[^`]*)`", page.read())
+
+
+class Console(ClientCase):
+    def owner(self):
+        """A browser in which the first account has signed in."""
+        browser, login = Browser(self.server), self.server.credentials()
+        answer = browser.sign_in(login["access_id"], login["secret"])
+        self.assertEqual((answer.status_code, answer.headers["Location"]), (303, "/console"))
+        return browser
+
+    def someone(self):
+        """A new account with a key and a browser in which it has signed in: (account name, key, browser)."""
+        name = "ALIYUN$" + unique("visitor")
+        self.server.cli("account", "create", name)
+        key = self.server.cli("key", "create", "--account", name)
+        browser = Browser(self.server)
+        self.assertEqual(browser.sign_in(key["access_id"], key["secret"]).status_code, 303)
+        return name, key, browser
+
+    def is_closed(self, browser):
+        """Whether the browser is sent to sign in."""
+        answer = browser.open("/console")
+        return answer.status_code == 303 and answer.headers["Location"].startswith("/console/login?next=")
+
+    def test_a_key_signs_in_and_out(self):
+        browser = Browser(self.server)
+        self.assertTrue(self.is_closed(browser))
+        browser = self.owner()
+        cookie = browser.cookies["feitian_session"]
+        self.assertNotIn(self.server.credentials()["secret"], cookie)
+        page = browser.open("/console")
+        self.assertEqual(page.status_code, 200)
+        self.assertIn('href="/console/projects/demo"', page.text)
+        self.assertEqual(browser.submit("/console/logout").status_code, 303)
+        self.assertTrue(self.is_closed(browser))
+        # A copy of the cookie does not work any more either.
+        browser.cookies.set("feitian_session", cookie)
+        self.assertTrue(self.is_closed(browser))
+
+    def test_a_wrong_secret_opens_nothing_and_says_nothing(self):
+        _, key, _ = self.someone()
+        said = []
+        for access_id, secret in ((key["access_id"], "wrong"), ("nobody" + key["access_id"], key["secret"])):
+            browser = Browser(self.server)
+            answer = browser.sign_in(access_id, secret)
+            self.assertEqual(answer.status_code, 403)
+            self.assertNotIn("Set-Cookie", answer.headers)
+            self.assertTrue(self.is_closed(browser))
+            said.append(re.search(r'role="alert">(.*?)</div>', answer.text, re.S).group(1))
+        self.assertEqual(said[0], said[1])
+
+    def test_guessing_is_held_back(self):
+        _, key, signed_in = self.someone()
+        answers = [Browser(self.server).sign_in(key["access_id"], f"guess {n}").status_code for n in range(12)]
+        self.assertEqual(answers, [403] * 10 + [429] * 2)
+        self.assertEqual(Browser(self.server).sign_in(key["access_id"], key["secret"]).status_code, 429)
+        # Whoever is inside already stays there.
+        self.assertEqual(signed_in.open("/console").status_code, 200)
+
+    def test_a_temporary_key_needs_its_token(self):
+        key = self.server.cli("key", "create", "--sts", "1h")
+        browser = Browser(self.server)
+        self.assertEqual(browser.sign_in(key["access_id"], key["secret"]).status_code, 403)
+        self.assertEqual(browser.sign_in(key["access_id"], key["secret"], key["sts_token"]).status_code, 303)
+        self.assertEqual(browser.open("/console/projects/demo").status_code, 200)
+
+    def test_a_disabled_key_or_account_ends_the_session(self):
+        name, key, browser = self.someone()
+        self.server.cli("key", "disable", key["access_id"], "--yes")
+        self.assertTrue(self.is_closed(browser))
+        self.server.cli("key", "enable", key["access_id"])
+        self.assertEqual(browser.open("/console").status_code, 200)
+        self.server.cli("account", "disable", name, "--yes")
+        self.assertEqual(browser.open("/console").status_code, 403)
+        self.server.cli("account", "enable", name)
+        self.server.cli("key", "delete", key["access_id"], "--yes")
+        self.assertTrue(self.is_closed(browser))
+
+    def test_a_link_to_the_sign_in_leads_only_back_to_this_server(self):
+        login = self.server.credentials()
+        for there, want in (
+            ("/console/projects/demo", "/console/projects/demo"),
+            ("//evil.example/console", "/console"),
+            ("https://evil.example", "/console"),
+            ("/\\evil.example", "/console"),
+            ("/console/../admin", "/console"),
+        ):
+            fields = {"access_id": login["access_id"], "secret": login["secret"], "next": there}
+            answer = Browser(self.server).submit("/console/login", fields)
+            self.assertEqual((answer.status_code, answer.headers["Location"]), (303, want))
+
+    def test_a_post_from_another_site_is_refused(self):
+        browser = self.owner()
+        name = unique("evil")
+        port = self.server.port + 1
+        foreign = (
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Origin": f"http://127.0.0.1:{port}"},
+            {"Origin": None},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+        )
+        for headers in foreign:
+            with self.subTest(headers=headers):
+                made = browser.submit("/console", {"action": "create", "name": name}, headers=headers)
+                self.assertEqual(made.status_code, 403)
+                ran = browser.submit("/console/projects/demo/sql", {"text": f"CREATE TABLE {name} (n BIGINT)"}, headers=headers)
+                self.assertEqual(ran.status_code, 403)
+        self.assertNotIn(name, [p["name"] for p in self.server.cli("project", "list")])
+        self.assertFalse(self.o.exist_table(name))
+
+    def test_a_foreign_account_reads_nothing_of_a_project(self):
+        """A walk over every page of the console, those of the project with real tables and jobs."""
+        table = self.table("secret_column bigint", "secret_part string", comment="secret comment")
+        self.o.write_table(table, [[4711]], partition="secret_part=x", create_partition=True)
+        job = self.o.execute_sql("SELECT 4711 AS secret_value")
+        name, _, visitor = self.someone()
+        pages = routes()
+        self.assertGreater(len(pages), 15, "docs/compat.md lists the console")
+        secrets = ("secret_", "4711", table.name)
+        for method, path in pages:
+            path = path.replace("{project}", "demo").replace("{table}", table.name).replace("{instance}", job.id)
+            # The visitor stays signed in.
+            if "{" in path or path == "/console/logout":
+                continue
+            with self.subTest(route=f"{method} {path}"):
+                fields = {"action": "stop", "text": f"SELECT * FROM {table.name}", "account": name}
+                answer = visitor.open(path) if method == "GET" else visitor.submit(path, fields)
+                if "/projects/" in path:
+                    self.assertEqual(answer.status_code, 403)
+                for word in secrets:
+                    self.assertNotIn(word, answer.text.replace(path, ""))
+                # Nobody at all is sent to sign in.
+                nobody = Browser(self.server)
+                answer = nobody.open(path) if method == "GET" else nobody.submit(path, fields)
+                self.assertIn(answer.status_code, (200, 303, 403))
+                for word in secrets:
+                    self.assertNotIn(word, answer.text)
+        self.assertNotIn("/console/projects/demo", visitor.open("/console").text)
+        # From a project of its own SQL does not reach over either.
+        own = unique("own")
+        self.assertEqual(visitor.submit("/console", {"action": "create", "name": own}).status_code, 303)
+        spy = visitor.run(own, f"SELECT * FROM demo.{table.name}")
+        self.assertIn("ODPS-0130013", visitor.ended(spy)["error"])
+
+    def test_sql_is_run_and_its_result_is_downloaded(self):
+        table = self.table("id bigint, name string, price decimal(10,2), at datetime")
+        rows = "(1, 'a,\"b\"', 1.50BD, DATETIME '2024-01-02 03:04:05'), (2, NULL, -0.05BD, NULL), (3, '订单', 7BD, NULL)"
+        browser = self.owner()
+        done = browser.ended(browser.run("demo", f"INSERT INTO {table.name} VALUES {rows}"))
+        self.assertEqual(done["state"], "Success")
+        job = browser.run("demo", f"SELECT * FROM {table.name} ORDER BY id LIMIT 10")
+        self.assertEqual(browser.ended(job)["result_rows"], 3)
+        page = browser.open(job)
+        self.assertIn("<bdi>订单</bdi>", page.text)
+        self.assertIn("Rows 1 to 3 of 3", page.text)
+        answer = browser.open(job + "/result.csv")
+        self.assertIn("attachment", answer.headers["Content-Disposition"])
+        got = list(csv.reader(io.StringIO(answer.content.decode("utf-8"))))
+        # The dialect of PyODPS's CsvRecordReader (odps/readers.py): \\N is NULL.
+        self.assertEqual(
+            got,
+            [
+                ["id", "name", "price", "at"],
+                ["1", 'a,"b"', "1.5", "2024-01-02 03:04:05"],
+                ["2", "\\N", "-0.05", "\\N"],
+                ["3", "订单", "7", "\\N"],
+            ],
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "result.parquet")
+            with open(path, "wb") as file:
+                file.write(browser.open(job + "/result.parquet").content)
+            query = 'SELECT id, name, price::VARCHAR, epoch_ms("at") FROM read_parquet(?) ORDER BY id'
+            # 03:04:05 in Shanghai is 19:04:05 UTC of the day before: `date -u -d @1704135845`.
+            want = [(1, 'a,"b"', "1.50", 1704135845000), (2, None, "-0.05", None), (3, "订单", "7.00", None)]
+            self.assertEqual(duckdb.execute(query, [path]).fetchall(), want)
+
+    def test_a_mistake_is_shown_at_its_place(self):
+        browser = self.owner()
+        job = browser.run("demo", "SET odps.sql.allow.fullscan=true;\nSELECT * FROM not_there_at_all")
+        self.assertEqual(browser.ended(job)["state"], "Failed")
+        page = browser.open(job).text
+        self.assertIn("ODPS-0130131:[2,15]", page)
+        self.assertIn('href="#place"', page)
+        self.assertIn('href="/logview/errors/ODPS-0130131"', page)
+        logview = re.search(r'href="(/logview/[^"]*i=[^"]*)"', page).group(1)
+        self.assertEqual(browser.open(html.unescape(logview)).status_code, 200)
+
+    def test_a_running_job_is_stopped(self):
+        browser = self.owner()
+        many = "(SELECT EXPLODE(SEQUENCE(1, 100000)) AS n)"
+        endless = f"SET odps.sql.allow.cartesian=true; SELECT COUNT(*) FROM {many} a JOIN {many} b ON a.n <> b.n"
+        job = browser.run("demo", endless)
+        self.assertEqual(browser.submit(job, {"action": "stop"}).status_code, 303)
+        self.assertEqual(browser.ended(job)["state"], "Cancelled")
+
+    def test_a_csv_file_becomes_a_table(self):
+        browser, name = self.owner(), self.name("loaded")
+        text = "Id,Name,Price,Day,Code\n1,\"a,b\",1.5,2024-01-02,007\n2,,2,2024-01-03,\n"
+
+        def load(content, **fields):
+            data = {"table": name, "header": "yes", "delimiter": ",", **fields}
+            return browser.submit("/console/projects/demo/upload", data, files={"file": ("f.csv", content)})
+
+        answer = load("\ufeff" + text)
+        self.assertEqual(answer.status_code, 200, answer.text)
+        self.assertIn(f"2 rows were added to table {name}.", answer.text)
+        schema = self.o.get_table(name).table_schema
+        types = [(c.name, c.type.name) for c in schema.columns]
+        want = [("id", "bigint"), ("name", "string"), ("price", "double"), ("day", "date"), ("code", "string")]
+        self.assertEqual(types, want)
+        # Behind the rows that are there, by the names in the header.
+        self.assertEqual(load("name;id\nc;3\n", delimiter=";").status_code, 200)
+        got = self.query(f"SELECT id, name, price, CAST(day AS STRING), code FROM {name} ORDER BY id LIMIT 10")
+        want = [(1, "a,b", 1.5, "2024-01-02", "007"), (2, None, 2.0, "2024-01-03", None), (3, "c", None, None, None)]
+        self.assertEqual(got, want)
+        # All of a file or nothing.
+        refused = load("id\n4\nx\n")
+        self.assertEqual(refused.status_code, 400)
+        self.assertIn("row 2, column id", html.unescape(refused.text))
+        self.assertEqual(self.query(f"SELECT COUNT(*) FROM {name}"), [(3,)])
+
+    def test_a_csv_file_goes_into_a_partition(self):
+        browser, table = self.owner(), self.table("n bigint", "ds string")
+        fields = {"table": table.name, "header": "", "delimiter": ",", "partition": "ds=20240101"}
+        answer = browser.submit("/console/projects/demo/upload", fields, files={"file": ("f.csv", "1\n2\n")})
+        self.assertEqual(answer.status_code, 200, answer.text)
+        self.assertEqual(self.rows(table.name, partition="ds=20240101"), [(1, "20240101"), (2, "20240101")])
+        page = browser.open(f"/console/projects/demo/tables/{table.name}?partition=ds%3D20240101").text
+        self.assertIn("<bdi>ds=20240101</bdi>", page)
+        self.assertIn("The first 2 rows of partition ds=20240101", page)
+
+    def test_what_users_wrote_is_text(self):
+        browser, name = self.owner(), self.name()
+        literal = HOSTILE.replace("'", "\\'")
+        done = browser.ended(browser.run("demo", f"CREATE TABLE {name} (s STRING COMMENT '{literal}') COMMENT '{literal}'"))
+        self.assertEqual(done["state"], "Success", done)
+        browser.ended(browser.run("demo", f"INSERT INTO {name} VALUES ('{literal}')"))
+        job = browser.run("demo", f"SELECT s FROM {name} -- {HOSTILE}")
+        browser.ended(job)
+        for path in (f"/console/projects/demo?prefix={name}", f"/console/projects/demo/tables/{name}", job, "/console/projects/demo/sql"):
+            with self.subTest(path=path):
+                answer = browser.open(path)
+                self.assertEqual(answer.status_code, 200)
+                self.assertIn(HARMLESS, answer.text)
+                self.assertNotIn("<script>alert", answer.text)
+                policy = answer.headers["Content-Security-Policy"]
+                self.assertTrue(policy.startswith("default-src 'none'") and "unsafe" not in policy, policy)
+
+    def test_jobs_are_filtered_and_paged_by_the_address(self):
+        name, key, visitor = self.someone()
+        project = unique("paged")
+        visitor.submit("/console", {"action": "create", "name": project})
+        jobs = [visitor.run(project, f"SELECT {n} AS n") for n in range(55)]
+        for job in jobs:
+            visitor.ended(job)
+        page = visitor.open(f"/console/projects/{project}/jobs?status=Terminated&owner={name.replace('$', '%24')}").text
+        listed = re.findall(r'href="(/console/projects/[^"]*/jobs/[^"?]+)"', page)
+        following = re.search(r'href="([^"]*marker=[^"]*)"', page)
+        self.assertEqual(len(listed), 50)
+        rest = visitor.open(html.unescape(following.group(1))).text
+        listed += re.findall(r'href="(/console/projects/[^"]*/jobs/[^"?]+)"', rest)
+        self.assertEqual(listed, jobs[::-1])
+        for query in ("status=Running", "owner=nobody", "to=2001-01-01T00:00", "from=2100-01-01T00:00"):
+            with self.subTest(query=query):
+                page = visitor.open(f"/console/projects/{project}/jobs?{query}").text
+                self.assertNotIn(jobs[0], page)
+
+    def test_members_are_admitted_and_expelled(self):
+        owner = self.owner()
+        name, key, visitor = self.someone()
+        project = unique("shared")
+        owner.submit("/console", {"action": "create", "name": project})
+        self.assertEqual(visitor.open(f"/console/projects/{project}").status_code, 403)
+        page = f"/console/projects/{project}/members"
+        self.assertEqual(owner.submit(page, {"action": "admit", "account": name}).status_code, 303)
+        self.assertEqual(visitor.open(f"/console/projects/{project}").status_code, 200)
+        self.assertEqual(visitor.submit(page, {"action": "admit", "account": name}).status_code, 403)
+        self.assertEqual(owner.submit(page, {"action": "expel", "account": name}).status_code, 303)
+        self.assertEqual(visitor.open(f"/console/projects/{project}").status_code, 403)
+
+    def test_the_commands_that_pages_show_are_real(self):
+        browser, table = self.owner(), self.table("n bigint", "ds string")
+        job = browser.run("demo", "SELECT 1")
+        browser.ended(job)
+        shown = set()
+        for path in (
+            "/console",
+            "/console/keys",
+            "/console/projects/demo",
+            "/console/projects/demo/sql",
+            "/console/projects/demo/jobs",
+            "/console/projects/demo/jobs?status=Running",
+            "/console/projects/demo/members",
+            "/console/projects/demo/upload",
+            f"/console/projects/demo/tables/{table.name}",
+            job,
+        ):
+            lines = re.findall(r"<code><bdi>(feitian [^<]*)</bdi></code>", browser.open(path).text)
+            self.assertTrue(lines, path)
+            shown.update(html.unescape(line) for line in lines)
+        # Those that would change something are only read: the program says what is wrong with them, or asks.
+        changes = re.compile(r"^feitian (project (create|admit|expel)|key (create|disable|delete)|sql .*CREATE)")
+        login = self.server.credentials()
+        key = f"{login['access_id']}:{login['secret']}"
+        environment = {**os.environ, "FEITIAN_ENDPOINT": self.server.endpoint, "FEITIAN_KEY": key}
+        for line in sorted(shown):
+            words = shlex.split(line)[1:]
+            if changes.match(line):
+                words = [*words, "--help"]
+            with self.subTest(line=line):
+                done = subprocess.run(
+                    [self.server.program, *words], env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+                )
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
