@@ -141,7 +141,7 @@ class Schemas(ClientCase):
         three = f"{self.o.project}.{self.schema}.{name}"
         self.assertEqual(self.query(f"SELECT COUNT(*), SUM({name}.a) FROM {three}"), [(2, 5)])
         self.assertEqual(self.query(f"SELECT a FROM {self.schema}.{name} ORDER BY a LIMIT 1", **{"odps.namespace.schema": "true"}), [(2,)])
-        both = f"SELECT x.a AS mine, y.a AS theirs FROM {name} x JOIN {three} y ON x.a < y.a ORDER BY y.a LIMIT 9"
+        both = f"SELECT /*+ MAPJOIN(y) */ x.a AS mine, y.a AS theirs FROM {name} x JOIN {three} y ON x.a < y.a ORDER BY y.a LIMIT 9"
         self.assertEqual(self.query(both), [(1, 2), (1, 3)])
 
     def test_a_schema_with_a_table_is_not_dropped(self):
