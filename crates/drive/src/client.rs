@@ -161,6 +161,20 @@ impl Client {
         self.json(Side::Tunnel, "POST", &target).map(|_| ())
     }
 
+    /// Opens a stream session and returns its id.
+    pub fn open_stream(&self, table: &str) -> Result<String> {
+        let target = format!("{}/streams?curr_project={}", self.table(table), self.project);
+        let answer = self.json(Side::Tunnel, "POST", &target)?;
+        Ok(answer["session_name"].as_str().context("no session_name")?.to_string())
+    }
+
+    /// Appends the rows of a record stream; they are visible when this returns.
+    pub fn put_stream(&self, table: &str, stream: &str, body: Body) -> Result<()> {
+        let curr = format!("&curr_project={}", self.project);
+        let target = format!("{}/streams?uploadid={stream}&slotid=0{curr}", self.table(table));
+        self.send(Side::Tunnel, "PUT", &target, "application/octet-stream", Some(body)).map(|_| ())
+    }
+
     /// Opens a download session: its id and number of rows.
     pub fn open_download(&self, table: &str, partition: &str) -> Result<(String, u64)> {
         let target = format!("{}?downloads=&asyncmode=true{}", self.table(table), self.partition(partition));

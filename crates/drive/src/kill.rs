@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use feitian_drive::client::Client;
 use feitian_drive::server::{Running, Server};
-use writers::{KINDS, Writer};
+use writers::{KINDS, Kind, Writer};
 
 /// Every numbered step of every protocol.
 const POINTS: &[&str] = &[
@@ -42,6 +42,13 @@ const POINTS: &[&str] = &[
     "job.before_finish",
     "collect.before_delete",
     "collect.before_forget",
+    "join.before_file",
+    "join.before_commit",
+    "join.after_commit",
+    "checkpoint.before_write",
+    "checkpoint.after_write",
+    "clean.before_hint",
+    "clean.before_delete",
 ];
 
 /// A long enough run reaches every fail point so often.
@@ -99,19 +106,22 @@ fn main() -> Result<()> {
     let mut reached: BTreeMap<String, u64> = BTreeMap::new();
     let mut old: Vec<Writer> = Vec::new();
     let mut writers = new_generation(&client, 0)?;
+    writers.push(created(&client, Writer::new(Kind::Stream, KINDS.len() as i64, 0))?);
     let started = Instant::now();
     let mut kill = 0;
     while kill < args.kills || (kill < args.kills + args.kills / 5 && short_of(&reached, args.kills).is_some()) {
         if kill > 0 && kill % KILLS_PER_GENERATION == 0 {
+            let growing_old = writers.split_off(KINDS.len());
             old.append(&mut writers);
             writers = new_generation(&client, kill / KILLS_PER_GENERATION)?;
+            writers.extend(growing_old);
         }
         running.kill();
         // Every ninth kill falls at a random moment, the others at the points in turn.
         let random_moment = kill % 9 == 8;
         let in_turn = POINTS[(kill - kill / 9) as usize % POINTS.len()];
         let point = if kill < args.kills { in_turn } else { short_of(&reached, args.kills).unwrap_or(in_turn) };
-        let nth = if point.starts_with("collect.") { 1 } else { 4 + random.below(12) };
+        let nth = passes(point, &mut random);
         let armed = if random_moment { String::new() } else { format!("{point}:{nth}") };
         running = server.start(&armed).with_context(|| format!("kill {kill}"))?;
         let limit = if random_moment { Duration::from_millis(300 + random.below(1500)) } else { ROUND };
@@ -137,7 +147,7 @@ fn main() -> Result<()> {
     }
     old.append(&mut writers);
     for w in &old {
-        w.verify(&client).context("final comparison")?;
+        w.verify_rows(&client).context("final comparison")?;
     }
     write_expectations(&args, &old)?;
     let total: u64 = old.iter().map(|w| w.acknowledged).sum();
@@ -164,16 +174,29 @@ fn short_of(reached: &BTreeMap<String, u64>, kills: u64) -> Option<&'static str>
     POINTS.iter().find(|p| reached.get(**p).copied().unwrap_or_default() < wanted).copied()
 }
 
-fn new_generation(client: &Client, generation: u64) -> Result<Vec<Writer>> {
-    let mut writers = Vec::new();
-    for (i, kind) in KINDS.iter().enumerate() {
-        let writer = Writer::new(*kind, i as i64, generation);
-        if let Some(sql) = writer.create() {
-            client.run(&sql, "")?;
-        }
-        writers.push(writer);
+/// How often a fail point is passed before the server dies at it: what happens seldom would not happen in a round.
+fn passes(point: &str, random: &mut Random) -> u64 {
+    match point.split_once('.').map_or("", |(protocol, _)| protocol) {
+        "collect" => 1,
+        "checkpoint" => 1,
+        "join" => 1 + random.below(3),
+        "clean" if point == "clean.before_delete" => 1 + random.below(100),
+        "clean" => 1,
+        _ => 4 + random.below(12),
     }
-    Ok(writers)
+}
+
+fn new_generation(client: &Client, generation: u64) -> Result<Vec<Writer>> {
+    let writers = KINDS.iter().enumerate().map(|(i, kind)| Writer::new(*kind, i as i64, generation));
+    writers.map(|writer| created(client, writer)).collect()
+}
+
+/// The writer, once its table is there.
+fn created(client: &Client, writer: Writer) -> Result<Writer> {
+    if let Some(sql) = writer.create() {
+        client.run(&sql, "")?;
+    }
+    Ok(writer)
 }
 
 /// Lets all writers work until the server dies or `limit` has passed; true if it died by itself.

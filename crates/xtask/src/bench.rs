@@ -1,5 +1,8 @@
 //! `cargo xtask bench`: measurements, each kept as a page of `docs/bench/` with the machine and the commit.
 
+mod old;
+mod sql;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -22,8 +25,12 @@ const NOT_YET: &str = "Not written yet: it takes a profile of this run.";
 /// Runs the bench that is named. True only if every target was met.
 pub fn run(options: &Options) -> Result<bool> {
     match options.words.as_slice() {
-        [name] if name == "tunnel" => tunnel(&Workspace::find()?),
-        _ => bail!("`cargo xtask {}` takes the name of one bench; there is: tunnel", options.command),
+        [name] if name == "tunnel" && options.scale.is_none() => tunnel(&Workspace::find()?),
+        [name] if name == "tunnel" => bail!("the bench `tunnel` has no scale"),
+        [name] if name == "sql" => sql::run(&Workspace::find()?, options),
+        [name] if name == "old" && options.scale.is_none() => old::run(&Workspace::find()?),
+        [name] if name == "old" => bail!("the bench `old` has no scale"),
+        _ => bail!("`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old", options.command),
     }
 }
 
@@ -39,7 +46,14 @@ fn tunnel(workspace: &Workspace) -> Result<bool> {
     std::fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     std::fs::create_dir_all(&folder)?;
     // The page that is about to be written is no part of what was measured.
-    let head = head(workspace, &folder)?;
+    let head = head(
+        workspace,
+        &folder,
+        "# The tunnel, measured",
+        "tunnel",
+        "`crates/drive/src/tunnel_bench.rs` and `tests/clients/bench_select1.py` say how each number is taken.",
+        "the `dev` profile of this repository, for the server and for what stands beside it",
+    )?;
 
     let mut command = Command::new(workspace.program("feitian-tunnel-bench"));
     without_settings(&mut command);
@@ -98,21 +112,21 @@ fn by_hand(page: &str) -> &str {
     found.filter(|text| !text.is_empty()).unwrap_or(NOT_YET)
 }
 
-/// The top of the page: how, what, where and when.
-fn head(workspace: &Workspace, folder: &Path) -> Result<String> {
+/// The top of the page of one bench: how, what, where and when. `source` says where each number comes from, `build` what
+/// was compiled how; the data lie in `folder`.
+fn head(workspace: &Workspace, folder: &Path, title: &str, bench: &str, source: &str, build: &str) -> Result<String> {
     let date = process::run_quietly(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let lines = [
-        "# The tunnel, measured".to_string(),
+        title.to_string(),
         String::new(),
-        "`cargo xtask bench tunnel` writes this page, except for its last section.".to_string(),
-        "`crates/drive/src/tunnel_bench.rs` and `tests/clients/bench_select1.py` say how each number is taken."
-            .to_string(),
+        format!("`cargo xtask bench {bench}` writes this page, except for its last section."),
+        source.to_string(),
         String::new(),
         format!("- Date: {}", date.trim()),
         format!("- Commit: {}", commit(workspace)?),
         format!("- Machine: {}", machine()?),
         format!("- Data: {}", disk(folder)?),
-        "- Build: the `dev` profile of this repository, for the server and for what stands beside it".to_string(),
+        format!("- Build: {build}"),
         String::new(),
     ];
     Ok(lines.join("\n"))

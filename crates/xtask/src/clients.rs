@@ -16,6 +16,7 @@ use crate::workspace::{Workspace, without_settings};
 
 /// Every client test, once for each metadata database. Words choose modules (`test_tunnel`), others tests by name.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
+    tools::ensure(tools::FOR_PAGES)?;
     let session = Session::prepare(workspace)?;
     let mut args: Vec<String> = Vec::new();
     for word in &options.words {
@@ -32,6 +33,15 @@ pub fn two_process(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     let session = Session::prepare(workspace)?;
     let cluster = Cluster::start()?;
     session.run("two processes", Some(&cluster), &["test_two_processes_own".to_string()])
+}
+
+/// What the SQL tests say is Spark's, computed again by Spark. DuckDB's part is a client test.
+pub fn spark(workspace: &Workspace, _: &Options) -> Result<Outcome> {
+    tools::ensure(tools::FOR_SPARK)?;
+    let mut command = Command::new(python::environment(workspace, &["requirements-spark.txt"])?);
+    without_settings(&mut command);
+    command.arg("-B").arg(workspace.root.join(CLIENTS).join("spark_oracle.py"));
+    run_script("Spark", &mut command)
 }
 
 /// What every run of client tests needs.
@@ -67,6 +77,8 @@ impl<'a> Session<'a> {
         without_settings(&mut command);
         command.arg("-B").arg(self.workspace.root.join(CLIENTS).join("run.py")).args(args);
         command.env("FEITIAN_TEST_BIN", self.workspace.feitian()).env("FEITIAN_TEST_LOGS", logs);
+        // Drawings of pages are kept: whether a page looks right is for people to see.
+        command.env("FEITIAN_TEST_SCREENSHOTS", logs.with_extension("screenshots"));
         command.env_remove("FEITIAN_TEST_META");
         if let Some(cluster) = cluster {
             command.env("FEITIAN_TEST_META", cluster.url("postgres"));

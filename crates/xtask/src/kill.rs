@@ -13,7 +13,7 @@ use crate::stage::{Options, Outcome};
 use crate::workspace::Workspace;
 
 /// Enough that each fail point is reached ten times, and random moments besides.
-const KILLS: u64 = 280;
+const KILLS: u64 = 360;
 const KILLS_LONG: u64 = 2000;
 
 /// The loop, the readers from outside, and `feitian check`, three checks in all.

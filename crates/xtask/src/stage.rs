@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::progress::shown;
 use crate::workspace::Workspace;
@@ -60,6 +60,12 @@ pub const COMMANDS: &[Command] = &[
         run: |o| run_one("two-process", o),
     },
     Command {
+        name: "spark",
+        usage: "",
+        about: "the rows of SQL tests that Spark vouches for, computed again by it; a part of test --long",
+        run: |o| run_one("spark", o),
+    },
+    Command {
         name: "kill",
         usage: "[--long]",
         about: "kill -9 at every step of every protocol",
@@ -73,8 +79,8 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "tunnel",
-        about: "throughput, memory and `select 1` beside what the machine does without a server, kept in docs/bench",
+        usage: "tunnel | sql [--scale N] | old",
+        about: "the tunnel beside the bare machine, TPC-H (scale factor 10) beside other engines, or what has grown old; kept in docs/bench",
         run: bench::run,
     },
 ];
@@ -98,6 +104,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "fuzz", is_proof: true, in_short: true, run: fuzz::run },
     Stage { name: "clients", is_proof: false, in_short: true, run: clients::run },
     Stage { name: "two-process", is_proof: false, in_short: true, run: clients::two_process },
+    Stage { name: "spark", is_proof: false, in_short: false, run: clients::spark },
     Stage { name: "powercut", is_proof: true, in_short: true, run: powercut::run },
     Stage { name: "kill", is_proof: true, in_short: true, run: kill::run },
 ];
@@ -110,6 +117,8 @@ pub struct Options {
     pub long: bool,
     pub keep: bool,
     pub write: bool,
+    /// The number after `--scale`.
+    pub scale: Option<f64>,
     /// What is no flag, for commands that pass words on.
     pub words: Vec<String>,
 }
@@ -118,13 +127,19 @@ impl Options {
     /// Reads flags and words, and refuses those that `command` does not take.
     pub fn parse(command: &'static Command, args: &[String]) -> Result<Self> {
         let mut options = Self { command: command.name, ..Self::default() };
-        for arg in args {
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
             let taken = command.usage.contains(&format!("[{arg}]"));
+            let valued = command.usage.contains(&format!("[{arg} "));
             let named = command.usage.contains("WORDS") || command.usage.split(' ').any(|w| w == arg.as_str());
             match arg.as_str() {
                 "--long" if taken => options.long = true,
                 "--keep" if taken => options.keep = true,
                 "--write" if taken => options.write = true,
+                "--scale" if valued => {
+                    let value = args.next().context("--scale needs a number")?;
+                    options.scale = Some(value.parse::<f64>().with_context(|| format!("`{value}` is no number"))?);
+                }
                 word if named && !word.starts_with('-') => options.words.push(word.into()),
                 other => bail!("`cargo xtask {}` takes no `{other}`; it takes: {}", command.name, command.usage),
             }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 use crate::progress::Bar;
 
-/// A program and the Debian package that brings it.
+/// A program and the Debian packages that bring it and what it needs, with blanks between them.
 pub struct Tool {
     pub program: &'static str,
     pub package: &'static str,
@@ -22,9 +22,17 @@ pub const FOR_TESTS: &[Tool] = &[
     Tool { program: "strace", package: "strace" },
 ];
 
+/// What Spark runs on.
+pub const FOR_SPARK: &[Tool] = &[Tool { program: "java", package: "default-jre-headless" }];
+
+/// What the tests of pages need: a browser without a screen (about 100 MB to fetch), and letters for Chinese.
+pub const FOR_PAGES: &[Tool] =
+    &[Tool { program: "chromium-headless-shell", package: "chromium-headless-shell fonts-wqy-microhei" }];
+
 /// Makes sure that every tool of `tools` is there; installs what is missing when we are root, else fails and says how.
 pub fn ensure(tools: &[Tool]) -> Result<()> {
-    let mut packages: Vec<&str> = tools.iter().filter(|t| find(t.program).is_none()).map(|t| t.package).collect();
+    let missing = tools.iter().filter(|t| find(t.program).is_none());
+    let mut packages: Vec<&str> = missing.flat_map(|t| t.package.split_whitespace()).collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());

@@ -18,7 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("functions", &["base", "types"]),
     ("warehouse", &["meta", "store", "sched", "functions", "sql", "types", "base"]),
     ("api", &["meta", "wire", "sql", "types", "base"]),
-    ("feitian", &["api", "warehouse", "meta", "store", "sched", "sql", "wire", "functions", "types", "base"]),
+    ("console", &["api", "meta", "sql", "types", "base"]),
+    (
+        "feitian",
+        &["console", "api", "warehouse", "meta", "store", "sched", "sql", "wire", "functions", "types", "base"],
+    ),
     ("fuzz", &["wire", "sql", "types", "base"]),
     ("drive", &["wire", "types", "base"]),
     ("xtask", &[]),
@@ -53,7 +57,12 @@ const ONLY: &[Only] = &[
         transitive: false,
         why: "parsing lives in sql",
     },
-    Only { foreign: "axum", crates: &["api", "feitian"], transitive: true, why: "HTTP servers are api's" },
+    Only {
+        foreign: "axum",
+        crates: &["api", "console", "feitian"],
+        transitive: true,
+        why: "HTTP servers are api's, pages are console's",
+    },
     Only { foreign: "hyper", crates: &["api", "feitian"], transitive: false, why: "HTTP servers are api's" },
     Only {
         foreign: "anyhow",

@@ -27,7 +27,7 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
 }
 
 /// Whether the lint rules for production code hold: everything but tests, benches, examples.
-fn is_production(file: &Path) -> bool {
+pub(super) fn is_production(file: &Path) -> bool {
     let aside = |name: &str| matches!(name, "tests" | "benches" | "examples" | "fuzz" | "tests.rs");
     !file.components().any(|c| c.as_os_str().to_str().is_some_and(aside))
 }
@@ -39,7 +39,7 @@ fn check_text(text: &str, production: bool) -> Vec<(usize, String)> {
         found.push((1, "begin with `//! ` and the file's one job".to_string()));
     }
     let lines: Vec<&str> = text.lines().collect();
-    let end = lines.iter().position(|l| is_test_module(l)).unwrap_or(lines.len());
+    let end = production_lines(&lines);
     for (at, line) in lines.iter().enumerate() {
         if code(line).trim_start().starts_with(concat!("#[ign", "ore")) {
             found.push((at + 1, "no ignored tests: assert what happens today and say so".to_string()));
@@ -62,9 +62,13 @@ fn check_text(text: &str, production: bool) -> Vec<(usize, String)> {
     found
 }
 
-/// The first line of the tests at a file's end. Attributes may stand between the `cfg` and the module.
-fn is_test_module(line: &str) -> bool {
-    line.trim() == "#[cfg(test)]" && line.starts_with('#')
+/// How many lines stand above the tests at a file's end. Attributes may stand between the `cfg` and the module; a module
+/// in a file of its own (`mod tests;`) ends nothing.
+pub(super) fn production_lines(lines: &[&str]) -> usize {
+    let opens =
+        |rest: &[&str]| rest.iter().find(|l| !l.starts_with("#[")).is_some_and(|l| !l.trim_end().ends_with(';'));
+    let is_end = |at: &usize| lines[*at].trim_end() == "#[cfg(test)]" && opens(&lines[at + 1..]);
+    (0..lines.len()).find(is_end).unwrap_or(lines.len())
 }
 
 /// A line without its comment; good enough for rules, since `//` inside a string only hides what follows it.
@@ -121,6 +125,13 @@ mod tests {
         let unwrap = concat!("x.unw", "rap();");
         assert_eq!(found(&format!("//! Job.\nfn a() {{ {unwrap} }}\n")), [2]);
         assert_eq!(found(&format!("//! Job.\n// {unwrap}\n#[cfg(test)]\nmod tests {{ {unwrap} }}\n")), []);
+    }
+
+    #[test]
+    fn tests_in_a_file_of_their_own_end_nothing() {
+        let unwrap = concat!("x.unw", "rap();");
+        assert_eq!(found(&format!("//! Job.\n#[cfg(test)]\nmod tests;\nfn a() {{ {unwrap} }}\n")), [4]);
+        assert_eq!(found(&format!("//! Job.\n#[cfg(test)]\n#[allow(x)]\nmod tests {{\n{unwrap}\n}}\n")), []);
     }
 
     #[test]

@@ -14,12 +14,13 @@ const FORBIDDEN: &[(&str, &str)] = &[
     (concat!("odps-", "api.md"), "a paper that readers do not have; cite PyODPS or the MaxCompute documentation"),
     (concat!("odps-", "api 4"), "a paper that readers do not have; cite PyODPS or the MaxCompute documentation"),
     (concat!("maxcompute-", "sql.md"), "a paper that readers do not have"),
+    (concat!("reference", " part"), "a paper that readers do not have"),
     (concat!("PLAN", ".md"), "a paper that readers do not have"),
     (concat!("FIX", "ME"), "mend it before it lands"),
 ];
 
 /// Files of these kinds are read.
-const TEXT: &[&str] = &["rs", "toml", "md", "py", "sh", "txt", "yml", "yaml", "json", "sql", "slt", "html", "css"];
+const TEXT: &[&str] = &["rs", "toml", "md", "py", "sh", "txt", "yml", "yaml", "json", "sql", "test", "html", "css"];
 
 /// Every tracked text file.
 pub fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
