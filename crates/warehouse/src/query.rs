@@ -1,11 +1,12 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
-//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner` (a
-//! logical plan; `lateral`, `rows` and `pivot` for tables that DataFusion does not know), `coerce` (types),
-//! DataFusion's optimizer, `scans` (no full scan of a partitioned table), `physical` (pauses in joins), execution. `settings` are the flags of the
-//! session and `errors` the words of the original. Statements that change something are in `insert` and `ddl`, those
-//! that describe in `show`.
+//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
+//! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
+//! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
+//! (no full scan of a partitioned table), `cartesian` (no join without an equality), `physical` (pauses in joins),
+//! execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
+//! Statements that change something are in `insert` and `ddl`, those that describe in `show`.
 
 mod cartesian;
 mod casts;
@@ -22,6 +23,7 @@ mod physical;
 mod pivot;
 mod planner;
 mod prepare;
+mod pushdown;
 mod rows;
 mod scans;
 mod select;
@@ -106,7 +108,9 @@ impl Session {
         let mut config = state.config().clone();
         config.options_mut().execution.time_zone = Some(options.time_zone.clone());
         config.options_mut().extensions.insert(options);
-        Ok(SessionStateBuilder::new_from_existing(state).with_config(config).build())
+        let rules = pushdown::guarded(state.physical_optimizers());
+        let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
+        Ok(builder.with_physical_optimizer_rules(rules).build())
     }
 }
 

@@ -194,7 +194,6 @@ impl Parser<'_> {
 
     /// A table, a subquery, VALUES, a table function or a join in parentheses.
     fn plain_table(&mut self) -> Result<TableFactor> {
-        let at = self.position();
         if self.is_symbol(Symbol::LParen) {
             return match self.parenthesised_table()? {
                 Parenthesised::Query(query) => self.derived(false, query),

@@ -1,0 +1,120 @@
+//! Filters that the engine pushes down a physical plan are kept from where two columns have one name.
+//!
+//! The engine looks a filter's columns up by name on its way down. Below a join of `t` and `u` that both have a column `a`,
+//! a filter of `t.a` may arrive at `u`, and rows are lost. A node whose columns have names of their own lets filters pass.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+
+type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+
+/// The rules of the engine, with barriers for those that push filters down.
+pub(super) fn guarded(rules: &[Rule]) -> Vec<Rule> {
+    let guard = |rule: &Rule| -> Rule {
+        if rule.name().starts_with("FilterPushdown") { Arc::new(Guarded { inner: rule.clone() }) } else { rule.clone() }
+    };
+    rules.iter().map(guard).collect()
+}
+
+/// A rule that sees barriers, which nobody sees after it.
+#[derive(Debug)]
+struct Guarded {
+    inner: Rule,
+}
+
+impl PhysicalOptimizerRule for Guarded {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        lowered(self.inner.optimize(raised(plan)?, config)?)
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.inner.schema_check()
+    }
+}
+
+/// The plan with a barrier above each node two of whose columns have one name.
+fn raised(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let above = |node: Arc<dyn ExecutionPlan>| {
+        let schema = node.schema();
+        let mut names = HashSet::new();
+        if schema.fields().iter().all(|field| names.insert(field.name().as_str())) {
+            return Ok(Transformed::no(node));
+        }
+        Ok(Transformed::yes(Arc::new(Barrier { input: node }) as Arc<dyn ExecutionPlan>))
+    };
+    plan.transform_up(above).map(|t| t.data)
+}
+
+fn lowered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let without = |node: Arc<dyn ExecutionPlan>| {
+        if node.name() != Barrier::NAME {
+            return Ok(Transformed::no(node));
+        }
+        let input = node.children().first().map(|input| Arc::clone(input));
+        Ok(Transformed::yes(input.unwrap_or(node)))
+    };
+    plan.transform_up(without).map(|t| t.data)
+}
+
+/// Its input, which no filter reaches: that is what nodes do that do not say otherwise.
+#[derive(Debug)]
+struct Barrier {
+    input: Arc<dyn ExecutionPlan>,
+}
+
+impl Barrier {
+    const NAME: &'static str = "BarrierExec";
+}
+
+impl DisplayAs for Barrier {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Self::NAME)
+    }
+}
+
+impl ExecutionPlan for Barrier {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next().unwrap_or_else(|| self.input.clone());
+        Ok(Arc::new(Self { input }))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+}
