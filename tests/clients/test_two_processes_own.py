@@ -5,6 +5,7 @@ Expected values are the rows written.
 
 import unittest
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from odps.tunnel import TableTunnel
 
@@ -92,6 +93,38 @@ class TwoProcesses(unittest.TestCase):
         for job in jobs:
             job.wait_for_success()
         self.assertEqual(sorted(self.rows(self.a, name)), [(n,) for n in range(20)])
+
+    def collect(self, server):
+        """Removes at once what nobody needs any more, the beginning of logs included."""
+        # The path of the admin API is not below that of the REST endpoint, and PyODPS signs what comes after its endpoint.
+        root = server.endpoint.removesuffix("/api")
+        headers = {"Content-Type": "application/json"}
+        server.entry(endpoint=root).rest.post(f"{root}/admin/v1/collect", data='{"older_than_seconds": 0}', headers=headers)
+
+    def test_small_writes_from_both_sides_are_joined_while_both_clean_up_and_all_are_there(self):
+        name = harness.unique("t")
+        self.a.create_table(name, "n bigint")
+        puts = 60
+
+        def put(entry, first):
+            session = TableTunnel(entry).create_stream_upload_session(name)
+            for n in range(first, first + puts):
+                writer = session.open_record_writer()
+                writer.write(session.new_record([n]))
+                writer.close()
+
+        sides = [self.first.entry(), self.second.entry(), self.first.entry(), self.second.entry()]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, sides, range(0, 4 * puts, puts)))
+            # 241 versions: files have been joined and a checkpoint was written. Both remove the same files now.
+            list(pool.map(self.collect, [self.first, self.second]))
+            list(pool.map(put, [self.b, self.a], [1000, 2000]))
+            list(pool.map(self.collect, [self.second, self.first]))
+        wanted = sorted([*range(4 * puts), *range(1000, 1000 + puts), *range(2000, 2000 + puts)])
+        for entry in (self.a, self.b):
+            with entry.execute_sql(f"SELECT COUNT(*), SUM(n) FROM {name}").open_reader() as reader:
+                self.assertEqual([[int(v) for v in r.values] for r in reader], [[len(wanted), sum(wanted)]])
+            self.assertEqual(sorted(n for (n,) in self.rows(entry, name)), wanted)
 
     def test_one_takes_over_when_the_other_is_killed(self):
         name = harness.unique("t")

@@ -71,6 +71,9 @@ pub struct SessionRow {
 /// What the indexes on the time of submission hold.
 pub(crate) const PLACE: &str = "SELECT submitted_ms, id";
 
+/// The query of [`Meta::count_instances`] before and after its range.
+const COUNT: [&str; 2] = ["SELECT COUNT(*) FROM (SELECT 1", ") page"];
+
 /// The columns of `instances::read_brief` without the long ones, whose places hold nothing.
 const THIN: &str = "SELECT id, project, owner, guid, priority, '', task_name, task_type, '', '', state, node, attempt, \
      step, stop_requested, submitted_ms, started_ms, ended_ms, is_select, result_path, result_rows, NULL, ''";
@@ -161,7 +164,7 @@ impl Meta {
         }
         let mut limit = limit.max(0);
         if scan.parts == InstanceParts::Texts {
-            let sizes = self.instances_below(SIZES, scan, &end, limit).await?;
+            let sizes = self.instances_below([SIZES, ""], scan, &end, limit).await?;
             if sizes.is_empty() {
                 return Ok(Vec::new());
             }
@@ -172,12 +175,19 @@ impl Meta {
             InstanceParts::Thin => (THIN, read_brief),
             InstanceParts::Texts => (FULL, read_brief),
         };
-        Ok(all(&self.instances_below(columns, scan, &end, limit).await?, read)?)
+        Ok(all(&self.instances_below([columns, ""], scan, &end, limit).await?, read)?)
+    }
+
+    /// How many instances [`Meta::scan_instances`] would bring in all.
+    pub async fn count_instances(&self, scan: &InstanceScan) -> Result<i64> {
+        let end = (scan.filter.to_ms.unwrap_or(i64::MAX), String::new());
+        let rows = self.instances_below(COUNT, scan, &end, i64::MAX).await?;
+        Ok(all(&rows, |r| Cells::new(r).int())?.into_iter().sum())
     }
 
     async fn instances_below(
         &self,
-        columns: &str,
+        [before, after]: [&str; 2],
         scan: &InstanceScan,
         end: &InstancePlace,
         limit: i64,
@@ -185,7 +195,7 @@ impl Meta {
         let InstanceScan { project, filter, .. } = scan;
         let range = instances::range_sql(filter.class, project.is_some(), filter.owner.is_some());
         let from_ms = filter.from_ms.unwrap_or(i64::MIN);
-        let page = query(AssertSqlSafe(format!("{columns}{range}"))).bind(end.0).bind(end.1.as_str());
+        let page = query(AssertSqlSafe(format!("{before}{range}{after}"))).bind(end.0).bind(end.1.as_str());
         let page = page.bind(from_ms).bind(limit);
         let equal = project.as_deref().into_iter().chain(filter.owner.as_deref());
         let page = equal.fold(page, |page, value| page.bind(value));

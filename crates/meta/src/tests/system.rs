@@ -42,7 +42,10 @@ async fn instances_of_all_projects_come_newest_first_page_by_page() {
         let time = InstanceFilter { from_ms: Some(20), to_ms: Some(30), ..InstanceFilter::default() };
         assert_eq!(pages(m, &filter(time.clone()), 1, MANY).await.1, "cb");
         let owner = InstanceFilter { owner: Some("o2".into()), ..time };
-        assert_eq!(pages(m, &filter(owner), 9, MANY).await.1, "b");
+        assert_eq!(pages(m, &filter(owner.clone()), 9, MANY).await.1, "b");
+        for (scan, jobs) in [(all(), 4), (in_q.clone(), 1), (filter(time.clone()), 2), (filter(owner.clone()), 1)] {
+            assert_eq!(m.count_instances(&scan).await.unwrap(), jobs, "{scan:?}");
+        }
         let running = InstanceFilter { class: Some(StateClass::Running), ..InstanceFilter::default() };
         assert_eq!(pages(m, &filter(running), 9, MANY).await.1, "b");
     })

@@ -13,7 +13,7 @@ use super::*;
 use crate::disk;
 
 const LAST: i64 = 24;
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 20;
 
 fn name(version: i64) -> String {
     format!("{version:04}.parquet")

@@ -228,6 +228,14 @@ async fn the_newest_jobs_of_several_projects_are_found_without_reading_the_rest(
     let counted = format!("select count(*), count(distinct instance_id), count(distinct project) {old}");
     assert_eq!(rows(&bench, OWNER, &counted).await, ["600 | 600 | 2"]);
     assert_eq!(rows(&bench, OWNER, &format!("{counted} and owner = 'ALIYUN$nobody'")).await, ["0 | 0 | 0"]);
+    // Jobs are counted without being read.
+    for (more, jobs) in
+        [("", 600), (" and project = 'other'", 300), (" and instance_id = 'h00007'", 1), (" and 1 = 2", 0)]
+    {
+        assert_eq!(rows(&bench, OWNER, &format!("select count(*) {old}{more}")).await, [jobs.to_string()], "{more}");
+    }
+    assert_eq!(rows(&bench, OTHER, &format!("select count(*) {old}")).await, ["300"]);
+    assert_eq!(rows(&bench, OWNER, &format!("select 'x' {old} limit 7")).await, ["x"; 7]);
     bench.warehouse.shutdown().await;
 }
 
