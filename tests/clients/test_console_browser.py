@@ -144,8 +144,10 @@ class ConsoleInABrowser(ClientCase):
         wait_for("the error", lambda: "ODPS-0130131" in tab.run("document.getElementById('outcome').textContent"))
         wait_for("its place", lambda: tab.run(picked) == "nowhere_at_all")
         self.assertTrue(tab.run("document.querySelector('#outcome-body a').href").endswith("/logview/errors/ODPS-0130131"))
+        same = tab.run("document.querySelector('.hints bdi').textContent")
+        self.assertEqual(same, "feitian sql --project demo -e 'SELECT * FROM nowhere_at_all'")
         # How long it took is said, and the statement is among the last ones.
-        self.assertRegex(tab.run("document.getElementById('outcome-state').textContent"), r"^Failed, [\d.]+ m?s$")
+        self.assertRegex(tab.run("document.getElementById('outcome-state').textContent"), r"^Failed, in [\d.]+ m?s$")
         wait_for("the history", lambda: "nowhere_at_all" in tab.run("document.getElementById('history-part').textContent"))
         self.assertEqual(tab.complaints(), [])
 
@@ -202,6 +204,7 @@ class ConsoleInABrowser(ClientCase):
         self.type(tab, "#text", f"SET odps.sql.allow.cartesian=true; {join}")
         self.key(tab, "Enter", 13, CONTROL)
         wait_for("the button", lambda: not tab.run("document.getElementById('stop').hidden"))
+        wait_for("its start", lambda: "Running" in tab.run("document.getElementById('outcome-state').textContent"))
         tab.run("document.getElementById('stop').click()")
         wait_for("the end", lambda: "Stopped" in tab.run("document.getElementById('outcome-state').textContent"))
         self.assertEqual(tab.complaints(), [])

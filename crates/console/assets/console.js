@@ -46,11 +46,14 @@
     return job.state === "Success" || job.state === "Failed" || job.state === "Cancelled";
   }
 
-  // Asks until the job has ended; `each` sees every answer. The server holds each question for a while.
+  // Asks until the job has ended; `each` sees every answer. The server holds each question until the end of the job, so
+  // that the first ones, and those of a job that waits for its start, have to be short.
   function follow(address, each) {
     var pause = 200;
+    var hold = 300;
     function again() {
-      return ask(address + "?wait_ms=10000").then(function (job) {
+      return ask(address + "?wait_ms=" + hold).then(function (job) {
+        hold = job.state === "Waiting" ? 1000 : Math.min(hold * 3, 10000);
         each(job);
         if (isOver(job)) {
           return job;
@@ -246,6 +249,8 @@
     ["csv", "parquet"].forEach(function (kind) { document.getElementById("to-" + kind).hidden = true; });
     document.getElementById("outcome-links").hidden = true;
     say(words.sending, "busy");
+    document.querySelector(".hints bdi").textContent =
+      words.command + " '" + seen(sql.trim().slice(0, 2000)).replace(/'/g, "'\\''") + "'";
     var form = new URLSearchParams();
     form.set("text", sql);
     // Each click is a run of its own; a request that the browser sends twice is one.

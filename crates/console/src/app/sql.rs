@@ -41,6 +41,8 @@ struct SqlPage<'a> {
     failure: String,
     /// Names this form: sent twice, it is one job.
     form: String,
+    /// What does the same in a terminal, before the statement.
+    command: String,
     /// The words that the editor colours, with blanks between them.
     keywords: String,
     history: Vec<Statement>,
@@ -134,6 +136,7 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, text: St
         failure: failure.map_or(String::new(), |e| show::seen(e.message()).into_owned()),
         form: id::random_text(24),
         keywords: KEYWORDS.join(" "),
+        command: feitian(["sql", "--project", call.project(), "-e"]),
         zone: zone.name(),
         shell: &shell,
         text,

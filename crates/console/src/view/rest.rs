@@ -96,13 +96,17 @@ fn rows_caption(w: &Words, shown: u64, total: u64) -> String {
     fill(pattern, &[("n", &show::count(shown)), ("total", &show::count(total))])
 }
 
-/// The caption and the lines of the comparison; none without an earlier run or before this one has started.
+/// The caption and the lines of the comparison; none without an earlier run, or while nothing but the time of this one is
+/// known.
 pub(super) fn comparison(frame: &Frame, job: &Job, earlier: Option<&Instance>) -> (String, Vec<Measure>) {
     let w = frame.w;
     let Some(earlier) = earlier.filter(|_| job.instance.started_ms.is_some()) else {
         return (String::new(), Vec::new());
     };
     let now = Run::of(&job.instance, &job.profile);
+    if now.rows.is_none() && now.bytes_in.is_none() && now.plan_hash.is_none() {
+        return (String::new(), Vec::new());
+    }
     let before = Run::of(earlier, &Profile::of_summary(&earlier.summary));
     let time = show::time(earlier.submitted_ms, job.zone).text;
     let caption = fill(w.comparison_caption, &[("id", &show::seen(&earlier.id)), ("time", &time)]);
