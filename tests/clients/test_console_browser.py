@@ -192,6 +192,7 @@ class ConsoleInABrowser(ClientCase):
         self.key(tab, "Escape", 27)
         self.assertEqual(tab.run(proposals), [])
         tab.run(f"document.getElementById('text').value = 'SELECT * FROM {name[:-1]}'")
+        tab.run("document.getElementById('text').dispatchEvent(new Event('change'))")
         tab.run("document.getElementById('text').setSelectionRange(999, 999)")
         self.key(tab, " ", 32, CONTROL)
         wait_for("the table", lambda: name in tab.run(proposals))
