@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::commit::partition_rows;
 use crate::disk;
-use crate::log::{CHECKPOINT_INTERVAL, Commit, DeltaLog, MetadataAction, Snapshot};
+use crate::log::{CHECKPOINT_FILES, CHECKPOINT_INTERVAL, Commit, DeltaLog, MetadataAction, Snapshot};
 use crate::writer::{NewFile, TableDir};
 
 /// The scheme and authority under which the data store is known to the query engine.
@@ -266,12 +266,13 @@ impl Catalog {
         Ok(loaded)
     }
 
-    /// Has the checkpoint of `snapshot` written in the background if its version is one that gets one. When one of the
-    /// table is being written, there is none of this version; the next one does as well.
-    pub(crate) fn checkpoint_if_due(&self, table: &Table, snapshot: &Snapshot) {
+    /// Has the checkpoint of `snapshot`, whose version changed so many files, written in the background if it is one that gets
+    /// one. When one of the table is being written, there is none of this version; the next one does as well.
+    pub(crate) fn checkpoint_if_due(&self, table: &Table, snapshot: &Snapshot, changed_files: usize) {
         let version = snapshot.version;
         let entry = self.entry(&table.id);
-        if version % CHECKPOINT_INTERVAL != 0 || entry.checkpointing.swap(true, Ordering::SeqCst) {
+        let is_due = version % CHECKPOINT_INTERVAL == 0 || changed_files >= CHECKPOINT_FILES;
+        if !is_due || entry.checkpointing.swap(true, Ordering::SeqCst) {
             return;
         }
         let (log, id) = (self.log(table), table.id.clone());

@@ -208,7 +208,7 @@ impl Catalog {
             }
             let next = Arc::new(log.apply(&snapshot, &commit.to_bytes())?);
             self.remember(&self.entry(&table.id), &next);
-            self.checkpoint_if_due(table, &next);
+            self.checkpoint_if_due(table, &next, commit.add.len() + commit.remove.len());
             if next.version % JOIN_INTERVAL == 0 && intent.joined().is_none() {
                 self.joins().ask(&table.id);
             }

@@ -24,6 +24,8 @@ use crate::writer::NULL_PARTITION;
 
 /// A checkpoint is written after every so many versions.
 pub(crate) const CHECKPOINT_INTERVAL: i64 = 100;
+/// A version that adds and removes so many files gets one, too: reading it again is slow.
+pub(crate) const CHECKPOINT_FILES: usize = 5000;
 
 /// Versions, the tombstones of removed files and the `txn` actions of finished work are kept this long before a
 /// checkpoint may forget them. The data files of a version live for a day. A commit record that is left open is carried

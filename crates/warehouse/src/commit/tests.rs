@@ -11,11 +11,15 @@ use feitian_types::{Column, DataType};
 
 use super::*;
 use crate::catalog::NewTable;
-use crate::log::CHECKPOINT_INTERVAL;
+use crate::log::{CHECKPOINT_FILES, CHECKPOINT_INTERVAL};
 
 async fn catalog(dir: &std::path::Path) -> Catalog {
+    catalog_with(dir, Tasks::new()).await
+}
+
+async fn catalog_with(dir: &std::path::Path, tasks: Tasks) -> Catalog {
     let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.display())).await.unwrap();
-    Catalog::new(meta, Arc::new(LocalStore::open(dir).unwrap()), Tasks::new())
+    Catalog::new(meta, Arc::new(LocalStore::open(dir).unwrap()), tasks)
 }
 
 async fn create(catalog: &Catalog) {
@@ -122,6 +126,26 @@ async fn what_was_written_for_other_columns_is_given_up() {
     let paths: Vec<_> = open.data().unwrap().files().iter().map(|f| f.path.as_str()).collect();
     assert_eq!(paths, ["again.parquet"]);
     assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_of_very_many_files_gets_a_checkpoint_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = Tasks::new();
+    let catalog = catalog_with(dir.path(), tasks.clone()).await;
+    create(&catalog).await;
+    let table = catalog.open("p", "t").await.unwrap().row;
+    for (owner, files) in [("few", 10), ("many", CHECKPOINT_FILES)] {
+        let files = (0..files).map(|n| file(&format!("{owner}{n}.parquet"))).collect();
+        catalog.commit(vec![Change::append(table.clone(), files)], owner, 0, 0, &Step::None).await.unwrap();
+    }
+    assert!(tasks.shutdown(std::time::Duration::from_secs(300)).await.is_empty());
+    let log = dir.path().join(&table.location).join("_delta_log");
+    assert!(!log.join("00000000000000000001.checkpoint.parquet").exists());
+    assert!(log.join("00000000000000000002.checkpoint.parquet").exists());
+    let again = catalog_with(dir.path(), Tasks::new()).await;
+    let open = again.open("p", "t").await.unwrap();
+    assert_eq!(open.data().unwrap().files().len(), CHECKPOINT_FILES + 10);
 }
 
 // The three ways of replacing are those that the first feitian reads in a commit record.
