@@ -42,6 +42,4 @@ pub mod types;
 
 pub use instances::{get as instance_json, rows as instance_rows, stop_instance, submit_sql};
 pub use keys::{create_key, delete_key, keys_of, set_key_enabled};
-pub use projects::{
-    admit_account, create_project, default_properties, expel_account, members_of, project_of, visible,
-};
+pub use projects::{admit_account, create_project, default_properties, expel_account, members_of, project_of, visible};

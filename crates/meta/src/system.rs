@@ -146,6 +146,9 @@ fn read_sums(row: &AnyRow) -> Result<(String, PartitionSums), Fault> {
     Ok((id, sums))
 }
 
+/// Makes an instance of a row.
+type Read = fn(&AnyRow) -> Result<Instance, Fault>;
+
 impl Meta {
     /// At most `limit` instances, newest submission first, that come after `after`; empty at the end. With texts the
     /// page ends early, after its first row at the soonest, rather than bring more than `max_bytes` of them. Never
@@ -170,7 +173,7 @@ impl Meta {
             }
             limit = fitting(&all(&sizes, |r| Cells::new(r).int())?, max_bytes);
         }
-        let (columns, read): (_, fn(&AnyRow) -> Result<Instance, Fault>) = match scan.parts {
+        let (columns, read): (_, Read) = match scan.parts {
             InstanceParts::Place => (PLACE, read_place),
             InstanceParts::Thin => (THIN, read_brief),
             InstanceParts::Texts => (FULL, read_brief),

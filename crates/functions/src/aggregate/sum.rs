@@ -385,7 +385,7 @@ mod tests {
         let mut groups = Groups { ty: DataType::Int64, totals: vec![], seen: vec![] };
         let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(2), None, Some(3), Some(5), Some(7)]));
         let filter = BooleanArray::from(vec![Some(true), Some(true), Some(false), None, Some(true)]);
-        let states = groups.convert_to_state(&[values.clone()], Some(&filter)).expect("values");
+        let states = groups.convert_to_state(std::slice::from_ref(&values), Some(&filter)).expect("values");
         let kept: Vec<_> = states[0].as_primitive::<Decimal128Type>().iter().collect();
         assert_eq!(kept, [Some(2), None, None, None, Some(7)]);
         groups.update_batch(&[values], &[0, 1, 0, 1, 0], Some(&filter), 2).expect("values");
