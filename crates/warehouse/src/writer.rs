@@ -15,7 +15,8 @@ use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 
 use crate::disk;
 use crate::log::{DataFile, store_error};
@@ -26,6 +27,20 @@ pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A file that was written and is not yet part of a table.
 pub type NewFile = DataFile;
+
+fn properties(columns: &[Column]) -> WriterProperties {
+    let all = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by(concat!("feitian ", env!("CARGO_PKG_VERSION")).to_string());
+    // Parquet leaves NaN out of the bounds, but NaN is greater than every number: readers would skip rows that belong
+    // to an answer, and which ones would depend on how rows lie in files.
+    let floats = columns.iter().filter(|c| matches!(c.ty, DataType::Float | DataType::Double));
+    let without = |all: WriterPropertiesBuilder, column: &Column| {
+        all.set_column_statistics_enabled(ColumnPath::from(column.name.as_str()), EnabledStatistics::None)
+    };
+    floats.fold(all, without).build()
+}
 
 /// Where a table's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +85,7 @@ impl FileWriter {
         path: String,
         columns: Arc<Vec<Column>>,
     ) -> Result<Self> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_statistics_enabled(EnabledStatistics::Page)
-            .set_created_by(concat!("feitian ", env!("CARGO_PKG_VERSION")).to_string())
-            .build();
+        let properties = properties(&columns);
         let parquet =
             ArrowWriter::try_new(Vec::new(), disk::disk_schema(&columns), Some(properties)).map_err(parquet_error)?;
         let location = location.to_string();

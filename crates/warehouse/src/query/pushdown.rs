@@ -1,18 +1,21 @@
 //! Filters that the engine pushes down a physical plan are kept from where two columns have one name.
 //!
 //! The engine looks a filter's columns up by name on its way down. Below a join of `t` and `u` that both have a column `a`,
-//! a filter of `t.a` may arrive at `u`, and rows are lost. A node whose columns have names of their own lets filters pass.
+//! a filter of `t.a` may arrive at `u`, and rows are lost. A node whose columns have names of their own lets filters pass,
+//! unless it is a semi join: that hands filters of its keys to the side that it does not show, by name again.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, Result};
 use datafusion::config::ConfigOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
@@ -45,17 +48,25 @@ impl PhysicalOptimizerRule for Guarded {
     }
 }
 
-/// The plan with a barrier above each node two of whose columns have one name.
+/// The plan with a barrier above each node that would hand a filter of one column to another one.
 fn raised(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let above = |node: Arc<dyn ExecutionPlan>| {
         let schema = node.schema();
         let mut names = HashSet::new();
-        if schema.fields().iter().all(|field| names.insert(field.name().as_str())) {
+        if schema.fields().iter().all(|field| names.insert(field.name().as_str())) && !crosses(&node) {
             return Ok(Transformed::no(node));
         }
         Ok(Transformed::yes(Arc::new(Barrier { input: node }) as Arc<dyn ExecutionPlan>))
     };
     plan.transform_up(above).map(|t| t.data)
+}
+
+/// Whether a filter of a key may arrive at another column of the other side.
+fn crosses(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(join) = node.downcast_ref::<HashJoinExec>() else { return false };
+    let name = |key: &Arc<dyn PhysicalExpr>| key.downcast_ref::<Column>().map(|c| c.name().to_string());
+    matches!(join.join_type(), JoinType::LeftSemi | JoinType::RightSemi)
+        && join.on().iter().any(|(left, right)| name(left).is_none() || name(left) != name(right))
 }
 
 fn lowered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
