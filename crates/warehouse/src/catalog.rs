@@ -12,7 +12,7 @@ use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::commit::partition_rows;
+use crate::commit::{partition_rows, with_nulls};
 use crate::disk;
 use crate::log::{CHECKPOINT_FILES, CHECKPOINT_INTERVAL, Commit, DeltaLog, MetadataAction, Snapshot};
 use crate::writer::{NewFile, TableDir};
@@ -203,9 +203,11 @@ impl Catalog {
         let (project, name) = (row.project.clone(), row.local_name());
         // A commit of this process ends soon.
         drop(self.entry(&row.id).lock.lock().await);
+        // The records before the row: a change that ends between the two looks is seen by the second.
+        let is_changing = self.is_changing_columns(&row, snapshot, None).await?;
         let now = self.inner.meta.table_by_id(&row.id).await?.filter(|r| r.dropped_ms.is_none());
         let row = now.ok_or_else(|| table_not_found(&project, &name))?;
-        if snapshot.described_version > row.log_version && self.is_changing_columns(&row, snapshot, None).await? {
+        if snapshot.described_version > row.log_version && is_changing {
             let text = format!("the columns of table {project}.{name} are just being changed; try again");
             let text = format!("ODPS-0110061:[0,0] Failed to run ddltask - {text}");
             return Err(Error::new(Kind::Conflict, "ODPS-0110061", text));
@@ -304,7 +306,10 @@ impl Catalog {
         changes.iter_mut().for_each(|c| c.modified_ms = snapshot.data_ms);
         let (from, to) = (row.log_version, snapshot.version);
         self.inner.meta.catch_up(&row.id, from, to, &changes, &[], snapshot.data_ms).await?;
-        self.inner.meta.table_by_id(&row.id).await?.ok_or_else(|| table_not_found(&row.project, &row.local_name()))
+        let now = self.inner.meta.table_by_id(&row.id).await?;
+        let now = now.ok_or_else(|| table_not_found(&row.project, &row.local_name()))?;
+        // Another process may have changed the columns meanwhile, which the snapshot does not have.
+        Ok(if now.schema_version == row.schema_version { now } else { row })
     }
 
     /// A table id and a directory for it that nothing refers to yet.
@@ -365,7 +370,7 @@ impl Catalog {
             timestamp_ms: row.created_ms,
             txn: None,
             metadata: Some(metadata_action(row, &row.schema, true)),
-            add: files.into_iter().map(Arc::new).collect(),
+            add: files.into_iter().map(|f| Arc::new(with_nulls(f, row))).collect(),
             remove: Vec::new(),
             keeps_rows: false,
             partition_columns: row.schema.partition_columns.iter().map(|c| c.name.clone()).collect(),

@@ -51,7 +51,11 @@ impl Warehouse {
             }
             gone += match table.dropped_ms {
                 Some(dropped) if dropped < clock::now_ms() - retained.as_millis() as i64 => self.forget(&table).await?,
-                _ => self.collect_table(&table, cutoff, retained).await?,
+                // One table that cannot be read must not keep the garbage of all others.
+                _ => self.collect_table(&table, cutoff, retained).await.unwrap_or_else(|e| {
+                    tracing::error!(table = %table.id, error = ?e, "the files of a table were not collected");
+                    0
+                }),
             };
         }
         gone += self.collect_unknown(cutoff).await?;
@@ -161,7 +165,8 @@ impl Warehouse {
         files.extend(newest.files().iter().map(|f| at(f.path.clone())));
         versions.remove(&newest.version);
         for version in versions {
-            let old = self.catalog.at_version(table, version).await?;
+            // Not kept in memory: nobody reads it but this look.
+            let old = self.catalog.log(table).load(Some(version)).await?;
             files.extend(old.files().iter().map(|f| at(f.path.clone())));
         }
         Ok(References { files, oldest_version })

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, metadata_action};
 use crate::log::{Commit, DeltaLog, Snapshot, store_error};
-use crate::writer::{NewFile, object_path};
+use crate::writer::{NULL_PARTITION, NewFile, object_path};
 
 /// Which of the table's present files go when the new ones come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -198,7 +198,7 @@ impl Catalog {
             if changed || !self.can_join(table, intent, &snapshot).await? {
                 return Ok(Driven::Conflict);
             }
-            if self.has_other_columns(record, intent, &snapshot).await? {
+            if self.has_other_columns(table, record, intent, &snapshot).await? {
                 return Ok(Driven::OtherColumns);
             }
             let commit = commit_of(table, record, intent, &snapshot);
@@ -232,12 +232,19 @@ impl Catalog {
 
     /// Whether the columns are not those that the files of `record` were written for: in the metadata, or already in the
     /// log by a commit that somebody has not ended.
-    async fn has_other_columns(&self, record: &CommitRecord, intent: &Intent, snapshot: &Snapshot) -> Result<bool> {
-        let Some(table) = self.meta().table_by_id(&record.table_id).await? else { return Ok(true) };
-        if intent.schema_version.is_some_and(|v| v != table.schema_version) {
+    async fn has_other_columns(
+        &self,
+        table: &Table,
+        record: &CommitRecord,
+        intent: &Intent,
+        snapshot: &Snapshot,
+    ) -> Result<bool> {
+        // The records before the row: a change that ends between the two looks is seen by the second.
+        if self.is_changing_columns(table, snapshot, Some(record)).await? {
             return Ok(true);
         }
-        self.is_changing_columns(&table, snapshot, Some(record)).await
+        let Some(now) = self.meta().table_by_id(&record.table_id).await? else { return Ok(true) };
+        Ok(intent.schema_version.is_some_and(|v| v != now.schema_version))
     }
 
     /// Whether `snapshot` has columns of a commit, other than `but`, that is not ended: the table's row has older ones.
@@ -288,7 +295,10 @@ impl Catalog {
         snapshot: &Arc<Snapshot>,
         step: &Step,
     ) -> Result<()> {
-        let only = touched_specs(table, intent, snapshot);
+        // A record that was left open may be ended after another commit has brought a dropped partition back.
+        let is_there = |spec: &String| snapshot.files().iter().any(|f| snapshot.is_in(f, spec));
+        let drop: Vec<String> = intent.drop.iter().filter(|spec| !is_there(spec)).cloned().collect();
+        let only = touched_specs(table, intent, &drop, snapshot);
         let mut changes = partition_rows(table, snapshot, Some(&only));
         let created = created_rows(table, intent);
         let (version, mut modified) = (snapshot.version, snapshot.timestamp_ms);
@@ -300,8 +310,8 @@ impl Catalog {
         }
         match &intent.schema {
             None => {
-                let (id, drop) = (&record.id, &intent.drop);
-                meta.finish_commit(id, &table.id, version, &changes, drop, &created, modified, step).await
+                let id = &record.id;
+                meta.finish_commit(id, &table.id, version, &changes, &drop, &created, modified, step).await
             }
             Some(schema) => {
                 let mut row = table.clone();
@@ -310,8 +320,8 @@ impl Catalog {
                 row.ddl_ms = modified;
                 row.log_version = version;
                 row.modified_ms = modified;
-                let (id, before, drop) = (&record.id, table.schema_version, &intent.drop);
-                meta.finish_schema_commit(id, &row, before, version, &changes, drop, &created, modified, step).await
+                let (id, before) = (&record.id, table.schema_version);
+                meta.finish_schema_commit(id, &row, before, version, &changes, &drop, &created, modified, step).await
             }
         }
     }
@@ -381,14 +391,24 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
         timestamp_ms: clock::tick_ms(),
         txn: Some((record.owner.clone(), record.step)),
         metadata: intent.schema.as_ref().map(|s| metadata_action(table, s, true)),
-        add: intent.files.iter().cloned().map(Arc::new).collect(),
+        add: intent.files.iter().cloned().map(|f| Arc::new(with_nulls(f, table))).collect(),
         remove,
         partition_columns: snapshot.partition_columns.clone(),
         keeps_rows: intent.joined().is_some(),
     }
 }
 
-fn touched_specs(table: &Table, intent: &Intent, snapshot: &Snapshot) -> BTreeSet<String> {
+/// `file` as the log names it: NULL of a column that is no text is no text either, or other readers fail to parse it.
+pub(crate) fn with_nulls(mut file: NewFile, table: &Table) -> NewFile {
+    for (value, column) in file.partition_values.iter_mut().zip(&table.schema.partition_columns) {
+        if !column.ty.is_text() && value.as_deref() == Some(NULL_PARTITION) {
+            *value = None;
+        }
+    }
+    file
+}
+
+fn touched_specs(table: &Table, intent: &Intent, drop: &[String], snapshot: &Snapshot) -> BTreeSet<String> {
     let mut specs: BTreeSet<String> = intent.files.iter().map(|f| snapshot.spec_of(f)).collect();
     match &intent.replace {
         Replace::Nothing | Replace::Files(_) => {}
@@ -398,7 +418,7 @@ fn touched_specs(table: &Table, intent: &Intent, snapshot: &Snapshot) -> BTreeSe
             specs.insert(String::new());
         }
     }
-    for dropped in &intent.drop {
+    for dropped in drop {
         specs.remove(dropped);
     }
     specs

@@ -93,14 +93,19 @@ impl DeltaLog {
         let reaches = |version: i64| at_most.is_none_or(|most| version <= most);
         let hint = self.last_checkpoint().await?;
         match &hint {
-            Some(h) if reaches(h.version) && (h.is_special() || self.has(&self.checkpoint_path(h.version)).await?) => {
-                return Ok(Some(h.version));
-            }
+            Some(h) if reaches(h.version) && self.is_true(h).await? => return Ok(Some(h.version)),
             None if self.has_version(0).await? => return Ok(None),
             _ => {}
         }
         let files = self.log_files().await?;
         Ok(files.iter().filter(|f| f.is_checkpoint && reaches(f.version)).map(|f| f.version).max())
+    }
+
+    /// Whether the log goes on from the checkpoint that `hint` names. Cleaning keeps the commit file of the checkpoint from
+    /// which the log begins: without it, the checkpoint is of somebody who slept while the log was cleaned beyond it.
+    async fn is_true(&self, hint: &Hint) -> Result<bool> {
+        let version = hint.version;
+        Ok(hint.is_special() || (self.has(&self.checkpoint_path(version)).await? && self.has_version(version).await?))
     }
 
     /// What `_last_checkpoint` says; `None` when it is not there or not readable, which readers take for the same.
@@ -253,7 +258,7 @@ impl DeltaLog {
     /// that slept between its checkpoint and this file can leave it so.
     pub(super) async fn mend_hint(&self) -> Result<()> {
         let Some(hint) = self.last_checkpoint().await? else { return Ok(()) };
-        if hint.is_special() || self.has(&self.checkpoint_path(hint.version)).await? {
+        if self.is_true(&hint).await? {
             return Ok(());
         }
         let newest = self.log_files().await?.iter().filter(|f| f.is_checkpoint).map(|f| f.version).max();
