@@ -116,6 +116,11 @@ pub(crate) fn engine_error(e: DataFusionError) -> Error {
     let root = e.find_root();
     let words = root.strip_backtrace();
     let short = words.split_once(": ").map_or(words.as_str(), |(_, rest)| rest).to_string();
+    if let Some(io) = io_error(root)
+        && let Some((kind, what)) = too_little_space(io)
+    {
+        return Error::new(kind, "ODPS-0123144", format!("ODPS-0123144:[0,0] Fuxi job failed - {what}")).with_source(e);
+    }
     let (kind, code, general) = match root {
         DataFusionError::SQL(..) => (Kind::Invalid, "ODPS-0130161", "Parse exception"),
         DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => {
@@ -130,12 +135,35 @@ pub(crate) fn engine_error(e: DataFusionError) -> Error {
             _ => (Kind::Internal, "ODPS-0010000", "System internal error"),
         },
         DataFusionError::Execution(_) => (Kind::Invalid, "ODPS-0121095", "Invalid arguments"),
-        DataFusionError::IoError(io) if io.kind() == std::io::ErrorKind::StorageFull => {
-            (Kind::Unavailable, "ODPS-0123144", "Fuxi job failed")
-        }
         _ => (Kind::Internal, "ODPS-0010000", "System internal error"),
     };
     Error::new(kind, code, format!("{code}:[0,0] {general} - {short}")).with_source(e)
+}
+
+fn io_error(e: &DataFusionError) -> Option<&std::io::Error> {
+    match e {
+        DataFusionError::IoError(io) => Some(io),
+        DataFusionError::ArrowError(a, _) => match a.as_ref() {
+            arrow::error::ArrowError::IoError(_, io) => Some(io),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What an error says of the space for spilling. The engine's own limit has no kind of error, only words
+/// (`DiskManager` of DataFusion 55).
+fn too_little_space(io: &std::io::Error) -> Option<(Kind, &'static str)> {
+    if io.kind() == std::io::ErrorKind::StorageFull {
+        return Some((
+            Kind::Unavailable,
+            "the disk of the data directory is full; the job can run again when there is room",
+        ));
+    }
+    let is_limit = io.to_string().contains("exceeded the allowable limit");
+    let words =
+        "the jobs that run spill more than query.spill allows; give them more memory or more room, or try again later";
+    is_limit.then_some((Kind::Throttled, words))
 }
 
 /// An error of ours that travelled through the engine.

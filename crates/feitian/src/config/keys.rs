@@ -126,7 +126,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "query.spill",
         default: "50GiB",
-        doc: "Disk that one running instance may use for spilling, below `tmp` in the data directory.",
+        doc: "Disk that all running instances of this process together may use for spilling, below `tmp` in the data directory.",
         is_path: false,
         shown: Shown::Everybody,
         set: |c, v| parse_bytes(v).map(|n| c.query_spill = n),
