@@ -143,7 +143,12 @@ impl Call {
 
     /// The whole body, at most [`crate::settings::Limits::document_bytes`].
     pub async fn document(&self) -> Result<Bytes> {
-        let read = read_document(self.take_body(), self.state.settings.limits.document_bytes);
+        self.document_of(self.state.settings.limits.document_bytes).await
+    }
+
+    /// The whole body, at most `most` bytes.
+    pub async fn document_of(&self, most: usize) -> Result<Bytes> {
+        let read = read_document(self.take_body(), most);
         tokio::time::timeout(DOCUMENT_TIME, read).await.map_err(|_| body_timeout(DOCUMENT_TIME))?
     }
 

@@ -243,8 +243,9 @@ fn log_failure(e: &Error) {
         tracing::error!(status, code = e.code(), error = ?e, "request failed");
     } else {
         // The message of a wrong signature repeats the request, which may hold what does not belong into a log.
-        let message = if e.code() == "SignatureNotMatch" { "" } else { e.message() };
-        tracing::info!(status, code = e.code(), message, "request refused");
+        let why = if e.code() == "SignatureNotMatch" { "" } else { e.message() };
+        // Not named `message`: that field is printed as it is, and a request could write lines of its own into the log.
+        tracing::info!(status, code = e.code(), why, "request refused");
     }
 }
 

@@ -6,7 +6,7 @@ use feitian_base::Result;
 use crate::state::AppState;
 use crate::tunnel::body_out::body_of;
 pub use crate::tunnel::body_out::{BlockingBatches, BodyWriter};
-use crate::tunnel::permit::StreamPermit;
+pub use crate::tunnel::permit::StreamPermit;
 use crate::warehouse::Batches;
 
 /// Runs `encode` on a blocking thread and returns what it writes as a body. It counts as one of the downloads that may

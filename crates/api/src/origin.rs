@@ -77,6 +77,7 @@ fn is_host(text: &str) -> bool {
 
 fn is_prefix(text: &str) -> bool {
     text.starts_with('/')
+        && !text.contains("//")
         && text.len() <= 255
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/'))
 }

@@ -1,5 +1,7 @@
 //! The query of a URL, read as MaxCompute clients write it: `?key` and `?key=` are the same.
 
+use std::collections::HashMap;
+
 use feitian_base::{Error, Kind, Result};
 
 /// Decoded query parameters. A repeated key keeps its last value, as the signature does.
@@ -10,11 +12,15 @@ impl Query {
     /// Reads the raw query of a URL: `&` between parts, `+` is a space, `%xx` is decoded.
     pub fn parse(raw: &str) -> Self {
         let mut pairs: Vec<(String, String)> = Vec::new();
+        // Looking a key up among the others would take hours for a form with millions of them.
+        let mut places: HashMap<String, usize> = HashMap::new();
         for (key, value) in url::form_urlencoded::parse(raw.as_bytes()) {
-            let (key, value) = (key.into_owned(), value.into_owned());
-            match pairs.iter_mut().find(|(k, _)| *k == key) {
-                Some(pair) => pair.1 = value,
-                None => pairs.push((key, value)),
+            match places.get(key.as_ref()) {
+                Some(&at) => pairs[at].1 = value.into_owned(),
+                None => {
+                    places.insert(key.to_string(), pairs.len());
+                    pairs.push((key.into_owned(), value.into_owned()));
+                }
             }
         }
         Self(pairs)

@@ -301,7 +301,7 @@
 
   // Completion: a list of proposals below the word at the cursor.
   var catalog = null;
-  var columns = {};
+  var columns = Object.create(null);
   var list = make("ul", null, { "class": "proposals", id: "proposals", role: "listbox", "aria-label": words.proposals });
   var proposals = [];
   var chosen = -1;
@@ -351,7 +351,7 @@
 
   // Tables that the text names, with the names that stand for them: `from t a` makes both t and a.
   function named(tables) {
-    var found = {};
+    var found = Object.create(null);
     var pattern = /([A-Za-z_][\w.]*)`?(?:\s+(?:as\s+)?([A-Za-z_]\w*))?/gi;
     var words = /\b(?:from|join|into|table|update|desc|describe|,)\s*`?/gi;
     var place;
@@ -395,7 +395,7 @@
       if (mine !== question || at !== text.selectionStart || document.activeElement !== text) {
         return;
       }
-      var told = {};
+      var told = Object.create(null);
       proposals = all.filter(function (p) {
         var key = p.text.toLowerCase();
         var fits = key.slice(0, start.length) === start && !(key === start && p.what === "") && !told[key];

@@ -39,6 +39,10 @@
     var end = event.data.indexOf("\n");
     put(event.data.slice(0, end), event.data.slice(end + 1));
   });
+  // A refusal closes it for good; a page loaded again says why.
+  source.addEventListener("error", function () {
+    if (source.readyState === 2) { setTimeout(function () { window.location.reload(); }, 15000); }
+  });
   source.addEventListener("end", function () {
     source.close();
     main.setAttribute("data-ended", "yes");

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,9 +16,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use chrono_tz::Tz;
 use feitian_api::{Answer, Call, page};
-use feitian_base::Result;
+use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::Instance;
 use futures::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,19 +29,34 @@ use crate::view::Frame;
 
 /// Between two looks at the job. Its end is told at once.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Then the browser has to ask again, and its token is checked again.
-const LONGEST: Duration = Duration::from_secs(600);
+/// Then the browser has to ask again, and who it is and what it may is checked again.
+const LONGEST: Duration = Duration::from_secs(15);
+/// Pages that may follow their jobs at once.
+const MOST: usize = 256;
+static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MOST)));
 /// How soon a browser asks again, in milliseconds.
 const RETRY_MS: u32 = 2000;
 
 /// `/logview/events`: the parts of a job's page as they change. Ends with the job, and when the server stops.
 pub(crate) async fn follow(call: Call) -> Answer {
     let frame = logview::frame(&call)?;
+    let place = PLACES.clone().try_acquire_owned().map_err(|_| {
+        let message = "too many pages follow their jobs; load this one again later";
+        Error::new(Kind::Throttled, "FlowExceeded", message)
+    })?;
     let instance = logview::instance(&call).await?;
     let zone = job::zone(&call, &instance).await?;
     let stop = call.state.tasks.stop_token();
-    let follower =
-        Follower { call, frame, zone, stop, until: Instant::now() + LONGEST, sent: HashMap::new(), over: false };
+    let follower = Follower {
+        call,
+        frame,
+        zone,
+        stop,
+        until: Instant::now() + LONGEST,
+        sent: HashMap::new(),
+        over: false,
+        _place: place,
+    };
     // What a failed look would say is in the log; the browser comes back.
     let events = stream::unfold(follower, |mut follower| async move {
         let chunk = follower.next().await?;
@@ -64,6 +81,7 @@ struct Follower {
     /// What each part was when it was last sent.
     sent: HashMap<&'static str, String>,
     over: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Follower {

@@ -33,8 +33,8 @@ impl Lang {
     /// The language of a request whose address names none: what was chosen before, else its `Accept-Language`.
     pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
         let remembered = || {
-            let lines = headers.get_all(COOKIE_HEADER).iter().filter_map(|line| line.to_str().ok());
-            let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+            let pairs = headers.get_all(COOKIE_HEADER).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+            let mut pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
             pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, tag)| Self::of_tag(tag))
         };
         let preferred = || {

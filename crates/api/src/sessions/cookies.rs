@@ -21,8 +21,9 @@ pub fn end_cookie(origin: &Origin) -> String {
 pub(super) fn session<'a>(origin: &Origin, headers: &'a HeaderMap) -> Result<Option<&'a str>> {
     let wanted = name(origin);
     // HTTP/2 may cut the header into several.
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    // Another program of this host may have set cookies that are no ASCII.
+    let pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
     let mut values = pairs.filter(|(name, _)| *name == wanted).map(|(_, value)| value);
     let value = values.next().filter(|v| !v.is_empty());
     match values.next() {

@@ -4,13 +4,32 @@ use feitian_api::sessions::SIGN_IN_PATH;
 use feitian_api::{Call, Query};
 use feitian_base::{Error, Kind, Result};
 
+/// Bytes of a form that has no statement in it.
+const SMALL: usize = 64 << 10;
+/// No form of ours has so many fields.
+const MOST_FIELDS: usize = 32;
+
 /// The fields of a form that was sent as `application/x-www-form-urlencoded`.
 pub(super) struct Form(Query);
 
 impl Form {
-    /// Reads the body of the request.
+    /// Reads the body of the request. Anybody may send one to the page for signing in, so that it is small.
     pub(super) async fn of(call: &Call) -> Result<Self> {
-        Ok(Self(Query::parse(&call.text().await?)))
+        Self::within(call, SMALL).await
+    }
+
+    /// Reads a form with a statement in it.
+    pub(super) async fn with_statement(call: &Call) -> Result<Self> {
+        Self::within(call, call.state.settings.limits.document_bytes).await
+    }
+
+    async fn within(call: &Call, most: usize) -> Result<Self> {
+        let body = call.document_of(most).await?;
+        if body.iter().filter(|byte| **byte == b'&').count() >= MOST_FIELDS {
+            return Err(Error::invalid(format!("the form has more than {MOST_FIELDS} fields")));
+        }
+        let text = std::str::from_utf8(&body).map_err(|_| Error::invalid("the form is not UTF-8"))?;
+        Ok(Self(Query::parse(text)))
     }
 
     /// A field without the blanks around it; empty when it is not there.

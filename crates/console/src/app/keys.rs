@@ -61,6 +61,13 @@ pub(super) async fn show(call: Call) -> Answer {
 pub(super) async fn change(call: Call) -> Answer {
     let form = Form::of(&call).await?;
     let key = form.text("key").to_string();
+    // Else an hour's key, or what is stolen from a browser, would become one for ever.
+    if form.text("action") != "disable"
+        && let Some(own) = sessions::access_id(&call.state, &call.origin, &call.headers)
+        && call.state.meta.key(&own).await?.is_some_and(|k| k.expires_ms.is_some())
+    {
+        return Err(Error::new(Kind::Denied, "NoPermission", "a temporary key may not make or change keys"));
+    }
     let done = match form.text("action") {
         "create" => return create(&call, form.text("life")).await,
         "enable" => admin::set_key_enabled(&call, &key, true).await.map(drop),

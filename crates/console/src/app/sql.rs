@@ -71,7 +71,7 @@ pub(super) async fn show(call: Call) -> Answer {
 
 /// `POST /console/projects/{project}/sql`: submits the text.
 pub(super) async fn run(call: Call) -> Answer {
-    let form = Form::of(&call).await?;
+    let form = Form::with_statement(&call).await?;
     let sql = form.lines("text");
     let guid = guid(form.text("form"), &sql);
     match admin::submit_sql(&call, SubmitSql { sql: sql.clone(), guid, ..SubmitSql::default() }).await {
@@ -102,7 +102,7 @@ async fn about(call: &Call, table: &str) -> String {
 
 /// ` WHERE` and the values of a partition.
 pub(super) fn within_partition(columns: &[Column], values: &[String]) -> String {
-    let value = |column: &Column, value: &str| match column.ty.is_integer() {
+    let value = |column: &Column, value: &str| match column.ty.is_integer() && value.parse::<i64>().is_ok() {
         true => value.to_string(),
         false => format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'")),
     };

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
 use feitian_api::admin::types::SubmitSql;
+use feitian_api::download::StreamPermit;
 use feitian_api::refusal::status;
 use feitian_api::warehouse::SessionRequest;
 use feitian_api::{Answer, Call, admin, project_zone};
@@ -54,6 +55,9 @@ struct Upload {
     delimiter: u8,
 }
 
+/// Bytes of a field that is no file.
+const LONGEST_FIELD: usize = 4096;
+
 /// `GET /console/projects/{project}/upload`
 pub(super) async fn show(call: Call) -> Answer {
     let table = call.query.get("table").unwrap_or_default();
@@ -62,6 +66,8 @@ pub(super) async fn show(call: Call) -> Answer {
 
 /// `POST /console/projects/{project}/upload`
 pub(super) async fn load(call: Call) -> Answer {
+    // Its bytes lie in memory until they are written.
+    let _permit = StreamPermit::acquire(&call.state).await?;
     let kind = call.header(CONTENT_TYPE.as_str()).unwrap_or_default().to_string();
     let body = match call.document().await {
         Ok(body) => body,
@@ -85,6 +91,9 @@ impl Upload {
         for Part { name, file_name, content } in parts {
             match file_name {
                 Some(_) if name == "file" => file = Some(content),
+                _ if content.len() > LONGEST_FIELD => {
+                    return Err(Error::invalid(format!("the field '{}' is too long", show::short(&name, 40))));
+                }
                 _ => fields.push((name, String::from_utf8_lossy(&content).trim().to_string())),
             }
         }
@@ -116,11 +125,18 @@ async fn write(call: &Call, upload: Upload) -> Result<Loaded> {
             Error::new(Kind::Invalid, "InvalidPartitionSpec", message)
         })?),
     };
-    let file = CsvFile::new(upload.file, upload.delimiter, upload.header);
+    let mut file = CsvFile::new(upload.file, upload.delimiter, upload.header);
     let (schema, created) = match warehouse.table(project, &upload.table).await {
         Ok(info) => (info.table.schema, Vec::new()),
         Err(e) if e.kind() == Kind::NotFound && partition.is_none() => {
-            let columns = file.guess()?;
+            let guessing = tokio::task::spawn_blocking(move || {
+                let columns = file.guess();
+                (file, columns)
+            });
+            let (back, columns) =
+                guessing.await.map_err(|e| Error::internal("a CSV file was not read").with_source(e))?;
+            file = back;
+            let columns = columns?;
             create(call, &upload.table, &columns).await?;
             let shown = columns.iter().map(|c| (c.name.clone(), c.ty.to_string())).collect();
             (TableSchema { columns, partition_columns: Vec::new() }, shown)
