@@ -129,6 +129,9 @@ pub(crate) const WAITING: &str = concat!(
 /// The query of [`Meta::running_counts`].
 pub(crate) const RUNNING: &str = "SELECT project, COUNT(*) FROM instances WHERE state = 'Running' GROUP BY project";
 
+/// The query of [`Meta::stops_requested`].
+pub(crate) const STOPS: &str = "SELECT id FROM instances WHERE state = 'Running' AND stop_requested = 1";
+
 impl Meta {
     /// Adds a job and returns it with false; when the project has one with the same non-empty `guid`, that one is
     /// returned with true and nothing is added. `Conflict` `ObjectAlreadyExists` when the id is taken otherwise.
@@ -291,6 +294,12 @@ impl Meta {
             let done = query(sql).bind(id).bind(clock::now_ms()).bind(STOPPED).execute(tx.conn()).await?;
             Ok(done.rows_affected() > 0)
         })
+    }
+
+    /// The running jobs, on any node, that have been asked to stop.
+    pub async fn stops_requested(&self) -> Result<Vec<String>> {
+        let rows = query(STOPS).fetch_all(self.reader()).await.map_err(Fault::from)?;
+        Ok(all(&rows, |r| Cells::new(r).text())?)
     }
 
     /// Ends a running job; false, and no change, when `attempt` does not own it any more.

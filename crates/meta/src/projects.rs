@@ -1,6 +1,6 @@
 //! Projects and who may enter them.
 
-use feitian_base::{Error, Result};
+use feitian_base::{Error, Result, id};
 use sqlx::any::AnyRow;
 use sqlx::query;
 
@@ -143,6 +143,18 @@ impl Meta {
                     return Err(conflict("ProjectNotEmpty", message).into());
                 }
             }
+            let sql = "SELECT id FROM instances WHERE project = $1 AND state IN ('Waiting', 'Running') LIMIT 1";
+            if let Some(row) = query(sql).bind(name).fetch_optional(tx.conn()).await? {
+                let job = Cells::new(&row).text()?;
+                let message = format!("Project '{name}' still has jobs, for example '{job}'; stop them first");
+                return Err(conflict("ProjectNotEmpty", message).into());
+            }
+            // Whoever takes the name next must not see these jobs. They and their results go when their time has come.
+            query("UPDATE instances SET project = $2 WHERE project = $1")
+                .bind(name)
+                .bind(format!("{name}:{}", id::ulid()))
+                .execute(tx.conn())
+                .await?;
             query("DELETE FROM admissions WHERE project = $1").bind(name).execute(tx.conn()).await?;
             Ok(())
         })

@@ -129,9 +129,11 @@ async fn a_stop_ends_a_waiting_job_at_once_and_marks_a_running_one() {
         assert!(m.claim("i1", "n1", 1).await.unwrap().is_none());
         assert!(!m.request_stop("i1").await.unwrap());
         running(m, "i2").await;
+        assert_eq!(m.stops_requested().await.unwrap(), Vec::<String>::new());
         assert!(m.request_stop("i2").await.unwrap());
         let i = m.instance("p", "i2").await.unwrap().unwrap();
         assert_eq!((i.state, i.stop_requested, i.ended_ms, i.error), (InstanceState::Running, true, None, None));
+        assert_eq!(m.stops_requested().await.unwrap(), ["i2"]);
         // Its node dies before it has heard: nobody else will run it.
         assert!(m.requeue("i2", 1).await.unwrap());
         let i = m.instance("p", "i2").await.unwrap().unwrap();

@@ -23,6 +23,7 @@ async fn listings_and_hot_paths_are_index_ranges() {
         (crate::partitions::LARGEST.to_string(), "partitions_order"),
         (crate::instances::WAITING.to_string(), "instances_waiting"),
         (crate::instances::RUNNING.to_string(), "instances_running"),
+        (crate::instances::STOPS.to_string(), "instances_running"),
         (crate::instances::EARLIER.to_string(), "instances_query"),
         (list(None, false, false), "instances_time"),
         (list(None, true, false), "instances_project"),

@@ -61,6 +61,25 @@ async fn a_project_with_live_tables_stays() {
     .await;
 }
 
+// A name is no right to what somebody else ran under it.
+#[tokio::test]
+async fn the_next_project_of_a_name_has_none_of_the_jobs() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_project(m).await;
+        let job = Instance { project: "p".into(), ..instance("i1", 1) };
+        m.create_instance(&job).await.unwrap();
+        let message = refused(m.delete_project("p").await, Kind::Conflict, "ProjectNotEmpty");
+        assert!(message.contains("'i1'"), "{message}");
+        m.request_stop("i1").await.unwrap();
+        m.delete_project("p").await.unwrap();
+        m.create_project(&project("p")).await.unwrap();
+        assert_eq!(m.instance("p", "i1").await.unwrap(), None);
+        assert_eq!(m.list_instances(Some("p"), &InstanceFilter::default(), None, 9).await.unwrap(), vec![]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_owner_and_the_admitted_may_enter() {
     on_both(async |db| {

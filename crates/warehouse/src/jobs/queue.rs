@@ -72,6 +72,11 @@ impl Warehouse {
     async fn queue_loop(&self) {
         let stop = self.tasks.stop_token();
         while !stop.is_cancelled() {
+            if self.meta.is_shared()
+                && let Err(e) = self.hear_stops().await
+            {
+                tracing::warn!(error = ?e, "jobs that other processes were asked to stop go on for now");
+            }
             if let Err(e) = self.start_planned().await {
                 tracing::warn!(error = ?e, "the queue could not be read");
             }
@@ -109,6 +114,19 @@ impl Warehouse {
             if let Some(instance) = self.meta.claim(&id, &self.config.node, clock::now_ms()).await? {
                 failpoint::hit("job.claimed");
                 self.start(instance);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops what runs here and another process was asked to stop.
+    async fn hear_stops(&self) -> Result<()> {
+        if self.jobs.inner.running.lock().is_empty() {
+            return Ok(());
+        }
+        for id in self.meta.stops_requested().await? {
+            if let Some(running) = self.jobs.running(&id) {
+                running.stop.cancel();
             }
         }
         Ok(())
