@@ -72,6 +72,7 @@ class Server:
         # Not in the data directory: feitian refuses one that holds files which are not its own.
         logs = os.environ.get("FEITIAN_TEST_LOGS", tempfile.gettempdir())
         self.log_path = os.path.join(logs, unique("feitian-server") + ".log")
+        self.banner_path = self.log_path.removesuffix(".log") + ".banner"
 
     @property
     def endpoint(self):
@@ -81,9 +82,11 @@ class Server:
         command = [self.program, "up", "--data", self.data, "--listen", f"127.0.0.1:{self.port}"]
         if self.meta:
             command += ["--meta", self.meta]
-        with open(self.log_path, "ab") as log:
-            environment = {**os.environ, **self.variables}
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        environment = {**os.environ, **self.variables}
+        with open(self.log_path, "ab") as log, open(self.banner_path, "wb") as banner:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=banner, stderr=log, env=environment
+            )
         wait_for("the server's readiness", self._ready)
         return self
 
@@ -135,6 +138,8 @@ class Server:
             "endpoint": self.endpoint,
             **changes,
         }
+        # PyODPS keeps that of the first entry for all later ones (odps/core.py, to_global), whatever server they are of.
+        options.logview_host = None
         return ODPS(**arguments)
 
     def cli(self, *arguments):

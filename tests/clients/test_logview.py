@@ -7,6 +7,7 @@ Content-Security-Policy standards, numbers follow by arithmetic.
 import html
 import json
 import re
+import subprocess
 import unittest
 from urllib.parse import urlsplit, urlunsplit
 
@@ -63,6 +64,13 @@ class Logview(ClientCase):
             job.stop()
         except errors.InvalidStateSetting:
             pass
+
+    def documented(self, setting):
+        """The default of a setting, as the program's help says it."""
+        command = [self.server.program, "up", "--help"]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        (value,) = re.findall(rf"^  {re.escape(setting)} \(default `(.*?)`\)$", text, re.M)
+        return value
 
     def failed(self, sql):
         job = self.o.run_sql(sql)
@@ -214,7 +222,10 @@ class Logview(ClientCase):
                 break
         self.assertIsNotNone(waiting, "no limit was reached")
         self.assertRegex(waiting, r"place \d+ in the queue")
-        self.assertRegex(waiting, r"runs \d+ jobs at once and may run \d+\.")
+        # The limit of a project is the lower one, so it is met first. All jobs are of one project.
+        limit = int(self.documented("query.running_per_project"))
+        self.assertLess(limit, int(self.documented("query.running_total")))
+        self.assertIn(f"Project {self.o.project} runs {limit} jobs at once and may run {limit}.", waiting)
         # Newest first: the waiting ones go before the running ones could make room for them.
         for job in reversed(jobs):
             self.end(job)

@@ -3,6 +3,7 @@
 Expected values are the rows written.
 """
 
+import signal
 import unittest
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from odps.tunnel import TableTunnel
 
 import harness
+
+# Rows of a table that is joined with itself: 144 million pairs, seconds of work, so that a process starts meanwhile.
+PAIRED = 12_000
 
 
 class TwoProcesses(unittest.TestCase):
@@ -137,6 +141,38 @@ class TwoProcesses(unittest.TestCase):
         other = self.on_b(session, name)
         other.commit([0])
         self.assertEqual(self.rows(self.b, name), [(1,), (2,)])
+
+    def test_a_job_on_a_killed_process_is_run_by_the_other_and_counts_once(self):
+        database = harness.new_database()
+        dying = harness.Server(meta=database).start()
+        self.addCleanup(dying.close)
+        entry = dying.entry()
+        name, target = harness.unique("t"), harness.unique("t")
+        entry.create_table(name, "n bigint")
+        entry.write_table(name, [[n] for n in range(PAIRED)])
+        entry.create_table(target, "n bigint, c bigint")
+        # No other process is there yet, so that it can only be this one that runs the job.
+        job = entry.run_sql(
+            f"INSERT INTO TABLE {target} SELECT a.n % 10, COUNT(*) FROM {name} a JOIN {name} b ON a.n <> b.n "
+            "GROUP BY a.n % 10",
+            hints={"odps.sql.allow.cartesian": "true"},
+        )
+        (task,) = job.get_task_names()
+        harness.wait_for("the job's start", lambda: job.get_task_statuses()[task].status.value == "RUNNING")
+        other = harness.Server(data=dying.data, meta=database).start()
+        self.addCleanup(other.close)
+        # It can do nothing from here on, not even end: what is seen after this was so when it was killed.
+        dying.process.send_signal(signal.SIGSTOP)
+        seen = other.entry().get_instance(job.id)
+        self.assertFalse(seen.is_terminated(), "the job was too short")
+        dying.kill()
+        seen.wait_for_success()
+        # Each n meets all others but itself.
+        wanted = [(n, PAIRED // 10 * (PAIRED - 1)) for n in range(10)]
+        self.assertEqual(sorted(self.rows(other.entry(), target)), wanted)
+        known = f"SELECT status FROM sys.instances WHERE instance_id = '{job.id}'"
+        with other.entry().execute_sql(known).open_reader(tunnel=True) as reader:
+            self.assertEqual([r[0] for r in reader], ["Success"])
 
 
 if __name__ == "__main__":

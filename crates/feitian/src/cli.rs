@@ -182,6 +182,10 @@ pub struct SqlArgs {
 ///
 /// A project holds tables and jobs. Its owner and admitted accounts may use it, and nobody else.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  feitian project create sales
+  feitian project list")]
 pub struct ProjectArgs {
     #[command(subcommand)]
     pub verb: ProjectVerb,
@@ -238,6 +242,7 @@ pub enum ProjectVerb {
     #[command(after_help = "Example:\n  feitian project admit sales 'ALIYUN$anna'")]
     Admit { name: String, account: String },
     /// List the accounts that may use a project, its owner first.
+    #[command(after_help = "Example:\n  feitian project members sales --json")]
     Members { name: String },
     /// Take the admission of an account back.
     #[command(after_help = "Example:\n  feitian project expel sales 'ALIYUN$anna' --yes")]
@@ -261,6 +266,10 @@ pub struct Confirm {
 ///
 /// An account owns access keys and projects. Its name has the form ALIYUN$name.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  feitian account create 'ALIYUN$anna'
+  feitian account list")]
 pub struct AccountArgs {
     #[command(subcommand)]
     pub verb: AccountVerb,
@@ -281,6 +290,7 @@ pub enum AccountVerb {
         admin: bool,
     },
     /// List all accounts.
+    #[command(after_help = "Example:\n  feitian account list --output csv")]
     List,
     /// Lock an account out: none of its keys works until it is enabled again.
     #[command(after_help = "Example:\n  feitian account disable 'ALIYUN$anna' --yes")]
@@ -290,6 +300,7 @@ pub enum AccountVerb {
         confirm: Confirm,
     },
     /// Let a disabled account in again.
+    #[command(after_help = "Example:\n  feitian account enable 'ALIYUN$anna'")]
     Enable { name: String },
 }
 
@@ -297,6 +308,10 @@ pub enum AccountVerb {
 ///
 /// A key is an id and a secret with which a client signs its requests. The secret is shown once, when the key is created.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  feitian key create
+  feitian key list")]
 pub struct KeyArgs {
     #[command(subcommand)]
     pub verb: KeyVerb,
@@ -321,18 +336,21 @@ pub enum KeyVerb {
         sts: Option<Duration>,
     },
     /// List keys, without secrets.
+    #[command(after_help = "Example:\n  feitian key list --account 'ALIYUN$anna'")]
     List {
         /// Only keys of this account
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
     /// Make a key stop working for now.
+    #[command(after_help = "Example:\n  feitian key disable LTAI5tExample --yes")]
     Disable {
         access_id: String,
         #[command(flatten)]
         confirm: Confirm,
     },
     /// Let a disabled key work again.
+    #[command(after_help = "Example:\n  feitian key enable LTAI5tExample")]
     Enable { access_id: String },
     /// Delete a key for ever.
     #[command(after_help = "Example:\n  feitian key delete LTAI5tExample --yes")]
@@ -347,6 +365,10 @@ pub enum KeyVerb {
 ///
 /// Every job is an instance with an id, from its submission until its history expires.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  feitian instance list --status running
+  feitian instance show 20240102030405123gabcdefghijkm")]
 pub struct InstanceArgs {
     #[command(subcommand)]
     pub verb: InstanceVerb,
@@ -370,8 +392,10 @@ pub enum InstanceVerb {
         limit: usize,
     },
     /// Show one instance: its SQL, times, progress and error.
+    #[command(after_help = "Example:\n  feitian instance show 20240102030405123gabcdefghijkm --json")]
     Show { id: String },
     /// Stop a waiting or running instance.
+    #[command(after_help = "Example:\n  feitian instance stop 20240102030405123gabcdefghijkm --yes")]
     Stop {
         id: String,
         #[command(flatten)]

@@ -73,6 +73,7 @@ impl Server {
 
     /// Stops it with SIGTERM.
     pub fn stop(mut self) -> Result<()> {
+        let _bar = Bar::start("stopping feitian");
         match self.process.take() {
             Some(mut process) => process.stop("TERM", STOP_LIMIT),
             None => Ok(()),

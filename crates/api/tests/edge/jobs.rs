@@ -123,6 +123,18 @@ async fn progress_summary_and_queue_have_what_clients_read() {
     assert_eq!(workers.iter().map(|w| w["output_records"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 0]);
     assert_eq!((&workers[1]["id"], &workers[1]["status"]), (&json!("R2_1_job_0#1"), &json!("Terminated")));
     assert_eq!(workers[1]["startTime"], 1_704_067_200);
+    // PyODPS (odps/models/instance.py) hands the caller the whole document of `get_task_detail`, and asks `?detail` only
+    // when that is empty; workers are looked for in either, under the same keys.
+    assert_eq!(doc(&client, &id, "instancedetail&taskname=AnonymousSQLTask").await.json(), detail);
+    assert_eq!(detail["Instance"], json!(id));
+    // `get_task_quota` hands the whole document on, too; the name in it is one that the list of quotas has.
+    let quota = doc(&client, &id, "instancequota&taskname=AnonymousSQLTask").await.json();
+    let quotas = client.get("/api/quotas").await.ok().text();
+    assert!(quotas.contains(&format!("<Name>{}</Name>", quota["quota"].as_str().unwrap())), "{quotas}");
+    for action in ["instancedetail", "instancequota"] {
+        let other = client.get(&format!("/api/projects/p/instances/{id}?{action}&taskname=other")).await;
+        other.refused(404, "NoSuchObject");
+    }
     assert!(doc(&client, &id, "info&taskname=AnonymousSQLTask&key=warnings").await.json()["warnings"].is_object());
     let info = "<Instance><Key>k</Key><Value>v</Value></Instance>";
     let put = client.put(&format!("/api/projects/p/instances/{id}?info&taskname=AnonymousSQLTask"), info).await.ok();

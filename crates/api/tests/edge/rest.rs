@@ -1,8 +1,11 @@
 //! Documents over REST, and the shape of errors.
 
+use feitian_api::warehouse::Warehouse as _;
 use serde_json::{Value, json};
 
 use crate::client::{Credentials, between};
+use crate::jobs::submit;
+use crate::tunnel::{ROWS, filled, hex, read};
 use crate::world::World;
 
 #[tokio::test]
@@ -154,16 +157,28 @@ async fn health_and_metrics_are_open_to_everyone() {
     nobody.get("/readyz").await.ok();
     world.demo().get("/api/projects/p").await.ok();
     world.demo().get("/api/projects/missing").await;
+    // One job runs and two wait.
+    for query in ["sleep", "queue", "queue"] {
+        let id = submit(&world.demo(), query).await;
+        let instance = world.fake.instance("p", &id).await.unwrap();
+        world.state.meta.create_instance(&instance).await.unwrap();
+    }
+    // One block goes up, and the same rows come down, neither compressed.
+    let download = filled(&world.demo()).await;
+    let down = read(&world.demo(), &download, "rowrange=(0,9)", &[]).await.ok();
+    assert_eq!(down.body, hex(ROWS));
+    let bytes = hex(ROWS).len();
     let metrics = nobody.get("/metrics").await.ok().text();
     for line in [
         "feitian_http_requests_total{route=\"GetProject\",status=\"200\"} 1",
         "feitian_http_requests_total{route=\"GetProject\",status=\"404\"} 1",
         "feitian_http_request_seconds_count{route=\"GetProject\"} 2",
-        "feitian_instances_running 0",
-        "feitian_instances_waiting 0",
-        "feitian_tunnel_upload_bytes_total 0",
+        "feitian_instances_running 1",
+        "feitian_instances_waiting 2",
+        &format!("feitian_tunnel_upload_bytes_total {bytes}"),
+        &format!("feitian_tunnel_download_bytes_total {bytes}"),
     ] {
-        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+        assert!(metrics.lines().any(|l| l == line), "{line} is missing in {metrics}");
     }
     world.tasks.stop_token().cancel();
     assert_eq!(nobody.get("/readyz").await.status.as_u16(), 503);

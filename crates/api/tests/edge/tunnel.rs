@@ -38,7 +38,7 @@ fn block(id: &str, block: u32) -> String {
     format!("/projects/p/tables/t?uploadid={id}&blockid={block}")
 }
 
-async fn filled(client: &Client) -> String {
+pub async fn filled(client: &Client) -> String {
     let id = open_upload(client).await;
     client.put(&block(&id, 1), hex(ROWS)).await.ok();
     client.post(&format!("/projects/p/tables/t?uploadid={id}"), "").await.ok();
@@ -47,7 +47,7 @@ async fn filled(client: &Client) -> String {
     session["DownloadID"].as_str().unwrap().to_string()
 }
 
-async fn read(client: &Client, id: &str, query: &str, headers: &[(&str, &str)]) -> Reply {
+pub async fn read(client: &Client, id: &str, query: &str, headers: &[(&str, &str)]) -> Reply {
     let target = format!("/projects/p/tables/t?data&downloadid={id}&{query}");
     client.send("GET", &target, headers, Body::empty()).await
 }

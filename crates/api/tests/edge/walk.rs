@@ -30,7 +30,20 @@ fn target(op: &Operation) -> String {
     if query.is_empty() { path } else { format!("{path}?{query}") }
 }
 
+/// Accounts, keys, projects and their members, as the database has them.
+async fn kept(world: &World) -> String {
+    let meta = &world.state.meta;
+    let projects = meta.list_projects("", None, 1000).await.unwrap();
+    let mut members = Vec::new();
+    for project in &projects {
+        members.push(meta.admitted(&project.name).await.unwrap());
+    }
+    let (accounts, keys) = (meta.list_accounts().await.unwrap(), meta.list_keys(None).await.unwrap());
+    format!("{accounts:#?}{keys:#?}{projects:#?}{members:#?}")
+}
+
 async fn refused_everywhere(world: &World, client: &Client, of: impl Fn(&Operation) -> Option<(u16, &'static str)>) {
+    let before = kept(world).await;
     for (_, op) in all() {
         let Some((status, code)) = of(op) else { continue };
         let reply = client.send(op.method, &target(op), &[], "x".into()).await;
@@ -41,6 +54,7 @@ async fn refused_everywhere(world: &World, client: &Client, of: impl Fn(&Operati
         assert!(!reply.header("x-odps-request-id").is_empty(), "{}", op.name);
         assert_eq!(world.fake.calls(), Vec::<String>::new(), "{} reached the warehouse", op.name);
     }
+    assert_eq!(kept(world).await, before, "something that was refused has changed accounts, keys or projects");
 }
 
 fn needs_identity(op: &Operation) -> bool {

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
+use clap::CommandFactory;
 use feitian::cli::Cli;
 use feitian::config::{Config, Sources};
 use feitian::failure::{Answer, Result};
@@ -179,6 +180,24 @@ fn usage_errors_end_with_2_and_help_with_0() {
     let (help, _) = expect(dir.path(), 0, &["up", "--help"]);
     for key in feitian::config::KEYS {
         assert!(help.contains(key.name) && help.contains(key.default), "{}", key.name);
+    }
+}
+
+#[test]
+fn the_long_help_of_every_command_has_an_example() {
+    let mut left = vec![Cli::command()];
+    let mut walked: Vec<String> = Vec::new();
+    while let Some(mut command) = left.pop() {
+        let help = command.render_long_help().to_string();
+        let has_one = help.contains("Example:\n") || help.contains("Examples:\n");
+        assert!(has_one, "`{}` has none:\n{help}", command.get_name());
+        walked.push(command.get_name().to_string());
+        // clap adds `help` by itself; what is hidden is not offered.
+        let below = command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help");
+        left.extend(below.cloned());
+    }
+    for name in ["feitian", "up", "members", "expel", "enable", "stop", "explain"] {
+        assert!(walked.iter().any(|w| w == name), "{name} is not among {walked:?}");
     }
 }
 

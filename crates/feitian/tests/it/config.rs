@@ -47,6 +47,12 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
 }
 
 #[test]
+fn requests_get_30_seconds_after_sigterm_unless_told_otherwise() {
+    // The help of `feitian up` promises so much.
+    assert_eq!(Config::defaults().server_grace, Duration::from_secs(30));
+}
+
+#[test]
 fn unknown_keys_are_refused_with_their_source_and_the_nearest_known_one() {
     let dir = tempfile::tempdir().unwrap();
     let said = refused(&Sources { file: file(dir.path(), "[query]\nmemori = '1GiB'"), ..Sources::default() });

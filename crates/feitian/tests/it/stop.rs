@@ -66,6 +66,26 @@ fn a_request_under_way_gets_its_time_and_no_more() {
 }
 
 #[test]
+fn a_request_under_way_that_ends_in_time_gets_its_whole_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut up = Up::start(dir.path());
+    let mut request = unfinished_request(&up);
+    up.signal(Signal::TERM);
+    // Once it accepts no more it is waiting for the request.
+    wait_until(|| TcpStream::connect(up.address()).is_err());
+    request.write_all(BODY.as_bytes()).unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 201 "), "{answer}");
+    let length = head.to_lowercase().lines().find_map(|l| Some(l.strip_prefix("content-length: ")?.to_string()));
+    assert_eq!(length.as_deref(), Some(body.len().to_string().as_str()), "{answer}");
+    let made: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(made["name"], "in_time");
+    assert_eq!(up.wait(), Some(0));
+}
+
+#[test]
 fn a_second_sigint_ends_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut up = Up::start(dir.path());
@@ -78,7 +98,10 @@ fn a_second_sigint_ends_at_once() {
     assert_eq!(up.wait(), Some(130));
 }
 
-/// A request that has announced a body and does not send it.
+/// The body of [`unfinished_request`].
+const BODY: &str = r#"{"name":"in_time"}"#;
+
+/// A request for a new project that has announced its body and does not send it.
 fn unfinished_request(up: &Up) -> TcpStream {
     let (key, path) = (up.credentials(), "/admin/v1/projects");
     let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -87,7 +110,8 @@ fn unfinished_request(up: &Up) -> TcpStream {
     let mut stream = TcpStream::connect(up.address()).unwrap();
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\ndate: {date}\r\nauthorization: {authorization}\r\n\
-         content-type: application/json\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n"
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        BODY.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
     // `100 Continue` comes when the server begins to read the body: from then on the request is under way.

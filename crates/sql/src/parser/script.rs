@@ -9,7 +9,7 @@ use crate::lexer::{Symbol, Token};
 use crate::{Result, SqlError, Statement};
 
 /// A script may read this many tokens of variables: what is read again costs again.
-const MAX_EXPANDED: usize = 200_000;
+const MAX_EXPANDED: usize = 50_000;
 
 /// A variable, with the tokens of its query.
 pub(super) struct Variable<'a> {
