@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
+use std::hash::BuildHasher;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ use crate::targets::Target;
 /// No input of at most [`MAX_BYTES`] may keep a parser busy for so long. The bound is generous, since other work may share
 /// the machine: it finds what is quadratic or worse.
 const SLOW: Duration = Duration::from_secs(5);
-/// Behaviours are kept until there are so many.
-const MAX_CORPUS: usize = 20_000;
+/// Inputs with a behaviour of their own are kept until they are so many bytes. What a parser under test allocates must show
+/// in the memory of the process, so that the fuzzer itself needs little.
+const MAX_CORPUS_BYTES: usize = 32 << 20;
 /// After so many findings a target is left alone.
 const MAX_FINDINGS: usize = 5;
 
@@ -49,7 +51,9 @@ pub fn run(target: &'static Target, seed: u64, limit: Duration, folder: &Path) -
     let mut rng = Rng::new(seed);
     let current = CurrentInput::create(&folder.join(format!("{}.current", target.name)))?;
     let mut corpus = (target.seeds)();
-    let mut seen = HashSet::new();
+    let mut kept_bytes = 0;
+    // Hashes, since the words are long and many.
+    let (mut seen, hasher) = (HashSet::new(), std::hash::RandomState::new());
     let started = Instant::now();
     let mut report = Report { name: target.name, runs: 0, behaviours: 0, took: Duration::ZERO, findings: Vec::new() };
     let mut fresh: Vec<Vec<u8>> = corpus.clone();
@@ -71,7 +75,9 @@ pub fn run(target: &'static Target, seed: u64, limit: Duration, folder: &Path) -
         report.runs += 1;
         match outcome {
             Ok(signature) => {
-                if seen.insert(signature) && corpus.len() < MAX_CORPUS && input.len() <= MAX_BYTES {
+                let is_new = seen.insert(hasher.hash_one(signature));
+                if is_new && kept_bytes + input.len() <= MAX_CORPUS_BYTES && input.len() <= MAX_BYTES {
+                    kept_bytes += input.len();
                     corpus.push(input.clone());
                 }
             }

@@ -1,5 +1,7 @@
 //! Parsers of `feitian-sql`.
 
+use std::fmt::{self, Write};
+
 use feitian_sql::{Statement, check_query, lexer, parse_script, split};
 
 use super::{Target, magnitude, shape};
@@ -97,6 +99,22 @@ pub const SPLITTER: Target = Target {
     },
 };
 
+/// How `what` begins in its debug form, whose whole text would be many times as large as `what` itself.
+fn first_word(what: &impl fmt::Debug) -> String {
+    struct Word(String);
+    impl fmt::Write for Word {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let word = text.chars().take_while(|c| c.is_alphanumeric());
+            self.0.extend(word);
+            if text.chars().all(char::is_alphanumeric) { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    let mut word = Word(String::new());
+    // It ends with an error by design: there is no other way to stop a `Debug`.
+    let _ = write!(word, "{what:?}");
+    word.0
+}
+
 /// Promise: an error of the parser carries a code; a statement that is accepted is accepted again by itself, unless the
 /// script has variables, which stand for queries before it.
 pub const PARSER: Target = Target {
@@ -109,8 +127,7 @@ pub const PARSER: Target = Target {
             Ok(script) => {
                 let mut words = vec![format!("{} settings", script.settings.len().min(4))];
                 for parsed in &script.statements {
-                    let kind = format!("{:?}", parsed.statement);
-                    let kind: String = kind.chars().take_while(|c| c.is_alphanumeric()).collect();
+                    let kind = first_word(&parsed.statement);
                     let checked = match &parsed.statement {
                         Statement::Query(query) => {
                             check_query(query).map_or_else(|e| shape(&e.to_string()), |()| "fine".into())
