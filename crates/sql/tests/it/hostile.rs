@@ -169,7 +169,7 @@ fn script_variables_that_double_are_counted() {
     assert!(survive(text).unwrap_err().starts_with("ODPS-0130071"));
     let wide = format!("@v := select {} from t; ", vec!["1"; 2000].join(", "));
     let text = format!("{wide}{}", "select * from @v; ".repeat(1000));
-    assert!(survive(text).unwrap_err().contains("more than 200000 tokens"));
+    assert!(survive(text).unwrap_err().contains("more than 50000 tokens"));
 }
 
 #[test]
