@@ -81,7 +81,6 @@ fn parse_progress(line: &str) -> Option<(u64, u64, &str)> {
 
 /// Runs `cargo test` and counts. Test programs run one after the other, and all of them, whatever fails.
 pub fn test(label: &str, command: &mut Command) -> Result<Outcome> {
-    command.args(["--no-fail-fast", "--color", "never"]);
     show_progress(command);
     let mut run =
         TestRun { watch: Watch::start(label), tally: Outcome::default(), current: String::new(), tail: String::new() };

@@ -18,7 +18,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     cargo::build("building the tests", workspace.cargo().args(["test", "--workspace", "--no-run"]))?;
     let cluster = Cluster::start()?;
     let mut command = workspace.cargo();
-    command.args(["test", "--workspace"]).env("FEITIAN_TEST_POSTGRES", cluster.url("postgres"));
+    command
+        .args(["test", "--workspace", "--no-fail-fast", "--color", "never"])
+        .env("FEITIAN_TEST_POSTGRES", cluster.url("postgres"));
     if options.long {
         command.env("FEITIAN_TEST_LONG", "1");
     }
