@@ -108,6 +108,17 @@ class OneTruth(unittest.TestCase):
         upload.commit([0])
         self.assertEqual([r[0] for r in self.o.read_table(table, reopen=True)], [7, 8])
 
+    def test_null_in_a_partition_column_that_is_no_text_is_null_to_others(self):
+        name = harness.unique("t")
+        self.o.create_table(name, ("n bigint", "p bigint"))
+        self.o.execute_sql(f"INSERT INTO {name} PARTITION (p) SELECT 1, CAST(NULL AS BIGINT) UNION ALL SELECT 2, 5")
+        (directory,) = glob.glob(os.path.join(self.server.data, "warehouse", "demo", f"{name}-*"))
+        found = DeltaTable(directory).to_pyarrow_table().to_pylist()
+        self.assertEqual(sorted((row["n"], row["p"]) for row in found), [(1, None), (2, 5)])
+        job = self.o.execute_sql(f"SELECT n, p FROM {name} WHERE p IS NULL OR p = 5 ORDER BY n LIMIT 9")
+        with job.open_reader(tunnel=True) as reader:
+            self.assertEqual([(r[0], r[1]) for r in reader], [(1, None), (2, 5)])
+
     def test_files_that_no_one_names_go(self):
         name = harness.unique("t")
         self.o.create_table(name, "n bigint")
