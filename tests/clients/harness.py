@@ -16,7 +16,8 @@ import time
 import unittest
 import urllib.request
 
-from odps import ODPS, options
+import pandas as pd
+from odps import ODPS, errors, options
 
 DEADLINE_S = 60
 _numbers = itertools.count(1)
@@ -173,6 +174,11 @@ def close_shared():
         server.close()
 
 
+# Rows times rows: far more work than a test would wait for. With more tables the engine holds the pairs of the first two,
+# and the job ends early, without memory.
+ENDLESS = "SELECT COUNT(*) FROM {0} a JOIN {0} b ON a.n <> b.n"
+
+
 class ClientCase(unittest.TestCase):
     """A test against the shared server: `self.o` is PyODPS, tables made by `self.table` are dropped at the end."""
 
@@ -198,6 +204,30 @@ class ClientCase(unittest.TestCase):
         """Creates an empty table, for example `self.table("a bigint, b string", "pt string")`."""
         schema = (columns, partitions) if partitions else columns
         return self.o.create_table(self.name(), schema, **kwargs)
+
+    def numbers(self, count):
+        """A table with the columns `n`, from 0 on, and `s`."""
+        table = self.table("n bigint, s string")
+        self.o.write_table(table, [[n, f"row {n}"] for n in range(count)])
+        return table.name
+
+    def many(self):
+        """A table that gives an endless job when it is joined with itself."""
+        table = self.table("n bigint")
+        self.o.write_table(table, pd.DataFrame({"n": range(300_000)}))
+        return table.name
+
+    def endless(self, table=None):
+        """A job that would not end by itself. It waits, or runs."""
+        job = self.o.run_sql(ENDLESS.format(table or self.many()), hints={"odps.sql.allow.cartesian": "true"})
+        self.addCleanup(self.end, job)
+        return job
+
+    def end(self, job):
+        try:
+            job.stop()
+        except errors.InvalidStateSetting:
+            pass
 
     def rows(self, table, **kwargs):
         """All rows of a table in the order in which the tunnel gives them."""

@@ -6,36 +6,12 @@ Expected values follow by arithmetic; failure codes are those of odps/errors.py.
 import unittest
 import uuid
 
-import pandas as pd
 from odps import errors
 
 from harness import ClientCase, wait_for
 
-# Rows times rows: far more work than a test would wait for. With more tables the engine holds the pairs of the first two,
-# and the job ends early, without memory.
-ENDLESS = "SELECT COUNT(*) FROM {0} a JOIN {0} b ON a.n <> b.n"
-
 
 class Instances(ClientCase):
-    def numbers(self, count):
-        table = self.table("n bigint, s string")
-        self.o.write_table(table, [[n, f"row {n}"] for n in range(count)])
-        return table.name
-
-    def endless(self):
-        """A running instance that would not end by itself."""
-        table = self.table("n bigint")
-        self.o.write_table(table, pd.DataFrame({"n": range(300_000)}))
-        job = self.o.run_sql(ENDLESS.format(table.name), hints={"odps.sql.allow.cartesian": "true"})
-        self.addCleanup(self.end, job)
-        return job
-
-    def end(self, job):
-        try:
-            job.stop()
-        except errors.InvalidStateSetting:
-            pass
-
     def test_a_query_is_read_typed_and_as_text(self):
         job = self.o.execute_sql("SELECT 1 AS a, 'x' AS b, CAST(NULL AS STRING) AS c, 1.5 AS d")
         self.assertTrue(job.is_successful())

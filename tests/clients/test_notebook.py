@@ -9,14 +9,12 @@ import types
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
 
-import pandas as pd
 from odps import errors, options
 from odps.ipython.magics import ODPSSql
 from odps.models import Instance
 from odps.ui import create_instance_group, fetch_instance_group, reload_instance_status
 
 from harness import ClientCase, wait_for
-from test_instances import ENDLESS
 
 
 class Notebook(ClientCase):
@@ -29,19 +27,6 @@ class Notebook(ClientCase):
         self.addCleanup(setattr, holder, last, getattr(holder, last))
         setattr(holder, last, value)
 
-    def endless(self):
-        """A running job that would not end by itself."""
-        table = self.table("n bigint")
-        self.o.write_table(table, pd.DataFrame({"n": range(300_000)}))
-        job = self.o.run_sql(ENDLESS.format(table.name), hints={"odps.sql.allow.cartesian": "true"})
-        self.addCleanup(self.end, job)
-        return job
-
-    def end(self, job):
-        try:
-            job.stop()
-        except errors.InvalidStateSetting:
-            pass
 
 
 class Groups(Notebook):
