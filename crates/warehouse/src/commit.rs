@@ -191,6 +191,8 @@ impl Catalog {
         loop {
             let snapshot = self.newest(table).await?;
             if self.is_done(&log, &snapshot, record).await? {
+                // Whoever put it may have died before it was durable, and the success that follows says that it is.
+                log.sync_names().await?;
                 return Ok(Driven::Done(snapshot));
             }
             // Versions that only joined files have changed nothing that a statement could have read.

@@ -196,6 +196,16 @@ impl DeltaLog {
         }
     }
 
+    /// Makes the names of all versions durable that are there. A process that was killed between the name of its version and
+    /// the sync of the directory leaves one that readers see and a power cut takes back.
+    pub(crate) async fn sync_names(&self) -> Result<()> {
+        // The store answers a deletion, also of what is not there, only when the directory is synced.
+        match self.store.delete(&Path::from(format!("{}/_delta_log/none", self.location))).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(store_error(e)),
+        }
+    }
+
     /// The newest version, or exactly `version`.
     ///
     /// # Errors
