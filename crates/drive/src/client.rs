@@ -44,16 +44,33 @@ impl Client {
     }
 
     fn send(&self, side: Side, method: &str, target: &str, kind: &str, body: Option<Body>) -> Result<Response> {
+        self.send_with(side, method, target, kind, body, &[])
+    }
+
+    /// The same with more headers, whose names are lower case.
+    fn send_with(
+        &self,
+        side: Side,
+        method: &str,
+        target: &str,
+        kind: &str,
+        body: Option<Body>,
+        more: &[(&str, &str)],
+    ) -> Result<Response> {
         let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         // Every x-odps-* header is part of the signature.
         let headers = [("date", date.as_str()), ("content-type", kind), ("x-odps-tunnel-version", "6")];
-        let authorization = sign_request(&self.access_id, &self.secret, method, target, headers);
+        let signed = headers.into_iter().chain(more.iter().copied());
+        let authorization = sign_request(&self.access_id, &self.secret, method, target, signed);
         let prefix = if matches!(side, Side::Rest) { "/api" } else { "" };
         let mut request = self.http.request(method.parse()?, format!("{}{prefix}{target}", self.base));
         request = request.header("Authorization", authorization).header("Date", &date);
         request = request.header("x-odps-tunnel-version", "6");
         if !kind.is_empty() {
             request = request.header("Content-Type", kind);
+        }
+        for (name, value) in more {
+            request = request.header(*name, *value);
         }
         request = match body {
             Some(body) => request.body(body),
@@ -118,6 +135,24 @@ impl Client {
         let id = self.submit(sql, guid)?;
         self.wait(&id)?;
         Ok(id)
+    }
+
+    /// Writes a file resource: a new one, or over the one that is there.
+    pub fn put_resource(&self, name: &str, content: String, is_new: bool) -> Result<()> {
+        let (method, at) = if is_new { ("POST", String::new()) } else { ("PUT", format!("/{name}")) };
+        let target = format!("/projects/{0}/resources{at}?curr_project={0}", self.project);
+        let about = [("x-odps-resource-type", "file"), ("x-odps-resource-name", name)];
+        self.send_with(Side::Rest, method, &target, "text/plain", Some(content.into()), &about).map(|_| ())
+    }
+
+    /// The content of a file resource; `None` without one of that name.
+    pub fn resource(&self, name: &str) -> Result<Option<String>> {
+        let target = format!("/projects/{0}/resources/{name}?curr_project={0}", self.project);
+        match self.send(Side::Rest, "GET", &target, "", None) {
+            Ok(answer) => Ok(Some(answer.text()?)),
+            Err(e) if e.to_string().contains("NoSuchObject") => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Removes files that nothing refers to and that are older than this.

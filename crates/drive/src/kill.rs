@@ -40,6 +40,9 @@ const POINTS: &[&str] = &[
     "result.before_write",
     "result.after_write",
     "job.before_finish",
+    "resource.before_file",
+    "resource.before_row",
+    "resource.after_row",
     "collect.before_delete",
     "collect.before_forget",
     "join.before_file",
@@ -51,7 +54,7 @@ const POINTS: &[&str] = &[
     "clean.before_delete",
 ];
 
-/// A long enough run reaches every fail point so often.
+/// A long enough run reaches every fail point so often, a shorter one each equally often.
 const TIMES: u64 = 10;
 
 /// Writers start with a new table after so many kills, so that reading everything back stays quick.
@@ -110,7 +113,7 @@ fn main() -> Result<()> {
     let mut writers = new_generation(&client, 0)?;
     writers.push(created(&client, Writer::new(Kind::Stream, KINDS.len() as i64, 0))?);
     let started = Instant::now();
-    let mut kill = 0;
+    let (mut kill, mut turn) = (0, 0);
     while kill < args.kills || (kill < args.kills + args.kills / 5 && short_of(&reached, args.kills).is_some()) {
         if kill > 0 && kill % KILLS_PER_GENERATION == 0 {
             let growing_old = writers.split_off(KINDS.len());
@@ -118,11 +121,15 @@ fn main() -> Result<()> {
             writers = new_generation(&client, kill / KILLS_PER_GENERATION)?;
             writers.extend(growing_old);
         }
+        let begun = Instant::now();
         running.kill();
         // Every ninth kill falls at a random moment, the others at the points in turn.
         let random_moment = kill % 9 == 8;
-        let in_turn = POINTS[(kill - kill / 9) as usize % POINTS.len()];
-        let point = if kill < args.kills { in_turn } else { short_of(&reached, args.kills).unwrap_or(in_turn) };
+        let point = match short_of(&reached, args.kills) {
+            Some(point) if kill >= args.kills => point,
+            _ if random_moment => "",
+            _ => next_in_turn(&mut turn, &reached),
+        };
         let nth = passes(point, &mut random);
         let armed = if random_moment { String::new() } else { format!("{point}:{nth}") };
         running = server.start(&armed).with_context(|| format!("kill {kill}"))?;
@@ -144,10 +151,13 @@ fn main() -> Result<()> {
             w.verify(&client).with_context(|| format!("kill {kill} at {name}"))?;
         }
         let acknowledged = writers.iter().map(|w| w.acknowledged).sum::<u64>() - before;
-        println!("kill {kill:4} at {name:24} {acknowledged:4} acknowledged, all there once");
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("kill {kill:4} at {name:24} {acknowledged:4} acknowledged, all there once, {seconds:.1} s");
         kill += 1;
     }
     old.append(&mut writers);
+    // What is on disk afterwards is judged from outside.
+    client.collect(0).context("the last collection")?;
     for w in &old {
         w.verify_rows(&client).context("final comparison")?;
     }
@@ -176,6 +186,23 @@ fn short_of(reached: &BTreeMap<String, u64>, kills: u64) -> Option<&'static str>
     POINTS.iter().find(|p| reached.get(**p).copied().unwrap_or_default() < wanted).copied()
 }
 
+/// The fail points in turn; those that take long to come by are left out once they were reached often enough, so that a long
+/// run has more kills to the hour.
+fn next_in_turn(turn: &mut usize, reached: &BTreeMap<String, u64>) -> &'static str {
+    loop {
+        let point = POINTS[*turn % POINTS.len()];
+        *turn += 1;
+        if !is_seldom(point) || reached.get(point).copied().unwrap_or_default() < 2 * TIMES {
+            return point;
+        }
+    }
+}
+
+/// What a table does only after a hundred writes, and what a collection does only after it has looked at everything else.
+fn is_seldom(point: &str) -> bool {
+    ["join.", "checkpoint.", "clean.", "collect.before_forget"].iter().any(|protocol| point.starts_with(protocol))
+}
+
 /// How often a fail point is passed before the server dies at it: what happens seldom would not happen in a round.
 fn passes(point: &str, random: &mut Random) -> u64 {
     match point.split_once('.').map_or("", |(protocol, _)| protocol) {
@@ -189,8 +216,7 @@ fn passes(point: &str, random: &mut Random) -> u64 {
 }
 
 fn round_of(point: &str) -> Duration {
-    let is_seldom = ["join.", "checkpoint.", "clean."].iter().any(|protocol| point.starts_with(protocol));
-    if is_seldom { OLD_ROUND } else { ROUND }
+    if is_seldom(point) { OLD_ROUND } else { ROUND }
 }
 
 fn new_generation(client: &Client, generation: u64) -> Result<Vec<Writer>> {

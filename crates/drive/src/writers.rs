@@ -30,12 +30,15 @@ pub enum Kind {
     Ddl,
     /// Create a table out of a query, read it, drop it.
     Ctas,
+    /// A file resource that is written over and over; no table.
+    Resource,
     /// Puts a few rows at a time, so that the table grows old: its files are joined, its log is cleaned.
     Stream,
 }
 
 /// The writers that begin anew with a table of their own from time to time.
-pub const KINDS: [Kind; 6] = [Kind::Upload, Kind::Insert, Kind::Overwrite, Kind::Replace, Kind::Ddl, Kind::Ctas];
+pub const KINDS: [Kind; 7] =
+    [Kind::Upload, Kind::Insert, Kind::Overwrite, Kind::Replace, Kind::Ddl, Kind::Ctas, Kind::Resource];
 
 /// An operation whose answer did not come.
 enum Open {
@@ -45,6 +48,8 @@ enum Open {
     Job { sql: String, guid: String, seq: i64 },
     /// Rows that are sent twice would be there twice: they are looked for. They must be there all or not at all.
     Put { seq: i64 },
+    /// A content that is there or is not: writing it again must succeed.
+    Content { seq: i64 },
 }
 
 /// One writer and what it knows.
@@ -98,6 +103,11 @@ impl Writer {
         Self { kind, id, table, next: 0, visible, tables, open: None, stream: None, acknowledged: 0 }
     }
 
+    /// Whether it fills one table of its own.
+    fn has_rows(&self) -> bool {
+        !matches!(self.kind, Kind::Ddl | Kind::Ctas | Kind::Resource)
+    }
+
     /// The partition that this writer writes, in SQL.
     fn partition(&self) -> &'static str {
         if matches!(self.kind, Kind::Insert | Kind::Overwrite) { " PARTITION (p='w')" } else { "" }
@@ -107,7 +117,7 @@ impl Writer {
     pub fn create(&self) -> Option<String> {
         let parts = if self.partition().is_empty() { "" } else { " PARTITIONED BY (p STRING)" };
         let columns = "writer BIGINT, seq BIGINT, row_no BIGINT, crc STRING";
-        let own = !matches!(self.kind, Kind::Ddl | Kind::Ctas);
+        let own = self.has_rows();
         own.then(|| format!("CREATE TABLE IF NOT EXISTS {} ({columns}){parts}", self.table))
     }
 
@@ -127,6 +137,7 @@ impl Writer {
                 let target = format!("{}{}", self.table, self.partition());
                 self.job(client, format!("INSERT {verb} TABLE {target} VALUES {}", values(self.id, seq)), seq)
             }
+            Kind::Resource => self.write_content(client, seq),
             Kind::Ddl => self.job(client, self.ddl(seq), seq),
             Kind::Ctas => self.job(client, self.ctas(seq), seq),
         }
@@ -177,6 +188,13 @@ impl Writer {
         Ok(())
     }
 
+    fn write_content(&mut self, client: &Client, seq: i64) -> Result<()> {
+        self.open = Some(Open::Content { seq });
+        client.put_resource(&self.table, values(self.id, seq), seq == 0)?;
+        self.done(seq);
+        Ok(())
+    }
+
     fn job(&mut self, client: &Client, sql: String, seq: i64) -> Result<()> {
         let guid = self.guid(seq);
         self.open = Some(Open::Job { sql: sql.clone(), guid: guid.clone(), seq });
@@ -192,7 +210,7 @@ impl Writer {
             Kind::Upload | Kind::Insert | Kind::Stream => {
                 self.visible.insert(seq);
             }
-            Kind::Overwrite | Kind::Replace => self.visible = BTreeSet::from([seq]),
+            Kind::Overwrite | Kind::Replace | Kind::Resource => self.visible = BTreeSet::from([seq]),
             Kind::Ddl | Kind::Ctas => {
                 let table = format!("{}_{}", self.table, seq / 3);
                 if seq % 3 == 2 {
@@ -223,7 +241,22 @@ impl Writer {
                     self.done(seq);
                 }
             }
+            Some(Open::Content { seq }) => {
+                let found = client.resource(&self.table)?;
+                if found.as_ref() != Some(&values(self.id, seq)) {
+                    self.expect_content(found.as_ref())?;
+                    client.put_resource(&self.table, values(self.id, seq), seq == 0).context("second writing")?;
+                }
+                self.done(seq);
+            }
         }
+        Ok(())
+    }
+
+    /// The content must be the one that was acknowledged last, none if there was none.
+    fn expect_content(&self, found: Option<&String>) -> Result<()> {
+        let wanted = self.visible.last().map(|seq| values(self.id, *seq));
+        ensure!(found == wanted.as_ref(), "resource {}: {found:?}, not {wanted:?}", self.table);
         Ok(())
     }
 
@@ -250,8 +283,10 @@ impl Writer {
 
     /// Compares the whole table with what was acknowledged.
     pub fn verify_rows(&self, client: &Client) -> Result<()> {
-        if matches!(self.kind, Kind::Ddl | Kind::Ctas) {
-            return self.verify_tables(client);
+        match self.kind {
+            Kind::Ddl | Kind::Ctas => return self.verify_tables(client),
+            Kind::Resource => return self.expect_content(client.resource(&self.table)?.as_ref()),
+            _ => {}
         }
         let partition = if self.partition().is_empty() { "" } else { "p=w" };
         if self.visible.is_empty() && !partition.is_empty() {
@@ -283,8 +318,7 @@ impl Writer {
 
     /// Table name and visible rows, for the check from outside.
     pub fn expectation(&self) -> Option<(String, Vec<i64>)> {
-        (!matches!(self.kind, Kind::Ddl | Kind::Ctas))
-            .then(|| (self.table.clone(), self.visible.iter().copied().collect()))
+        self.has_rows().then(|| (self.table.clone(), self.visible.iter().copied().collect()))
     }
 }
 
