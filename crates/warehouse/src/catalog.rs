@@ -187,12 +187,19 @@ impl Catalog {
         }
     }
 
-    async fn open_row(&self, row: Table) -> Result<OpenTable> {
+    async fn open_row(&self, mut row: Table) -> Result<OpenTable> {
         if row.location.is_empty() {
             return Ok(OpenTable { row, snapshot: None });
         }
-        let snapshot = self.newest(&row).await?;
-        let row = if snapshot.described_version > row.log_version { self.settled(row, &snapshot).await? } else { row };
+        let mut snapshot = self.newest(&row).await?;
+        while snapshot.described_version > row.log_version {
+            row = self.settled(row, &snapshot).await?;
+            if row.log_version <= snapshot.version {
+                break;
+            }
+            // The columns may have changed once more: the row is not to have some that the snapshot has not.
+            snapshot = self.newest(&row).await?;
+        }
         let row = if snapshot.version > row.log_version { self.catch_up(row, &snapshot).await? } else { row };
         Ok(OpenTable { row, snapshot: Some(snapshot) })
     }
@@ -200,19 +207,25 @@ impl Catalog {
     /// The row of a table whose columns may be other ones in `snapshot`, once it has those: files read by the columns of
     /// before would have NULL where they have values.
     async fn settled(&self, row: Table, snapshot: &Snapshot) -> Result<Table> {
-        let (project, name) = (row.project.clone(), row.local_name());
         // A commit of this process ends soon.
         drop(self.entry(&row.id).lock.lock().await);
         // The records before the row: a change that ends between the two looks is seen by the second.
-        let is_changing = self.is_changing_columns(&row, snapshot, None).await?;
-        let now = self.inner.meta.table_by_id(&row.id).await?.filter(|r| r.dropped_ms.is_none());
-        let row = now.ok_or_else(|| table_not_found(&project, &name))?;
-        if snapshot.described_version > row.log_version && is_changing {
-            let text = format!("the columns of table {project}.{name} are just being changed; try again");
-            let text = format!("ODPS-0110061:[0,0] Failed to run ddltask - {text}");
-            return Err(Error::new(Kind::Conflict, "ODPS-0110061", text));
+        let record = self.changing_columns(&row, snapshot, None).await?;
+        let now = self.live_row(&row).await?;
+        let Some(record) = record.filter(|_| snapshot.described_version > now.log_version) else { return Ok(now) };
+        // Another process is just about to end it, or died before it could. What is left to do is one transaction.
+        let ended = self.carry_out(&record).await;
+        let now = self.live_row(&row).await?;
+        match ended {
+            Err(e) if snapshot.described_version > now.log_version => Err(e),
+            _ => Ok(now),
         }
-        Ok(row)
+    }
+
+    /// The row of a table as it is now, as long as the table is live.
+    async fn live_row(&self, row: &Table) -> Result<Table> {
+        let now = self.inner.meta.table_by_id(&row.id).await?.filter(|r| r.dropped_ms.is_none());
+        now.ok_or_else(|| table_not_found(&row.project, &row.local_name()))
     }
 
     /// The newest snapshot, whatever the metadata says.

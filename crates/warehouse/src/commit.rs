@@ -144,6 +144,25 @@ impl Catalog {
         Ok(())
     }
 
+    /// Carries out a record that its writer may have left, and advances its owner. Safe at any time and by any process: the
+    /// log's `txn` decides.
+    pub(crate) async fn carry_out(&self, record: &CommitRecord) -> Result<()> {
+        let step = self.step_of(record).await?;
+        self.roll_forward(record, &step).await
+    }
+
+    /// Who advances with a record that its writer did not finish.
+    async fn step_of(&self, record: &CommitRecord) -> Result<Step> {
+        let others = self.meta().commit_records_of(&record.owner).await?;
+        let is_last = others.last().is_none_or(|last| last.id == record.id);
+        Ok(match record.attempt {
+            _ if !is_last => Step::None,
+            0 if self.meta().session(&record.owner).await?.is_some() => Step::Session { id: record.owner.clone() },
+            0 => Step::None,
+            attempt => Step::Instance { id: record.owner.clone(), attempt, step: record.step },
+        })
+    }
+
     /// Steps 3 to 5 for one record.
     pub(crate) async fn roll_forward(&self, record: &CommitRecord, step: &Step) -> Result<()> {
         let intent: Intent = serde_json::from_str(&record.actions).map_err(|e| {
@@ -242,20 +261,21 @@ impl Catalog {
         snapshot: &Snapshot,
     ) -> Result<bool> {
         // The records before the row: a change that ends between the two looks is seen by the second.
-        if self.is_changing_columns(table, snapshot, Some(record)).await? {
+        if self.changing_columns(table, snapshot, Some(record)).await?.is_some() {
             return Ok(true);
         }
         let Some(now) = self.meta().table_by_id(&record.table_id).await? else { return Ok(true) };
         Ok(intent.schema_version.is_some_and(|v| v != now.schema_version))
     }
 
-    /// Whether `snapshot` has columns of a commit, other than `but`, that is not ended: the table's row has older ones.
-    pub(crate) async fn is_changing_columns(
+    /// The record of a commit, other than `but`, whose columns `snapshot` has and that is not ended: the table's row has
+    /// older ones.
+    pub(crate) async fn changing_columns(
         &self,
         table: &Table,
         snapshot: &Snapshot,
         but: Option<&CommitRecord>,
-    ) -> Result<bool> {
+    ) -> Result<Option<CommitRecord>> {
         let log = self.log(table);
         for other in self.meta().open_commit_records(Some(&table.id)).await? {
             let is_it = but.is_some_and(|b| b.id == other.id) || other.actions.contains(NO_SCHEMA);
@@ -265,10 +285,10 @@ impl Catalog {
             }
             let there = log.txn_version(snapshot, &other.owner, other.read_version).await?;
             if there.is_some_and(|v| v >= other.step) {
-                return Ok(true);
+                return Ok(Some(other));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether all files of a join are there, old and new. A record that lay open where an older feitian ran may have lost

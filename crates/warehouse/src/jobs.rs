@@ -93,7 +93,6 @@ struct Inner {
 
 #[derive(Clone)]
 struct Running {
-    project: String,
     attempt: i64,
     stop: CancellationToken,
     progress: Arc<Progress>,

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feitian_base::{Error, Result, Tasks};
-use feitian_meta::{CommitRecord, Meta, Step};
+use feitian_meta::Meta;
 use object_store::ObjectStore;
 
 pub use catalog::{Catalog, NewTable, OpenTable, STORE_URL, table_not_found};
@@ -121,15 +121,13 @@ impl Warehouse {
         Ok(warehouse)
     }
 
-    /// Drives every commit record forward that was put before `before_ms`. Safe at any time and by any process: the
-    /// log's `txn` decides.
+    /// Carries out every commit record that was put before `before_ms`.
     pub(crate) async fn complete_commits(&self, before_ms: i64) -> Result<()> {
         for record in self.meta.open_commit_records(None).await? {
             if record.created_ms >= before_ms {
                 continue;
             }
-            let step = self.step_of(&record).await?;
-            match self.catalog.roll_forward(&record, &step).await {
+            match self.catalog.carry_out(&record).await {
                 Ok(()) => {
                     tracing::info!(record = %record.id, owner = %record.owner, "commit completed that was left")
                 }
@@ -141,18 +139,6 @@ impl Warehouse {
             }
         }
         Ok(())
-    }
-
-    /// Who advances with a record that its writer did not finish.
-    async fn step_of(&self, record: &CommitRecord) -> Result<Step> {
-        let others = self.meta.commit_records_of(&record.owner).await?;
-        let is_last = others.last().is_none_or(|last| last.id == record.id);
-        Ok(match record.attempt {
-            _ if !is_last => Step::None,
-            0 if self.meta.session(&record.owner).await?.is_some() => Step::Session { id: record.owner.clone() },
-            0 => Step::None,
-            attempt => Step::Instance { id: record.owner.clone(), attempt, step: record.step },
-        })
     }
 
     /// Stops taking jobs, queues those that run again, and ends the background tasks.

@@ -118,11 +118,10 @@ async fn what_was_written_for_other_columns_is_given_up() {
     assert!(matches!(catalog.drive(&row, &again, &intent).await.unwrap(), Driven::Done(_)));
     let refused = catalog.roll_forward(&late, &Step::None).await.unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "SchemaModified"));
-    let refused = catalog.open("p", "t").await.err().unwrap();
-    assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "ODPS-0110061"));
-    catalog.roll_forward(&again, &Step::None).await.unwrap();
+    // Whoever opens the table does what is left, and for the other process, if it lives, that is no error.
     let open = catalog.open("p", "t").await.unwrap();
     assert_eq!(open.row.schema.columns[0].name, "k");
+    catalog.roll_forward(&again, &Step::None).await.unwrap();
     let paths: Vec<_> = open.data().unwrap().files().iter().map(|f| f.path.as_str()).collect();
     assert_eq!(paths, ["again.parquet"]);
     assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());

@@ -152,14 +152,6 @@ impl Warehouse {
         if self.meta.requeue_lost(&live).await? > 0 {
             self.jobs.inner.wake.notify_one();
         }
-        // A stop that another process was asked for.
-        let here: Vec<(String, super::Running)> =
-            self.jobs.inner.running.lock().iter().map(|(id, r)| (id.clone(), r.clone())).collect();
-        for (id, running) in here {
-            if self.meta.instance(&running.project, &id).await?.is_some_and(|i| i.stop_requested) {
-                running.stop.cancel();
-            }
-        }
         Ok(())
     }
 

@@ -19,12 +19,7 @@ impl Warehouse {
     pub(super) fn start(&self, instance: Instance) {
         let stop = CancellationToken::new();
         let progress = Arc::new(Progress::default());
-        let running = Running {
-            project: instance.project.clone(),
-            attempt: instance.attempt,
-            stop: stop.clone(),
-            progress: progress.clone(),
-        };
+        let running = Running { attempt: instance.attempt, stop: stop.clone(), progress: progress.clone() };
         self.jobs.inner.running.lock().insert(instance.id.clone(), running);
         let span = tracing::info_span!("job", instance = %instance.id, project = %instance.project);
         let warehouse = self.clone();
@@ -126,7 +121,9 @@ impl Warehouse {
                 _ => {}
             }
         }
-        if left.is_empty() { Ok(instance) } else { self.instance(&instance.project, &instance.id).await }
+        // Others may have completed it, too, since this attempt claimed the instance.
+        let is_first = left.is_empty() && instance.attempt <= 1;
+        if is_first { Ok(instance) } else { self.instance(&instance.project, &instance.id).await }
     }
 }
 

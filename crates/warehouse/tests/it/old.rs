@@ -18,17 +18,18 @@ use feitian_warehouse::{
     BatchSource, Change, Config, NewFile, NewTable, Replace, RowRange, SessionInfo, SessionRequest, Warehouse, check,
 };
 use futures::StreamExt;
+use object_store::ObjectStore;
 
 use crate::sql::Bench;
 
 /// A directory with metadata, in which warehouses are opened.
-struct World {
-    dir: tempfile::TempDir,
-    meta: Meta,
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub meta: Meta,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
         let owner = Account { id: "1".into(), name: "test".into(), enabled: true, admin: false, created_ms: 1 };
@@ -47,7 +48,12 @@ impl World {
     }
 
     /// A warehouse whose background loops do not run, so that nothing is joined but what the test joins.
-    async fn open(&self) -> Warehouse {
+    pub async fn open(&self) -> Warehouse {
+        self.open_on(Arc::new(LocalStore::open(self.dir.path()).expect("a store"))).await
+    }
+
+    /// The same on a store of the test's own.
+    pub async fn open_on(&self, store: Arc<dyn ObjectStore>) -> Warehouse {
         let tmp = self.dir.path().join("tmp");
         std::fs::create_dir_all(&tmp).expect("a directory");
         let config = Config {
@@ -61,12 +67,12 @@ impl World {
             default_project_timezone: "Asia/Shanghai".into(),
             settings: Vec::new(),
         };
-        let store = LocalStore::open(self.dir.path()).expect("a store");
-        Warehouse::open_idle(config, self.meta.clone(), Arc::new(store), Tasks::new()).await.expect("a warehouse")
+        Warehouse::open_idle(config, self.meta.clone(), store, Tasks::new()).await.expect("a warehouse")
     }
 }
 
-async fn create(w: &Warehouse, partition_columns: &[&str]) {
+/// Table `t` of one number.
+pub async fn create(w: &Warehouse, partition_columns: &[&str]) {
     let schema = TableSchema {
         columns: vec![Column::new("n", DataType::BigInt)],
         partition_columns: partition_columns.iter().map(|c| Column::new(*c, DataType::String)).collect(),
@@ -98,7 +104,7 @@ fn request(partition: Option<&str>) -> SessionRequest {
 }
 
 /// One stream write of these numbers.
-async fn put(w: &Warehouse, partition: Option<&str>, numbers: &[i64]) -> Result<()> {
+pub async fn put(w: &Warehouse, partition: Option<&str>, numbers: &[i64]) -> Result<()> {
     let info = w.create_stream("test", request(partition)).await?;
     let columns = [Column::new("n", DataType::BigInt)];
     let batch = RecordBatch::try_new(engine_schema(&columns), vec![Arc::new(Int64Array::from(numbers.to_vec()))]);
@@ -122,7 +128,7 @@ async fn download(w: &Warehouse, partition: Option<&str>) -> SessionInfo {
     w.create_download("test", request).await.expect("a session")
 }
 
-async fn rows(w: &Warehouse) -> Vec<i64> {
+pub async fn rows(w: &Warehouse) -> Vec<i64> {
     let session = download(w, None).await;
     read(w, &session).await
 }
@@ -156,7 +162,7 @@ fn data_files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-async fn assert_sound(w: &Warehouse) {
+pub async fn assert_sound(w: &Warehouse) {
     let report = check::run(w, false).await.expect("a report");
     assert_eq!(report.problems, Vec::<String>::new());
 }
