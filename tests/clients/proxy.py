@@ -1,11 +1,13 @@
-"""A proxy between client and server that loses every third answer after the server has done its work.
+"""Two proxies: one loses every third answer after the server has done its work, the other can be cut and restored.
 
-It speaks just enough HTTP/1.1 to find where messages end. A lost answer is a closed connection, which is all that a
-client ever sees when a network fails between the server's work and its answer.
+The first speaks just enough HTTP/1.1 to find where messages end. A lost answer is a closed connection, which is all
+that a client ever sees when a network fails between the server's work and its answer. The second passes bytes of any
+protocol.
 """
 
 import http.client
 import http.server
+import socket
 import threading
 import urllib.parse
 
@@ -105,6 +107,79 @@ class LossyProxy:
             return list(_chunks(handler.rfile))
         length = int(handler.headers.get("Content-Length") or 0)
         return handler.rfile.read(length) if length else None
+
+
+class Relay:
+    """Passes bytes between a port of 127.0.0.1 and `target`, a host and a port, until it is cut."""
+
+    def __init__(self, target):
+        self._target = target
+        self._ends = []
+        self._pumps = []
+        self._listener = self._held(0)
+        self.port = self._listener.getsockname()[1]
+        self.restore()
+
+    @staticmethod
+    def _held(port):
+        """A socket that nobody else can have the port of. Connections are refused as long as it does not listen."""
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", port))
+        return held
+
+    def restore(self):
+        """Takes connections from now on."""
+        self._listener.listen(64)
+        self._accepting = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
+        self._accepting.start()
+
+    def cut(self):
+        """Ends every connection and refuses others, as where a server ran that does not run any more."""
+        self.close()
+        self._listener = self._held(self.port)
+
+    def close(self):
+        _shut(self._listener)
+        self._accepting.join()
+        for end in self._ends:
+            _shut(end)
+        for pump in self._pumps:
+            pump.join()
+        for end in [*self._ends, self._listener]:
+            end.close()
+        self._ends, self._pumps = [], []
+
+    def _accept(self, listener):
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._ends += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                pump = threading.Thread(target=_pump, args=(source, sink), daemon=True)
+                self._pumps.append(pump)
+                pump.start()
+
+
+def _pump(source, sink):
+    try:
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    except OSError:
+        pass
+    _shut(source)
+    _shut(sink)
+
+
+def _shut(end):
+    """Ends both directions, and wakes whoever waits for one."""
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 def _chunks(stream):

@@ -1,5 +1,7 @@
 //! Liveness, readiness and metrics for machines that watch this one.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use feitian_base::{Error, Kind, Result, clock};
@@ -7,6 +9,10 @@ use feitian_base::{Error, Kind, Result, clock};
 use crate::answers;
 use crate::call::{Answer, Call};
 use crate::state::AppState;
+
+/// So long `/readyz` waits for the metadata. Requests wait longer, to bridge a restart of the database; whoever watches
+/// wants to know.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many jobs run and wait, in all projects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +37,9 @@ pub async fn ready(call: Call) -> Answer {
     if call.state.tasks.is_stopping() {
         return Err(Error::new(Kind::Unavailable, "ServiceUnavailable", "the server is stopping"));
     }
-    let asked = call.state.meta.get_setting("ready").await;
-    asked.map_err(|e| {
-        Error::new(Kind::Unavailable, "ServiceUnavailable", "the metadata database does not answer").with_source(e)
-    })?;
+    let away = || Error::new(Kind::Unavailable, "ServiceUnavailable", "the metadata database does not answer");
+    let asked = tokio::time::timeout(READY_WITHIN, call.state.meta.get_setting("ready")).await;
+    asked.map_err(|e| away().with_source(e))?.map_err(|e| away().with_source(e))?;
     answers::text("ready\n")
 }
 

@@ -18,7 +18,7 @@ use crate::workspace::{Workspace, without_settings};
 /// How long a start on an empty directory may take before we give up.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Requests get 30 seconds after SIGTERM.
-const STOP_LIMIT: Duration = Duration::from_secs(40);
+pub const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// A running server; killed when dropped, unless it was let go.
 pub struct Server {
