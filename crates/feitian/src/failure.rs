@@ -5,6 +5,8 @@ use std::io;
 
 use feitian_base::{Kind, codes};
 
+use crate::output::printable_lines;
+
 /// How a command that ran to its end answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -99,12 +101,12 @@ impl Failure {
     fn text(&self, colours: bool) -> String {
         let (error, hint) =
             if colours { ("\x1b[1;31merror\x1b[0m", "\x1b[1;36mhint\x1b[0m") } else { ("error", "hint") };
-        let mut text = format!("{error}: {}\n", self.0.message);
+        let mut text = format!("{error}: {}\n", printable_lines(&self.0.message));
         for cause in &self.0.causes {
-            text.push_str(&format!("  cause: {cause}\n"));
+            text.push_str(&format!("  cause: {}\n", printable_lines(cause)));
         }
         if let Some(words) = &self.0.hint {
-            text.push_str(&format!("{hint}: {words}\n"));
+            text.push_str(&format!("{hint}: {}\n", printable_lines(words)));
         }
         if let Some(code) = self.0.code {
             text.push_str(&format!("{hint}: `feitian explain {code}` says what it means and what to do\n"));
@@ -166,6 +168,12 @@ mod tests {
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit_code(), 0);
         assert_eq!(Failure::from(feitian_base::Error::new(Kind::NotFound, "NoSuchTable", "x")).exit_code(), 1);
         assert_eq!(Failure::from(feitian_base::Error::invalid("x")).exit_code(), 2);
+    }
+
+    #[test]
+    fn control_characters_of_the_words_never_reach_the_terminal() {
+        let failure = Failure::new("no ds=\u{1b}]0;x\u{7}\n\there").hint("see \u{9b}2J");
+        assert_eq!(failure.text(false), "error: no ds=\\u{1b}]0;x\\u{7}\n\there\nhint: see \\u{9b}2J\n");
     }
 
     #[test]

@@ -215,6 +215,12 @@ fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
+/// The same for words of several lines: line ends and tabs stay. An error may name what somebody else made.
+pub fn printable_lines(text: &str) -> String {
+    let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().flat_map(|c| if hidden(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// Further lines of a value stand below its first.
 fn indent(text: &str, width: usize) -> String {
     text.replace('\n', &format!("\n{}", " ".repeat(width)))

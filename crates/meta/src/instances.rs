@@ -86,9 +86,19 @@ fn read_instance(row: &AnyRow) -> Result<Instance, Fault> {
     Ok(Instance { result_columns: c.opt_text()?, result_inline: c.opt_bytes()?, ..brief })
 }
 
+/// Characters of a statement in [`Meta::list_instances`]: one of fewer bytes is there as a whole.
+pub const LISTED_QUERY: usize = 4096;
+
 /// The query of [`Meta::list_instances`]. Holds no text of users.
+///
+/// A statement may have megabytes, and a list shows its beginning; the source would only repeat it.
 pub(crate) fn list_sql(class: Option<StateClass>, project: bool, owner: bool) -> String {
-    concat!("SELECT ", brief_columns!()).to_string() + &range_sql(class, project, owner)
+    let range = range_sql(class, project, owner);
+    format!(
+        "SELECT id, project, owner, guid, priority, '', task_name, task_type, substr(query, 1, {LISTED_QUERY}), settings, \
+         state, node, attempt, step, stop_requested, submitted_ms, started_ms, ended_ms, is_select, result_path, \
+         result_rows, error, summary{range}"
+    )
 }
 
 /// A page of instances, all but what is selected; parameters: end time, end id, from time, limit, then project and
@@ -120,11 +130,11 @@ pub(crate) fn range_sql(class: Option<StateClass>, project: bool, owner: bool) -
 }
 
 /// The query of [`Meta::waiting`].
-pub(crate) const WAITING: &str = concat!(
-    "SELECT ",
-    brief_columns!(),
-    " FROM instances WHERE state = 'Waiting' ORDER BY priority, submitted_ms, id LIMIT $1"
-);
+///
+/// Who waits is looked at in every round, with thousands at once: what they are to run is not read.
+pub(crate) const WAITING: &str = "SELECT id, project, owner, guid, priority, '', task_name, task_type, '', settings, state, \
+    node, attempt, step, stop_requested, submitted_ms, started_ms, ended_ms, is_select, result_path, result_rows, error, \
+    summary FROM instances WHERE state = 'Waiting' ORDER BY priority, submitted_ms, id LIMIT $1";
 
 /// The query of [`Meta::running_counts`].
 pub(crate) const RUNNING: &str = "SELECT project, COUNT(*) FROM instances WHERE state = 'Running' GROUP BY project";
@@ -218,9 +228,9 @@ impl Meta {
         Ok(one(row, read_brief)?)
     }
 
-    /// At most `limit` jobs that pass `filter`, of one project or all, newest submission first, without
-    /// `result_columns` and `result_inline`. A page goes on behind the instance `before`; when that has been forgotten,
-    /// so has everything older, and the page is empty.
+    /// At most `limit` jobs that pass `filter`, of one project or all, newest submission first, without `source`,
+    /// `result_columns` and `result_inline`, and with no more of `query` than [`LISTED_QUERY`] says. A page goes on behind
+    /// the instance `before`; when that has been forgotten, so has everything older, and the page is empty.
     pub async fn list_instances(
         &self,
         project: Option<&str>,
@@ -245,8 +255,8 @@ impl Meta {
         Ok(all(&rows, read_brief)?)
     }
 
-    /// The first `limit` waiting jobs, smaller priority first, then by submission, without `result_columns` and
-    /// `result_inline`.
+    /// The first `limit` waiting jobs, smaller priority first, then by submission, without `query`, `source`,
+    /// `result_columns` and `result_inline`.
     pub async fn waiting(&self, limit: i64) -> Result<Vec<Instance>> {
         let rows = query(WAITING).bind(limit.max(0)).fetch_all(self.reader()).await.map_err(Fault::from)?;
         Ok(all(&rows, read_brief)?)

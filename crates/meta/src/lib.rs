@@ -38,5 +38,6 @@ mod tables;
 mod tests;
 
 pub use db::Meta;
+pub use instances::LISTED_QUERY;
 pub use rows::*;
 pub use system::{InstanceParts, InstancePlace, InstanceScan, PartitionSums, SessionRow, TableScan};

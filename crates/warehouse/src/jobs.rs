@@ -196,7 +196,7 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Newest first; `marker` is the last instance id seen.
+    /// Newest first, with the beginnings of their statements; `marker` is the last instance id seen.
     pub async fn list_instances(
         &self,
         project: &str,

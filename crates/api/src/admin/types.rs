@@ -163,6 +163,7 @@ pub struct InstanceView {
     pub owner: String,
     /// `Waiting`, `Running`, `Success`, `Failed` or `Cancelled`.
     pub state: String,
+    /// In listings no more than its first 4096 characters.
     pub query: String,
     pub submitted_ms: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,13 @@
 //! The command line or the call of the API that does what a page did.
 
+use crate::show::seen;
+
 /// A word as a POSIX shell takes it: as it is when it is plain, else in single quotes.
+///
+/// Lines are copied into terminals, which obey control characters even inside of quotes; a value may come from a link that
+/// somebody else made. They are shown by their numbers, and the line is then about another value, which is not there.
 pub(super) fn word(text: &str) -> String {
+    let text = seen(text);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/:=@%+,".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) {
         text.to_string()
@@ -33,6 +39,8 @@ mod tests {
         assert_eq!(feitian(["project", "admit", "p", "ALIYUN$anna"]), "feitian project admit p 'ALIYUN$anna'");
         assert_eq!(word(""), "''");
         assert_eq!(word("a;b"), "'a;b'");
+        // xterm, "Control Sequences": ESC [ 201 ~ ends a pasted text, what follows is typed. Line ends stay as they are.
+        assert_eq!(word("a\u{1b}[201~\r\nb\u{202e}"), "'a\\u{1b}[201~\\u{d}\nb\\u{202e}'");
     }
 
     // RFC 3986, section 2.3: the unreserved characters.

@@ -11,6 +11,7 @@ use feitian_api::refusal::{see_other, status};
 use feitian_api::warehouse::InstanceFilter;
 use feitian_api::{Answer, Call, admin, project_zone};
 use feitian_base::{Error, Result, id};
+use feitian_meta::LISTED_QUERY;
 use feitian_meta::rows::Instance;
 use feitian_types::Column;
 
@@ -27,8 +28,6 @@ use crate::show;
 const HISTORY: usize = 20;
 /// Jobs that are looked at for it: the same statement often runs many times.
 const LOOKED_AT: usize = 100;
-/// Bytes of a statement that is in the page as a whole.
-const IN_PAGE: usize = 16 << 10;
 /// Characters of the statement in the command that does the same.
 const HINT: usize = 2000;
 
@@ -144,7 +143,7 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, text: St
     shell.answer_with(status, &page)
 }
 
-/// The last different statements of the caller in the project.
+/// The last different statements of the caller in the project; long ones that begin alike count as one.
 async fn history(call: &Call, shell: &Shell, zone: chrono_tz::Tz) -> Result<Vec<Statement>> {
     let filter = InstanceFilter { owner: Some(call.caller()?.name.clone()), ..InstanceFilter::default() };
     let jobs = call.state.warehouse.list_instances(call.project(), filter, None, LOOKED_AT).await?;
@@ -152,7 +151,7 @@ async fn history(call: &Call, shell: &Shell, zone: chrono_tz::Tz) -> Result<Vec<
     let fresh = |i: &Instance| i.task_type.eq_ignore_ascii_case("SQL") && seen.insert(i.query.clone());
     let statement = |instance: Instance| Statement {
         again: shell.within(&format!("/sql?job={}", segment(&instance.id))),
-        text: if instance.query.len() <= IN_PAGE { instance.query.clone() } else { String::new() },
+        text: if instance.query.len() < LISTED_QUERY { instance.query.clone() } else { String::new() },
         job: jobs::line(shell, instance, zone),
     };
     Ok(jobs.items.into_iter().filter(fresh).take(HISTORY).map(statement).collect())

@@ -121,7 +121,10 @@ pub(crate) fn print(client: &Client, instance: &InstanceView, format: Format, ou
     }
     match (format, instance.text.as_deref()) {
         (Format::Json, text) => output::json(out, &serde_json::json!({ "text": text }))?,
-        (_, Some(text)) if !text.is_empty() => writeln!(out, "{}", text.trim_end_matches('\n'))?,
+        (Format::Csv, Some(text)) if !text.is_empty() => writeln!(out, "{}", text.trim_end_matches('\n'))?,
+        (_, Some(text)) if !text.is_empty() => {
+            writeln!(out, "{}", output::printable_lines(text.trim_end_matches('\n')))?;
+        }
         _ => eprintln!("OK"),
     }
     Ok(Answer::Done)

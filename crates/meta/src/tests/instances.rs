@@ -168,6 +168,23 @@ async fn jobs_of_a_lost_node_wait_again_and_start_as_a_new_attempt() {
 }
 
 #[tokio::test]
+async fn a_listing_has_the_beginning_of_a_statement_and_the_job_all_of_it() {
+    on_both(async |db| {
+        let (m, most) = (&db.meta, crate::LISTED_QUERY);
+        let long = Instance { query: "表".repeat(most + 1), ..instance("b", 2) };
+        let short = Instance { query: "x".repeat(most - 1), ..instance("a", 1) };
+        for row in [&long, &short] {
+            m.create_instance(row).await.unwrap();
+        }
+        let listed = m.list_instances(Some("p"), &InstanceFilter::default(), None, 9).await.unwrap();
+        let listed: Vec<_> = listed.into_iter().map(|i| (i.query, i.source)).collect();
+        assert_eq!(listed, [("表".repeat(most), String::new()), (short.query, String::new())]);
+        assert_eq!(m.instance("p", "b").await.unwrap(), Some(long));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn listings_are_newest_first_and_filter_and_go_on() {
     on_both(async |db| {
         let m = &db.meta;
