@@ -9,12 +9,14 @@ import shlex
 import subprocess
 import tempfile
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import requests
 
 from harness import ClientCase, unique
 
+UPLOAD = "/console/projects/demo/upload"
 COMPAT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "compat.md")
 # A tag, quotes that would end an attribute, and a mark that turns the direction of what follows.
 HOSTILE = "<script>alert(1)</script>\"'&\u202e"
@@ -45,6 +47,10 @@ class Browser(requests.Session):
         answer = self.submit(f"/console/projects/{project}/sql", {"text": sql})
         assert answer.status_code == 303, (answer.status_code, answer.text)
         return answer.headers["Location"]
+
+    def form(self, path):
+        """The id of a fresh form for loading a file."""
+        return re.search(r'name="form" value="([0-9a-z]+)"', self.open(path).text).group(1)
 
     def ended(self, job):
         """The job as JSON, once it has ended."""
@@ -262,18 +268,23 @@ class Console(ClientCase):
         text = "Id,Name,Price,Day,Code\n1,\"a,b\",1.5,2024-01-02,007\n2,,2,2024-01-03,\n"
 
         def load(content, **fields):
-            data = {"table": name, "header": "yes", "delimiter": ",", **fields}
-            return browser.submit("/console/projects/demo/upload", data, files={"file": ("f.csv", content)})
+            data = {"form": browser.form(UPLOAD), "table": name, "header": "yes", "delimiter": ",", **fields}
+            return browser.submit(UPLOAD, data, files={"file": ("f.csv", content)})
 
         answer = load("\ufeff" + text)
-        self.assertEqual(answer.status_code, 200, answer.text)
-        self.assertIn(f"2 rows were added to table {name}.", answer.text)
+        self.assertEqual(answer.status_code, 303, answer.text)
+        page = browser.open(answer.headers["Location"]).text
+        self.assertIn(f"2 rows were added to table {name}.", page)
+        self.assertIn("The table was created with the columns below.", page)
         schema = self.o.get_table(name).table_schema
         types = [(c.name, c.type.name) for c in schema.columns]
         want = [("id", "bigint"), ("name", "string"), ("price", "double"), ("day", "date"), ("code", "string")]
         self.assertEqual(types, want)
         # Behind the rows that are there, by the names in the header.
-        self.assertEqual(load("name;id\nc;3\n", delimiter=";").status_code, 200)
+        answer = load("name;id\nc;3\n", delimiter=";")
+        self.assertEqual(answer.status_code, 303, answer.text)
+        page = browser.open(answer.headers["Location"]).text
+        self.assertIn(f"1 rows were added to table {name}.", page)
         got = self.query(f"SELECT id, name, price, CAST(day AS STRING), code FROM {name} ORDER BY id LIMIT 10")
         want = [(1, "a,b", 1.5, "2024-01-02", "007"), (2, None, 2.0, "2024-01-03", None), (3, "c", None, None, None)]
         self.assertEqual(got, want)
@@ -286,12 +297,48 @@ class Console(ClientCase):
     def test_a_csv_file_goes_into_a_partition(self):
         browser, table = self.owner(), self.table("n bigint", "ds string")
         fields = {"table": table.name, "header": "", "delimiter": ",", "partition": "ds=20240101"}
-        answer = browser.submit("/console/projects/demo/upload", fields, files={"file": ("f.csv", "1\n2\n")})
-        self.assertEqual(answer.status_code, 200, answer.text)
+        fields["form"] = browser.form(UPLOAD)
+        answer = browser.submit(UPLOAD, fields, files={"file": ("f.csv", "1\n2\n")})
+        self.assertEqual(answer.status_code, 303, answer.text)
+        # The same form does not go into another partition.
+        fields["partition"] = "ds=20240102"
+        self.assertEqual(browser.submit(UPLOAD, fields, files={"file": ("f.csv", "1\n2\n")}).status_code, 409)
+        self.assertEqual([str(p) for p in table.partitions], ["ds='20240101'"])
         self.assertEqual(self.rows(table.name, partition="ds=20240101"), [(1, "20240101"), (2, "20240101")])
         page = browser.open(f"/console/projects/demo/tables/{table.name}?partition=ds%3D20240101").text
         self.assertIn("<bdi>ds=20240101</bdi>", page)
         self.assertIn("The first 2 rows of partition ds=20240101", page)
+
+    def test_a_form_with_a_file_that_is_sent_again_adds_nothing(self):
+        browser, name = self.owner(), self.name("once")
+        fields = {"form": browser.form(UPLOAD), "table": name, "header": "yes", "delimiter": ","}
+
+        def send(who, content="n\n1\n2\n", **others):
+            return who.submit(UPLOAD, {**fields, **others}, files={"file": ("f.csv", content)})
+
+        # A double click: both are on their way at once, and the table is not there yet. Then once more.
+        with ThreadPoolExecutor(2) as both:
+            answers = list(both.map(send, (browser, self.owner())))
+        answers.append(send(browser))
+        said = {(answer.status_code, answer.headers.get("Location")) for answer in answers}
+        self.assertEqual(said, {(303, answers[0].headers["Location"])}, [answer.text for answer in answers])
+        count = lambda: self.query(f"SELECT COUNT(*), SUM(n) FROM {name}")
+        self.assertEqual(count(), [(2, 3)])
+        page = answers[0].headers["Location"]
+        self.assertIn(f"2 rows were added to table {name}.", browser.open(page).text)
+        # With another file, or from another account of the project, it is another form.
+        account, _, visitor = self.someone()
+        self.assertEqual(send(browser, "n\n3\n").status_code, 409)
+        self.assertEqual(send(browser, header="").status_code, 409)
+        self.assertEqual(send(visitor).status_code, 403)
+        self.server.cli("project", "admit", "demo", account)
+        self.assertEqual(send(visitor).status_code, 409)
+        self.assertEqual(visitor.open(page).status_code, 404)
+        self.assertEqual(count(), [(2, 3)])
+        # A table that was dropped does not come back.
+        self.o.delete_table(name)
+        send(browser)
+        self.assertFalse(self.o.exist_table(name))
 
     def test_what_users_wrote_is_text(self):
         browser, name = self.owner(), self.name()

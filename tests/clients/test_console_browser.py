@@ -4,6 +4,7 @@ What is asked for is in public rules: WCAG 2.2 (contrast 1.4.3, reflow 1.4.10, l
 and Content-Security-Policy as the browser itself enforces it.
 """
 
+import tempfile
 import unittest
 
 from browser import Browser
@@ -217,6 +218,25 @@ class ConsoleInABrowser(ClientCase):
         self.key(tab, "Enter", 13)
         wait_for("the rows on the page of the job", lambda: self.shows(tab, "<bdi>row 2</bdi>"))
         self.assertIn("Rows 1 to 3 of 3", tab.source())
+
+    def test_a_page_that_is_loaded_again_loads_no_file_again(self):
+        tab, name = self.signed_in(scripts=False), self.name("loaded")
+        with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+            file.write("n\n1\n2\n")
+            file.flush()
+            tab.open(self.address("/console/projects/demo/upload"))
+            self.type(tab, "#table", name)
+            root = tab.call("DOM.getDocument")["root"]["nodeId"]
+            node = tab.call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
+            tab.call("DOM.setFileInputFiles", files=[file.name], nodeId=node)
+            self.focus(tab, "form.fields button.main")
+            self.key(tab, "Enter", 13)
+            self.browser.wait("Page.loadEventFired", tab.session)
+            self.assertIn(f"2 rows were added to table {name}.", tab.source())
+            tab.call("Page.reload")
+            self.browser.wait("Page.loadEventFired", tab.session)
+            self.assertIn(f"2 rows were added to table {name}.", tab.source())
+        self.assertEqual(self.query(f"SELECT COUNT(*) FROM {name}"), [(2,)])
 
     def test_a_screen_reader_finds_names_for_everything(self):
         tab, name = self.signed_in(), self.numbers(3)

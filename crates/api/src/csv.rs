@@ -1,18 +1,23 @@
-//! Rows as CSV bodies and as texts, in the time zone of the project or of the job.
+//! Rows as CSV and as texts, in the time zone of the project or of the job.
+
+use std::io::Write;
 
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::response::Response;
 use chrono_tz::Tz;
 use feitian_base::{Error, Result};
 use feitian_meta::rows::Instance;
 use feitian_types::Column;
 use feitian_wire::csv::CsvWriter;
+use feitian_wire::from_io;
 use feitian_wire::text::to_text;
-use futures::stream::BoxStream;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 
-use crate::call::Call;
+use crate::call::{Answer, Call};
+use crate::download::{BlockingBatches, BodyWriter, download};
 use crate::odps::projects::property;
+use crate::tunnel::codec::slices;
 use crate::warehouse::Batches;
 
 /// Project property and job setting with the time zone.
@@ -36,17 +41,37 @@ pub async fn instance_zone(call: &Call, instance: &Instance) -> Result<Tz> {
     }
 }
 
-/// A CSV body: the header, then the rows of each batch as they come.
-pub fn csv_body(columns: &[Column], zone: Tz, batches: Batches) -> BoxStream<'static, Result<Bytes>> {
-    let writer = CsvWriter::new(columns, zone);
-    let mut header = String::new();
-    writer.header(&mut header);
-    let rows = batches.map(move |batch| {
+/// The answer with rows as CSV: the header, then the rows of each batch as they come. It is a download like those of the
+/// tunnel: one of those that may run at once, and gone when its client does not read.
+pub async fn csv_answer(call: &Call, columns: Vec<Column>, zone: Tz, batches: Batches) -> Answer {
+    let encode = move |batches: &mut BlockingBatches, mut out: BodyWriter| {
+        let writer = CsvWriter::new(&columns, zone);
         let mut text = String::new();
+        writer.header(&mut text);
+        for batch in batches {
+            for slice in slices(&batch?) {
+                writer.rows(&slice, &mut text)?;
+                out.write_all(text.as_bytes()).map_err(from_io)?;
+                text.clear();
+            }
+        }
+        out.write_all(text.as_bytes()).map_err(from_io)?;
+        out.finish()
+    };
+    let mut response = Response::new(download(&call.state, batches, encode).await?);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    Ok(response)
+}
+
+/// The same text in memory, for few rows.
+pub async fn csv_text(columns: &[Column], zone: Tz, mut batches: Batches) -> Result<String> {
+    let writer = CsvWriter::new(columns, zone);
+    let mut text = String::new();
+    writer.header(&mut text);
+    while let Some(batch) = batches.next().await {
         writer.rows(&batch?, &mut text)?;
-        Ok(Bytes::from(text))
-    });
-    stream::once(async move { Ok(Bytes::from(header)) }).chain(rows).boxed()
+    }
+    Ok(text)
 }
 
 /// Appends the rows of `batch` as texts; `None` is NULL.

@@ -53,7 +53,7 @@ pub mod warehouse;
 
 pub use answers::json;
 pub use call::{Answer, Call};
-pub use csv::{csv_body, instance_zone, project_zone, text_rows};
+pub use csv::{csv_answer, instance_zone, project_zone, text_rows};
 pub use metrics::Metrics;
 pub use operations::compat_markdown;
 pub use origin::Origin;

@@ -198,7 +198,8 @@ pub trait Warehouse: Send + Sync + 'static {
     async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance>;
     /// Asks the instance to end; `InvalidStateSetting` when it has ended already.
     async fn stop(&self, project: &str, id: &str) -> Result<()>;
-    /// Newest first. `marker` is an instance id.
+    /// Newest first, without their sources, and of each statement the beginning ([`feitian_meta::LISTED_QUERY`]). `marker`
+    /// is an instance id.
     async fn list_instances(
         &self,
         project: &str,
@@ -277,6 +278,10 @@ pub trait Warehouse: Send + Sync + 'static {
     async fn read_resource(&self, resource: &Resource, range: Range<u64>) -> Result<ByteStream>;
 
     async fn create_upload(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
+    /// The caller's upload session `id`, which the caller made as `feitian_base::id::ulid` does: opened now, or by the same
+    /// request before, so that a request that comes twice opens one. It is known for a day at least.
+    /// `ObjectAlreadyExists` when that id was for something else.
+    async fn open_upload(&self, caller: &Caller, id: &str, request: SessionRequest) -> Result<SessionInfo>;
     /// An upload, download or stream session of this table; `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.
     async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo>;
     /// Writes one block. It is durable when this returns, and replaces an earlier block of the same id. On error, or

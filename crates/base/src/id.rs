@@ -7,6 +7,14 @@ pub fn ulid() -> String {
     ulid::Ulid::generate().to_string().to_lowercase()
 }
 
+/// When [`ulid`] made this; `None` for a text that it never makes.
+pub fn ulid_ms(text: &str) -> Option<i64> {
+    let read = ulid::Ulid::from_string(text).ok()?;
+    // Capital letters, and numbers that do not fit, would be further names of the same.
+    let is_ours = read.to_string().to_lowercase() == text;
+    is_ours.then(|| i64::try_from(read.timestamp_ms()).ok()).flatten()
+}
+
 /// A new instance id: `yyyymmddhhMMssSSS`, `g`, and random lower-case letters and digits, as MaxCompute forms them.
 pub fn instance_id() -> String {
     let now: DateTime<Utc> = Utc::now();
@@ -41,5 +49,16 @@ mod tests {
         assert_eq!(id.len(), 17 + 1 + 12);
         assert!(id[..17].bytes().all(|b| b.is_ascii_digit()) && id.as_bytes()[17] == b'g');
         assert_ne!(id, super::instance_id());
+    }
+
+    // The ULID specification: its example, whose first ten digits in base 32 are this number.
+    #[test]
+    fn the_time_of_a_ulid_is_in_it() {
+        assert_eq!(super::ulid_ms("01arz3ndektsv4rrffq69g5fav"), Some(1_469_922_850_259));
+        assert!(super::ulid_ms(&super::ulid()).is_some());
+        for other in ["", "x", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "01arz3ndektsv4rrffq69g5fau", "81arz3ndektsv4rrffq69g5fav"]
+        {
+            assert_eq!(super::ulid_ms(other), None, "{other}");
+        }
     }
 }

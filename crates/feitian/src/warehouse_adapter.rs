@@ -158,6 +158,15 @@ impl edge::Warehouse for Adapter {
         self.warehouse.create_upload(&caller.name, wanted(request)).await.map(shown)
     }
 
+    async fn open_upload(
+        &self,
+        caller: &edge::Caller,
+        id: &str,
+        request: edge::SessionRequest,
+    ) -> Result<edge::SessionInfo> {
+        self.warehouse.open_upload(&caller.name, id, wanted(request)).await.map(shown)
+    }
+
     async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<edge::SessionInfo> {
         self.warehouse.session(kind, project, table, id).await.map(shown)
     }

@@ -51,10 +51,34 @@ pub struct SessionInfo {
 impl Warehouse {
     /// Opens an upload session. See the trait of the network edge for what each of these promises.
     pub async fn create_upload(&self, owner: &str, request: SessionRequest) -> Result<SessionInfo> {
+        self.new_upload(id::ulid(), owner, &request).await
+    }
+
+    /// The upload session of this id, opened now or before by the same request.
+    pub async fn open_upload(&self, owner: &str, session_id: &str, request: SessionRequest) -> Result<SessionInfo> {
+        const TAKEN: &str = "ObjectAlreadyExists";
+        if self.meta.session(session_id).await?.is_none() {
+            match self.new_upload(session_id.to_string(), owner, &request).await {
+                // The same request has come twice at once.
+                Err(e) if e.code() == TAKEN => {}
+                opened => return opened,
+            }
+        }
+        let info = self.session("upload", &request.project, &request.table, session_id).await?;
+        let (spec, _) = canonical_spec(&info.partition_columns, request.partition.as_ref())?;
+        let session = &info.session;
+        if session.owner != owner || session.partition != spec || session.overwrite != request.overwrite {
+            let text = format!("session '{session_id}' was opened for something else; open one with another id");
+            return Err(Error::new(Kind::Conflict, TAKEN, text));
+        }
+        Ok(info)
+    }
+
+    async fn new_upload(&self, session_id: String, owner: &str, request: &SessionRequest) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
-        let spec = self.writable_partition(&table, &request).await?;
-        self.new_session("upload", owner, &table, spec, request.overwrite, -1, 0).await
+        let spec = self.writable_partition(&table, request).await?;
+        self.new_session(session_id, "upload", owner, &table, spec, request.overwrite, -1, 0).await
     }
 
     /// Opens a download session: it reads the version that is newest now, for as long as it lives.
@@ -66,7 +90,7 @@ impl Warehouse {
             self.known_partition(&table.row, &spec).await?;
         }
         let rows: i64 = files_of(&snapshot, &spec).iter().map(|f| f.num_rows.max(0)).sum();
-        self.new_session("download", owner, &table, spec, false, snapshot.version, rows).await
+        self.new_session(id::ulid(), "download", owner, &table, spec, false, snapshot.version, rows).await
     }
 
     /// Opens a stream session.
@@ -79,7 +103,7 @@ impl Warehouse {
             return Err(Error::new(Kind::NotFound, "NoSuchSchema", text));
         }
         let spec = self.writable_partition(&table, &request).await?;
-        self.new_session("stream", owner, &table, spec, false, -1, 0).await
+        self.new_session(id::ulid(), "stream", owner, &table, spec, false, -1, 0).await
     }
 
     async fn writable_partition(&self, table: &OpenTable, request: &SessionRequest) -> Result<String> {
@@ -123,6 +147,7 @@ impl Warehouse {
     #[allow(clippy::too_many_arguments)]
     async fn new_session(
         &self,
+        session_id: String,
         kind: &str,
         owner: &str,
         table: &OpenTable,
@@ -133,7 +158,7 @@ impl Warehouse {
     ) -> Result<SessionInfo> {
         let now = clock::now_ms();
         let session = Session {
-            id: id::ulid(),
+            id: session_id,
             kind: kind.to_string(),
             project: table.row.project.clone(),
             table_id: table.row.id.clone(),

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
-use axum::response::Response;
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::{Instance, InstanceState};
 use feitian_wire::xml::{Task, TaskKind};
@@ -13,7 +10,7 @@ use futures::StreamExt;
 use super::types::{ColumnView, InstanceList, InstanceView, Rows, StageView, SubmitSql};
 use crate::answers;
 use crate::call::{Answer, Call};
-use crate::csv::{csv_body, instance_zone, text_rows};
+use crate::csv::{csv_answer, instance_zone, text_rows};
 use crate::jobs::{self, Envelope, job_element};
 use crate::odps::instances::wait_for;
 use crate::warehouse::{InstanceFilter, RowRange, Stage};
@@ -154,9 +151,7 @@ pub async fn rows(call: Call) -> Answer {
         "csv" => {
             let range = RowRange { start, count: count.unwrap_or(u64::MAX) };
             let (columns, batches) = warehouse.read_result(&instance, range, None).await?;
-            let mut response = Response::new(Body::from_stream(csv_body(&columns, zone, batches)));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-            Ok(response)
+            csv_answer(&call, columns, zone, batches).await
         }
         "json" => {
             let range = RowRange { start, count: count.unwrap_or(MOST_ROWS).min(MOST_ROWS) };

@@ -3,13 +3,12 @@
 use feitian_base::Result;
 use feitian_meta::rows::{Instance, InstanceState};
 use feitian_wire::xml::docs::{self, TaskResult, TaskStatus};
-use futures::StreamExt;
 
 use super::instances::{check_task, status};
 use super::projects::read_limit;
 use crate::answers;
 use crate::call::{Answer, Call};
-use crate::csv::{csv_body, instance_zone};
+use crate::csv::{csv_text, instance_zone};
 use crate::warehouse::{RowRange, Stage};
 
 async fn instance(call: &Call) -> Result<Instance> {
@@ -57,12 +56,8 @@ fn failure(instance: &Instance) -> String {
 async fn csv_of(call: &Call, instance: &Instance) -> Result<Vec<u8>> {
     let range = RowRange { start: 0, count: read_limit(call).await? };
     let (columns, batches) = call.state.warehouse.read_result(instance, range, None).await?;
-    let mut body = csv_body(&columns, instance_zone(call, instance).await?, batches);
-    let mut csv = Vec::new();
-    while let Some(piece) = body.next().await {
-        csv.extend_from_slice(&piece?);
-    }
-    Ok(csv)
+    let csv = csv_text(&columns, instance_zone(call, instance).await?, batches).await?;
+    Ok(csv.into_bytes())
 }
 
 /// The job as it was submitted.

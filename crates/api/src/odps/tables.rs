@@ -1,8 +1,5 @@
 //! Table documents and the preview as CSV.
 
-use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
-use axum::response::Response;
 use feitian_base::{Error, Kind};
 use feitian_meta::rows::Table;
 use feitian_wire::schema_json::{self, Extended, Shards, TableInfo, View};
@@ -12,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::projects::read_limit;
 use crate::answers;
 use crate::call::{Answer, Call};
-use crate::csv::{csv_body, project_zone};
+use crate::csv::{csv_answer, project_zone};
 use crate::tunnel::session::wanted_columns;
 use crate::warehouse;
 
@@ -172,7 +169,5 @@ pub async fn preview(call: Call) -> Answer {
     };
     let (columns, batches) = warehouse.preview(call.project(), call.table(), partition.as_ref(), wanted, limit).await?;
     let zone = project_zone(&call).await?;
-    let mut response = Response::new(Body::from_stream(csv_body(&columns, zone, batches)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    Ok(response)
+    csv_answer(&call, columns, zone, batches).await
 }

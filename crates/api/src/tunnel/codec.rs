@@ -140,7 +140,7 @@ fn positions(columns: &[Column], order: Option<&[String]>) -> Result<Vec<usize>>
 }
 
 /// Cuts a batch so that its encoded form stays in bounds.
-fn slices(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
+pub fn slices(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
     let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or(0)).sum();
     let bytes_per_row = bytes.checked_div(batch.num_rows()).unwrap_or(0).max(1);
     let rows = (SLICE_BYTES / bytes_per_row).max(1);

@@ -168,7 +168,7 @@ fn sha1_hmac(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn sha256_hmac(key: &[u8], text: &str) -> Vec<u8> {
+pub fn sha256_hmac(key: &[u8], text: &str) -> Vec<u8> {
     let mut mac = <Hmac<Sha256>>::new_from_slice(key).unwrap();
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()

@@ -463,6 +463,24 @@ impl Warehouse for Fake {
         self.open("upload", request)
     }
 
+    async fn open_upload(&self, caller: &Caller, id: &str, request: SessionRequest) -> Result<SessionInfo> {
+        self.note("open_upload");
+        let partition = request.partition.as_ref().map(ToString::to_string).unwrap_or_default();
+        let known = self.sessions.lock().get(id).map(|i| i.session.clone());
+        if let Some(known) = known {
+            let info = self.session("upload", &request.project, &request.table, id).await?;
+            let same = known.owner == caller.name && known.partition == partition;
+            let taken = || Error::new(Kind::Conflict, "ObjectAlreadyExists", "the session is another one");
+            return if same { Ok(info) } else { Err(taken()) };
+        }
+        let mut info = self.open("upload", request)?;
+        let mut sessions = self.sessions.lock();
+        sessions.remove(&info.session.id);
+        (info.session.id, info.session.owner) = (id.into(), caller.name.clone());
+        sessions.insert(id.into(), info.clone());
+        Ok(info)
+    }
+
     async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo> {
         self.note(format!("session {kind}"));
         let table = self.found(project, table)?;

@@ -403,14 +403,32 @@ async fn a_preview_is_one_arrow_stream_or_csv() {
     client.get("/api/projects/p/tables/t?data=&cols=x").await.refused(400, "InvalidArgument");
 }
 
-#[tokio::test]
-async fn uploads_wait_for_a_place_and_are_refused_when_none_comes_free() {
+/// A server on which no upload and no download may run.
+async fn without_streams() -> World {
     let limits = feitian_api::Limits {
         streams: 0,
         stream_wait: std::time::Duration::from_millis(10),
         ..feitian_api::Limits::default()
     };
-    let world = World::with(feitian_api::Settings { limits, ..feitian_api::Settings::default() }).await;
+    World::with(feitian_api::Settings { limits, ..feitian_api::Settings::default() }).await
+}
+
+#[tokio::test]
+async fn rows_as_csv_are_downloads_like_others() {
+    let world = without_streams().await;
+    let client = world.demo();
+    let id = submit(&client, "select 1;").await;
+    let rows = format!("/admin/v1/projects/p/instances/{id}/rows");
+    client.get(&format!("{rows}?format=csv")).await.refused(429, "FlowExceeded");
+    client.get("/api/projects/p/tables/t?data").await.refused(429, "FlowExceeded");
+    // Few rows, and they are in memory before the answer begins.
+    client.get(&rows).await.ok();
+    client.get(&format!("/api/projects/p/instances/{id}?result")).await.ok();
+}
+
+#[tokio::test]
+async fn uploads_wait_for_a_place_and_are_refused_when_none_comes_free() {
+    let world = without_streams().await;
     let client = world.demo();
     let id = open_upload(&client).await;
     client.put(&block(&id, 1), hex(ROWS)).await.refused(429, "FlowExceeded");

@@ -6,7 +6,7 @@ use feitian_api::rights::Right;
 use serde_json::json;
 
 use crate::client::{Client, Credentials, key};
-use crate::world::World;
+use crate::world::{World, secret};
 
 /// A request for the operation, on project `p`.
 fn target(op: &Operation) -> String {
@@ -61,6 +61,11 @@ fn needs_identity(op: &Operation) -> bool {
     op.right != Right::Public
 }
 
+/// The policy of a token that may do whatever a token may.
+fn everything() -> serde_json::Value {
+    json!({ "Version": "1", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}] })
+}
+
 /// Pages take tokens only.
 fn takes_keys(op: &Operation) -> bool {
     needs_identity(op) && op.surface != Surface::Page
@@ -98,6 +103,62 @@ async fn nobody_gets_in_with_a_disabled_or_expired_key() {
 }
 
 #[tokio::test]
+async fn nobody_gets_in_with_what_a_disabled_account_has() {
+    let world = World::new().await;
+    let (meta, secrets) = (&world.state.meta, &world.state.secrets);
+    let sts = issue_key(meta, secrets, "demo", Some(3_600_000), None).await.unwrap();
+    let token = world.token(everything()).await;
+    let temporary = Credentials::Sts {
+        id: sts.row.access_id.clone(),
+        secret: sts.secret.as_str().unwrap().into(),
+        token: sts.sts_token.unwrap().as_str().unwrap().into(),
+    };
+    // An administrator that is disabled is none.
+    let all = [key("demokey1", &secret("demokey1")), key("rootkey1", &secret("rootkey1")), temporary];
+    let all = all.into_iter().chain([Credentials::Bearer(token)]).map(|c| world.with_credentials(c));
+    let all: Vec<Client> = all.collect();
+    meta.admit("p", "root").await.unwrap();
+    for client in &all {
+        client.get("/api/projects/p").await.ok();
+    }
+    for account in ["demo", "root"] {
+        meta.set_account_enabled(account, false).await.unwrap();
+    }
+    world.fake.calls();
+    for client in &all {
+        refused_everywhere(&world, client, |op| takes_keys(op).then_some((403, "NoPermission"))).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_in_with_an_expired_token() {
+    let world = World::new().await;
+    let token = world.token(everything()).await;
+    let (valid, expired) = (world.ending_in(&token, 3600).await, world.ending_in(&token, 0).await);
+    world.with_credentials(Credentials::Bearer(valid)).get("/api/projects/p").await.ok();
+    world.fake.calls();
+    let client = world.with_credentials(Credentials::Bearer(expired));
+    refused_everywhere(&world, &client, |op| takes_keys(op).then_some((401, "AuthenticationRequestExpired"))).await;
+}
+
+#[tokio::test]
+async fn a_token_of_another_project_reaches_nothing_of_this_one() {
+    let world = World::new().await;
+    // The account is in both projects, so that nothing but the token's project stops it.
+    world.state.meta.admit("p", "other").await.unwrap();
+    world.client("otherkey").get("/api/projects/p").await.ok();
+    let client = world.with_credentials(Credentials::Bearer(world.token_of("otherkey", "q", everything()).await));
+    client.get("/api/projects/q").await.ok();
+    world.fake.calls();
+    refused_everywhere(&world, &client, |op| match op.right {
+        Right::Public | Right::Signed => None,
+        _ if op.surface == Surface::Page => None,
+        _ => Some((403, "NoPermission")),
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_foreign_account_reaches_nothing_of_the_project() {
     let world = World::new().await;
     let foreign = world.client("otherkey");
@@ -128,8 +189,7 @@ async fn a_token_reaches_only_what_its_policy_names() {
 #[tokio::test]
 async fn a_token_of_the_whole_project_does_not_reach_another() {
     let world = World::new().await;
-    let statement = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
-    let token = world.token(json!({ "Statement": statement })).await;
+    let token = world.token(everything()).await;
     // The account is in both projects; the token is for one of them.
     world.state.meta.admit("q", "demo").await.unwrap();
     let client = world.with_credentials(Credentials::Bearer(token));

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use feitian_api::keys::{ChosenKey, issue_key};
 use feitian_api::secrets::{Secret, Secrets};
 use feitian_api::{AppState, Settings, router};
@@ -10,7 +12,7 @@ use feitian_base::{Tasks, clock};
 use feitian_meta::Meta;
 use feitian_meta::rows::{Account, Project};
 
-use crate::client::{Client, Credentials, key};
+use crate::client::{Client, Credentials, key, sha256_hmac};
 use crate::fake::Fake;
 
 /// Project `p` belongs to account `ALIYUN$demo` (key `demokey1`). Account `ALIYUN$other` (key `otherkey`) owns `q`.
@@ -82,9 +84,30 @@ impl World {
 
     /// A bearer token of `ALIYUN$demo` for project `p`.
     pub async fn token(&self, policy: serde_json::Value) -> String {
+        self.token_of("demokey1", "p", policy).await
+    }
+
+    /// A bearer token of the account of this key, for `project`.
+    pub async fn token_of(&self, access_id: &str, project: &str, policy: serde_json::Value) -> String {
         let body = serde_json::json!({ "expires_in_hours": 1, "policy": policy }).to_string();
-        let reply = self.demo().post("/api/projects/p/authorization?sign_bearer_token", body).await.ok();
+        let target = format!("/api/projects/{project}/authorization?sign_bearer_token");
+        let reply = self.client(access_id).post(&target, body).await.ok();
         let text = reply.text();
         crate::client::between(&text, "<Result>", "</Result>").to_string()
+    }
+
+    /// The same token as this installation would have signed it with an end so many seconds from now.
+    ///
+    /// A token is the Base64 of `id,scope,expiry,signature` (PyODPS reads so much in `odps/accounts.py`); what stands
+    /// before the signature is signed with the key that lies sealed among the settings.
+    pub async fn ending_in(&self, token: &str, seconds: i64) -> String {
+        const SETTING: &str = "bearer_signing_key";
+        let sealed = self.state.meta.get_setting(SETTING).await.unwrap().unwrap();
+        let key = self.state.secrets.open(SETTING, &STANDARD.decode(sealed).unwrap()).unwrap();
+        let text = String::from_utf8(STANDARD.decode(token).unwrap()).unwrap();
+        let parts: Vec<&str> = text.split(',').collect();
+        let claims = format!("{},{},{}", parts[0], parts[1], clock::now_ms() / 1000 + seconds);
+        let signature = URL_SAFE_NO_PAD.encode(sha256_hmac(key.as_bytes(), &claims));
+        STANDARD.encode(format!("{claims},{signature}"))
     }
 }

@@ -1,11 +1,10 @@
 //! The result of a job as a file: CSV or Parquet, streamed.
 
-use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::response::Response;
 use feitian_api::download::{BlockingBatches, BodyWriter, download};
 use feitian_api::warehouse::{Batches, RowRange};
-use feitian_api::{Answer, Call, csv_body, instance_zone};
+use feitian_api::{Answer, Call, csv_answer, instance_zone};
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::Instance;
 use feitian_types::Column;
@@ -34,15 +33,16 @@ async fn rows(call: &Call) -> Result<(Instance, Vec<Column>, Batches)> {
 pub(super) async fn csv(call: Call) -> Answer {
     let (instance, columns, batches) = rows(&call).await?;
     let zone = instance_zone(&call, &instance).await?;
-    let body = Body::from_stream(csv_body(&columns, zone, batches));
-    Ok(file(body, "text/csv; charset=utf-8", &instance.id, "csv"))
+    Ok(file(csv_answer(&call, columns, zone, batches).await?, &instance.id, "csv"))
 }
 
 /// `result.parquet`: the columns in their own types; times are instants.
 pub(super) async fn parquet(call: Call) -> Answer {
     let (instance, columns, batches) = rows(&call).await?;
     let body = download(&call.state, batches, move |batches, out| write_parquet(&columns, batches, out)).await?;
-    Ok(file(body, "application/vnd.apache.parquet", &instance.id, "parquet"))
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.apache.parquet"));
+    Ok(file(response, &instance.id, "parquet"))
 }
 
 fn write_parquet(columns: &[Column], batches: &mut BlockingBatches, out: BodyWriter) -> Result<()> {
@@ -75,10 +75,9 @@ fn not_parquet(e: ParquetError) -> Error {
     }
 }
 
-fn file(body: Body, kind: &'static str, id: &str, ending: &str) -> Response {
-    let mut response = Response::new(body);
+/// Makes a file of an answer.
+fn file(mut response: Response, id: &str, ending: &str) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Ids are ours, but they came in with the address.

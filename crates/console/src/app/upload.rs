@@ -1,4 +1,7 @@
 //! Loading a CSV file into a new table or behind the rows of one that is there.
+//!
+//! A form has an id, which is that of the upload session in which its rows are written. A form that a browser sends again
+//! therefore adds nothing, whichever process gets it and whatever became of the answer.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -6,14 +9,15 @@ use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
 use feitian_api::admin::types::SubmitSql;
 use feitian_api::download::StreamPermit;
-use feitian_api::refusal::status;
-use feitian_api::warehouse::SessionRequest;
+use feitian_api::refusal::{see_other, status};
+use feitian_api::warehouse::{SessionInfo, SessionRequest};
 use feitian_api::{Answer, Call, admin, project_zone};
-use feitian_base::{Error, Kind, Result};
+use feitian_base::{Error, Kind, Result, clock, id};
 use feitian_types::{Column, PartitionSpec, TableSchema};
+use sha2::{Digest, Sha256};
 
 use super::csv_file::CsvFile;
-use super::hints::feitian;
+use super::hints::{feitian, segment};
 use super::home::is_of_the_form;
 use super::multipart::{Part, parts};
 use super::shell::{Section, Shell};
@@ -23,12 +27,16 @@ use crate::show::{self, fill};
 
 /// How long the statement that makes the table may take.
 const CREATE_MS: u64 = 30_000;
+/// How long a form may be sent after it was shown. The warehouse knows the id of a session at least as long.
+const FORM_MS: i64 = 24 * 3600 * 1000;
 
 #[derive(Template)]
 #[template(path = "app/upload.html")]
 struct UploadPage<'a> {
     shell: &'a Shell,
     about: String,
+    /// Names this form: sent twice, it is one upload.
+    form: String,
     table: String,
     partition: String,
     failure: String,
@@ -48,6 +56,7 @@ struct Loaded {
 
 /// What the form holds.
 struct Upload {
+    form: String,
     file: Bytes,
     table: String,
     partition: String,
@@ -58,13 +67,19 @@ struct Upload {
 /// Bytes of a field that is no file.
 const LONGEST_FIELD: usize = 4096;
 
-/// `GET /console/projects/{project}/upload`
+/// `GET /console/projects/{project}/upload`: the form, and with `?loaded=` what another one has done to `?table=`.
 pub(super) async fn show(call: Call) -> Answer {
     let table = call.query.get("table").unwrap_or_default();
-    page(&call, StatusCode::OK, (table, ""), None, None)
+    match call.query.get("loaded") {
+        Some(form) => {
+            let loaded = outcome(&call, &table.to_lowercase(), form).await?;
+            page(&call, StatusCode::OK, ("", ""), None, Some(loaded))
+        }
+        None => page(&call, StatusCode::OK, (table, ""), None, None),
+    }
 }
 
-/// `POST /console/projects/{project}/upload`
+/// `POST /console/projects/{project}/upload`: leads to the page that says what was written.
 pub(super) async fn load(call: Call) -> Answer {
     // Its bytes lie in memory until they are written.
     let _permit = StreamPermit::acquire(&call.state).await?;
@@ -75,11 +90,14 @@ pub(super) async fn load(call: Call) -> Answer {
         Err(e) => return Err(e),
     };
     let upload = Upload::of(parts(&kind, &body)?)?;
-    let shown = (upload.table.clone(), upload.partition.clone());
-    let shown = (shown.0.as_str(), shown.1.as_str());
-    match write(&call, upload).await {
-        Ok(loaded) => page(&call, StatusCode::OK, ("", ""), None, Some(loaded)),
-        Err(e) if is_of_the_form(&e) => page(&call, status(&e), shown, Some(&e), None),
+    let filled = (upload.table.as_str(), upload.partition.as_str());
+    match write(&call, &upload).await {
+        Ok(()) => {
+            let shell = Shell::of_project(&call, Section::Load, "")?;
+            let shown = format!("?table={}&loaded={}", segment(&upload.table), segment(&upload.form));
+            Ok(see_other(&(shell.within("/upload") + &shown)))
+        }
+        Err(e) if is_of_the_form(&e) => page(&call, status(&e), filled, Some(&e), None),
         Err(e) => Err(e),
     }
 }
@@ -110,12 +128,25 @@ impl Upload {
             other => return Err(Error::invalid(format!("fields cannot be separated by '{other}'"))),
         };
         let (table, header) = (field("table").to_lowercase(), field("header") == "yes");
-        Ok(Self { file, table, partition: field("partition"), header, delimiter })
+        Ok(Self { form: field("form"), file, table, partition: field("partition"), header, delimiter })
+    }
+
+    fn csv(&self) -> CsvFile {
+        CsvFile::new(self.file.clone(), self.delimiter, self.header)
+    }
+
+    /// The block that the rows are written as. It stands for what was sent, so that a form that comes again with another
+    /// file is not taken for the same one.
+    fn block(&self) -> i64 {
+        let hash =
+            Sha256::new().chain_update([self.delimiter, u8::from(self.header)]).chain_update(&self.file).finalize();
+        hash.iter().take(4).fold(0, |number, byte| (number << 8) | i64::from(*byte))
     }
 }
 
-/// Makes the table if it is not there, and writes the rows in one upload: all of them or none.
-async fn write(call: &Call, upload: Upload) -> Result<Loaded> {
+/// Makes the table if it is not there, and writes the rows in one upload: all of them or none, and once for each form.
+async fn write(call: &Call, upload: &Upload) -> Result<()> {
+    check_form(&upload.form)?;
     check_name(&upload.table)?;
     let (warehouse, project) = (&call.state.warehouse, call.project());
     let partition = match upload.partition.as_str() {
@@ -125,25 +156,7 @@ async fn write(call: &Call, upload: Upload) -> Result<Loaded> {
             Error::new(Kind::Invalid, "InvalidPartitionSpec", message)
         })?),
     };
-    let mut file = CsvFile::new(upload.file, upload.delimiter, upload.header);
-    let (schema, created) = match warehouse.table(project, &upload.table).await {
-        Ok(info) => (info.table.schema, Vec::new()),
-        Err(e) if e.kind() == Kind::NotFound && partition.is_none() => {
-            let guessing = tokio::task::spawn_blocking(move || {
-                let columns = file.guess();
-                (file, columns)
-            });
-            let (back, columns) =
-                guessing.await.map_err(|e| Error::internal("a CSV file was not read").with_source(e))?;
-            file = back;
-            let columns = columns?;
-            create(call, &upload.table, &columns).await?;
-            let shown = columns.iter().map(|c| (c.name.clone(), c.ty.to_string())).collect();
-            (TableSchema { columns, partition_columns: Vec::new() }, shown)
-        }
-        Err(e) => return Err(e),
-    };
-    let rows = file.rows(&schema, project_zone(call).await?)?;
+    make_table(call, upload).await?;
     let request = SessionRequest {
         project: project.to_string(),
         table: upload.table.clone(),
@@ -152,20 +165,91 @@ async fn write(call: &Call, upload: Upload) -> Result<Loaded> {
         create_partition: true,
         schema_version: None,
     };
-    let session = warehouse.create_upload(call.caller()?, request).await?;
-    warehouse.write_block(&session, 0, Box::new(rows)).await?;
-    // The session as it is now, with its block.
-    let session = warehouse.session("upload", project, &upload.table, &session.session.id).await?;
-    let count: i64 = session.blocks.iter().map(|block| block.num_rows).sum();
+    let mut session = warehouse.open_upload(call.caller()?, &upload.form, request).await.map_err(used)?;
+    let block = upload.block();
+    let has_other = |session: &SessionInfo| session.blocks.iter().any(|b| b.block_id != block);
+    if session.session.status == "normal" && !has_other(&session) {
+        let schema = TableSchema { columns: session.columns.clone(), partition_columns: Vec::new() };
+        let rows = upload.csv().rows(&schema, project_zone(call).await?)?;
+        match warehouse.write_block(&session, block, Box::new(rows)).await {
+            // The form came twice at once, and the other one is further.
+            Err(e) if e.code() == "StatusConflict" => {}
+            written => written?,
+        }
+        // The session as it is now, with its block.
+        session = warehouse.session("upload", project, &upload.table, &upload.form).await?;
+    }
+    if has_other(&session) || session.blocks.is_empty() {
+        return Err(sent_before());
+    }
     warehouse.commit_upload(&session).await?;
-    tracing::info!(table = upload.table, rows = count, "a file was loaded");
+    tracing::info!(table = upload.table, rows = rows_of(&session), "a file was loaded");
+    Ok(())
+}
+
+fn rows_of(session: &SessionInfo) -> i64 {
+    session.blocks.iter().map(|block| block.num_rows).sum()
+}
+
+/// Refuses an id that no form of ours has, or one of so long ago that nobody knows any more what became of it.
+fn check_form(form: &str) -> Result<()> {
+    let age = id::ulid_ms(form).map(|made| clock::now_ms() - made);
+    match age {
+        Some(ms) if ms.abs() < FORM_MS => Ok(()),
+        Some(_) => Err(Error::invalid("the form is older than a day, and nothing was loaded; send the one below")),
+        None => Err(Error::invalid("the form has no id of ours, and nothing was loaded; send the one below")),
+    }
+}
+
+fn sent_before() -> Error {
+    let message = "this form was sent before with something else, and nothing was added now; send the one below";
+    Error::new(Kind::Conflict, "ObjectAlreadyExists", message)
+}
+
+fn used(e: Error) -> Error {
+    if e.code() == "ObjectAlreadyExists" { sent_before().with_source(e) } else { e }
+}
+
+/// Makes a table for the file if there is none of its name.
+async fn make_table(call: &Call, upload: &Upload) -> Result<()> {
+    let (warehouse, project) = (&call.state.warehouse, call.project());
+    match warehouse.table(project, &upload.table).await {
+        Err(e) if e.kind() == Kind::NotFound && upload.partition.is_empty() => {}
+        found => return found.map(drop),
+    }
+    // A form that is sent again after the table was dropped does not bring an empty one back.
+    match warehouse.session("upload", project, &upload.table, &upload.form).await {
+        Err(e) if e.kind() == Kind::NotFound => {}
+        found => return found.map(drop),
+    }
+    let file = upload.csv();
+    let guessing = tokio::task::spawn_blocking(move || file.guess());
+    let columns = guessing.await.map_err(|e| Error::internal("a CSV file was not read").with_source(e))??;
+    create(call, &upload.table, &columns).await
+}
+
+/// What the form `form` has written, for whoever sent it.
+async fn outcome(call: &Call, table: &str, form: &str) -> Result<Loaded> {
+    let (warehouse, project) = (&call.state.warehouse, call.project());
+    let session = warehouse.session("upload", project, table, form).await?;
+    if session.session.owner != call.caller()?.name || session.session.status != "closed" {
+        let message = format!("there is no upload '{form}' of yours that has ended");
+        return Err(Error::new(Kind::NotFound, "NoSuchUpload", message));
+    }
+    let now = warehouse.table(project, table).await?.table;
+    // Made after the form was shown: by the form.
+    let is_new = id::ulid_ms(form).is_some_and(|shown| shown <= now.created_ms);
+    let columns = if is_new { session.columns.as_slice() } else { &[] };
+    let created = columns.iter().map(|c| (c.name.clone(), c.ty.to_string())).collect();
     let shell = Shell::of_project(call, Section::Load, "")?;
-    let n = show::count(u64::try_from(count).unwrap_or(0));
-    let sentence = fill(shell.w.loaded, &[("n", &n), ("table", &show::short(&upload.table, 200))]);
-    let (address, query) = (shell.table(&upload.table), format!("{}?table=", shell.within("/sql")));
-    let query = format!("{query}{}", super::hints::segment(&upload.table));
-    let open = fill(shell.w.open_table, &[("table", &show::short(&upload.table, 200))]);
-    Ok(Loaded { sentence, open, address, query, created })
+    let (n, name) = (show::count(u64::try_from(rows_of(&session)).unwrap_or(0)), show::short(table, 200));
+    Ok(Loaded {
+        sentence: fill(shell.w.loaded, &[("n", &n), ("table", &name)]),
+        open: fill(shell.w.open_table, &[("table", &name)]),
+        address: shell.table(table),
+        query: format!("{}?table={}", shell.within("/sql"), segment(table)),
+        created,
+    })
 }
 
 /// A name that needs no explaining: `t`, or `s.t` in a schema.
@@ -187,7 +271,8 @@ fn check_name(name: &str) -> Result<()> {
 /// Runs CREATE TABLE as a job of the caller and waits for its end.
 async fn create(call: &Call, table: &str, columns: &[Column]) -> Result<()> {
     let columns: Vec<String> = columns.iter().map(|c| format!("{} {}", quoted(&c.name), c.ty)).collect();
-    let sql = format!("CREATE TABLE {} ({});", quoted(table), columns.join(", "));
+    // The same form may be on its way twice.
+    let sql = format!("CREATE TABLE IF NOT EXISTS {} ({});", quoted(table), columns.join(", "));
     let job = admin::submit_sql(call, SubmitSql { sql, wait_ms: CREATE_MS, ..SubmitSql::default() }).await?;
     match (job.state.as_str(), job.error) {
         ("Success", _) => Ok(()),
@@ -217,6 +302,8 @@ fn page(
     let most = call.state.settings.limits.document_bytes as u64;
     let page = UploadPage {
         about: fill(shell.w.load_about, &[("size", &show::bytes(most))]),
+        // Always a new one: what was answered is done, and what was refused is sent as another form.
+        form: id::ulid(),
         table: table.to_string(),
         partition: partition.to_string(),
         failure: failure.map_or(String::new(), |e| show::seen(e.message()).into_owned()),
@@ -243,8 +330,10 @@ mod tests {
             part("table", None, " People "),
             part("header", None, "yes"),
             part("delimiter", None, ";"),
+            part("form", None, "f"),
         ])
         .unwrap();
+        assert_eq!(upload.form, "f");
         assert_eq!((upload.table.as_str(), upload.header, upload.delimiter), ("people", true, b';'));
         assert_eq!((upload.file.as_ref(), upload.partition.as_str()), (&b"a;b\n"[..], ""));
         for wrong in [
@@ -254,6 +343,32 @@ mod tests {
             vec![part("file", Some("a"), "x"), part("delimiter", None, "|")],
         ] {
             assert!(Upload::of(wrong).is_err());
+        }
+    }
+
+    // printf ',\001a,b\n' | sha256sum: the delimiter, a one for a header, and the file; the first eight digits.
+    #[test]
+    fn a_block_stands_for_the_file_and_how_it_is_read() {
+        let of = |file: &str, header: &str, delimiter: &str| {
+            let fields = vec![
+                part("file", Some("a.csv"), file),
+                part("header", None, header),
+                part("delimiter", None, delimiter),
+            ];
+            Upload::of(fields).unwrap().block()
+        };
+        assert_eq!(of("a,b\n", "yes", ","), 0xe240_a2bb);
+        for other in [of("a,c\n", "yes", ","), of("a,b\n", "", ","), of("a,b\n", "yes", ";")] {
+            assert_ne!(other, 0xe240_a2bb);
+        }
+    }
+
+    #[test]
+    fn a_form_of_another_day_or_of_nobody_is_refused() {
+        assert!(check_form(&id::ulid()).is_ok());
+        // The ULID specification's example is of 2016.
+        for (form, words) in [("01arz3ndektsv4rrffq69g5fav", "older than a day"), ("", "no id"), ("../x", "no id")] {
+            assert!(check_form(form).unwrap_err().message().contains(words), "{form}");
         }
     }
 

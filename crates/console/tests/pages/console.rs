@@ -4,7 +4,7 @@ use axum::body::Body;
 use feitian_api::keys::issue_key;
 use feitian_api::operations::{Operation, Surface, each};
 use feitian_api::rights::Right;
-use feitian_api::{Settings, router};
+use feitian_api::{Limits, Settings, router};
 use feitian_console::{GROUPS, refusal_page};
 
 use crate::client::{Client, Credentials, Reply, between};
@@ -269,6 +269,38 @@ async fn a_foreign_account_and_a_token_reach_nothing_of_the_project() {
 }
 
 #[tokio::test]
+async fn a_disabled_account_an_expired_token_and_one_of_another_project_open_no_page() {
+    let world = World::new().await;
+    let id = crate::submit(&world, "select 1;").await;
+    let policy = serde_json::json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let token = world.token(policy.clone()).await;
+    let expired = world.ending_in(&token, 0).await;
+    // The account is in both projects, so that nothing but the token's project stops it.
+    world.state.meta.admit("p", "other").await.unwrap();
+    let elsewhere = world.token_of("otherkey", "q", policy).await;
+    let (browser, nobody) = (Browser::of(&world, "demokey1").await, Browser::new(&world));
+    nobody.get(&format!("/logview?p=p&i={id}&token={token}")).await.ok();
+    browser.get(&format!("/console/projects/p/jobs/{id}")).await.ok();
+    world.state.meta.set_account_enabled("demo", false).await.unwrap();
+    world.fake.calls();
+    for op in each(GROUPS).map(|(_, op)| op).filter(|op| op.right != Right::Public) {
+        let page = format!("{}?p=p&i={id}", target(op).replace("/jobs/i", &format!("/jobs/{id}")));
+        for (who, target, status) in [
+            (&browser, page.clone(), 403),
+            (&nobody, format!("{page}&token={token}"), 403),
+            (&nobody, format!("{page}&token={expired}"), 401),
+            (&nobody, format!("{page}&token={elsewhere}"), 403),
+        ] {
+            let reply = who.send(op.method, &target, &[ORIGIN, FORM], "action=stop&text=select+1").await;
+            assert_eq!(reply.status.as_u16(), status, "{} {target}: {}", op.name, reply.text());
+            assert!(!reply.text().contains("select 1"), "{}: {}", op.name, reply.text());
+        }
+    }
+    assert_eq!(world.fake.calls(), Vec::<String>::new());
+    assert_eq!(world.state.meta.list_keys(None).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn a_page_of_another_site_changes_nothing() {
     let world = World::new().await;
     let browser = Browser::of(&world, "demokey1").await;
@@ -329,6 +361,18 @@ async fn a_statement_is_run_and_its_rows_and_files_are_there() {
 }
 
 #[tokio::test]
+async fn files_of_results_are_downloads_like_others() {
+    let limits = Limits { streams: 0, stream_wait: std::time::Duration::from_millis(10), ..Limits::default() };
+    let world = World::with(Settings { limits, ..Settings::default() }).await;
+    let id = crate::submit(&world, "select 1;").await;
+    let browser = Browser::of(&world, "demokey1").await;
+    for file in ["result.csv", "result.parquet"] {
+        let reply = browser.get(&format!("/console/projects/p/jobs/{id}/{file}")).await;
+        assert_eq!(reply.status.as_u16(), 429, "{file}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
 async fn scripts_run_watch_and_stop_a_job() {
     let world = World::new().await;
     let browser = Browser::of(&world, "demokey1").await;
@@ -385,28 +429,68 @@ async fn tables_show_columns_partitions_and_rows_as_text() {
     assert_eq!(columns["columns"][1], serde_json::json!({"name": "n", "type": "bigint"}));
 }
 
+/// The id of a form for loading a file, as the page has it.
+fn form_id(page: &Reply) -> String {
+    between(&page.text(), "name=\"form\" value=\"", "\"").to_string()
+}
+
+async fn load(browser: &Browser, form: &str, table: &str, file: &str) -> Reply {
+    let body = format!(
+        "--X\r\nContent-Disposition: form-data; name=\"form\"\r\n\r\n{form}\r\n\
+         --X\r\nContent-Disposition: form-data; name=\"table\"\r\n\r\n{table}\r\n\
+         --X\r\nContent-Disposition: form-data; name=\"header\"\r\n\r\nyes\r\n\
+         --X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.csv\"\r\n\r\n{file}\r\n--X--\r\n"
+    );
+    let kind = ("content-type", "multipart/form-data; boundary=X");
+    browser.send("POST", "/console/projects/p/upload", &[ORIGIN, kind], body).await
+}
+
 #[tokio::test]
 async fn a_file_is_loaded_into_a_table() {
     let world = World::new().await;
     let browser = Browser::of(&world, "demokey1").await;
-    let send = async |table: &str, file: &str| {
-        let body = format!(
-            "--X\r\nContent-Disposition: form-data; name=\"table\"\r\n\r\n{table}\r\n\
-             --X\r\nContent-Disposition: form-data; name=\"header\"\r\n\r\nyes\r\n\
-             --X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.csv\"\r\n\r\n{file}\r\n--X--\r\n"
-        );
-        let kind = ("content-type", "multipart/form-data; boundary=X");
-        browser.send("POST", "/console/projects/p/upload", &[ORIGIN, kind], body).await
-    };
-    let reply = send("t", "n,s\r\n7,\"a,b\"\r\n-1,\r\n").await.ok();
-    assert!(reply.text().contains("2 rows were added to table t."), "{}", reply.text());
+    let form = form_id(&browser.get("/console/projects/p/upload").await.ok());
+    let reply = load(&browser, &form, "t", "n,s\r\n7,\"a,b\"\r\n-1,\r\n").await;
+    assert_eq!(reply.status.as_u16(), 303, "{}", reply.text());
+    let page = browser.get(reply.header("location")).await.ok();
+    is_hardened(&page);
+    assert!(page.text().contains("2 rows were added to table t."), "{}", page.text());
     assert_eq!(world.fake.visible("t"), [(Some("a,b".to_string()), 7), (None, -1)]);
-    let refused = send("t", "n,s\r\nx,y\r\n").await;
+    let refused = load(&browser, &form_id(&page), "t", "n,s\r\nx,y\r\n").await;
     assert_eq!(refused.status.as_u16(), 400);
     assert!(refused.text().contains("row 1, column n: &#39;x&#39; is no bigint"), "{}", refused.text());
     assert_eq!(world.fake.visible("t").len(), 2, "a file that does not fit leaves nothing");
-    assert_eq!(send("<script>", "n\r\n1\r\n").await.status.as_u16(), 400);
-    browser.get("/console/projects/p/upload").await.ok();
+    assert_eq!(load(&browser, &form_id(&refused), "<script>", "n\r\n1\r\n").await.status.as_u16(), 400);
+}
+
+#[tokio::test]
+async fn a_form_with_a_file_that_is_sent_again_adds_nothing() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, "demokey1").await;
+    let form = form_id(&browser.get("/console/projects/p/upload").await.ok());
+    let file = "n,s\r\n7,a\r\n";
+    let first = load(&browser, &form, "t", file).await;
+    let again = load(&browser, &form, "t", file).await;
+    let there = first.header("location").to_string();
+    assert_eq!((again.status.as_u16(), again.header("location")), (303, there.as_str()));
+    let rows = [(Some("a".to_string()), 7)];
+    assert_eq!(world.fake.visible("t"), rows);
+    // With another file, into another table, and by another account of the project.
+    world.state.meta.admit("p", "other").await.unwrap();
+    let other = Browser::of(&world, "otherkey").await;
+    for (who, table, file) in [(&browser, "t", "n,s\r\n8,b\r\n"), (&browser, "pt", file), (&other, "t", file)] {
+        let refused = load(who, &form, table, file).await;
+        assert!(refused.status.is_client_error(), "{table}: {}", refused.text());
+        let fresh = form_id(&refused);
+        assert!(fresh != form && fresh.len() == form.len(), "a refused form is followed by a new one");
+    }
+    assert_eq!(other.get(&there).await.status.as_u16(), 404, "what became of it is the sender's business");
+    // No id, no id of ours, and the example of the ULID specification, which is of 2016.
+    for form in ["", "'; drop table t", "01arz3ndektsv4rrffq69g5fav"] {
+        assert_eq!(load(&browser, form, "t", file).await.status.as_u16(), 400, "{form}");
+    }
+    assert_eq!(world.fake.visible("t"), rows);
+    assert!(world.fake.visible("pt").is_empty());
 }
 
 #[tokio::test]

@@ -8,4 +8,5 @@ mod profile;
 mod reads;
 mod sql;
 mod system;
+mod uploads;
 mod watched;
