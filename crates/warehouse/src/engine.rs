@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::common::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
@@ -21,6 +22,8 @@ use crate::catalog::STORE_URL;
 
 /// Deeply nested expressions recurse once a level in planning and evaluation; the parser bounds their depth.
 const STACK_BYTES: usize = 64 << 20;
+/// How long the end of the last query is waited for, by a thread that nobody waits for.
+const ENDING: Duration = Duration::from_secs(60);
 /// How much less urgent than the network a query thread is (a `nice` value): a heavy query must not delay answers.
 const NICENESS: i32 = 10;
 
@@ -42,8 +45,13 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        let Some(runtime) = self.runtime.take() else { return };
+        // The threads are joined, by another one. To detach one that is just ending, as `shutdown_background` does, may read
+        // its freed memory in glibc 2.36 (glibc bug 19951): one such end in some ten thousand ended the process.
+        let end = move || runtime.shutdown_timeout(ENDING);
+        let ender = std::thread::Builder::new().name("query-end".to_string()).spawn(end);
+        if let Err(e) = ender {
+            tracing::warn!(error = %e, "the threads of queries are left to themselves");
         }
     }
 }
