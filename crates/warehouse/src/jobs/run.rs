@@ -122,8 +122,12 @@ impl Warehouse {
             }
         }
         // Others may have completed it, too, since this attempt claimed the instance.
-        let is_first = left.is_empty() && instance.attempt <= 1;
-        if is_first { Ok(instance) } else { self.instance(&instance.project, &instance.id).await }
+        if left.is_empty() && instance.attempt <= 1 {
+            return Ok(instance);
+        }
+        let now = self.instance(&instance.project, &instance.id).await?;
+        // Still as this attempt: if another node has begun one, this one is refused wherever it writes.
+        Ok(Instance { attempt: instance.attempt, ..now })
     }
 }
 
