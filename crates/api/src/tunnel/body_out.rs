@@ -54,17 +54,19 @@ where
     let sent = state.metrics.download_bytes.clone();
     let patience = state.settings.limits.body_idle;
     let work = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
         let runtime = source.runtime.clone();
-        let writer =
-            BodyWriter { pieces: sender.clone(), buffer: BytesMut::with_capacity(CHUNK), runtime, patience, sent };
+        let (pieces, buffer) = (sender.clone(), BytesMut::with_capacity(CHUNK));
+        let writer = BodyWriter { pieces, buffer, runtime: runtime.clone(), patience, sent };
         let panicked = |_| Err(Error::internal("an encoder panicked; its download broke off"));
         let encoded = std::panic::catch_unwind(AssertUnwindSafe(|| encode(&mut source, writer)));
+        drop((source, permit));
         if let Err(e) = encoded.unwrap_or_else(panicked) {
             if e.kind() != Kind::Cancelled {
                 tracing::warn!(code = e.code(), error = ?e, "a download broke off");
             }
-            let _ = sender.blocking_send(Err(e));
+            // A client that reads no more and stays connected leaves the channel full for good. It keeps those few chunks,
+            // but no thread, no rows and no place among the streams; one that reads on must not take what it got for all.
+            runtime.spawn(async move { sender.send(Err(e)).await });
         }
     });
     state.tasks.spawn("tunnel download", work);

@@ -3,7 +3,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -44,6 +44,19 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Reads the body to its end.
+    pub async fn of(answer: Response<Body>) -> Self {
+        let (parts, mut body) = answer.into_parts();
+        let (mut bytes, mut broken) = (Vec::new(), false);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap()),
+                Err(_) => broken = true,
+            }
+        }
+        Self { status: parts.status, headers: parts.headers, body: bytes.into(), broken }
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -108,20 +121,16 @@ impl Client {
     }
 
     pub async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Reply {
+        Reply::of(self.answer(method, target, headers, body).await).await
+    }
+
+    /// The answer as soon as its head is there; nobody has read its body.
+    pub async fn answer(&self, method: &str, target: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(target);
         for (name, value) in self.headers(method, target, headers) {
             request = request.header(name, value);
         }
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
-        let (parts, mut body) = response.into_parts();
-        let (mut bytes, mut broken) = (Vec::new(), false);
-        while let Some(frame) = body.frame().await {
-            match frame {
-                Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap()),
-                Err(_) => broken = true,
-            }
-        }
-        Reply { status: parts.status, headers: parts.headers, body: bytes.into(), broken }
+        self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap()
     }
 
     /// All headers of a request, signed.

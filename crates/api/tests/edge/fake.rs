@@ -116,6 +116,10 @@ impl Fake {
         rows.get(table).into_iter().flatten().flat_map(text_rows).collect()
     }
 
+    pub fn put_rows(&self, table: &str, rows: RecordBatch) {
+        self.rows.lock().entry(table.into()).or_default().push(rows);
+    }
+
     pub fn block_count(&self) -> usize {
         self.blocks.lock().len()
     }

@@ -426,6 +426,30 @@ async fn rows_as_csv_are_downloads_like_others() {
     client.get(&format!("/api/projects/p/instances/{id}?result")).await.ok();
 }
 
+/// A client that stays connected and reads no more keeps what is on its way, and no place among the streams.
+#[tokio::test]
+async fn a_reader_that_stalls_gives_its_place_away() {
+    let limits = feitian_api::Limits {
+        streams: 1,
+        stream_wait: std::time::Duration::from_secs(600),
+        body_idle: std::time::Duration::from_millis(1),
+        ..feitian_api::Limits::default()
+    };
+    let world = World::with(feitian_api::Settings { limits, ..feitian_api::Settings::default() }).await;
+    let client = world.demo();
+    // Ten megabytes in a hundred pieces: more than is ever on its way.
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1000); 100]));
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1; 100]));
+    let rows = RecordBatch::try_from_iter_with_nullable([("s", texts, true), ("n", numbers, true)]).unwrap();
+    (0..100).for_each(|_| world.fake.put_rows("t", rows.clone()));
+    let preview = async || client.answer("GET", "/api/projects/p/tables/t?data", &[], Body::empty()).await;
+    let stalled = preview().await;
+    assert_eq!(stalled.status().as_u16(), 200);
+    assert_eq!(preview().await.status().as_u16(), 200, "the place of the first came free");
+    let read_on = Reply::of(stalled).await;
+    assert!(read_on.broken, "a part of {} bytes was given out as all", read_on.body.len());
+}
+
 #[tokio::test]
 async fn uploads_wait_for_a_place_and_are_refused_when_none_comes_free() {
     let world = without_streams().await;
