@@ -7,7 +7,13 @@ pub fn ulid() -> String {
     ulid::Ulid::generate().to_string().to_lowercase()
 }
 
-/// When [`ulid`] made this; `None` for a text that it never makes.
+/// The ULID of this moment (milliseconds since 1970) that stands for these bytes: whoever asks again gets it again.
+pub fn ulid_for(ms: i64, bytes: [u8; 10]) -> String {
+    let random = bytes.iter().fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
+    ulid::Ulid::from_parts(ms.unsigned_abs(), random).to_string().to_lowercase()
+}
+
+/// When [`ulid`] or [`ulid_for`] made this; `None` for a text that it never makes.
 pub fn ulid_ms(text: &str) -> Option<i64> {
     let read = ulid::Ulid::from_string(text).ok()?;
     // Capital letters, and numbers that do not fit, would be further names of the same.
@@ -56,6 +62,9 @@ mod tests {
     fn the_time_of_a_ulid_is_in_it() {
         assert_eq!(super::ulid_ms("01arz3ndektsv4rrffq69g5fav"), Some(1_469_922_850_259));
         assert!(super::ulid_ms(&super::ulid()).is_some());
+        // The last sixteen digits of that example, five bits each.
+        let bytes = [0xd6, 0x76, 0x4c, 0x61, 0xef, 0xb9, 0x93, 0x02, 0xbd, 0x5b];
+        assert_eq!(super::ulid_for(1_469_922_850_259, bytes), "01arz3ndektsv4rrffq69g5fav");
         for other in ["", "x", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "01arz3ndektsv4rrffq69g5fau", "81arz3ndektsv4rrffq69g5fav"]
         {
             assert_eq!(super::ulid_ms(other), None, "{other}");

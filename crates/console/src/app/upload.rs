@@ -1,7 +1,8 @@
-//! Loading a CSV file into a new table or behind the rows of one that is there.
+//! Loading a CSV file into a new table or into one that is there.
 //!
-//! A form has an id, which is that of the upload session in which its rows are written. A form that a browser sends again
-//! therefore adds nothing, whichever process gets it and whatever became of the answer.
+//! A form has an id. From it and from all that was sent with it follows the id of the upload session in which its rows are
+//! written: a form that a browser sends again adds nothing, whichever process gets it and whatever became of the answer, and
+//! one that comes back with another file is another upload.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -16,7 +17,7 @@ use feitian_base::{Error, Kind, Result, clock, id};
 use feitian_types::{Column, PartitionSpec, TableSchema};
 use sha2::{Digest, Sha256};
 
-use super::csv_file::CsvFile;
+use super::csv_file::{CsvFile, Rows};
 use super::hints::{feitian, segment};
 use super::home::is_of_the_form;
 use super::multipart::{Part, parts};
@@ -29,6 +30,8 @@ use crate::show::{self, fill};
 const CREATE_MS: u64 = 30_000;
 /// How long a form may be sent after it was shown. The warehouse knows the id of a session at least as long.
 const FORM_MS: i64 = 24 * 3600 * 1000;
+/// How far the clocks of two processes may lie apart.
+const CLOCKS_MS: i64 = 5 * 60 * 1000;
 
 #[derive(Template)]
 #[template(path = "app/upload.html")]
@@ -67,12 +70,12 @@ struct Upload {
 /// Bytes of a field that is no file.
 const LONGEST_FIELD: usize = 4096;
 
-/// `GET /console/projects/{project}/upload`: the form, and with `?loaded=` what another one has done to `?table=`.
+/// `GET /console/projects/{project}/upload`: the form, and with `?loaded=` what an upload has done to `?table=`.
 pub(super) async fn show(call: Call) -> Answer {
     let table = call.query.get("table").unwrap_or_default();
     match call.query.get("loaded") {
-        Some(form) => {
-            let loaded = outcome(&call, &table.to_lowercase(), form).await?;
+        Some(session_id) => {
+            let loaded = outcome(&call, &table.to_lowercase(), session_id).await?;
             page(&call, StatusCode::OK, ("", ""), None, Some(loaded))
         }
         None => page(&call, StatusCode::OK, (table, ""), None, None),
@@ -92,9 +95,9 @@ pub(super) async fn load(call: Call) -> Answer {
     let upload = Upload::of(parts(&kind, &body)?)?;
     let filled = (upload.table.as_str(), upload.partition.as_str());
     match write(&call, &upload).await {
-        Ok(()) => {
+        Ok(loaded) => {
             let shell = Shell::of_project(&call, Section::Load, "")?;
-            let shown = format!("?table={}&loaded={}", segment(&upload.table), segment(&upload.form));
+            let shown = format!("?table={}&loaded={}", segment(&upload.table), segment(&loaded));
             Ok(see_other(&(shell.within("/upload") + &shown)))
         }
         Err(e) if is_of_the_form(&e) => page(&call, status(&e), filled, Some(&e), None),
@@ -135,20 +138,34 @@ impl Upload {
         CsvFile::new(self.file.clone(), self.delimiter, self.header)
     }
 
-    /// The block that the rows are written as. It stands for what was sent, so that a form that comes again with another
-    /// file is not taken for the same one.
-    fn block(&self) -> i64 {
-        let hash =
-            Sha256::new().chain_update([self.delimiter, u8::from(self.header)]).chain_update(&self.file).finalize();
-        hash.iter().take(4).fold(0, |number, byte| (number << 8) | i64::from(*byte))
+    /// The rows for a table of these columns; fails at once if the file cannot be one of theirs.
+    async fn rows(&self, call: &Call, columns: &[Column]) -> Result<Rows> {
+        let schema = TableSchema { columns: columns.to_vec(), partition_columns: Vec::new() };
+        self.csv().rows(&schema, project_zone(call).await?)
+    }
+
+    /// The upload session of this form for `owner`, by all that decides what is written where.
+    fn session_id(&self, owner: &str, project: &str) -> Result<String> {
+        let made = check_form(&self.form)?;
+        let mut hash = Sha256::new();
+        for text in [&self.form, owner, project, &self.table, &self.partition] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        hash.update([self.delimiter, u8::from(self.header)]);
+        hash.update(&self.file);
+        let mut bytes = [0; 10];
+        bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        Ok(id::ulid_for(made, bytes))
     }
 }
 
-/// Makes the table if it is not there, and writes the rows in one upload: all of them or none, and once for each form.
-async fn write(call: &Call, upload: &Upload) -> Result<()> {
-    check_form(&upload.form)?;
+/// Makes the table if it is not there, and writes the rows in one upload: all of them or none, and once for each form and
+/// content. Returns the id of that upload.
+async fn write(call: &Call, upload: &Upload) -> Result<String> {
     check_name(&upload.table)?;
-    let (warehouse, project) = (&call.state.warehouse, call.project());
+    let (warehouse, project, owner) = (&call.state.warehouse, call.project(), call.caller()?);
+    let session_id = upload.session_id(&owner.name, project)?;
     let partition = match upload.partition.as_str() {
         "" => None,
         text => Some(PartitionSpec::parse(text).ok_or_else(|| {
@@ -156,7 +173,7 @@ async fn write(call: &Call, upload: &Upload) -> Result<()> {
             Error::new(Kind::Invalid, "InvalidPartitionSpec", message)
         })?),
     };
-    make_table(call, upload).await?;
+    make_table(call, upload, &session_id).await?;
     let request = SessionRequest {
         project: project.to_string(),
         table: upload.table.clone(),
@@ -165,62 +182,50 @@ async fn write(call: &Call, upload: &Upload) -> Result<()> {
         create_partition: true,
         schema_version: None,
     };
-    let mut session = warehouse.open_upload(call.caller()?, &upload.form, request).await.map_err(used)?;
-    let block = upload.block();
-    let has_other = |session: &SessionInfo| session.blocks.iter().any(|b| b.block_id != block);
-    if session.session.status == "normal" && !has_other(&session) {
-        let schema = TableSchema { columns: session.columns.clone(), partition_columns: Vec::new() };
-        let rows = upload.csv().rows(&schema, project_zone(call).await?)?;
-        match warehouse.write_block(&session, block, Box::new(rows)).await {
+    let mut session = warehouse.open_upload(owner, &session_id, request).await?;
+    if session.session.status == "normal" {
+        match warehouse.write_block(&session, 0, Box::new(upload.rows(call, &session.columns).await?)).await {
             // The form came twice at once, and the other one is further.
             Err(e) if e.code() == "StatusConflict" => {}
             written => written?,
         }
         // The session as it is now, with its block.
-        session = warehouse.session("upload", project, &upload.table, &upload.form).await?;
-    }
-    if has_other(&session) || session.blocks.is_empty() {
-        return Err(sent_before());
+        session = warehouse.session("upload", project, &upload.table, &session_id).await?;
     }
     warehouse.commit_upload(&session).await?;
     tracing::info!(table = upload.table, rows = rows_of(&session), "a file was loaded");
-    Ok(())
+    Ok(session_id)
 }
 
 fn rows_of(session: &SessionInfo) -> i64 {
     session.blocks.iter().map(|block| block.num_rows).sum()
 }
 
-/// Refuses an id that no form of ours has, or one of so long ago that nobody knows any more what became of it.
-fn check_form(form: &str) -> Result<()> {
-    let age = id::ulid_ms(form).map(|made| clock::now_ms() - made);
-    match age {
-        Some(ms) if ms.abs() < FORM_MS => Ok(()),
+/// When a form was shown (milliseconds since 1970). Refuses an id that no form of ours has, or one of so long ago that nobody
+/// knows any more what became of it.
+fn check_form(form: &str) -> Result<i64> {
+    let made = id::ulid_ms(form).map(|made| (made, clock::now_ms() - made));
+    match made {
+        Some((made, age)) if (-CLOCKS_MS..FORM_MS).contains(&age) => Ok(made),
         Some(_) => Err(Error::invalid("the form is older than a day, and nothing was loaded; send the one below")),
         None => Err(Error::invalid("the form has no id of ours, and nothing was loaded; send the one below")),
     }
 }
 
-fn sent_before() -> Error {
-    let message = "this form was sent before with something else, and nothing was added now; send the one below";
-    Error::new(Kind::Conflict, "ObjectAlreadyExists", message)
-}
-
-fn used(e: Error) -> Error {
-    if e.code() == "ObjectAlreadyExists" { sent_before().with_source(e) } else { e }
-}
-
 /// Makes a table for the file if there is none of its name.
-async fn make_table(call: &Call, upload: &Upload) -> Result<()> {
+///
+/// A form that is sent again has done all this: after the table was dropped it does not bring an empty one back.
+async fn make_table(call: &Call, upload: &Upload, session_id: &str) -> Result<()> {
     let (warehouse, project) = (&call.state.warehouse, call.project());
-    match warehouse.table(project, &upload.table).await {
-        Err(e) if e.kind() == Kind::NotFound && upload.partition.is_empty() => {}
-        found => return found.map(drop),
-    }
-    // A form that is sent again after the table was dropped does not bring an empty one back.
-    match warehouse.session("upload", project, &upload.table, &upload.form).await {
+    match warehouse.session("upload", project, &upload.table, session_id).await {
         Err(e) if e.kind() == Kind::NotFound => {}
         found => return found.map(drop),
+    }
+    match warehouse.table(project, &upload.table).await {
+        Err(e) if e.kind() == Kind::NotFound && upload.partition.is_empty() => {}
+        // A file that does not fit leaves nothing, no empty partition either.
+        Ok(found) => return upload.rows(call, &found.table.schema.columns).await.map(drop),
+        Err(e) => return Err(e),
     }
     let file = upload.csv();
     let guessing = tokio::task::spawn_blocking(move || file.guess());
@@ -228,17 +233,17 @@ async fn make_table(call: &Call, upload: &Upload) -> Result<()> {
     create(call, &upload.table, &columns).await
 }
 
-/// What the form `form` has written, for whoever sent it.
-async fn outcome(call: &Call, table: &str, form: &str) -> Result<Loaded> {
+/// What an upload has written, for whoever sent it.
+async fn outcome(call: &Call, table: &str, session_id: &str) -> Result<Loaded> {
     let (warehouse, project) = (&call.state.warehouse, call.project());
-    let session = warehouse.session("upload", project, table, form).await?;
+    let session = warehouse.session("upload", project, table, session_id).await?;
     if session.session.owner != call.caller()?.name || session.session.status != "closed" {
-        let message = format!("there is no upload '{form}' of yours that has ended");
+        let message = format!("there is no upload '{session_id}' of yours that has ended");
         return Err(Error::new(Kind::NotFound, "NoSuchUpload", message));
     }
     let now = warehouse.table(project, table).await?.table;
     // Made after the form was shown: by the form.
-    let is_new = id::ulid_ms(form).is_some_and(|shown| shown <= now.created_ms);
+    let is_new = id::ulid_ms(session_id).is_some_and(|shown| shown <= now.created_ms);
     let columns = if is_new { session.columns.as_slice() } else { &[] };
     let created = columns.iter().map(|c| (c.name.clone(), c.ty.to_string())).collect();
     let shell = Shell::of_project(call, Section::Load, "")?;
@@ -346,20 +351,32 @@ mod tests {
         }
     }
 
-    // printf ',\001a,b\n' | sha256sum: the delimiter, a one for a header, and the file; the first eight digits.
     #[test]
-    fn a_block_stands_for_the_file_and_how_it_is_read() {
-        let of = |file: &str, header: &str, delimiter: &str| {
+    fn an_upload_is_the_form_and_all_that_was_sent_with_it() {
+        let form = id::ulid();
+        let of = |owner: &str, table: &str, partition: &str, file: &str, header: &str, delimiter: &str| {
             let fields = vec![
+                part("form", None, &form),
                 part("file", Some("a.csv"), file),
+                part("table", None, table),
+                part("partition", None, partition),
                 part("header", None, header),
                 part("delimiter", None, delimiter),
             ];
-            Upload::of(fields).unwrap().block()
+            Upload::of(fields).unwrap().session_id(owner, "p").unwrap()
         };
-        assert_eq!(of("a,b\n", "yes", ","), 0xe240_a2bb);
-        for other in [of("a,c\n", "yes", ","), of("a,b\n", "", ","), of("a,b\n", "yes", ";")] {
-            assert_ne!(other, 0xe240_a2bb);
+        let first = of("o", "t", "", "a,b\n", "yes", ",");
+        assert_eq!(of("o", "t", "", "a,b\n", "yes", ","), first);
+        assert_eq!(id::ulid_ms(&first), id::ulid_ms(&form));
+        for other in [
+            of("x", "t", "", "a,b\n", "yes", ","),
+            of("o", "x", "", "a,b\n", "yes", ","),
+            of("o", "t", "d=1", "a,b\n", "yes", ","),
+            of("o", "t", "", "a,c\n", "yes", ","),
+            of("o", "t", "", "a,b\n", "", ","),
+            of("o", "t", "", "a,b\n", "yes", ";"),
+        ] {
+            assert_ne!(other, first);
         }
     }
 

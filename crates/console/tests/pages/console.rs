@@ -475,14 +475,19 @@ async fn a_form_with_a_file_that_is_sent_again_adds_nothing() {
     assert_eq!((again.status.as_u16(), again.header("location")), (303, there.as_str()));
     let rows = [(Some("a".to_string()), 7)];
     assert_eq!(world.fake.visible("t"), rows);
-    // With another file, into another table, and by another account of the project.
+    // Where it cannot go, the form is followed by a new one.
+    let refused = load(&browser, &form, "pt", file).await;
+    assert!(refused.status.is_client_error(), "{}", refused.text());
+    let fresh = form_id(&refused);
+    assert!(fresh != form && fresh.len() == form.len());
+    // With another file it is another upload, and so it is by another account of the project.
     world.state.meta.admit("p", "other").await.unwrap();
     let other = Browser::of(&world, "otherkey").await;
-    for (who, table, file) in [(&browser, "t", "n,s\r\n8,b\r\n"), (&browser, "pt", file), (&other, "t", file)] {
-        let refused = load(who, &form, table, file).await;
-        assert!(refused.status.is_client_error(), "{table}: {}", refused.text());
-        let fresh = form_id(&refused);
-        assert!(fresh != form && fresh.len() == form.len(), "a refused form is followed by a new one");
+    let rows = [&rows[..], &[(Some("b".to_string()), 8)], &rows[..]].concat();
+    for (who, file) in [(&browser, "n,s\r\n8,b\r\n"), (&other, file), (&other, file)] {
+        let loaded = load(who, &form, "t", file).await;
+        assert_eq!(loaded.status.as_u16(), 303, "{}", loaded.text());
+        assert_ne!(loaded.header("location"), there);
     }
     assert_eq!(other.get(&there).await.status.as_u16(), 404, "what became of it is the sender's business");
     // No id, no id of ours, and the example of the ULID specification, which is of 2016.
