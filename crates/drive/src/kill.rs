@@ -192,7 +192,7 @@ fn next_in_turn(turn: &mut usize, reached: &BTreeMap<String, u64>) -> &'static s
     loop {
         let point = POINTS[*turn % POINTS.len()];
         *turn += 1;
-        if !is_seldom(point) || reached.get(point).copied().unwrap_or_default() < 2 * TIMES {
+        if !is_seldom(point) || reached.get(point).copied().unwrap_or_default() < TIMES + 2 {
             return point;
         }
     }
