@@ -61,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "spark",
-        usage: "",
+        usage: "[--long]",
         about: "the rows of SQL tests that Spark vouches for, computed again by it; a part of test --long",
         run: |o| run_one("spark", o),
     },
@@ -73,8 +73,8 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "powercut",
-        usage: "",
-        about: "every answer leaves after its fsync, seen by strace",
+        usage: "[--long]",
+        about: "every answer leaves after its fsync, seen by strace; --long keeps what was found",
         run: |o| run_one("powercut", o),
     },
     Command {
