@@ -53,7 +53,8 @@ pub fn run(options: &Options) -> Result<bool> {
 /// The demo as a stage of the tests, called as a user does who keeps the server: every answer agrees, and what is printed
 /// last is true when the command has ended. Nothing stays up behind it.
 pub fn stage(workspace: &Workspace, _: &Options) -> Result<Outcome> {
-    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    // Not `current_exe`: a build of the whole workspace may have put another file in this one's place meanwhile.
+    let mut command = Command::new("/proc/self/exe");
     let (bar, mut printed) = (Bar::start("demo"), Vec::new());
     let status = process::run(command.args(["demo", "--keep"]), |stream, line| {
         bar.print(line);
