@@ -212,12 +212,16 @@ pub fn time(ms: i64) -> String {
 
 /// Without control characters: a value must not move the cursor or write on the title of a terminal.
 fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    escaped(text, &[])
 }
 
 /// The same for words of several lines: line ends and tabs stay. An error may name what somebody else made.
 pub fn printable_lines(text: &str) -> String {
-    let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    escaped(text, &['\n', '\t'])
+}
+
+fn escaped(text: &str, stay: &[char]) -> String {
+    let hidden = |c: char| c.is_control() && !stay.contains(&c);
     text.chars().flat_map(|c| if hidden(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }
 

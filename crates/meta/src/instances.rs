@@ -14,8 +14,18 @@ use crate::rows::{Instance, InstanceFilter, InstanceState, Outcome, StateClass};
 /// Everything but the result itself.
 macro_rules! brief_columns {
     () => {
-        "id, project, owner, guid, priority, source, task_name, task_type, query, settings, state, node, attempt, \
-         step, stop_requested, submitted_ms, started_ms, ended_ms, is_select, result_path, result_rows, error, summary"
+        brief_columns!("source", "query")
+    };
+    // What stands for the two columns that may be large.
+    ($source:literal, $query:literal) => {
+        concat!(
+            "id, project, owner, guid, priority, ",
+            $source,
+            ", task_name, task_type, ",
+            $query,
+            ", settings, state, node, attempt, step, stop_requested, submitted_ms, started_ms, ended_ms, is_select, ",
+            "result_path, result_rows, error, summary"
+        )
     };
 }
 
@@ -93,12 +103,8 @@ pub const LISTED_QUERY: usize = 4096;
 ///
 /// A statement may have megabytes, and a list shows its beginning; the source would only repeat it.
 pub(crate) fn list_sql(class: Option<StateClass>, project: bool, owner: bool) -> String {
-    let range = range_sql(class, project, owner);
-    format!(
-        "SELECT id, project, owner, guid, priority, '', task_name, task_type, substr(query, 1, {LISTED_QUERY}), settings, \
-         state, node, attempt, step, stop_requested, submitted_ms, started_ms, ended_ms, is_select, result_path, \
-         result_rows, error, summary{range}"
-    )
+    // The number is that of `LISTED_QUERY`.
+    concat!("SELECT ", brief_columns!("''", "substr(query, 1, 4096)")).to_string() + &range_sql(class, project, owner)
 }
 
 /// A page of instances, all but what is selected; parameters: end time, end id, from time, limit, then project and
@@ -132,9 +138,11 @@ pub(crate) fn range_sql(class: Option<StateClass>, project: bool, owner: bool) -
 /// The query of [`Meta::waiting`].
 ///
 /// Who waits is looked at in every round, with thousands at once: what they are to run is not read.
-pub(crate) const WAITING: &str = "SELECT id, project, owner, guid, priority, '', task_name, task_type, '', settings, state, \
-    node, attempt, step, stop_requested, submitted_ms, started_ms, ended_ms, is_select, result_path, result_rows, error, \
-    summary FROM instances WHERE state = 'Waiting' ORDER BY priority, submitted_ms, id LIMIT $1";
+pub(crate) const WAITING: &str = concat!(
+    "SELECT ",
+    brief_columns!("''", "''"),
+    " FROM instances WHERE state = 'Waiting' ORDER BY priority, submitted_ms, id LIMIT $1"
+);
 
 /// The query of [`Meta::running_counts`].
 pub(crate) const RUNNING: &str = "SELECT project, COUNT(*) FROM instances WHERE state = 'Running' GROUP BY project";

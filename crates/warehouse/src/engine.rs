@@ -46,8 +46,9 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
-        // The threads are joined, by another one. To detach one that is just ending, as `shutdown_background` does, may read
-        // its freed memory in glibc 2.36 (glibc bug 19951): one such end in some ten thousand ended the process.
+        // The threads are joined, by another one. `shutdown_background` detaches them while they end, and `pthread_detach` of
+        // glibc 2.36 looks at a thread once more when that may have unmapped itself: a test that ends thousands of engines
+        // died of it.
         let end = move || runtime.shutdown_timeout(ENDING);
         let ender = std::thread::Builder::new().name("query-end".to_string()).spawn(end);
         if let Err(e) = ender {
