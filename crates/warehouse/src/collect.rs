@@ -25,6 +25,8 @@ use crate::writer::object_path;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
 const RETAINED: Duration = Duration::from_secs(24 * 3600);
+/// What the clocks of two processes, and the time between reading a version and opening a session for it, may differ by.
+const CLOCKS_MS: i64 = 5 * 60 * 1000;
 
 /// What of a table may not go.
 struct References {
@@ -159,8 +161,10 @@ impl Warehouse {
         }
         let newest = self.catalog.peek(table).await?;
         let downloads = self.meta.open_sessions(Some("download"), Some(&table.id)).await?;
-        let mut versions: HashSet<i64> = downloads.iter().map(|s| s.log_version).collect();
-        let oldest_version = versions.iter().copied().fold(newest.version, i64::min);
+        let oldest_version = downloads.iter().map(|s| s.log_version).fold(newest.version, i64::min);
+        // What a younger session reads and the table has lost since was removed after `since`, and stays for that.
+        let old = downloads.iter().filter(|s| s.created_ms < since + CLOCKS_MS);
+        let mut versions: HashSet<i64> = old.map(|s| s.log_version).collect();
         files.extend(self.catalog.log(table).removed_since(newest.version, since).await?.into_iter().map(at));
         files.extend(newest.files().iter().map(|f| at(f.path.clone())));
         versions.remove(&newest.version);
