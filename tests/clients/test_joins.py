@@ -10,7 +10,7 @@ import duckdb
 from harness import ClientCase
 
 # Enough for every kind of join below every other kind; more take their time and find nothing new.
-QUERIES = 150
+QUERIES = 250
 SEED = 20260521
 KINDS = ["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL OUTER JOIN"]
 
@@ -39,6 +39,9 @@ class Maker:
                 f"{column} > {self.chance.randint(0, 5)}",
                 f"{column} IN (1, 3, 4)",
                 f"{column} IN (SELECT k FROM {self.chance.choice(self.tables)})",
+                f"{column} NOT IN (SELECT k FROM {self.chance.choice(self.tables)} WHERE id > 2)",
+                f"{self.chance.choice(['', 'NOT '])}EXISTS (SELECT 1 FROM {self.chance.choice(self.tables)} e "
+                f"WHERE e.k = {column} AND e.id <> {self.number([alias])})",
                 f"coalesce({column}, 9) >= {self.chance.randint(0, 9)}",
                 f"{alias}.v = '{self.chance.choice('abc')}'",
             ]
@@ -46,6 +49,8 @@ class Maker:
 
     def source(self, aliases):
         """FROM and WHERE."""
+        if self.chance.random() < 0.4:
+            return self.list_of_tables(aliases)
         text = f"{self.chance.choice(self.tables)} {aliases[0]}"
         for at, alias in enumerate(aliases[1:], 1):
             equal = f"{self.number([alias])} = {self.number(aliases[:at])}"
@@ -55,9 +60,19 @@ class Maker:
             text += " WHERE " + word.join(self.condition(aliases) for _ in range(self.chance.randint(1, 3)))
         return text
 
+    def list_of_tables(self, aliases):
+        """FROM with commas, and WHERE with what joins them: of such joins the engine chooses the order."""
+        equal = [f"{self.number([alias])} = {self.number(aliases[:at])}" for at, alias in enumerate(aliases) if at]
+        equal += [f"{self.number(aliases)} = {self.number(aliases)}" for _ in range(self.chance.randint(0, 2))]
+        more = [self.condition(aliases) for _ in range(self.chance.randint(0, 3))]
+        if self.chance.random() < 0.3:
+            more.append(f"{self.number(aliases)} + {self.number(aliases)} < {self.chance.randint(2, 9)}")
+        named = ", ".join(f"{self.chance.choice(self.tables)} {alias}" for alias in aliases)
+        return f"{named} WHERE " + " AND ".join(equal + more)
+
     def query(self):
         """A query, and whether its rows have an order."""
-        aliases = [f"x{at}" for at in range(self.chance.randint(2, 4))]
+        aliases = [f"x{at}" for at in range(self.chance.randint(2, 5))]
         source, shape = self.source(aliases), self.chance.random()
         if shape < 0.3:
             group, value = f"{self.chance.choice(aliases)}.v", self.number(aliases)

@@ -4,7 +4,8 @@
 //! - Columns of the result that repeat a name get a mark, which [`output_name`] takes off again.
 //! - Whole numbers in GROUP BY and ORDER BY are constants, unless a flag makes them positions.
 //! - SORT BY and CLUSTER BY are the ORDER BY of a machine that works alone.
-//! - IN with several columns and a query is EXISTS, IN and EXISTS in a SELECT list are scalar subqueries.
+//! - IN with several columns and a query is EXISTS, IN and EXISTS in a SELECT list are scalar subqueries; so is IN in a
+//!   condition where it may not be taken for FALSE when it is NULL.
 //! - DECODE is a CASE; WITHIN GROUP moves into the arguments.
 
 use std::ops::ControlFlow;
@@ -37,7 +38,7 @@ pub(super) fn prepare(query: &mut Query, settings: &Settings) -> Result<()> {
 
 struct Rewrite<'a> {
     settings: &'a Settings,
-    /// How many queries of IN and EXISTS in SELECT lists may still come.
+    /// How many queries of IN and EXISTS may still be rewritten.
     in_lists: usize,
 }
 
@@ -233,6 +234,7 @@ impl VisitorMut for Rewrite<'_> {
         let grouped = grouping::rewrite_select(select, &mut None);
         columns::name_columns(select);
         let grouped = grouped.and_then(|()| subqueries::in_select_list(select, &mut self.in_lists));
+        let grouped = grouped.and_then(|()| subqueries::in_conditions(select, &mut self.in_lists));
         match grouped.and_then(|()| self.group_by(select)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => ControlFlow::Break(e),

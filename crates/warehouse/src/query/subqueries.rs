@@ -1,4 +1,5 @@
-//! IN and EXISTS with a query where the planner does not know them: with several columns, and in a SELECT list.
+//! IN and EXISTS with a query where the planner does not know them: with several columns, in a SELECT list, and where it
+//! matters that IN may be NULL.
 
 use std::ops::ControlFlow;
 
@@ -6,12 +7,12 @@ use feitian_base::{Error, Result};
 use feitian_sql::{Position, SqlError, parse_query};
 use sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SetExpr, Spanned, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
 };
 
 use super::errors::{front_end, semantic};
 
-/// So many queries of IN and EXISTS may stand in the SELECT lists of a statement, copies counted.
+/// So many queries of IN and EXISTS may be rewritten in a statement, copies counted.
 pub(super) const MAX_IN_LISTS: usize = 64;
 
 /// No name that a user would write is like it.
@@ -65,15 +66,103 @@ pub(super) fn several_columns(expr: &mut Expr) -> Result<()> {
 ///
 /// `left` is how many more may be rewritten in the statement: each makes copies of its query, which may hold others.
 pub(super) fn in_select_list(select: &mut Select, left: &mut usize) -> Result<()> {
-    match select.projection.visit(&mut Lists { depth: 0, left }) {
+    match select.projection.visit(&mut Lists { depth: 0, left, with_exists: true }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
+/// Rewrites IN in WHERE, HAVING and QUALIFY where it is not one of the conditions that all have to hold.
+///
+/// There the planner takes IN for FALSE when it is NULL, which makes NOT IN and NOT (… IN …) true of rows that they are not
+/// true of.
+pub(super) fn in_conditions(select: &mut Select, left: &mut usize) -> Result<()> {
+    let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
+    conditions.into_iter().flatten().try_for_each(|condition| all_hold(condition, left))
+}
+
+/// `condition` is one of those that all have to hold. The planner knows IN and NOT IN there.
+fn all_hold(condition: &mut Expr, left: &mut usize) -> Result<()> {
+    match condition {
+        Expr::Nested(e) => all_hold(e, left),
+        Expr::BinaryOp { left: a, op: BinaryOperator::And, right: b } => {
+            all_hold(a, left)?;
+            all_hold(b, left)
+        }
+        Expr::InSubquery { .. } => Ok(()),
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => match innermost(expr) {
+            Expr::InSubquery { expr, subquery, negated } => {
+                let (expr, subquery, negated) = (expr.clone(), subquery.clone(), !*negated);
+                *condition = Expr::InSubquery { expr, subquery, negated };
+                Ok(())
+            }
+            _ => part(expr, false, left),
+        },
+        other => part(other, true, left),
+    }
+}
+
+fn innermost(expr: &mut Expr) -> &mut Expr {
+    match expr {
+        Expr::Nested(e) => innermost(e),
+        other => other,
+    }
+}
+
+/// `expr` is a part of a condition that asks whether it is `wanted`: NULL is then as good as the opposite.
+fn part(expr: &mut Expr, wanted: bool, left: &mut usize) -> Result<()> {
+    match expr {
+        Expr::Nested(e) => part(e, wanted, left),
+        Expr::BinaryOp { left: a, op: BinaryOperator::And | BinaryOperator::Or, right: b } => {
+            part(a, wanted, left)?;
+            part(b, wanted, left)
+        }
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => part(expr, !wanted, left),
+        Expr::InSubquery { expr: x, negated, .. } if *negated != wanted || matches!(**x, Expr::Tuple(_)) => Ok(()),
+        Expr::InSubquery { expr: x, subquery, negated } => {
+            one_less(left, x)?;
+            *expr = never_unknown(x, subquery, *negated)?;
+            Ok(())
+        }
+        other => match VisitMut::visit(other, &mut Lists { depth: 0, left, with_exists: false }) {
+            ControlFlow::Break(e) => Err(e),
+            ControlFlow::Continue(()) => Ok(()),
+        },
+    }
+}
+
+/// `x NOT IN (query)` that is FALSE, or `x IN (query)` that is TRUE, where it would be NULL.
+fn never_unknown(x: &Expr, subquery: &Query, negated: bool) -> Result<Expr> {
+    let of = |select: &str| over(select, subquery, 1).map(Expr::Subquery);
+    let found = Expr::InSubquery { expr: Box::new(x.clone()), subquery: Box::new(subquery.clone()), negated };
+    let parts = [
+        ("found", found),
+        ("x", Expr::Nested(Box::new(x.clone()))),
+        ("q1", of("SELECT count(*) AS `_c0`")?),
+        ("q2", of("SELECT count(*) - count(`__in0`) AS `_c0`")?),
+    ];
+    let text = if negated {
+        "SELECT found AND (x IS NOT NULL OR q1 = 0) AND q2 = 0"
+    } else {
+        "SELECT found OR (x IS NULL AND q1 > 0) OR q2 > 0"
+    };
+    template(text, &parts)
+}
+
+fn one_less(left: &mut usize, at: &Expr) -> Result<()> {
+    if *left == 0 {
+        let text = format!("more than {MAX_IN_LISTS} queries of IN and EXISTS inside each other");
+        return Err(semantic(at.span().into(), text));
+    }
+    *left -= 1;
+    Ok(())
+}
+
 struct Lists<'a> {
     depth: usize,
     left: &'a mut usize,
+    /// Whether EXISTS is not known there either.
+    with_exists: bool,
 }
 
 impl VisitorMut for Lists<'_> {
@@ -97,14 +186,12 @@ impl VisitorMut for Lists<'_> {
             Expr::InSubquery { expr: left, subquery, negated } if !matches!(**left, Expr::Tuple(_)) => {
                 member(left, subquery, *negated)
             }
-            Expr::Exists { subquery, negated } => exists(subquery, *negated),
+            Expr::Exists { subquery, negated } if self.with_exists => exists(subquery, *negated),
             _ => return ControlFlow::Continue(()),
         };
-        if *self.left == 0 {
-            let text = format!("more than {MAX_IN_LISTS} queries of IN and EXISTS inside each other's SELECT lists");
-            return ControlFlow::Break(semantic(expr.span().into(), text));
+        if let Err(e) = one_less(self.left, expr) {
+            return ControlFlow::Break(e);
         }
-        *self.left -= 1;
         match new {
             Ok(new) => *expr = new,
             Err(e) => return ControlFlow::Break(e),
