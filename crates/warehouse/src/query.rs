@@ -4,8 +4,8 @@
 //! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
 //! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
 //! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
-//! (no full scan of a partitioned table), `cartesian` (no join without an equality), `physical` (pauses in joins),
-//! execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
+//! (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses
+//! in joins), execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
 //! Statements that change something are in `insert` and `ddl`, those that describe in `show`.
 
 mod cartesian;
@@ -19,6 +19,7 @@ pub(crate) mod hints;
 mod hive;
 mod lateral;
 pub(crate) mod names;
+mod order;
 mod physical;
 mod pivot;
 mod planner;
@@ -108,6 +109,8 @@ impl Session {
         let mut config = state.config().clone();
         config.options_mut().execution.time_zone = Some(options.time_zone.clone());
         config.options_mut().extensions.insert(options);
+        // Which side of a join is kept in memory is chosen with its order.
+        config.options_mut().optimizer.join_reordering = false;
         let rules = pushdown::guarded(state.physical_optimizers());
         let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
         Ok(builder.with_physical_optimizer_rules(rules).build())

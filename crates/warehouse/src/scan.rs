@@ -8,7 +8,7 @@ mod statistics;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType as ArrowType, FieldRef, Schema, SchemaRef};
@@ -51,6 +51,7 @@ pub fn provider(table: &OpenTable, _catalog: &Catalog) -> Arc<dyn TableProvider>
         partition_columns,
         location: table.row.location.clone(),
         snapshot: table.snapshot.clone().unwrap_or_default(),
+        statistics: OnceLock::new(),
     })
 }
 
@@ -60,6 +61,8 @@ struct TableScan {
     partition_columns: Vec<Column>,
     location: String,
     snapshot: Arc<Snapshot>,
+    /// Read when the planner first asks for them.
+    statistics: OnceLock<Statistics>,
 }
 
 impl fmt::Debug for TableScan {
@@ -229,6 +232,11 @@ impl TableProvider for TableScan {
             Use::No => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(of).collect())
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let found = self.statistics.get_or_init(|| statistics::of_table(&self.snapshot, &self.schema, &self.columns));
+        Some(found.clone())
     }
 
     async fn scan(

@@ -22,7 +22,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
-use super::{Session, cartesian, coerce, columns, errors, fold, hive, names, physical, planner, prepare, scans};
+use super::{Session, cartesian, coerce, columns, errors, fold, hive, names, order, physical, planner, prepare, scans};
 use crate::catalog::OpenTable;
 use crate::provider;
 use crate::system::SystemTable;
@@ -163,7 +163,8 @@ pub(crate) async fn physical_plan(
     if !session.settings.allows_cartesian() && !session.has_mapjoin() {
         cartesian::check(&optimized)?;
     }
-    let plan = state.query_planner().create_physical_plan(&optimized, state).await.map_err(errors::engine)?;
+    let ordered = order::joins(optimized, state).map_err(errors::engine)?;
+    let plan = state.query_planner().create_physical_plan(&ordered, state).await.map_err(errors::engine)?;
     physical::finish(plan, state.runtime_env()).map_err(errors::engine)
 }
 

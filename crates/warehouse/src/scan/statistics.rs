@@ -1,6 +1,7 @@
 //! What the planner may know of a table before it is read: rows, bytes of columns with a fixed width, and where a column's
 //! values lie. It chooses by it which side of a join is kept in memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::scalar;
-use crate::log::DataFile;
+use crate::log::{DataFile, Snapshot};
 
 /// The statistics of more files than this are not read: planning stays short, and their ranges mostly span everything.
 const MAX_FILES: usize = 256;
@@ -51,6 +52,17 @@ pub(super) fn of_files(files: &[Arc<DataFile>], schema: &Schema, columns: &[Colu
         total_byte_size: inexact(read.iter().map(|i| bytes(*i)).sum()),
         column_statistics: column_statistics.collect(),
     }
+}
+
+/// Statistics of a whole table, its data columns first and its partition columns after them.
+pub(super) fn of_table(snapshot: &Snapshot, schema: &Schema, columns: &[Column]) -> Statistics {
+    let read: Vec<usize> = (0..columns.len()).collect();
+    let mut found = of_files(snapshot.files(), schema, columns, &read);
+    for (i, known) in found.column_statistics.iter_mut().skip(columns.len()).enumerate() {
+        let values = snapshot.files().iter().map(|f| f.partition_values.get(i));
+        known.distinct_count = Precision::Inexact(values.collect::<HashSet<_>>().len());
+    }
+    found
 }
 
 /// Types whose least and greatest values tell how many different ones there may be, or which part a condition keeps.
