@@ -17,6 +17,7 @@ mod fold;
 mod grouping;
 pub(crate) mod hints;
 mod hive;
+mod lambdas;
 mod lateral;
 pub(crate) mod names;
 mod physical;
