@@ -25,6 +25,7 @@ mod net;
 mod options;
 mod pattern;
 mod regexp;
+mod sketch;
 mod string;
 pub mod time;
 mod url;
@@ -41,6 +42,7 @@ pub use arith::{Arithmetic, Negate, Op};
 pub use cast::{Cast, cast_array, castable, double_text, is_plain_widening};
 pub use docs::{calls, sql_markdown};
 pub use error::FunctionError;
+pub use json::json_parts;
 pub use options::{Context, FunctionOptions, parse_zone};
 pub use window::shape_window;
 
@@ -93,6 +95,7 @@ fn build() -> Registry {
         net::functions(),
         identity::functions(),
         hash::functions(),
+        aggregate::scalars(),
     ];
     for function in families.into_iter().flatten() {
         scalar.insert(function.name.to_string(), Arc::new(function.into_udf()));

@@ -241,7 +241,7 @@ impl VisitorMut for Names<'_> {
 }
 
 /// Functions that are replaced before planning.
-pub(super) const FOLDED: [&str; 3] = ["max_pt", "partition_exists", "table_exists"];
+pub(super) const FOLDED: [&str; 4] = ["get_user_id", "max_pt", "partition_exists", "table_exists"];
 
 /// Functions that `prepare` turns into something else.
 const REWRITTEN: [&str; 3] = ["decode", "grouping_id", "grouping__id"];
