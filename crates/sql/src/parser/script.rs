@@ -15,6 +15,8 @@ const MAX_EXPANDED: usize = 50_000;
 pub(super) struct Variable<'a> {
     pub(super) name: String,
     pub(super) tokens: &'a [Token],
+    /// How many statements stand before its assignment, or before that of a variable in its query.
+    pub(super) since: usize,
 }
 
 /// What a parser knows of the variables of its script.
@@ -24,8 +26,8 @@ pub(super) struct Variables<'a> {
     known: &'a [Variable<'a>],
     /// Tokens of variables that the script has read so far.
     pub(super) expanded: usize,
-    /// The statement has used one.
-    used: bool,
+    /// The statement has used some: the least [`Variable::since`] of them.
+    pub(super) since: Option<usize>,
     /// WITH has been read: its names would hide tables that a variable means.
     pub(super) with: bool,
 }
@@ -75,17 +77,18 @@ impl<'a> Parser<'a> {
         if outer.with {
             return self.unsupported(at, "a script variable in a statement with WITH");
         }
-        let tokens = outer.known[index].tokens;
+        let Variable { tokens, since, .. } = outer.known[index];
         let expanded = outer.expanded + tokens.len();
         if expanded > MAX_EXPANDED {
             let detail = format!("the uses of script variables have more than {MAX_EXPANDED} tokens together");
             return Err(SqlError::semantic(at, detail));
         }
-        self.variables = Variables { known: &outer.known[..index], expanded, used: true, with: false };
+        self.variables = Variables { known: &outer.known[..index], expanded, since: None, with: false };
         let back = self.exchange(tokens, 0);
         let query = self.query()?;
         self.exchange(back.0, back.1);
-        self.variables = Variables { expanded: self.variables.expanded, used: true, ..outer };
+        let since = Some(outer.since.map_or(since, |least| least.min(since)));
+        self.variables = Variables { expanded: self.variables.expanded, since, ..outer };
         let mut table = self.derived(false, query)?;
         if let TableFactor::Derived { alias: alias @ None, .. } = &mut table {
             *alias = Some(TableAlias { explicit: true, name: ident, columns: Vec::new(), at: None });
@@ -93,35 +96,13 @@ impl<'a> Parser<'a> {
         Ok(table)
     }
 
-    /// Refuses what would mean another thing to a variable, which is read where it is used. `changed`: a statement
-    /// before may have changed what the variable reads.
-    pub(super) fn check_variables(&self, statement: &Statement, changed: bool) -> Result<()> {
-        let uses = self.variables.used;
+    /// Refuses what would mean another thing to a variable, which is read where it is used.
+    pub(super) fn check_variables(&self, statement: &Statement) -> Result<()> {
         let what = match statement {
-            _ if uses && changed => "a script variable after a statement that changes something",
-            Statement::CreateView(_) if uses => "a view on a script variable",
+            Statement::CreateView(_) if self.variables.since.is_some() => "a view on a script variable",
             Statement::Use { .. } if !self.variables.known.is_empty() => "USE after a script variable",
             _ => return Ok(()),
         };
         self.unsupported(self.first_position(), what)
     }
-}
-
-/// True if tables may hold other rows after the statement. One that makes a table changes no other.
-pub(super) fn changes(statement: &Statement) -> bool {
-    use Statement::{
-        AlterTable, CreateSchema, CreateView, DropSchema, DropTable, Insert, MultiInsert, Truncate, Unsupported,
-    };
-    matches!(
-        statement,
-        Insert(_)
-            | MultiInsert(_)
-            | CreateView(_)
-            | DropTable(_)
-            | AlterTable(_)
-            | Truncate(_)
-            | CreateSchema { .. }
-            | DropSchema { .. }
-            | Unsupported { .. }
-    )
 }
