@@ -30,6 +30,7 @@ mod rows;
 mod scans;
 mod script;
 mod select;
+mod sets;
 pub(crate) mod settings;
 mod subqueries;
 mod tasks;

@@ -21,6 +21,7 @@ mod operand;
 mod pivot;
 mod query;
 mod script;
+mod sets;
 mod words;
 
 pub use lateral::is_table_function;

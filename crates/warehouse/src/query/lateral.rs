@@ -1,4 +1,4 @@
-//! What stands in FROM and DataFusion does not plan: LATERAL VIEW, and by `pivot` PIVOT and UNPIVOT.
+//! What stands in FROM and DataFusion does not plan: LATERAL VIEW; the rest is in `pivot` and `sets`.
 //!
 //! `(from JOIN LATERAL f(x) t)` becomes the rows of FROM, each with the rows that `f` makes of it.
 //!
@@ -19,6 +19,7 @@ use sqlparser::ast::{
 
 use super::pivot::{self, Pivot, Unpivot};
 use super::rows::{self, Made};
+use super::sets;
 
 /// Plans what stands in FROM and DataFusion does not know.
 #[derive(Debug)]
@@ -34,6 +35,9 @@ impl RelationPlanner for Relations {
         let plan = match relation {
             TableFactor::NestedJoin { table_with_joins, alias: None } if is_lateral(&table_with_joins) => {
                 lateral(*table_with_joins, context)?
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } if sets::is_set_operation(&table_with_joins) => {
+                sets::plan(*table_with_joins, context)?
             }
             TableFactor::Pivot { table, aggregate_functions, mut value_column, value_source, alias, .. } => {
                 let (Some(column), PivotValueSource::List(values)) = (value_column.pop(), value_source) else {
