@@ -1,7 +1,8 @@
 //! INTERSECT ALL and EXCEPT ALL, where a row counts as often as it occurs.
 //!
-//! The engine's own look for a row and forget how often they have found it. So these become `SELECT * FROM ((left) SEMI JOIN (right))`, or ANTI JOIN. No text makes that form, so that the planner can
-//! tell it from every other join.
+//! The engine's own look for a row and forget how often they have found it. So these become
+//! `SELECT * FROM ((left) SEMI JOIN (right))`, or ANTI JOIN. No text makes that form, so that the planner can tell it from
+//! every other join.
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
