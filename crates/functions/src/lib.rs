@@ -9,6 +9,7 @@ mod arith;
 mod cast;
 mod charset;
 pub mod coercion;
+mod columns;
 mod cond;
 mod date;
 mod digest;
@@ -40,6 +41,7 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUD
 pub use aggregate::{aggregate_argument, plan_aggregate, plan_window};
 pub use arith::{Arithmetic, Negate, Op};
 pub use cast::{Cast, cast_array, castable, double_text, is_plain_widening};
+pub use columns::{ColumnPattern, is_column_pattern};
 pub use docs::{calls, sql_markdown};
 pub use error::FunctionError;
 pub use json::json_parts;

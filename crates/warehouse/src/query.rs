@@ -1,7 +1,7 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
-//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
+//! the catalog), `patterns` (columns by regular expressions), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
 //! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
 //! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
 //! (no full scan of a partitioned table), `cartesian` (no join without an equality), `physical` (pauses in joins),
@@ -21,6 +21,7 @@ mod hive;
 mod lambdas;
 mod lateral;
 pub(crate) mod names;
+mod patterns;
 mod physical;
 mod pivot;
 mod planner;
