@@ -22,6 +22,7 @@ mod pivot;
 mod query;
 mod script;
 mod sets;
+mod unnest;
 mod words;
 
 pub use lateral::is_table_function;

@@ -95,7 +95,11 @@ fn lateral(tables: TableWithJoins, context: &mut dyn RelationPlannerContext) -> 
         exprs.push(normalize_col(context.sql_to_expr(e, input.schema())?, &input)?);
     }
     let function = object_parts(&name).concat();
-    let made = rows::made(&function, exprs, input.schema()).map_err(|e| at(e, &name))?;
+    let made = match function.as_str() {
+        "unnest" => rows::unnest(exprs, input.schema(), &alias.name.value),
+        function => rows::made(function, exprs, input.schema()),
+    };
+    let made = made.map_err(|e| at(e, &name))?;
     let made = renamed(made, &alias).map_err(|e| at(e, &name))?;
     with_rows(input, made, outer, &alias.name.value)
 }
@@ -116,8 +120,12 @@ fn renamed(mut made: Made, alias: &TableAlias) -> Result<Made> {
     Ok(made)
 }
 
+/// The table, and its column, that the parser writes for a FROM that names no table.
+const ONE_ROW: &str = "__one";
+
 fn all_columns(schema: &DFSchema) -> Vec<PlanExpr> {
-    schema.iter().map(|(qualifier, field)| PlanExpr::Column(Column::from((qualifier, field)))).collect()
+    let shown = schema.iter().filter(|(_, field)| field.name() != ONE_ROW);
+    shown.map(|(qualifier, field)| PlanExpr::Column(Column::from((qualifier, field)))).collect()
 }
 
 /// `input` with the rows that are made of each of its rows; their columns belong to `table`.

@@ -80,6 +80,16 @@ fn explode(arg: Expr, schema: &DFSchema) -> Result<Made> {
     }
 }
 
+/// `UNNEST(array)` as `table`: the item under the name of the table, or the fields of the struct that it is.
+pub(super) fn unnest(args: Vec<Expr>, schema: &DFSchema, table: &str) -> Result<Made> {
+    let list = one("unnest", args)?;
+    match list.get_type(schema)? {
+        DataType::List(of) if matches!(of.data_type(), DataType::Struct(_)) => inline(list, schema),
+        DataType::List(_) => Ok(Made { lists: vec![list], columns: vec![(table.to_string(), item(0))] }),
+        other => Err(FunctionError::argument_type("unnest", 1, &type_name(&other), "ARRAY").into()),
+    }
+}
+
 fn json_explode(arg: Expr, schema: &DFSchema) -> Result<Made> {
     let (_, field) = arg.to_field(schema)?;
     if column_type(&field) != Some(feitian_types::DataType::Json) {
