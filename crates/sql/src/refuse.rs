@@ -58,10 +58,7 @@ fn first_of<T: Spanned + ?Sized>(node: &T, parts: &[(bool, &str)]) -> Result<()>
 fn check(query: &Query) -> Result<()> {
     let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
         query;
-    if let Some(With { with_token, recursive, cte_tables }) = with {
-        if *recursive {
-            return refuse(with_token.0.span, "WITH RECURSIVE");
-        }
+    if let Some(With { with_token: _, recursive: _, cte_tables }) = with {
         cte_tables.iter().try_for_each(check_cte)?;
     }
     check_body(body)?;
