@@ -79,10 +79,10 @@ pub fn parse_script(text: &str) -> Result<Script> {
             Some((key, value)) => Statement::Set { key: key.clone(), value: value.clone() },
             None => {
                 let mut parser = Parser::new(text, tokens, Variables::new(&variables, expanded));
-                if let Some((name, before)) = parser.assignment()? {
+                if let Some((name, holds, before)) = parser.assignment()? {
                     expanded = parser.variables.expanded;
                     let since = parser.variables.since.unwrap_or(script.statements.len());
-                    variables.push(Variable { name, tokens: &tokens[before..], since });
+                    variables.push(Variable { name, holds, tokens: &tokens[before..], since });
                     continue;
                 }
                 let statement = parser.statement()?;
