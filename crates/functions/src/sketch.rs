@@ -67,6 +67,10 @@ impl Sketch {
         Self { precision, kind, registers: Registers::Few(BTreeMap::new()) }
     }
 
+    pub(crate) fn precision(&self) -> u8 {
+        self.precision
+    }
+
     pub(crate) fn add(&mut self, value: &[u8]) {
         let hash = hash(value);
         let number = (hash >> (64 - self.precision)) as u32;

@@ -173,6 +173,9 @@ impl Seen {
             return Ok(());
         }
         let precision = precision(wanted)?;
+        if self.sketch.as_ref().is_some_and(|sketch| sketch.precision() != precision) {
+            return Err(FunctionError::constant("hll_count_init", 2).into());
+        }
         let Some(kind) = kind_of(values.data_type()) else {
             return Err(FunctionError::internal(format!("a sketch of {}", values.data_type())).into());
         };
