@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use feitian_base::Result;
 use feitian_sql::{Insert, Parsed, SqlError, Statement};
-use sqlparser::ast::Spanned;
+use sqlparser::ast::{Query, Spanned};
 
 use super::names::TableName;
 use super::{Session, errors, names, plan_query};
@@ -19,6 +19,8 @@ pub(super) struct Together {
     pub(super) index: i64,
     /// How many INSERTs each statement had.
     groups: Vec<usize>,
+    /// The query behind them: it must be a good one before they take effect.
+    query: Option<Box<Query>>,
 }
 
 fn writes(parsed: &Parsed) -> bool {
@@ -29,8 +31,8 @@ fn refuse<T>(parsed: &Parsed, what: &str) -> Result<T> {
     Err(errors::front_end(SqlError::unsupported(parsed.position, what)))
 }
 
-/// Moves the INSERTs of a script into the last of them; those before it are left without any. `None` if there is nothing
-/// to move.
+/// Moves the INSERTs of a script into the last of them; those before it are left without any. `None` without a script or
+/// INSERTs.
 pub(super) fn gather(session: &Session, statements: &mut [Parsed]) -> Result<Option<Together>> {
     let places: Vec<usize> = (0..statements.len()).filter(|i| writes(&statements[*i])).collect();
     let is_script = session.settings.is_script();
@@ -38,12 +40,16 @@ pub(super) fn gather(session: &Session, statements: &mut [Parsed]) -> Result<Opt
     let (Some(first), Some(last), true) = (places.first().copied(), places.last().copied(), is_script) else {
         return Ok(None);
     };
+    let lacking = |s: &Parsed| match &s.statement {
+        Statement::Unsupported { what, position } => Some(SqlError::unsupported(*position, what)),
+        _ => None,
+    };
+    if let Some(error) = statements.iter().find_map(lacking) {
+        return Err(errors::front_end(error));
+    }
     let makes_rows = |s: &&Parsed| matches!(&s.statement, Statement::CreateTable(c) if c.as_query.is_some());
     if let Some(late) = statements[first..].iter().find(makes_rows) {
         return refuse(late, "CREATE TABLE AS after an INSERT of a script (odps.sql.submit.mode=script)");
-    }
-    if first == last {
-        return Ok(None);
     }
     if let Some(other) = statements[first..last].iter().find(|s| !writes(s)) {
         return refuse(other, "another statement between the INSERTs of a script (odps.sql.submit.mode=script)");
@@ -59,7 +65,11 @@ pub(super) fn gather(session: &Session, statements: &mut [Parsed]) -> Result<Opt
         groups.push(all.len() - before);
     }
     statements[last].statement = Statement::MultiInsert(all);
-    Ok(Some(Together { index: last as i64, groups }))
+    let query = match statements.get(last + 1).map(|next| &next.statement) {
+        Some(Statement::Query(query)) => Some(query.clone()),
+        _ => None,
+    };
+    Ok(Some(Together { index: last as i64, groups, query }))
 }
 
 /// A variable is read where it is used, so nothing may have changed since it was assigned. The INSERTs of a script all read
@@ -76,10 +86,14 @@ fn check_variables(statements: &[Parsed], is_script: bool) -> Result<()> {
 }
 
 impl Together {
-    /// ODPS-0130071 if a query reads what an INSERT before it writes.
+    /// What the query behind the INSERTs is refused for, and ODPS-0130071 if one of theirs reads what an INSERT before it
+    /// writes.
     pub(super) async fn check(&self, session: &Session, statement: &Statement) -> Result<()> {
         let Statement::MultiInsert(inserts) = statement else { return Ok(()) };
         session.settings.refuse_modes()?;
+        if let Some(query) = &self.query {
+            plan_query(session, &session.state()?, (**query).clone()).await?;
+        }
         let mut written: BTreeSet<TableName> = BTreeSet::new();
         let mut inserts = inserts.iter();
         for size in &self.groups {
