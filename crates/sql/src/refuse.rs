@@ -58,10 +58,7 @@ fn first_of<T: Spanned + ?Sized>(node: &T, parts: &[(bool, &str)]) -> Result<()>
 fn check(query: &Query) -> Result<()> {
     let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
         query;
-    if let Some(With { with_token, recursive, cte_tables }) = with {
-        if *recursive {
-            return refuse(with_token.0.span, "WITH RECURSIVE");
-        }
+    if let Some(With { with_token: _, recursive: _, cte_tables }) = with {
         cte_tables.iter().try_for_each(check_cte)?;
     }
     check_body(body)?;
@@ -120,7 +117,8 @@ fn check_body(body: &SetExpr) -> Result<()> {
                 SetOperator::Minus => return refuse(right.span(), "MINUS"),
             }
             match set_quantifier {
-                // The engine looks for each row of one side on the other, and forgets how often it has found it.
+                // The engine looks for each row of one side on the other, and forgets how often it has found it; the parser
+                // writes these in another way.
                 SetQuantifier::All if *op != SetOperator::Union => {
                     return refuse(right.span(), "INTERSECT ALL and EXCEPT ALL");
                 }
@@ -374,7 +372,10 @@ fn check_join(join: &Join) -> Result<()> {
         | JoinOperator::FullOuter(c)
         | JoinOperator::LeftSemi(c)
         | JoinOperator::LeftAnti(c)
-        | JoinOperator::CrossJoin(c @ JoinConstraint::None) => c,
+        | JoinOperator::CrossJoin(c @ JoinConstraint::None)
+        // INTERSECT ALL and EXCEPT ALL.
+        | JoinOperator::Semi(c @ JoinConstraint::None)
+        | JoinOperator::Anti(c @ JoinConstraint::None) => c,
         JoinOperator::CrossJoin(_) => return refuse(relation.span(), "CROSS JOIN with a condition"),
         JoinOperator::Semi(_) | JoinOperator::RightSemi(_) => return refuse(relation.span(), "RIGHT SEMI JOIN"),
         JoinOperator::Anti(_) | JoinOperator::RightAnti(_) => return refuse(relation.span(), "RIGHT ANTI JOIN"),

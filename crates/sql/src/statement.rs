@@ -76,6 +76,22 @@ impl Statement {
     pub fn is_query(&self) -> bool {
         matches!(self, Self::Query(_))
     }
+
+    /// True if tables may hold other rows after the statement. One that makes a table changes no other.
+    pub fn changes_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Insert(_)
+                | Self::MultiInsert(_)
+                | Self::CreateView(_)
+                | Self::DropTable(_)
+                | Self::AlterTable(_)
+                | Self::Truncate(_)
+                | Self::CreateSchema { .. }
+                | Self::DropSchema { .. }
+                | Self::Unsupported { .. }
+        )
+    }
 }
 
 /// `INSERT INTO|OVERWRITE [TABLE] t [PARTITION (…)] [(columns)] query`. The queries of a leading WITH are in `source`.

@@ -1,12 +1,15 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
-//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
-//! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
-//! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
-//! (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses
-//! in joins), execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
-//! Statements that change something are in `insert` and `ddl`, those that describe in `show`.
+//! the catalog), `patterns` (columns by regular expressions), `prepare` (MaxCompute's meaning in the syntax tree, with
+//! `columns`, `grouping`, `lambdas` and `subqueries`), `planner` (a logical plan; `casts` for what DataFusion would name
+//! otherwise, `lateral`, `rows`, `pivot` and `sets` for tables that it does not know), `coerce` (types), DataFusion's
+//! optimizer with `pushdown` (filters do not take one column for another), `scans` (no full scan of a partitioned table),
+//! `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses in joins), execution. `settings` are
+//! the flags of the session, `hive` what one of them allows, `errors` the words of the original.
+//!
+//! Statements that change something are in `insert` and `ddl`, those that describe in `show`; `script` lets the INSERTs of a
+//! script take effect together.
 
 mod cartesian;
 mod casts;
@@ -17,9 +20,11 @@ mod fold;
 mod grouping;
 pub(crate) mod hints;
 mod hive;
+mod lambdas;
 mod lateral;
 pub(crate) mod names;
 mod order;
+mod patterns;
 mod physical;
 mod pivot;
 mod planner;
@@ -27,7 +32,9 @@ mod prepare;
 mod pushdown;
 mod rows;
 mod scans;
+mod script;
 mod select;
+mod sets;
 pub(crate) mod settings;
 mod subqueries;
 mod tasks;
@@ -156,7 +163,7 @@ fn parse(session: &mut Session) -> Result<Vec<Parsed>> {
 }
 
 async fn run_script(session: &mut Session) -> Result<JobOutput> {
-    let statements = parse(session)?;
+    let mut statements = parse(session)?;
     let mut queries = statements.iter().filter(|s| s.statement.is_query());
     if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
         return Err(errors::semantic(
@@ -164,7 +171,7 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
             "only one SELECT of a text can give its rows, this is the second",
         ));
     }
-    refuse_atomic_script(session, &statements)?;
+    let together = script::gather(session, &mut statements)?;
     let mut output = JobOutput::Text(String::new());
     for (index, parsed) in statements.into_iter().enumerate() {
         let index = index as i64;
@@ -183,7 +190,12 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
             // It changes nothing, so that it can run again for its rows.
             Statement::Query(query) => output = query_rows(session, *query).await?,
             _ if done => {}
+            // It waits for the last INSERT of its script.
+            Statement::MultiInsert(inserts) if inserts.is_empty() => {}
             statement => {
+                if let Some(together) = together.as_ref().filter(|together| together.index == index) {
+                    together.check(session, &statement).await?;
+                }
                 let text = run_statement(session, statement, index).await?;
                 // Rows of an earlier query stay the answer of a text that goes on with statements without one.
                 if matches!(output, JobOutput::Text(_)) {
@@ -193,18 +205,6 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
         }
     }
     Ok(output)
-}
-
-/// In script mode all writes take effect together; ours take effect one by one, so there may be only one.
-fn refuse_atomic_script(session: &Session, statements: &[Parsed]) -> Result<()> {
-    let writes = |s: &&Parsed| matches!(s.statement, Statement::Insert(_) | Statement::MultiInsert(_));
-    match statements.iter().filter(writes).nth(1) {
-        Some(second) if session.settings.is_script() => {
-            let what = "several INSERTs in one script (odps.sql.submit.mode=script)";
-            Err(errors::front_end(SqlError::unsupported(second.position, what)))
-        }
-        _ => Ok(()),
-    }
 }
 
 async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<JobOutput> {

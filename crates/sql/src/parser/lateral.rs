@@ -56,6 +56,11 @@ impl Parser<'_> {
         let Expr::Function(call) = self.operand()? else {
             return self.unexpected(Some("a call of a table function"));
         };
+        let function = object_parts(&call.name).join(".");
+        if !is_table_function(&function) {
+            let detail = format!("function '{function}' is not a table function");
+            return Err(SqlError::semantic(call.name.span().into(), detail));
+        }
         let name = self.ident()?;
         let columns = match self.eat(&["as"]) {
             false => Vec::new(),
@@ -150,7 +155,7 @@ fn table_call(item: &SelectItem) -> Option<Position> {
 }
 
 /// A table of one row, for a SELECT without FROM.
-fn one_row(select: &Select) -> TableWithJoins {
+pub(super) fn one_row(select: &Select) -> TableWithJoins {
     let mut inner = empty_select(select.select_token.clone());
     let one = Expr::Value(Value::Number("1".to_string(), false).into());
     inner.projection = vec![SelectItem::ExprWithAlias { expr: one, alias: Ident::with_quote('`', "__one") }];
@@ -161,12 +166,14 @@ fn one_row(select: &Select) -> TableWithJoins {
 }
 
 /// `(from CROSS|LEFT OUTER JOIN LATERAL call alias)`
-fn with_rows_of(from: Vec<TableWithJoins>, call: Function, alias: TableAlias, outer: bool) -> Result<TableFactor> {
+pub(super) fn with_rows_of(
+    from: Vec<TableWithJoins>,
+    call: Function,
+    alias: TableAlias,
+    outer: bool,
+) -> Result<TableFactor> {
     let at = Position::from(call.name.span());
     let name = object_parts(&call.name).join(".");
-    if !is_table_function(&name) {
-        return Err(SqlError::semantic(at, format!("function '{name}' is not a table function")));
-    }
     let plain = call.filter.is_none()
         && call.over.is_none()
         && call.null_treatment.is_none()

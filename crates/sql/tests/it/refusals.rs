@@ -28,7 +28,6 @@ fn clauses_that_would_be_ignored_are_refused_with_their_place() {
         ("select * from explode_json(a) t", "[1,15]", "a table function"),
         ("select * from t, lateral (select 1) x", "[1,27]", "LATERAL"),
         ("select * from t pivot (sum(a) for (b, c) in ((1, 2)))", "[1,35]", "PIVOT by several columns"),
-        ("with recursive a as (select 1) select * from a", "[1,1]", "WITH RECURSIVE"),
         ("select ~a", "[1,9]", "the operator ~"),
         ("select count(t.*) from t", "[1,14]", "t.* as an argument"),
         ("select a from @v", "[1,15]", "a script variable (@name)"),

@@ -86,6 +86,14 @@ pub(crate) async fn check_schema(session: &Session, project: &str, local: &str, 
 struct Frame {
     names: Vec<String>,
     visible: usize,
+    /// WITH RECURSIVE: a query sees itself too.
+    recursive: bool,
+}
+
+impl Frame {
+    fn shows(&self, name: &str) -> bool {
+        self.names.iter().take(self.visible + usize::from(self.recursive)).any(|n| n == name)
+    }
 }
 
 struct Names<'a> {
@@ -131,7 +139,7 @@ async fn registered(session: &Session, name: &str) -> Result<Option<Registered>>
 
 impl Names<'_> {
     fn is_with_query(&self, name: &str) -> bool {
-        self.frames.iter().any(|f| f.names[..f.visible].iter().any(|n| n == name))
+        self.frames.iter().any(|frame| frame.shows(name))
     }
 
     fn table(&mut self, factor: &mut TableFactor) -> Result<()> {
@@ -216,7 +224,8 @@ impl VisitorMut for Names<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let with = query.with.iter().flat_map(|w| &w.cte_tables).map(|c| c.alias.name.value.clone());
-        self.frames.push(Frame { names: with.collect(), visible: 0 });
+        let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+        self.frames.push(Frame { names: with.collect(), visible: 0, recursive });
         ControlFlow::Continue(())
     }
 
@@ -241,7 +250,7 @@ impl VisitorMut for Names<'_> {
 }
 
 /// Functions that are replaced before planning.
-pub(super) const FOLDED: [&str; 3] = ["max_pt", "partition_exists", "table_exists"];
+pub(super) const FOLDED: [&str; 4] = ["get_user_id", "max_pt", "partition_exists", "table_exists"];
 
 /// Functions that `prepare` turns into something else.
 const REWRITTEN: [&str; 3] = ["decode", "grouping_id", "grouping__id"];

@@ -22,7 +22,9 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
-use super::{Session, cartesian, coerce, columns, errors, fold, hive, names, order, physical, planner, prepare, scans};
+use super::{
+    Session, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare, scans,
+};
 use crate::catalog::OpenTable;
 use crate::provider;
 use crate::system::SystemTable;
@@ -77,7 +79,6 @@ fn plan_at<'a>(
         }
         let named = names::resolve(&mut query, &session).await?;
         fold::fold(&mut query, &session).await?;
-        prepare::prepare(&mut query, &session.settings)?;
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
         let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
         for project in projects {
@@ -101,6 +102,8 @@ fn plan_at<'a>(
             };
             sources.insert((project, table), source);
         }
+        patterns::expand(&mut query, &sources)?;
+        prepare::prepare(&mut query, &session.settings)?;
         let plan = planner::Planner::new(state.config_options(), sources).plan(query).map_err(errors::engine)?;
         coerce::coerce(plan).map_err(errors::engine)
     })
