@@ -6,7 +6,7 @@
 //! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
 //! (no full scan of a partitioned table), `cartesian` (no join without an equality), `physical` (pauses in joins),
 //! execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
-//! Statements that change something are in `insert` and `ddl`, those that describe in `show`.
+//! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`.
 
 mod cartesian;
 mod casts;
@@ -45,8 +45,8 @@ use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
 
 pub(crate) use select::{
-    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_pinned, plan_query, run_plan,
-    type_of_column,
+    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
+    run_plan, type_of_column,
 };
 use settings::Settings;
 
@@ -194,7 +194,8 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
 
 /// In script mode all writes take effect together; ours take effect one by one, so there may be only one.
 fn refuse_atomic_script(session: &Session, statements: &[Parsed]) -> Result<()> {
-    let writes = |s: &&Parsed| matches!(s.statement, Statement::Insert(_) | Statement::MultiInsert(_));
+    let writes =
+        |s: &&Parsed| matches!(s.statement, Statement::Insert(_) | Statement::MultiInsert(_) | Statement::Dml(_));
     match statements.iter().filter(writes).nth(1) {
         Some(second) if session.settings.is_script() => {
             let what = "several INSERTs in one script (odps.sql.submit.mode=script)";
@@ -235,6 +236,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
     match statement {
         Statement::Insert(insert) => crate::insert::run(session, &[*insert], index).await.map(nothing),
         Statement::MultiInsert(inserts) => crate::insert::run(session, &inserts, index).await.map(nothing),
+        Statement::Dml(dml) => crate::dml::run(session, &dml, index).await.map(nothing),
         Statement::CreateTable(create) => crate::ddl::create_table(session, *create, index).await.map(nothing),
         Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),

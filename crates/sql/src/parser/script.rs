@@ -110,12 +110,13 @@ impl<'a> Parser<'a> {
 /// True if tables may hold other rows after the statement. One that makes a table changes no other.
 pub(super) fn changes(statement: &Statement) -> bool {
     use Statement::{
-        AlterTable, CreateSchema, CreateView, DropSchema, DropTable, Insert, MultiInsert, Truncate, Unsupported,
+        AlterTable, CreateSchema, CreateView, Dml, DropSchema, DropTable, Insert, MultiInsert, Truncate, Unsupported,
     };
     matches!(
         statement,
         Insert(_)
             | MultiInsert(_)
+            | Dml(_)
             | CreateView(_)
             | DropTable(_)
             | AlterTable(_)
