@@ -4,12 +4,14 @@
 //! UPDATE and DELETE ask the table and what FROM names. MERGE asks the source with the table joined to it: every row of the
 //! source if rows are inserted, else those that match.
 
-use feitian_base::{Error, Result};
+use std::ops::ControlFlow;
+
+use feitian_base::{Error, Kind, Result};
 use feitian_sql::{Dml, MergeAction, MergeClause, PartitionTerm, Position, RowChange, parse_query, types};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, SelectItem,
-    SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, Value,
+    BinaryOperator, CaseWhen, CastKind, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
+    Query, SelectItem, SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use super::plan::{DELETE, INSERT, UPDATE};
@@ -54,7 +56,10 @@ pub(super) fn query(dml: &Dml, table: &OpenTable) -> Result<Query> {
             let join_operator = if inserts { JoinOperator::LeftOuter(on) } else { JoinOperator::Inner(on) };
             let joins = vec![Join { relation: target, global: false, join_operator }];
             let tables = vec![TableWithJoins { relation: source.as_ref().clone(), joins }];
-            (action_of(clauses, &place(ROW_COLUMN)), values_of(clauses), tables, None)
+            let mut clauses = clauses.clone();
+            let columns: Vec<&str> = table.row.schema.all_columns().map(|c| c.name.as_str()).collect();
+            clauses.iter_mut().for_each(|clause| of_source(clause, source, &columns));
+            (action_of(&clauses, &place(ROW_COLUMN)), values_of(&clauses), tables, None)
         }
     };
     let named = |(expr, name): (Expr, &str)| SelectItem::ExprWithAlias { expr, alias: ident(name) };
@@ -93,7 +98,7 @@ fn and(left: Expr, right: Expr) -> Expr {
 fn in_partition(table: &OpenTable, alias: &Ident, term: &PartitionTerm) -> Result<Expr> {
     let key = |detail: String| {
         let general = "Invalid column or partition key";
-        statement_error(feitian_base::Kind::Invalid, "ODPS-0130191", term.position, general, &detail)
+        statement_error(Kind::Invalid, "ODPS-0130191", term.position, general, &detail)
     };
     let Some(column) = table.row.schema.partition_columns.iter().find(|c| c.name == term.name) else {
         let table = format!("{}.{}", table.row.project, table.row.local_name());
@@ -124,6 +129,62 @@ fn case(conditions: Vec<CaseWhen>, otherwise: Option<Expr>) -> Expr {
     let token = AttachedToken::empty();
     let else_result = otherwise.map(Box::new);
     Expr::Case { case_token: token.clone(), end_token: token, operand: None, conditions, else_result }
+}
+
+/// Where nothing matches, a name without a table means a column of the source, although the table has one of that name.
+struct OfSource<'a> {
+    source: &'a Ident,
+    /// The names that the table has, too.
+    columns: &'a [&'a str],
+    /// Queries and lambdas around the expression: they have names of their own.
+    depth: usize,
+}
+
+impl VisitorMut for OfSource<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.depth += usize::from(matches!(expr, Expr::Lambda(_)));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Lambda(_) => self.depth -= 1,
+            Expr::Identifier(name) if self.depth == 0 && self.columns.contains(&name.value.as_str()) => {
+                *expr = Expr::CompoundIdentifier(vec![self.source.clone(), name.clone()]);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Gives the source's name to the names in `clause`, if it is an INSERT. A source without a name leaves them as they are.
+fn of_source(clause: &mut MergeClause, source: &TableFactor, columns: &[&str]) {
+    let MergeAction::Insert { values, .. } = &mut clause.action else { return };
+    let source = match source {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => &alias.name,
+        TableFactor::Table { name, .. } => match name.0.last().and_then(ObjectNamePart::as_ident) {
+            Some(name) => name,
+            None => return,
+        },
+        _ => return,
+    };
+    let mut visitor = OfSource { source, columns, depth: 0 };
+    for expr in values.iter_mut().chain(&mut clause.condition) {
+        let _ = VisitMut::visit(expr, &mut visitor);
+    }
 }
 
 /// Which of the clauses a row of the join comes to: the first whose condition holds, NULL if none does. `row` is NULL where

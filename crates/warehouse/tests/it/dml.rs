@@ -224,6 +224,29 @@ async fn files_that_are_joined_meanwhile_lose_and_double_no_row() {
     world.end().await;
 }
 
+// Arithmetic: the rows that the conditions name. What is read and stays is not counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_summary_tells_how_many_rows_changed() {
+    let world = World::with("(1, 1), (2, 2), (3, 3)").await;
+    let upsert = "merge into t using (select 1 as k union all select 7 union all select 9) s on t.id = s.k \
+                  when matched then update set n = 0 when not matched and s.k < 9 then insert values (s.k, 0)";
+    for (text, changed) in [
+        ("update t set n = n * 10 where id < 3", 2),
+        ("delete from t where id = 3", 1),
+        (upsert, 2),
+        ("update t set n = 1 where id = 100", 0),
+        ("delete from t", 3),
+    ] {
+        let ended = world.bench.run(text, &[]).await;
+        assert_eq!(ended.state, InstanceState::Success, "{text}: {:?}", ended.error);
+        let summary: serde_json::Value = serde_json::from_str(&ended.summary).expect("JSON");
+        assert_eq!(summary["rows_out"], changed, "{text}");
+    }
+    let table = world.bench.warehouse.table("demo", "t").await.expect("the table");
+    assert_eq!((table.num_rows, table.num_files), (0, 0));
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_that_has_begun_reads_the_rows_of_before() {
     let world = World::with("(1, 1), (2, 2)").await;
