@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, BooleanArray, BooleanBufferBuilder, RecordBat
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use feitian_base::{Error, Kind, Result, id};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::plan::{ACTION_AT, DELETE, FILE_AT, INSERT, ROW_AT, VALUES};
 use crate::catalog::OpenTable;
@@ -16,6 +16,9 @@ use crate::log::{DataFile, Snapshot};
 use crate::query::Session;
 use crate::reader::{Reading, RowRange, read};
 use crate::writer::{FileWriter, NewFile, file_name, partition_dir};
+
+/// So many files are written again at once: the disk syncs several in little more time than one.
+const WRITTEN_TOGETHER: usize = 4;
 
 /// The old rows of a statement, as places in `snapshot`.
 #[derive(Default)]
@@ -107,7 +110,7 @@ impl Marks {
 
     /// Writes the files with marked rows again without them. Nothing refers to the new files yet.
     pub(super) async fn rewrite(self, session: &Session, table: &OpenTable) -> Result<Rewritten> {
-        let (mut paths, mut partitions, mut files) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let (mut paths, mut partitions, mut rest) = (Vec::new(), BTreeSet::new(), Vec::new());
         let prefix = id::ulid();
         for (place, (file, marked)) in self.snapshot.files().iter().zip(self.files).enumerate() {
             let Some(marked) = marked else { continue };
@@ -120,7 +123,12 @@ impl Marks {
                 let dir = partition_dir(&table.row.schema.partition_columns, &file.partition_values);
                 format!("{dir}{}", file_name(&prefix, place as i64, session.instance.attempt))
             });
-            files.push(rest_of(session, table, file, marked, path).await?);
+            rest.push(rest_of(session, table, file, marked, path).boxed());
+        }
+        let mut files = Vec::with_capacity(rest.len());
+        let mut written = futures::stream::iter(rest).buffered(WRITTEN_TOGETHER);
+        while let Some(file) = written.next().await {
+            files.push(file?);
         }
         Ok(Rewritten { paths, partitions: partitions.into_iter().collect(), files })
     }
