@@ -22,6 +22,7 @@ pub use refuse::check_query;
 pub use render::object_parts;
 pub use splitter::{Piece, split};
 pub use statement::{
-    AlterOp, AlterTable, AutoPartition, Clustering, ColumnRef, CreateTable, CreateView, DropTable, Insert,
-    PartitionCondition, PartitionOp, PartitionTerm, Place, Shards, Statement, Truncate,
+    AlterOp, AlterTable, Assignment, AutoPartition, Clustering, ColumnRef, CreateTable, CreateView, Dml, DropTable,
+    Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place, RowChange, Shards,
+    Statement, Truncate,
 };

@@ -1,7 +1,7 @@
 //! What a parsed statement says. Names are lower case; queries are sqlparser trees whose spans point into the user's text.
 
 use feitian_types::{Column, DataType, PartitionSpec};
-use sqlparser::ast::{ObjectName, Query};
+use sqlparser::ast::{Expr, Ident, ObjectName, Query, TableFactor, TableWithJoins, With};
 
 use crate::Position;
 
@@ -12,6 +12,7 @@ pub enum Statement {
     Insert(Box<Insert>),
     /// `FROM t INSERT … SELECT … INSERT … SELECT …`: every source has the same FROM.
     MultiInsert(Vec<Insert>),
+    Dml(Box<Dml>),
     CreateTable(Box<CreateTable>),
     DropTable(DropTable),
     CreateView(Box<CreateView>),
@@ -83,6 +84,7 @@ impl Statement {
             self,
             Self::Insert(_)
                 | Self::MultiInsert(_)
+                | Self::Dml(_)
                 | Self::CreateView(_)
                 | Self::DropTable(_)
                 | Self::AlterTable(_)
@@ -106,6 +108,55 @@ pub struct Insert {
     /// The column list, empty if there is none.
     pub columns: Vec<ColumnRef>,
     pub source: Box<Query>,
+}
+
+/// `UPDATE`, `DELETE` or `MERGE INTO`: rows that are there change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dml {
+    pub table: ObjectName,
+    /// What the statement calls the table, if not by its name.
+    pub alias: Option<Ident>,
+    /// The queries of a leading WITH.
+    pub with: Option<With>,
+    pub change: RowChange,
+}
+
+/// What [`Dml`] does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowChange {
+    /// `SET … [FROM …] [WHERE …]`. No column is assigned twice.
+    Update { set: Vec<Assignment>, from: Vec<TableWithJoins>, selection: Option<Box<Expr>> },
+    /// `[PARTITION (…)] [WHERE …]`
+    Delete { partition: Vec<PartitionTerm>, selection: Option<Box<Expr>> },
+    /// `USING source ON condition WHEN …`: at least one clause, at most one of each action, each of which rows can reach.
+    Merge { source: Box<TableFactor>, on: Box<Expr>, clauses: Vec<MergeClause> },
+}
+
+/// `column = value`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    pub column: ColumnRef,
+    pub value: Expr,
+}
+
+/// `WHEN [NOT] MATCHED [AND condition] THEN action`: NOT MATCHED if it is an INSERT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MergeClause {
+    pub position: Position,
+    pub condition: Option<Expr>,
+    pub action: MergeAction,
+}
+
+/// What MERGE does with a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MergeAction {
+    Update(Vec<Assignment>),
+    Delete,
+    /// The column list is empty if there is none.
+    Insert {
+        columns: Vec<ColumnRef>,
+        values: Vec<Expr>,
+    },
 }
 
 /// A name with its place.

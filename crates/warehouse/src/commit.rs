@@ -14,6 +14,12 @@
 //! A record that only joins files ([`Replace::Files`]) is carried out if the newest version still has all of them, and else
 //! given up: its files then have other rows than the table.
 //!
+//! So it is with a record that changes rows of files ([`Replace::Rows`]): what it wrote was made of those files.
+//!
+//! A change that read its table is refused when others have changed the table since ([`Change::must_be_unchanged`]). One
+//! that only takes and exchanges rows may come before appends that looked at nothing ([`Change::spares_appends`]): the
+//! result is that of running it before them. Whether an append is such a one is in its version of the log.
+//!
 //! No record is carried out when the columns have changed since it was put: its files are of the old ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -41,6 +47,31 @@ pub enum Replace {
     ///
     /// A way of replacing of its own, so that a feitian that does not know it cannot take such a record for an append.
     Files(Vec<String>),
+    /// The files with these paths, of which rows have changed or gone; the rows that stay are in the new files.
+    Rows {
+        by: RowsBy,
+        paths: Vec<String>,
+        partitions: Vec<String>,
+    },
+}
+
+/// The statement that changes rows of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowsBy {
+    Update,
+    Delete,
+    Merge,
+}
+
+impl RowsBy {
+    /// The statement's word, which is Delta's name of the operation, too.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Merge => "MERGE",
+        }
+    }
 }
 
 /// A change of one table's rows, columns or partitions.
@@ -57,6 +88,8 @@ pub struct Change {
     pub drop_partitions: Vec<String>,
     /// The statement also read this table: refuse if it has a newer version than `read_version`.
     pub must_be_unchanged: bool,
+    /// With `must_be_unchanged`: appends of those who did not read the table do not count.
+    pub spares_appends: bool,
     /// The columns afterwards, when they change.
     pub new_schema: Option<TableSchema>,
 }
@@ -72,6 +105,7 @@ impl Change {
             create_partitions: Vec::new(),
             drop_partitions: Vec::new(),
             must_be_unchanged: false,
+            spares_appends: false,
             new_schema: None,
         }
     }
@@ -85,6 +119,8 @@ pub(crate) struct Intent {
     create: Vec<Vec<String>>,
     drop: Vec<String>,
     unchanged: bool,
+    #[serde(default)]
+    spares_appends: bool,
     schema: Option<TableSchema>,
     /// The schema version of the table that the files are for. Records of the first feitian do not tell.
     #[serde(default)]
@@ -98,6 +134,26 @@ impl Intent {
             Replace::Files(paths) => Some(paths),
             _ => None,
         }
+    }
+
+    /// The paths of the files that must be there, because the new ones hold rows of them.
+    fn needed(&self) -> Option<&[String]> {
+        match &self.replace {
+            Replace::Files(paths) | Replace::Rows { paths, .. } => Some(paths),
+            _ => None,
+        }
+    }
+
+    /// Whether others have changed what the statement read at `read_version`. Versions that only joined files have changed
+    /// nothing that a statement could have read.
+    fn is_outdated(&self, snapshot: &Snapshot, read_version: i64) -> bool {
+        let changed = if self.spares_appends { snapshot.rewritten_version } else { snapshot.data_version };
+        self.unchanged && changed > read_version
+    }
+
+    /// Rows come, and nobody has looked at what is there.
+    fn is_blind_append(&self) -> bool {
+        self.replace == Replace::Nothing && !self.unchanged && self.drop.is_empty() && self.schema.is_none()
     }
 }
 
@@ -214,9 +270,8 @@ impl Catalog {
                 log.sync_names().await?;
                 return Ok(Driven::Done(snapshot));
             }
-            // Versions that only joined files have changed nothing that a statement could have read.
-            let changed = intent.unchanged && snapshot.data_version > record.read_version;
-            if changed || !self.can_join(table, intent, &snapshot).await? {
+            let is_outdated = intent.is_outdated(&snapshot, record.read_version);
+            if is_outdated || !self.has_needed(table, intent, &snapshot).await? {
                 return Ok(Driven::Conflict);
             }
             if self.has_other_columns(table, record, intent, &snapshot).await? {
@@ -291,10 +346,10 @@ impl Catalog {
         Ok(None)
     }
 
-    /// Whether all files of a join are there, old and new. A record that lay open where an older feitian ran may have lost
-    /// its new file.
-    async fn can_join(&self, table: &Table, intent: &Intent, snapshot: &Snapshot) -> Result<bool> {
-        let Some(paths) = intent.joined() else { return Ok(true) };
+    /// Whether all files are there of a change that exchanges files, old and new. A record that lay open where an older
+    /// feitian ran may have lost its new ones.
+    async fn has_needed(&self, table: &Table, intent: &Intent, snapshot: &Snapshot) -> Result<bool> {
+        let Some(paths) = intent.needed() else { return Ok(true) };
         if !paths.iter().all(|path| snapshot.file(path).is_some()) {
             return Ok(false);
         }
@@ -374,6 +429,7 @@ fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<
         create: change.create_partitions,
         drop: change.drop_partitions,
         unchanged: change.must_be_unchanged,
+        spares_appends: change.spares_appends,
         schema: change.new_schema,
         schema_version: Some(change.table.schema_version),
     };
@@ -398,7 +454,9 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
     }
     let files = snapshot.files().iter();
     let remove = match &intent.replace {
-        Replace::Files(paths) => paths.iter().filter_map(|p| snapshot.file(p)).cloned().collect(),
+        Replace::Files(paths) | Replace::Rows { paths, .. } => {
+            paths.iter().filter_map(|p| snapshot.file(p)).cloned().collect()
+        }
         Replace::Table => files.cloned().collect(),
         _ if specs.is_empty() => Vec::new(),
         _ => files.filter(|f| specs.contains(snapshot.spec_of(f).as_str())).cloned().collect(),
@@ -406,6 +464,7 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
     let operation = match &intent.replace {
         Replace::Files(_) => "OPTIMIZE",
         Replace::Nothing => "WRITE",
+        Replace::Rows { by, .. } => by.word(),
         Replace::Table | Replace::Partitions(_) => "OVERWRITE",
     };
     Commit {
@@ -417,6 +476,7 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
         remove,
         partition_columns: snapshot.partition_columns.clone(),
         keeps_rows: intent.joined().is_some(),
+        is_blind_append: intent.is_blind_append(),
     }
 }
 
@@ -434,7 +494,9 @@ fn touched_specs(table: &Table, intent: &Intent, drop: &[String], snapshot: &Sna
     let mut specs: BTreeSet<String> = intent.files.iter().map(|f| snapshot.spec_of(f)).collect();
     match &intent.replace {
         Replace::Nothing | Replace::Files(_) => {}
-        Replace::Partitions(replaced) => specs.extend(replaced.iter().cloned()),
+        Replace::Partitions(touched) | Replace::Rows { partitions: touched, .. } => {
+            specs.extend(touched.iter().cloned());
+        }
         Replace::Table if table.schema.is_partitioned() => specs.extend(partition_specs(snapshot)),
         Replace::Table => {
             specs.insert(String::new());

@@ -14,6 +14,7 @@ mod collect;
 mod commit;
 mod ddl;
 mod disk;
+mod dml;
 mod engine;
 mod insert;
 mod jobs;
@@ -39,7 +40,7 @@ use feitian_meta::Meta;
 use object_store::ObjectStore;
 
 pub use catalog::{Catalog, NewTable, OpenTable, STORE_URL, table_not_found};
-pub use commit::{Change, Replace};
+pub use commit::{Change, Replace, RowsBy};
 pub use engine::Engine;
 pub use jobs::*;
 pub use log::{DataFile, Snapshot};

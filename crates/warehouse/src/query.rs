@@ -8,8 +8,8 @@
 //! `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses in joins), execution. `settings` are
 //! the flags of the session, `hive` what one of them allows, `errors` the words of the original.
 //!
-//! Statements that change something are in `insert` and `ddl`, those that describe in `show`; `script` lets the INSERTs of a
-//! script take effect together.
+//! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the
+//! INSERTs of a script take effect together.
 
 mod cartesian;
 mod casts;
@@ -53,8 +53,8 @@ use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
 
 pub(crate) use select::{
-    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_pinned, plan_query, run_plan,
-    type_of_column,
+    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
+    run_plan, type_of_column,
 };
 use settings::Settings;
 
@@ -238,6 +238,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
     match statement {
         Statement::Insert(insert) => crate::insert::run(session, &[*insert], index).await.map(nothing),
         Statement::MultiInsert(inserts) => crate::insert::run(session, &inserts, index).await.map(nothing),
+        Statement::Dml(dml) => crate::dml::run(session, &dml, index).await.map(nothing),
         Statement::CreateTable(create) => crate::ddl::create_table(session, *create, index).await.map(nothing),
         Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),

@@ -198,6 +198,7 @@ fn changed(statement: &Statement) -> Vec<(&ObjectName, &'static str)> {
     match statement {
         Statement::Insert(insert) => vec![(&insert.table, "odps:Update")],
         Statement::MultiInsert(inserts) => inserts.iter().map(|i| (&i.table, "odps:Update")).collect(),
+        Statement::Dml(dml) => vec![(&dml.table, "odps:Update")],
         Statement::CreateTable(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::CreateView(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::DropTable(drop) => vec![(&drop.name, "odps:Drop")],

@@ -51,7 +51,6 @@ const LACKING: &[&str] = &[
     "uninstall",
     "unload",
     "unlock",
-    "update",
     "whoami",
 ];
 
@@ -78,6 +77,7 @@ impl Parser<'_> {
         match self.source(first).to_ascii_lowercase().as_str() {
             "with" => self.with_statement(),
             "insert" => self.insert(None),
+            _ if self.starts_dml() => self.dml(None),
             "from" => self.statement_with_from(None),
             "create" => self.create(),
             "drop" => self.drop_statement(),
@@ -101,7 +101,7 @@ impl Parser<'_> {
         Statement::Unsupported { what: what.to_string(), position }
     }
 
-    /// `WITH … SELECT`, `WITH … INSERT` or `WITH … FROM`
+    /// `WITH … SELECT`, `WITH … INSERT`, `WITH … FROM`, `WITH … UPDATE`, `WITH … DELETE` or `WITH … MERGE`
     fn with_statement(&mut self) -> Result<Statement> {
         let at = self.position();
         let with = self.with()?;
@@ -111,9 +111,8 @@ impl Parser<'_> {
         if self.is("from") {
             return self.statement_with_from(with);
         }
-        if self.is_any(&["update", "delete", "merge"]) {
-            let what = self.source(self.peek()).to_uppercase();
-            return Ok(self.skip(&what, at));
+        if self.starts_dml() {
+            return self.dml(with);
         }
         let mut query = self.query()?;
         if query.with.is_some() {

@@ -197,7 +197,7 @@ impl Parser<'_> {
     }
 
     /// A table with what turns its rows and columns.
-    fn table(&mut self) -> Result<TableFactor> {
+    pub(super) fn table(&mut self) -> Result<TableFactor> {
         let table = self.plain_table()?;
         self.pivots(table)
     }

@@ -10,6 +10,7 @@ mod columns;
 mod command;
 mod create;
 mod cursor;
+mod dml;
 mod expr;
 mod from;
 mod function;

@@ -1,6 +1,8 @@
 //! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
 
-use feitian_sql::{AlterOp, PartitionOp, Place, Statement, object_parts, parse_script};
+use feitian_sql::{
+    AlterOp, Assignment, MergeAction, MergeClause, PartitionOp, Place, RowChange, Statement, object_parts, parse_script,
+};
 
 use crate::{error, lacking, one};
 
@@ -208,6 +210,67 @@ fn insert_forms() {
     }
 }
 
+// MaxCompute documentation, "UPDATE and DELETE", "MERGE INTO".
+#[test]
+fn statements_that_change_rows() {
+    let dml = |text: &str| match one(text) {
+        Statement::Dml(dml) => *dml,
+        other => panic!("{other:?}"),
+    };
+    let shown = |set: &[Assignment]| {
+        set.iter().map(|a| format!("{} = {}", a.column.name, a.value)).collect::<Vec<_>>().join(", ")
+    };
+    let d = dml(
+        "update p.t as x set a = b + 1, x.b = 'y', (c, d) = (1, 2), (e, f) = (select k, v from s) from s where s.v = x.a",
+    );
+    assert_eq!((d.table.to_string().as_str(), d.alias.unwrap().value.as_str()), ("p.t", "x"));
+    let RowChange::Update { set, from, selection } = d.change else { panic!() };
+    assert_eq!(shown(&set), "a = b + 1, b = 'y', c = 1, d = 2, e = (SELECT k FROM s), f = (SELECT v FROM s)");
+    assert_eq!((from.len(), selection.unwrap().to_string().as_str()), (1, "s.v = x.a"));
+    assert!(matches!(dml("update t set t.a = 1").change, RowChange::Update { selection: None, .. }));
+
+    let d = dml("with w as (select 1) delete from t partition (ds='1') where a in (select * from w)");
+    assert!(d.with.is_some() && d.alias.is_none());
+    let RowChange::Delete { partition, selection } = d.change else { panic!() };
+    assert_eq!((partition[0].name.as_str(), selection.is_some()), ("ds", true));
+    assert!(matches!(dml("delete from t").change, RowChange::Delete { selection: None, .. }));
+
+    let d =
+        dml("merge into t x using (select 1 as k) s on x.a = s.k when matched and s.k > 1 then update set x.b = s.k \
+                 when matched then delete when not matched and s.k < 9 then insert (a, b) values (s.k, 2)");
+    let RowChange::Merge { on, clauses, .. } = d.change else { panic!() };
+    assert_eq!((on.to_string().as_str(), clauses.len()), ("x.a = s.k", 3));
+    assert!(matches!(&clauses[0].action, MergeAction::Update(set) if shown(set) == "b = s.k"));
+    assert!(matches!(clauses[1], MergeClause { condition: None, action: MergeAction::Delete, .. }));
+    assert!(
+        matches!(&clauses[2].action, MergeAction::Insert { columns, values } if columns.len() == 2 && values.len() == 2)
+    );
+
+    let semantic = |at: &str, words: &str| format!("ODPS-0130071:{at} Semantic analysis exception - {words}");
+    let parse = |at: &str, words: &str| format!("ODPS-0130161:{at} Parse exception - {words}");
+    for (text, message) in [
+        ("update t a = 1", parse("[1,12]", "invalid token '=', expected SET")),
+        ("update t set a = 1, a = 2", semantic("[1,21]", "column a is assigned more than once")),
+        ("update t as x set t.a = 1", semantic("[1,19]", "column t.a cannot be resolved: SET is for columns of x")),
+        ("update t set (a, b) = (1, 2, 3)", semantic("[1,23]", "SET names 2 columns and has 3 values for them")),
+        ("merge into t using s on t.a = s.a", parse("[1,34]", "invalid token '<EOF>', expected WHEN")),
+        (
+            "merge into t using s on t.a = s.a when matched then insert values (1)",
+            parse("[1,53]", "invalid token 'insert', expected UPDATE SET or DELETE"),
+        ),
+        (
+            "merge into t using s on t.a = s.a when matched then delete when matched then update set a = 1",
+            semantic("[1,60]", "no row comes to this WHEN: the one before it has no condition"),
+        ),
+        (
+            "merge into t using s on t.a = s.a when matched and s.a = 1 then delete when matched then delete",
+            semantic("[1,72]", "MERGE has more than one DELETE"),
+        ),
+    ] {
+        assert_eq!(error(text), message, "{text}");
+    }
+}
+
 // MaxCompute documentation, "Multi insert": one FROM, then a target and a SELECT each.
 #[test]
 fn one_from_feeds_several_inserts() {
@@ -249,9 +312,7 @@ fn commands() {
 #[test]
 fn statements_that_the_engine_lacks_are_named() {
     for (text, what) in [
-        ("merge into t using s on t.a = s.a when matched then delete", "MERGE"),
-        ("update t set a = 1", "UPDATE"),
-        ("with x as (select 1) delete from t where a in (select * from x)", "DELETE"),
+        ("delete role reader", "DELETE"),
         ("clone table a to b if exists overwrite", "CLONE"),
         ("msck repair table t add partitions", "MSCK"),
         ("analyze table t compute statistics for columns (a)", "ANALYZE"),

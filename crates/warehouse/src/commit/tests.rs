@@ -149,7 +149,7 @@ async fn a_version_of_very_many_files_gets_a_checkpoint_at_once() {
 
 // The three ways of replacing are those that the first feitian reads in a commit record.
 #[test]
-fn a_feitian_that_cannot_join_refuses_the_record_of_a_join() {
+fn a_feitian_that_cannot_exchange_files_refuses_the_record_of_an_exchange() {
     #[derive(Deserialize)]
     enum First {
         Nothing,
@@ -162,4 +162,6 @@ fn a_feitian_that_cannot_join_refuses_the_record_of_a_join() {
     assert!(matches!(read(written(Replace::Table)), Ok(First::Table)));
     assert!(matches!(read(written(Replace::Partitions(vec!["p=1".into()]))), Ok(First::Partitions(_))));
     assert!(read(written(Replace::Files(vec!["a.parquet".into()]))).is_err());
+    let rows = Replace::Rows { by: RowsBy::Delete, paths: vec!["a.parquet".into()], partitions: vec![String::new()] };
+    assert!(read(written(rows)).is_err());
 }

@@ -25,6 +25,10 @@ use crate::system::SystemTable;
 /// A table's project and its name there ([`local_name`]).
 pub(crate) type TableName = (String, String);
 
+/// Ends the name of the table that UPDATE, DELETE or MERGE changes, in the query that they make: it is not looked up again.
+/// No name that a user writes ends so.
+pub(crate) const TARGET: &str = "\u{1}target";
+
 /// Project and table of a name, with the place where it stands.
 pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
     let at = Position::from(name.span());
@@ -98,6 +102,8 @@ impl Frame {
 
 struct Names<'a> {
     session: &'a Session,
+    /// The table that the statement changes: `project.table.column` may name it.
+    target: Option<TableName>,
     /// The function because of which the visit ended: it is not one of ours.
     unknown: Option<(String, Position)>,
     /// Tables found, with the first place of each.
@@ -106,8 +112,12 @@ struct Names<'a> {
 }
 
 /// Gives every table its full name and returns the tables with their places; checks the names of functions.
-pub(super) async fn resolve(query: &mut Query, session: &Session) -> Result<BTreeMap<TableName, Position>> {
-    let mut names = Names { session, unknown: None, tables: BTreeMap::new(), frames: Vec::new() };
+pub(super) async fn resolve(
+    query: &mut Query,
+    session: &Session,
+    target: Option<TableName>,
+) -> Result<BTreeMap<TableName, Position>> {
+    let mut names = Names { session, target, unknown: None, tables: BTreeMap::new(), frames: Vec::new() };
     match (query.visit(&mut names), names.unknown) {
         (ControlFlow::Continue(()), _) => Ok(names.tables),
         (ControlFlow::Break(e), None) => Err(e),
@@ -148,6 +158,9 @@ impl Names<'_> {
         if let [single] = parts.as_slice()
             && self.is_with_query(single)
         {
+            return Ok(());
+        }
+        if parts.last().is_some_and(|table| table.ends_with(TARGET)) {
             return Ok(());
         }
         let (project, table, at) = table_name(name, self.session)?;
@@ -197,7 +210,9 @@ impl Names<'_> {
             // `project.table.column`, `schema.table.column` and all four: tables are known by their last name.
             Expr::CompoundIdentifier(parts) if parts.len() > 2 => {
                 let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
-                let known = |project: &str, table: &str| self.tables.keys().any(|(p, t)| p == project && t == table);
+                let known = |project: &str, table: &str| {
+                    self.tables.keys().chain(&self.target).any(|(p, t)| p == project && t == table)
+                };
                 let before_table = match names.as_slice() {
                     [project, schema, table, _, ..] if known(project, &local_name(schema, table)) => 2,
                     [project, table, ..] if known(project, table) => 1,

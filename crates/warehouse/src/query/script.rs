@@ -23,6 +23,18 @@ pub(super) struct Together {
     query: Option<Box<Query>>,
 }
 
+/// UPDATE, DELETE and MERGE are commits of their own, so that a script has one of them and no INSERT.
+fn check_changes(statements: &[Parsed]) -> Result<()> {
+    let is_dml = |s: &&Parsed| matches!(s.statement, Statement::Dml(_));
+    let mut changes = statements.iter().filter(|s| writes(s) || is_dml(s));
+    match (statements.iter().any(|s| is_dml(&s)), changes.nth(1)) {
+        (true, Some(second)) => {
+            refuse(second, "UPDATE, DELETE or MERGE beside another change in one script (odps.sql.submit.mode=script)")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn writes(parsed: &Parsed) -> bool {
     matches!(parsed.statement, Statement::Insert(_) | Statement::MultiInsert(_))
 }
@@ -37,6 +49,9 @@ pub(super) fn gather(session: &Session, statements: &mut [Parsed]) -> Result<Opt
     let places: Vec<usize> = (0..statements.len()).filter(|i| writes(&statements[*i])).collect();
     let is_script = session.settings.is_script();
     check_variables(statements, is_script)?;
+    if is_script {
+        check_changes(statements)?;
+    }
     let (Some(first), Some(last), true) = (places.first().copied(), places.last().copied(), is_script) else {
         return Ok(None);
     };

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::catalog::OpenTable;
 use crate::provider;
+use crate::scan::provider_of_places;
 use crate::system::SystemTable;
 
 /// Views may be defined over views this deep.
@@ -61,8 +62,25 @@ pub(crate) async fn plan_pinned(
     query: Query,
     pinned: &mut Pinned,
 ) -> Result<Planned> {
-    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0).await?;
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0, None).await?;
     Ok(Planned { plan, tables: pinned.0.values().cloned().collect() })
+}
+
+/// Plans the query of a statement that changes `target`, which it knows with the places of rows under a name that ends in
+/// [`names::TARGET`].
+pub(crate) async fn plan_change(
+    session: &Session,
+    state: &SessionState,
+    query: Query,
+    target: &OpenTable,
+) -> Result<Planned> {
+    let mut read = BTreeMap::from([(name_of(target), target.clone())]);
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut read, Some(target)).await?;
+    Ok(Planned { plan, tables: read.into_values().collect() })
+}
+
+fn name_of(table: &OpenTable) -> TableName {
+    (table.row.project.clone(), table.row.local_name())
 }
 
 fn plan_at<'a>(
@@ -71,13 +89,14 @@ fn plan_at<'a>(
     mut query: Query,
     depth: usize,
     read: &'a mut BTreeMap<TableName, OpenTable>,
+    target: Option<&'a OpenTable>,
 ) -> BoxFuture<'a, Result<LogicalPlan>> {
     Box::pin(async move {
         feitian_sql::check_query(&query).map_err(errors::front_end)?;
         if session.settings.is_hive() {
             hive::check(&query)?;
         }
-        let named = names::resolve(&mut query, &session).await?;
+        let named = names::resolve(&mut query, &session, target.map(name_of)).await?;
         fold::fold(&mut query, &session).await?;
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
         let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
@@ -85,6 +104,11 @@ fn plan_at<'a>(
             names::check_project(&session, project).await?;
         }
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
+        if let Some(target) = target {
+            let (project, table) = name_of(target);
+            let source = DefaultTableSource::new(provider_of_places(target));
+            sources.insert((project, table + names::TARGET), Arc::new(source));
+        }
         for ((project, table), at) in named {
             if let Some(system) = SystemTable::named(&project, &table) {
                 let source = DefaultTableSource::new(system.provider(&session).await?);
@@ -139,7 +163,7 @@ async fn view_source(
     let text = row.view_text.as_deref().unwrap_or_default();
     let query = parse_query(text).map_err(|e| resolving(errors::front_end(e)))?;
     let inner = session.in_schema(&row.project, &row.schema_name);
-    let plan = plan_at(inner, state.clone(), *query, depth + 1, read).await.map_err(resolving)?;
+    let plan = plan_at(inner, state.clone(), *query, depth + 1, read, None).await.map_err(resolving)?;
     let columns = &row.schema.columns;
     if plan.schema().fields().len() != columns.len() {
         let text = format!("while resolving view {name} - its query has {} columns now", plan.schema().fields().len());

@@ -48,27 +48,40 @@ async fn check_targets(session: &Session, statement: &Statement) -> Result<()> {
     Ok(())
 }
 
-async fn plan(session: &Session, query: Query) -> Result<(Planned, Arc<dyn ExecutionPlan>)> {
+/// The plans of the queries inside a statement.
+async fn plans(session: &Session, statement: Statement) -> Result<Vec<(Planned, Arc<dyn ExecutionPlan>)>> {
     let state = session.state()?;
-    let planned = plan_query(session, &state, query).await?;
-    let plan = physical_plan(session, &state, &planned).await?;
-    Ok((planned, plan))
+    let planned = match statement {
+        Statement::Dml(dml) => vec![crate::dml::plan(session, &dml).await?],
+        statement => {
+            let mut planned = Vec::new();
+            for query in sources(statement)? {
+                planned.push(plan_query(session, &state, query).await?);
+            }
+            planned
+        }
+    };
+    let mut plans = Vec::new();
+    for planned in planned {
+        let plan = physical_plan(session, &state, &planned).await?;
+        plans.push((planned, plan));
+    }
+    Ok(plans)
 }
 
 /// The plan of a statement as text, under the headings that clients know.
 pub(super) async fn explain(session: &Session, statement: Statement) -> Result<String> {
     let sink = if statement.is_query() { "Data sink: SCREEN" } else { "Data sink: TABLE" };
     check_targets(session, &statement).await?;
-    let queries = sources(statement)?;
-    if queries.is_empty() {
+    session.settings.refuse_modes()?;
+    let plans = plans(session, statement).await?;
+    if plans.is_empty() {
         // An empty answer would say that the statement is a good one, and nobody has looked.
         return Err(crate::unsupported("EXPLAIN of a statement without a query"));
     }
-    session.settings.refuse_modes()?;
-    let tasks = (1..=queries.len()).map(|i| format!("M{i}")).collect::<Vec<_>>().join(", ");
+    let tasks = (1..=plans.len()).map(|i| format!("M{i}")).collect::<Vec<_>>().join(", ");
     let mut text = format!("job0 is root job\n\nIn Job job0:\nroot Tasks: {tasks}\n");
-    for (i, query) in queries.into_iter().enumerate() {
-        let (planned, plan) = plan(session, query).await?;
+    for (i, (planned, plan)) in plans.into_iter().enumerate() {
         let _ = writeln!(text, "\nIn Task M{}:", i + 1);
         let tables = planned.tables.iter().map(|t| format!("{}.{}", t.row.project, t.row.local_name()));
         for name in tables.collect::<BTreeSet<String>>() {
@@ -89,9 +102,7 @@ pub(super) async fn cost(session: &mut Session) -> Result<JobOutput> {
         match parsed.statement {
             Statement::Set { key, value } => session.settings.set(&key, &value),
             statement => {
-                for query in sources(statement)? {
-                    bytes += scanned_bytes(&plan(session, query).await?.1);
-                }
+                bytes += plans(session, statement).await?.iter().map(|(_, plan)| scanned_bytes(plan)).sum::<u64>();
             }
         }
     }
