@@ -149,8 +149,10 @@ impl Warehouse {
         let mut files = HashSet::new();
         let at = |path: String| object_path(&table.location, &path);
         // In the order in which files go from one to the next, so that none slips through.
-        for session in self.meta.open_sessions(Some("upload"), Some(&table.id)).await? {
-            files.extend(self.meta.blocks(&session.id).await?.into_iter().map(|b| at(b.path)));
+        for kind in ["upload", "storage_write"] {
+            for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
+                files.extend(self.meta.blocks(&session.id).await?.into_iter().map(|b| at(b.path)));
+            }
         }
         for record in self.meta.open_commit_records(Some(&table.id)).await? {
             if let Ok(intent) = serde_json::from_str::<Intent>(&record.actions) {
@@ -158,8 +160,11 @@ impl Warehouse {
             }
         }
         let newest = self.catalog.peek(table).await?;
-        let downloads = self.meta.open_sessions(Some("download"), Some(&table.id)).await?;
-        let mut versions: HashSet<i64> = downloads.iter().map(|s| s.log_version).collect();
+        let mut versions: HashSet<i64> = HashSet::new();
+        for kind in ["download", "storage_read"] {
+            let reading = self.meta.open_sessions(Some(kind), Some(&table.id)).await?;
+            versions.extend(reading.iter().map(|s| s.log_version));
+        }
         let oldest_version = versions.iter().copied().fold(newest.version, i64::min);
         files.extend(self.catalog.log(table).removed_since(newest.version, since).await?.into_iter().map(at));
         files.extend(newest.files().iter().map(|f| at(f.path.clone())));

@@ -5,13 +5,15 @@
 //! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
 //! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
 //! (no full scan of a partitioned table), `cartesian` (no join without an equality), `physical` (pauses in joins),
-//! execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
+//! execution. `condition` is a filter without a query,
+//! `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
 //! Statements that change something are in `insert` and `ddl`, those that describe in `show`.
 
 mod cartesian;
 mod casts;
 mod coerce;
 mod columns;
+mod condition;
 pub(crate) mod errors;
 mod fold;
 mod grouping;
@@ -44,6 +46,7 @@ use feitian_sql::{Parsed, SqlError, Statement, parse_script};
 use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
 
+pub(crate) use condition::{Condition, RowFilter};
 pub(crate) use select::{
     Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_pinned, plan_query, run_plan,
     type_of_column,

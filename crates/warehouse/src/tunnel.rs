@@ -1,5 +1,6 @@
 //! Tunnel sessions: uploads in blocks that become visible at once, downloads of a fixed version, streams.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -78,7 +79,7 @@ impl Warehouse {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
         let spec = self.writable_partition(&table, request).await?;
-        self.new_session(session_id, "upload", owner, &table, spec, request.overwrite, -1, 0).await
+        self.new_session(session_id, "upload", owner, &table, spec, request.overwrite, -1, 0, String::new()).await
     }
 
     /// Opens a download session: it reads the version that is newest now, for as long as it lives.
@@ -90,7 +91,8 @@ impl Warehouse {
             self.known_partition(&table.row, &spec).await?;
         }
         let rows: i64 = files_of(&snapshot, &spec).iter().map(|f| f.num_rows.max(0)).sum();
-        self.new_session(id::ulid(), "download", owner, &table, spec, false, snapshot.version, rows).await
+        let (id, version, none) = (id::ulid(), snapshot.version, String::new());
+        self.new_session(id, "download", owner, &table, spec, false, version, rows, none).await
     }
 
     /// Opens a stream session.
@@ -103,7 +105,7 @@ impl Warehouse {
             return Err(Error::new(Kind::NotFound, "NoSuchSchema", text));
         }
         let spec = self.writable_partition(&table, &request).await?;
-        self.new_session(id::ulid(), "stream", owner, &table, spec, false, -1, 0).await
+        self.new_session(id::ulid(), "stream", owner, &table, spec, false, -1, 0, String::new()).await
     }
 
     async fn writable_partition(&self, table: &OpenTable, request: &SessionRequest) -> Result<String> {
@@ -145,7 +147,7 @@ impl Warehouse {
     }
 
     #[allow(clippy::too_many_arguments)]
-    async fn new_session(
+    pub(crate) async fn new_session(
         &self,
         session_id: String,
         kind: &str,
@@ -155,6 +157,7 @@ impl Warehouse {
         overwrite: bool,
         log_version: i64,
         record_count: i64,
+        options: String,
     ) -> Result<SessionInfo> {
         let now = clock::now_ms();
         let session = Session {
@@ -171,6 +174,7 @@ impl Warehouse {
             record_count,
             created_ms: now,
             expires_ms: now + SESSION_MS,
+            options,
         };
         failpoint::hit("session.before_row");
         self.meta.create_session(&session).await?;
@@ -185,8 +189,8 @@ impl Warehouse {
     /// `SchemaModified` when its columns changed.
     pub async fn session(&self, kind: &str, project: &str, table: &str, session_id: &str) -> Result<SessionInfo> {
         let code = match kind {
-            "upload" => "NoSuchUpload",
-            "download" => "NoSuchDownload",
+            "upload" | "storage_write" => "NoSuchUpload",
+            "download" | "storage_read" => "NoSuchDownload",
             _ => "StreamSessionNotFound",
         };
         let missing = || Error::new(Kind::NotFound, code, format!("{kind} session '{session_id}' does not exist"));
@@ -208,7 +212,10 @@ impl Warehouse {
                 format!("the columns of {project}.{table} changed after this session was opened; open a new one");
             return Err(Error::new(Kind::Invalid, "SchemaModified", text));
         }
-        let blocks = if kind == "upload" { self.meta.blocks(session_id).await? } else { Vec::new() };
+        let blocks = match kind {
+            "upload" | "storage_write" => self.meta.blocks(session_id).await?,
+            _ => Vec::new(),
+        };
         Ok(info(session, &row, blocks))
     }
 
@@ -278,6 +285,15 @@ impl Warehouse {
 
     /// Makes the session's blocks visible, once; a repeated call answers the same.
     pub async fn commit_upload(&self, info: &SessionInfo) -> Result<SessionInfo> {
+        self.commit_session(info, None).await
+    }
+
+    /// Makes these blocks of a write session visible, and no others, once; a repeated call answers the same.
+    pub async fn commit_write(&self, info: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo> {
+        self.commit_session(info, Some(blocks)).await
+    }
+
+    async fn commit_session(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<SessionInfo> {
         let session_id = &info.session.id;
         let status = info.session.status.as_str();
         if status == "closed" {
@@ -289,7 +305,7 @@ impl Warehouse {
         failpoint::hit("upload.closing");
         let table = self.catalog.open_id(&info.session.table_id).await;
         let done = match table {
-            Ok(table) => self.commit_blocks(info, table).await,
+            Ok(table) => self.commit_blocks(info, only, table).await,
             Err(e) => Err(e),
         };
         if let Err(e) = done
@@ -312,10 +328,19 @@ impl Warehouse {
         Ok(self.meta.session(session_id).await?.is_some_and(|s| s.status == "closed"))
     }
 
-    async fn commit_blocks(&self, info: &SessionInfo, table: OpenTable) -> Result<()> {
+    async fn commit_blocks(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>, table: OpenTable) -> Result<()> {
         let session = &info.session;
         let step = Step::Session { id: session.id.clone() };
-        let blocks: Vec<Block> = self.meta.blocks(&session.id).await?.into_iter().filter(|b| b.num_rows > 0).collect();
+        let mut blocks = self.meta.blocks(&session.id).await?;
+        if let Some(only) = only {
+            blocks.retain(|b| only.contains(&b.block_id));
+            if blocks.len() < only.len() {
+                return Err(Error::invalid(
+                    "a block is to be committed that this session does not have; write it first",
+                ));
+            }
+        }
+        blocks.retain(|b| b.num_rows > 0);
         if blocks.is_empty() && !session.overwrite {
             self.meta.set_session_status(&session.id, "closing", "closed").await?;
             return Ok(());
