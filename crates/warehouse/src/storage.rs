@@ -55,8 +55,7 @@ pub struct ScanInfo {
     /// The data columns that are read, and the partition columns behind them.
     pub columns: Vec<Column>,
     pub partition_columns: Vec<Column>,
-    /// The rows of each split; none when readers ask by number.
-    pub splits: Vec<RowRange>,
+    pub num_splits: u64,
     /// Bytes of the files that are read.
     pub num_bytes: u64,
 }
@@ -139,7 +138,7 @@ impl Warehouse {
         Ok(ScanInfo {
             columns: choose_columns(&table.schema.columns, Some(&options.columns))?,
             partition_columns: choose_columns(&table.schema.partition_columns, Some(&options.partition_columns))?,
-            splits: splits::cut(&files, options.split, options.cross_partition)?,
+            num_splits: splits::cut(&files, options.split, options.cross_partition)?.len() as u64,
             num_bytes: files.iter().map(|f| f.num_bytes.max(0).unsigned_abs()).sum(),
             session,
             options,
@@ -164,24 +163,24 @@ impl Warehouse {
         split: u64,
         rows: Option<RowRange>,
     ) -> Result<(Vec<Column>, Batches)> {
-        let range = match (scan.options.split, rows) {
+        let (options, session) = (&scan.options, &scan.session);
+        let row = self.table_of(session).await?;
+        let snapshot = self.catalog.at_version(&row, session.log_version).await?;
+        let files = files_of(&snapshot, &options.partitions);
+        let range = match (options.split, rows) {
             (Split::Rows, Some(range)) => range,
             (Split::Rows, None) => return Err(Error::invalid("this session is read by row numbers: name some")),
             (_, Some(_)) => return Err(Error::invalid("this session is read split by split, not by row numbers")),
             (_, None) => {
-                let found = usize::try_from(split).ok().and_then(|i| scan.splits.get(i));
-                let missing = || Error::invalid(format!("there is no split {split} of {}", scan.splits.len()));
-                *found.ok_or_else(missing)?
+                let splits = splits::cut(&files, options.split, options.cross_partition)?;
+                let found = usize::try_from(split).ok().and_then(|i| splits.get(i).copied());
+                let missing = || Error::invalid(format!("there is no split {split} of {}", splits.len()));
+                found.ok_or_else(missing)?
             }
         };
-        let row = self.table_of(&scan.session).await?;
-        let snapshot = self.catalog.at_version(&row, scan.session.log_version).await?;
-        let condition = match scan.options.filter.as_str() {
+        let condition = match options.filter.as_str() {
             "" => None,
-            text => {
-                let session = &scan.session;
-                Some(Condition::plan(self, &session.owner, &row, text, session.created_ms).await?)
-            }
+            text => Some(Condition::plan(self, &session.owner, &row, text, session.created_ms).await?),
         };
         let needed = |column: &Column, wanted: &[Column]| {
             wanted.iter().any(|w| w.name == column.name) || condition.as_ref().is_some_and(|c| c.reads(&column.name))
@@ -190,7 +189,7 @@ impl Warehouse {
         let reading = Reading {
             store: self.catalog.store(),
             location: row.location.clone(),
-            files: files_of(&snapshot, &scan.options.partitions),
+            files,
             columns: columns.filter(|c| needed(c, &scan.columns)).cloned().collect(),
             partition_columns: partition_columns
                 .enumerate()
