@@ -69,8 +69,8 @@ pub async fn read(call: Call) -> Answer {
     codec::respond_stream(&call, columns, batches, accepted(&call), batch_rows).await
 }
 
-/// Clients name the compression of the buffers as if it were one of the body; what we do not know is answered plain, which
-/// they take as well.
+/// Clients name the compression of the buffers as if it were one of the body; what we do not know is answered plain,
+/// which they take as well.
 fn accepted(call: &Call) -> Codec {
     let names = call.header(ACCEPT_ENCODING.as_str()).unwrap_or_default();
     let known = |name: &str| match name.trim().to_ascii_uppercase().as_str() {

@@ -152,7 +152,7 @@ async fn a_body_that_is_not_the_tables_changes_nothing() {
     }
 }
 
-// A policy for tables without a schema says nothing about those in one, and the schema of the path is the one that counts.
+// A policy for tables without a schema says nothing about those in one; the schema of the path is the one that counts.
 #[tokio::test]
 async fn the_schema_of_the_path_is_what_rights_are_asked_for() {
     let world = World::new().await;

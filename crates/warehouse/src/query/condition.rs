@@ -75,7 +75,7 @@ impl Condition {
         });
         look.map_err(errors::engine)?;
         match (found.pop(), found.is_empty()) {
-            (Some(expr), true) if !expr.is_volatile() && !crate::scan::has_subquery(&expr) => Ok(Self { expr, state }),
+            (Some(expr), true) if is_of_row(&expr) => Ok(Self { expr, state }),
             _ => Err(refused("its result must depend on the row alone")),
         }
     }
@@ -102,6 +102,12 @@ impl RowFilter {
         let keep = value.as_boolean_opt().ok_or_else(|| refused("it is no BOOLEAN"))?;
         filter_record_batch(batch, keep).map_err(|e| Error::internal(format!("filtering rows: {e}")))
     }
+}
+
+/// Whether nothing but a row decides about the result.
+fn is_of_row(expr: &PlanExpr) -> bool {
+    let over_rows = |e: &PlanExpr| Ok(matches!(e, PlanExpr::AggregateFunction(_) | PlanExpr::WindowFunction(_)));
+    !expr.is_volatile() && !crate::scan::has_subquery(expr) && !expr.exists(over_rows).unwrap_or(true)
 }
 
 /// `SELECT * FROM table WHERE text`, if `text` is a condition and nothing more.

@@ -11,8 +11,8 @@ use crate::reader::RowRange;
 /// More splits than this are refused: every reader gets the whole list.
 const MAX_SPLITS: u64 = 100_000;
 
-/// The rows of each split of `files`, in order and without a gap; none for [`Split::Rows`]. The same arguments always give
-/// the same splits.
+/// The rows of each split of `files`, in order and without a gap; none for [`Split::Rows`]. The same arguments always
+/// give the same splits.
 ///
 /// # Errors
 /// `InvalidArgument` when there would be too many.

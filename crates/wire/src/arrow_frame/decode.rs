@@ -19,7 +19,8 @@ use crate::compress::Codec;
 use crate::error::malformed;
 use crate::{Limits, check, from_io};
 
-/// Reads record batch messages, without a schema unless told otherwise, as an iterator of batches in engine form, one per message.
+/// Reads record batch messages, without a schema unless told otherwise, as an iterator of batches in engine form, one per
+/// message.
 ///
 /// Offsets, lengths, UTF-8 and value ranges are all checked. Errors name the message (from 0), and the row (from 0,
 /// counted over the stream) and column where there is one. After an error the iterator ends. The stream may end with
@@ -36,7 +37,7 @@ impl<R: BufRead> ArrowDecoder<R> {
     }
 
     /// A decoder of complete Arrow streams: the schema comes first and must be that of the columns, and buffers may be
-    /// compressed. A body without any byte has no rows. Fails if a column has no Arrow form.
+    /// compressed. Fails if a column has no Arrow form.
     pub fn of_stream(columns: &[Column], reader: R, limits: Limits) -> Result<Self> {
         let mut decoder = Self::new(columns, reader, limits)?;
         decoder.core.stream = Stream::BeforeSchema;
@@ -145,7 +146,13 @@ impl Core {
     }
 
     fn next_batch(&mut self, reader: &mut dyn BufRead) -> Result<Option<RecordBatch>> {
-        let Some(metadata) = self.metadata(reader)? else { return Ok(None) };
+        let Some(metadata) = self.metadata(reader)? else {
+            // HTTP libraries repeat a request without the body that they have sent already.
+            return match self.stream {
+                Stream::BeforeSchema => Err(self.fail("the stream ends before its schema")),
+                Stream::No | Stream::AfterSchema => Ok(None),
+            };
+        };
         let message = root_as_message(&metadata).map_err(|e| self.fail(format_args!("damaged metadata: {e}")))?;
         if !matches!(message.version(), MetadataVersion::V4 | MetadataVersion::V5) {
             return Err(self.fail(format_args!("metadata version {:?} is not V4 or V5", message.version())));

@@ -3,8 +3,8 @@
 use arrow_ipc::{DateUnit, Endianness, Field, Precision, Schema as Given, TimeUnit as GivenUnit, Type};
 use arrow_schema::{DataType as ArrowType, Schema, TimeUnit};
 
-/// What is wrong with a schema message in the place of `wanted`; `None` when it fits. Whether a field may be NULL is not
-/// looked at: the values are.
+/// What is wrong with a schema message in the place of `wanted`; `None` when it fits. Whether a field may be NULL is
+/// not looked at: the values are.
 pub(super) fn problem(given: Given<'_>, wanted: &Schema) -> Option<String> {
     if given.endianness() != Endianness::Little {
         return Some("the stream is not little-endian".into());
