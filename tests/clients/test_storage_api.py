@@ -18,6 +18,7 @@ from odps.apis.storage_api import (
     ArrowOptions,
     Compression,
     DataFormat,
+    DynamicPartitionOptions,
     ReadRowsRequest,
     SessionRequest,
     SessionStatus,
@@ -40,6 +41,13 @@ def batch(rows):
     """Rows of (n bigint, s string)."""
     numbers, texts = pa.array([r[0] for r in rows], pa.int64()), pa.array([r[1] for r in rows], pa.string())
     return pa.RecordBatch.from_arrays([numbers, texts], names=["n", "s"])
+
+
+def placed(rows):
+    """Rows of (n bigint, s string, pt string, hh bigint)."""
+    types = {"n": pa.int64(), "s": pa.string(), "pt": pa.string(), "hh": pa.int64()}
+    arrays = [pa.array([row[i] for row in rows], type) for i, type in enumerate(types.values())]
+    return pa.RecordBatch.from_arrays(arrays, names=list(types))
 
 
 def numbered(start, stop):
@@ -326,6 +334,48 @@ class StorageApi(ClientCase):
         counts = self.query(f"SELECT pt, COUNT(*) FROM {client.table.name} WHERE pt <= 'b' GROUP BY pt")
         self.assertEqual(counts, [("b", 11)])
 
+    def test_rows_that_name_their_partitions(self):
+        client = self.client(self.table("n bigint, s string", "pt string, hh bigint"))
+        response = client.create_write_session(TableBatchWriteRequest())
+        self.assertEqual([c.name for c in response.data_schema.partition_columns], ["pt", "hh"])
+        old = [(-1, "old", "a", 0), (-2, "old", "z", 9)]
+        commit(client, response.session_id, [write(client, response.session_id, 0, [placed(old)])])
+        rows = [(n, s, "abc"[n % 3], n % 2) for n, s in numbered(0, 600)]
+        session = open_write(client)
+        blocks = [
+            write(client, session, i, [placed(rows[start : start + 50]), placed(rows[start + 50 : start + 300])])
+            for i, start in enumerate((0, 300))
+        ]
+        write(client, session, 1, [placed([(666, "lost", "lost", 0)])], attempt=1)
+        self.refused("MalformedDataStream", write, client, session, 2, [batch([(1, "x")])])
+        self.refused("ODPS-0123031", write, client, session, 2, [placed([(1, "x", "", 0)])])
+        self.refused("InvalidArgument", commit, client, session, [*blocks, f"{session}-7"])
+        self.assertEqual(sorted(sum(self.read_all(client), [])), sorted(old))
+        # Only what gets rows is overwritten.
+        for _ in range(2):
+            commit(client, session, blocks)
+            self.assertEqual(sorted(sum(self.read_all(client), [])), sorted([*rows, old[1]]))
+        specs = sorted(str(partition.partition_spec) for partition in client.table.partitions)
+        self.assertEqual(specs, [f"pt='{pt}',hh='{hh}'" for pt in "abc" for hh in "01"] + ["pt='z',hh='9'"])
+        more = [(1000 + n, None, "b", n) for n in range(5)]
+        session = open_write(client, overwrite=False)
+        commit(client, session, [write(client, session, 0, [placed(more)])])
+        self.assertEqual(sorted(sum(self.read_all(client), [])), sorted([*rows, old[1], *more]))
+        commit(client, open_write(client), [])
+        self.assertEqual(sum(map(len, self.read_all(client))), 606)
+
+    def test_rows_name_no_more_partitions_than_the_session_allows(self):
+        client = self.client(self.table("n bigint, s string", "pt string, hh bigint"))
+        options = DynamicPartitionOptions(dynamic_partition_limit=2)
+        session = open_write(client, dynamic_partition_options=options)
+        self.refused("ODPS-0123031", write, client, session, 0, [placed([(n, "x", "a", n) for n in range(3)])])
+        two = write(client, session, 0, [placed([(n, "x", "a", n) for n in range(2)])])
+        one = write(client, session, 1, [placed([(2, "x", "a", 2)])])
+        self.refused("ODPS-0123031", commit, client, session, [two, one])
+        self.assertEqual(self.read_all(client), [])
+        commit(client, session, [two])
+        self.assertEqual(self.read_all(client), [[(0, "x", "a", 0), (1, "x", "a", 1)]])
+
     def test_types(self):
         columns = (
             "a tinyint, b smallint, c int, d bigint, e float, f double, g boolean, h string, i binary, j date, "
@@ -362,7 +412,6 @@ class StorageApi(ClientCase):
     def test_what_is_wrong_changes_nothing(self):
         client = self.days()
         before = self.read_all(client)
-        self.refused("InvalidPartitionSpec", open_write, client)
         self.refused("InvalidPartitionSpec", open_write, client, partition_spec="day=1")
         self.refused("MethodNotAllowed", open_write, client, arrow_options=ArrowOptions(timestamp_unit="second"))
         self.refused("InvalidArgument", self.open_read, client, split_options=split(MODES.SIZE, 1))
@@ -435,31 +484,46 @@ class Killed(unittest.TestCase):
             server.start()
             return step()
 
+    def load(self, point, partitions, batch_of):
+        """The rows of a table whose load the server survives once, dying at `point`."""
+        server = harness.Server(meta=harness.new_database())
+        self.addCleanup(server.close)
+        server.start()
+        entry = server.entry()
+        columns = "n bigint, s string"
+        table = entry.create_table("t", (columns, partitions) if partitions else columns)
+        server.stop()
+        server.variables = {"FEITIAN_FAILPOINTS": point}
+        server.start()
+        client = StorageApiArrowClient(entry, table)
+        client.tunnel_rest  # finds the endpoint
+        session = self.again(server, lambda: open_write(client))
+        blocks = [
+            self.again(server, lambda: write(client, session, block, [batch_of(start, start + 100)]))
+            for block, start in enumerate((0, 100))
+        ]
+        write(client, session, 1, [batch_of(666, 667)], attempt=1)
+        self.again(server, lambda: commit(client, session, blocks))
+        self.assertEqual(server.variables, {}, "the step was never passed")
+        commit(client, session, blocks)
+        read = client.create_read_session(TableBatchScanRequest())
+        self.assertEqual(read.split_count, 1)
+        return rows_of(client, read.session_id)
+
     def test_rows_come_once_wherever_the_server_dies(self):
         for point in self.STEPS:
             with self.subTest(point=point):
-                server = harness.Server(meta=harness.new_database())
-                self.addCleanup(server.close)
-                server.start()
-                entry = server.entry()
-                table = entry.create_table("t", "n bigint, s string", lifecycle=1)
-                entry.write_table(table, [[-1, "old"]])
-                server.stop()
-                server.variables = {"FEITIAN_FAILPOINTS": point}
-                server.start()
-                client = StorageApiArrowClient(entry, table)
-                client.tunnel_rest  # finds the endpoint
-                session = self.again(server, lambda: open_write(client))
-                blocks = [
-                    self.again(server, lambda: write(client, session, block, [batch(numbered(start, start + 100))]))
-                    for block, start in enumerate((0, 100))
-                ]
-                write(client, session, 1, [batch([(666, "lost")])], attempt=1)
-                self.again(server, lambda: commit(client, session, blocks))
-                self.assertEqual(server.variables, {}, "the step was never passed")
-                commit(client, session, blocks)
-                rows = [tuple(r.values) for r in server.entry().read_table("t", reopen=True)]
+                rows = self.load(point, None, lambda start, stop: batch(numbered(start, stop)))
                 self.assertEqual(rows, numbered(0, 200))
+
+    def test_rows_that_name_their_partitions_come_once_wherever_the_server_dies(self):
+        def where(start, stop):
+            return [(n, s, "ab"[n % 2], n % 3) for n, s in numbered(start, stop)]
+
+        for point in self.STEPS:
+            with self.subTest(point=point):
+                rows = self.load(point, "pt string, hh bigint", lambda start, stop: placed(where(start, stop)))
+                self.assertEqual(sorted(rows), sorted(where(0, 200)))
 
 
 if __name__ == "__main__":

@@ -350,9 +350,12 @@ pub trait Warehouse: Send + Sync + 'static {
     /// The rows of one split, in an order that never changes, or `rows` by number where the session is not split. Every
     /// row is in one split.
     async fn read_scan(&self, scan: &ScanInfo, split: u64, rows: Option<RowRange>) -> Result<(Vec<Column>, Batches)>;
-    /// Opens a write session (kind `storage_write`); its blocks are written with [`Warehouse::write_block`].
-    async fn create_write(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
+    /// Opens a write session (kind `storage_write`); its blocks are written with [`Warehouse::write_block`]. Without a
+    /// partition the rows of a partitioned table name theirs, in columns behind the others, at most `partition_limit`.
+    async fn create_write(&self, caller: &Caller, request: SessionRequest, partition_limit: u64)
+    -> Result<SessionInfo>;
     /// Makes these blocks of a write session visible, and no others, once. A second call answers as the first.
+    /// `InvalidArgument` for a block that is not there.
     async fn commit_write(&self, session: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo>;
 
     /// How each function of SQL is called, for example `abs(number)`; sorted.

@@ -231,8 +231,13 @@ impl edge::Warehouse for Adapter {
         self.warehouse.read_scan(&scan, split, range.map(rows)).await
     }
 
-    async fn create_write(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
-        self.warehouse.create_write(&caller.name, wanted(request)).await.map(shown)
+    async fn create_write(
+        &self,
+        caller: &edge::Caller,
+        request: edge::SessionRequest,
+        partition_limit: u64,
+    ) -> Result<edge::SessionInfo> {
+        self.warehouse.create_write(&caller.name, wanted(request), partition_limit).await.map(shown)
     }
 
     async fn commit_write(&self, session: &edge::SessionInfo, blocks: &BTreeSet<i64>) -> Result<edge::SessionInfo> {

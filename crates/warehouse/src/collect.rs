@@ -21,6 +21,7 @@ use crate::commit::Intent;
 use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 use crate::resources::RESOURCES;
+use crate::storage::dynamic::files_of_block;
 use crate::writer::object_path;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
@@ -151,7 +152,12 @@ impl Warehouse {
         // In the order in which files go from one to the next, so that none slips through.
         for kind in ["upload", "storage_write"] {
             for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
-                files.extend(self.meta.blocks(&session.id).await?.into_iter().map(|b| at(b.path)));
+                for block in self.meta.blocks(&session.id).await? {
+                    match block.path.is_empty() {
+                        true => files.extend(files_of_block(&block)?.into_iter().map(|f| at(f.path))),
+                        false => files.extend([at(block.path)]),
+                    }
+                }
             }
         }
         for record in self.meta.open_commit_records(Some(&table.id)).await? {

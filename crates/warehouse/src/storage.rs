@@ -1,5 +1,6 @@
 //! Sessions of the storage API: reads of a fixed version in splits, and writes of which the named blocks are committed.
 
+pub(crate) mod dynamic;
 mod splits;
 
 use std::collections::{BTreeSet, HashSet};
@@ -207,13 +208,22 @@ impl Warehouse {
         Ok((shown, batches.map(move |batch| chosen_of(&batch?, filter.as_ref(), &places)).boxed()))
     }
 
-    /// Opens a write session. Its partition need not exist: the commit makes it.
-    pub async fn create_write(&self, owner: &str, request: SessionRequest) -> Result<SessionInfo> {
+    /// Opens a write session. Its partition need not exist: the commit makes it. Without one, the rows of a partitioned
+    /// table name theirs, which may be `partition_limit` different ones.
+    pub async fn create_write(
+        &self,
+        owner: &str,
+        request: SessionRequest,
+        partition_limit: u64,
+    ) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
-        let (spec, _) = canonical_spec(&table.row.schema.partition_columns, request.partition.as_ref())?;
-        let (session_id, none) = (id::ulid(), String::new());
-        self.new_session(session_id, "storage_write", owner, &table, spec, request.overwrite, -1, 0, none).await
+        let spec = match &request.partition {
+            None => String::new(),
+            named => canonical_spec(&table.row.schema.partition_columns, named.as_ref())?.0,
+        };
+        let (session_id, limit) = (id::ulid(), partition_limit.to_string());
+        self.new_session(session_id, "storage_write", owner, &table, spec, request.overwrite, -1, 0, limit).await
     }
 }
 

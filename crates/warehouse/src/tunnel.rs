@@ -15,6 +15,7 @@ use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::log::DataFile;
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, files_of, read};
+use crate::storage::dynamic::{files_of_blocks, is_dynamic};
 use crate::writer::{FileWriter, NewFile, file_name, partition_dir};
 
 /// Batches of one upload; drawn on a blocking thread. An `Err` makes the whole block void.
@@ -212,10 +213,7 @@ impl Warehouse {
                 format!("the columns of {project}.{table} changed after this session was opened; open a new one");
             return Err(Error::new(Kind::Invalid, "SchemaModified", text));
         }
-        let blocks = match kind {
-            "upload" | "storage_write" => self.meta.blocks(session_id).await?,
-            _ => Vec::new(),
-        };
+        let blocks = if kind == "upload" { self.meta.blocks(session_id).await? } else { Vec::new() };
         Ok(info(session, &row, blocks))
     }
 
@@ -225,14 +223,16 @@ impl Warehouse {
         if !(0..=MAX_BLOCK_ID).contains(&block_id) {
             return Err(Error::invalid(format!("block id {block_id} is not between 0 and {MAX_BLOCK_ID}")));
         }
-        let written = self.write_rows(info, &info.session.id, block_id, batches).await?;
-        let (path, num_rows, num_bytes, stats) = match written {
-            Some(f) => (f.path, f.num_rows, f.num_bytes, f.stats.unwrap_or_default()),
-            None => Default::default(),
-        };
+        let (session_id, path, stats) = (info.session.id.clone(), String::new(), String::new());
+        let mut block = Block { session_id, block_id, path, num_rows: 0, num_bytes: 0, stats };
+        if is_dynamic(info) {
+            self.write_dynamic(info, &mut block, batches).await?;
+        } else if let Some(f) = self.write_rows(info, &info.session.id, block_id, batches).await? {
+            (block.num_rows, block.num_bytes) = (f.num_rows, f.num_bytes);
+            (block.path, block.stats) = (f.path, f.stats.unwrap_or_default());
+        }
         failpoint::hit("block.before_row");
-        let session_id = info.session.id.clone();
-        self.meta.put_block(&Block { session_id, block_id, path, num_rows, num_bytes, stats }).await?;
+        self.meta.put_block(&block).await?;
         failpoint::hit("block.after_row");
         Ok(())
     }
@@ -341,20 +341,23 @@ impl Warehouse {
             }
         }
         blocks.retain(|b| b.num_rows > 0);
-        if blocks.is_empty() && !session.overwrite {
+        let is_dynamic = is_dynamic(info);
+        // Rows that name their partitions overwrite those, and none without any.
+        if blocks.is_empty() && (!session.overwrite || is_dynamic) {
             self.meta.set_session_status(&session.id, "closing", "closed").await?;
             return Ok(());
         }
-        let files = self.join_small(info, &table, blocks).await?;
+        let (files, specs) = match is_dynamic {
+            true => files_of_blocks(info, &blocks)?,
+            false => (self.join_small(info, &table, blocks).await?, vec![session.partition.clone()]),
+        };
         failpoint::hit("upload.joined");
         let mut row = table.row;
         row.schema_version = session.schema_version;
         let mut change = Change::append(row, files);
         if session.overwrite {
-            change.replace = match session.partition.as_str() {
-                "" => Replace::Table,
-                spec => Replace::Partitions(vec![spec.to_string()]),
-            };
+            let is_whole = info.partition_columns.is_empty();
+            change.replace = if is_whole { Replace::Table } else { Replace::Partitions(specs) };
         }
         if !session.partition.is_empty() {
             change.create_partitions = vec![partition_values(session)];

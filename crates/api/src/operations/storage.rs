@@ -32,7 +32,7 @@ const VERSION_1: &[Operation] = &[
     op("StorageCreateReadSession", "POST", SESSIONS, &["session_type=batch_read"], SELECT)
         .partial(run!(reads::create), "without buckets; timestamps in nanoseconds, datetimes in milliseconds"),
     op("StorageCreateWriteSession", "POST", SESSIONS, &["session_type=batch_write"], UPDATE)
-        .partial(run!(writes::create), "into one partition, which the request names"),
+        .partial(run!(writes::create), "wrong rows always refuse their block"),
     op("StorageGetReadSession", "GET", SESSION, &["session_type=batch_read"], SELECT)
         .partial(run!(reads::status), NO_REFRESH),
     op("StorageGetWriteSession", "GET", SESSION, &["session_type=batch_write"], UPDATE).done(run!(writes::status)),

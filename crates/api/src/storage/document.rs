@@ -4,7 +4,7 @@ use feitian_types::Column;
 use serde_json::{Value, json};
 
 use super::FORMAT;
-use super::writes::MAX_BLOCKS;
+use super::writes::{MAX_BLOCKS, partition_columns};
 use crate::warehouse::{ScanInfo, SessionInfo, Split};
 
 fn columns(columns: &[Column]) -> Vec<Value> {
@@ -46,7 +46,7 @@ pub fn read_session(scan: &ScanInfo, with_stats: bool) -> Value {
     document
 }
 
-/// A write session. The rows of a session that names its partition do not carry it.
+/// A write session. Its partition columns are those that rows carry.
 pub fn write_session(info: &SessionInfo) -> Value {
     let status = match info.session.status.as_str() {
         "normal" => "NORMAL",
@@ -59,7 +59,7 @@ pub fn write_session(info: &SessionInfo) -> Value {
         "SessionStatus": status,
         "Message": "",
         "ExpirationTime": info.session.expires_ms,
-        "DataSchema": schema(&info.columns, &[]),
+        "DataSchema": schema(&info.columns, partition_columns(info)),
         "SupportedDataFormat": formats(),
         "MaxBlockNumber": MAX_BLOCKS,
         "RequiredOrdering": [],

@@ -9,6 +9,9 @@ use crate::warehouse::{ScanOptions, Split};
 /// The smallest splits by size: 10 MiB. Clients test that one byte is refused.
 const MIN_SPLIT_BYTES: u64 = 10 << 20;
 
+/// The largest `DynamicPartitionLimit`, as many as one INSERT may write.
+const MAX_PARTITION_LIMIT: u64 = 10_000;
+
 /// The body that opens a read session.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -116,23 +119,39 @@ pub struct WriteRequest {
     _enhance_write_check: Option<bool>,
 }
 
-/// Limits on partitions that rows name, which no rows do here: a session names its partition.
+/// For sessions whose rows name their partitions.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct DynamicPartitionOptions {
     invalid_strategy: Option<String>,
+    /// How many wrong rows are borne by other strategies than the one that there is.
     #[serde(rename = "InvalidLimit")]
     _invalid_limit: Option<i64>,
-    #[serde(rename = "DynamicPartitionLimit")]
-    _dynamic_partition_limit: Option<i64>,
+    dynamic_partition_limit: Option<u64>,
+}
+
+/// What a write session writes into.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// `None` when none is named.
+    pub partition: Option<PartitionSpec>,
+    /// What was there goes.
+    pub overwrite: bool,
+    /// Partitions that rows may name.
+    pub partition_limit: u64,
 }
 
 impl WriteRequest {
-    /// The partition to write into, if one is named, and whether what it holds goes.
-    pub fn target(self) -> Result<(Option<PartitionSpec>, bool)> {
+    /// What is to be written into.
+    pub fn target(self) -> Result<Target> {
         self.arrow_options.unwrap_or_default().check()?;
-        let strategy = self.dynamic_partition_options.unwrap_or_default().invalid_strategy;
-        if let Some(strategy) = strategy.filter(|s| s != "Exception") {
+        let dynamic = self.dynamic_partition_options.unwrap_or_default();
+        let partition_limit = dynamic.dynamic_partition_limit.unwrap_or(512);
+        if !(1..=MAX_PARTITION_LIMIT).contains(&partition_limit) {
+            let text = format!("DynamicPartitionLimit {partition_limit} is not between 1 and {MAX_PARTITION_LIMIT}");
+            return Err(Error::invalid(text));
+        }
+        if let Some(strategy) = dynamic.invalid_strategy.filter(|s| s != "Exception") {
             return Err(Error::unsupported(format!("InvalidStrategy '{strategy}' is not supported; use 'Exception'")));
         }
         let parse = |text: String| {
@@ -140,7 +159,7 @@ impl WriteRequest {
             PartitionSpec::parse(&text).ok_or_else(|| Error::new(Kind::Invalid, "InvalidPartitionSpec", message))
         };
         let partition = self.partition_spec.map(parse).transpose()?.filter(|p| !p.0.is_empty());
-        Ok((partition, self.overwrite.unwrap_or(true)))
+        Ok(Target { partition, overwrite: self.overwrite.unwrap_or(true), partition_limit })
     }
 }
 
@@ -161,7 +180,7 @@ mod tests {
         serde_json::from_str::<ReadRequest>(text).map_err(|e| Error::invalid(e.to_string()))?.options()
     }
 
-    fn write(text: &str) -> Result<(Option<PartitionSpec>, bool)> {
+    fn write(text: &str) -> Result<Target> {
         serde_json::from_str::<WriteRequest>(text).map_err(|e| Error::invalid(e.to_string()))?.target()
     }
 
@@ -189,8 +208,9 @@ mod tests {
                 "DynamicPartitionLimit": 512}, "ArrowOptions": {"TimestampUnit": "nano", "DatetimeUnit": "milli"},
                 "Overwrite": false, "PartitionSpec": "pt=1", "SupportWriteCluster": false, "EnhanceWriteCheck": true}"#,
         );
-        assert_eq!(target.unwrap(), (PartitionSpec::parse("pt=1"), false));
-        assert_eq!(write("{}").unwrap(), (None, true));
+        let partition = PartitionSpec::parse("pt=1");
+        assert_eq!(target.unwrap(), Target { partition, overwrite: false, partition_limit: 512 });
+        assert_eq!(write("{}").unwrap(), Target { partition: None, overwrite: true, partition_limit: 512 });
     }
 
     #[test]
@@ -226,6 +246,8 @@ mod tests {
         }
         for (text, word) in [
             (r#"{"DynamicPartitionOptions": {"InvalidStrategy": "DirtyData"}}"#, "InvalidStrategy"),
+            (r#"{"DynamicPartitionOptions": {"DynamicPartitionLimit": 0}}"#, "DynamicPartitionLimit"),
+            (r#"{"DynamicPartitionOptions": {"DynamicPartitionLimit": 10001}}"#, "DynamicPartitionLimit"),
             (r#"{"PartitionSpec": "pt"}"#, "partition 'pt'"),
             (r#"{"Blocks": 1}"#, "Blocks"),
         ] {

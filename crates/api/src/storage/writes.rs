@@ -2,14 +2,15 @@
 //!
 //! A block may be written by several attempts; each gets a message of its own, and the commit names those that count.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
 use feitian_base::{Error, Result};
+use feitian_types::Column;
 use feitian_wire::arrow_frame::{Flavour, wire_schema};
 use serde_json::json;
 
-use super::request::{CommitRequest, WriteRequest};
+use super::request::{CommitRequest, Target, WriteRequest};
 use super::{check_format, document};
 use crate::answers;
 use crate::call::{Answer, Call};
@@ -25,14 +26,15 @@ pub const MAX_BLOCKS: u64 = 20_000;
 const MAX_ATTEMPTS: u64 = 100_000;
 
 pub async fn create(call: Call) -> Answer {
-    let (partition, overwrite) = call.json::<WriteRequest>().await?.target()?;
+    let Target { partition, overwrite, partition_limit } = call.json::<WriteRequest>().await?.target()?;
     let warehouse = &call.state.warehouse;
     let (project, table) = (call.project().to_string(), call.table().to_string());
     let schema = warehouse.table(&project, &table).await?.table.schema;
-    wire_schema(&schema.columns, Flavour::TableTunnel)?;
+    let columns: Vec<Column> = schema.all_columns().cloned().collect();
+    wire_schema(&columns, Flavour::TableTunnel)?;
     let request =
         SessionRequest { project, table, partition, overwrite, create_partition: false, schema_version: None };
-    let info = warehouse.create_write(call.caller()?, request).await?;
+    let info = warehouse.create_write(call.caller()?, request, partition_limit).await?;
     answers::json_with(StatusCode::CREATED, &document::write_session(&info))
 }
 
@@ -47,7 +49,8 @@ pub async fn write(call: Call) -> Answer {
     let block_id = block_id(&call)?;
     let info = session::find(&call, KIND, call.segment("session")).await?;
     session::check_open(&info)?;
-    let input = Input::of_stream(&call, &info.columns).await?;
+    let columns: Vec<Column> = info.columns.iter().chain(partition_columns(&info)).cloned().collect();
+    let input = Input::of_stream(&call, &columns).await?;
     let _permit = StreamPermit::acquire(&call.state).await?;
     let limits = &call.state.settings.limits;
     let (reader, pump, _) = body_in::split(call.take_body(), limits.body_idle, call.state.metrics.upload_bytes.clone());
@@ -74,13 +77,18 @@ fn message(info: &SessionInfo, block_id: i64) -> String {
     format!("{}-{block_id}", info.session.id)
 }
 
+/// The partition columns that rows of the session carry: those of one that names its partition carry none.
+pub fn partition_columns(info: &SessionInfo) -> &[Column] {
+    if info.session.partition.is_empty() { &info.partition_columns } else { &[] }
+}
+
 /// The blocks that the messages of a commit name. One that comes twice counts once.
 fn named_blocks(info: &SessionInfo, messages: &[String]) -> Result<BTreeSet<i64>> {
-    let written: BTreeMap<String, i64> = info.blocks.iter().map(|b| (message(info, b.block_id), b.block_id)).collect();
+    let number = |text: &String| text.strip_prefix(info.session.id.as_str())?.strip_prefix('-')?.parse::<u32>().ok();
     let mut named = BTreeSet::new();
     for text in messages {
-        let unknown = || Error::invalid(format!("commit message '{text}' is of no block that this session has"));
-        named.insert(*written.get(text).ok_or_else(unknown)?);
+        let unknown = || Error::invalid(format!("commit message '{text}' is of no block of this session"));
+        named.insert(i64::from(number(text).ok_or_else(unknown)?));
     }
     let block = |id: &i64| id / MAX_ATTEMPTS as i64;
     let ids: Vec<i64> = named.iter().copied().collect();

@@ -534,10 +534,19 @@ impl Warehouse for Fake {
 
     async fn commit_write(&self, session: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo> {
         self.note(format!("commit_write {blocks:?}"));
+        let known = |id: &i64| self.blocks.lock().contains_key(&(session.session.id.clone(), *id));
+        if !blocks.iter().all(known) {
+            return Err(Error::invalid("a block is not there"));
+        }
         self.commit(session, |block| blocks.contains(&block))
     }
 
-    async fn create_write(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
+    async fn create_write(
+        &self,
+        _caller: &Caller,
+        request: SessionRequest,
+        _partition_limit: u64,
+    ) -> Result<SessionInfo> {
         self.note("create_write");
         self.open("storage_write", request)
     }
