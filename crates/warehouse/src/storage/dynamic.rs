@@ -1,5 +1,4 @@
-//! Write sessions of a partitioned table that name no partition: each row says where it goes, and a block is files of many
-//! partitions.
+//! Write sessions of a partitioned table that name no partition: each row says where it goes, a block is many files.
 //!
 //! The row of such a block has no path; its statistics are the list of its files, as JSON.
 
@@ -62,8 +61,8 @@ fn specs_of(info: &SessionInfo, files: &[NewFile]) -> Result<Vec<String>> {
 }
 
 impl Warehouse {
-    /// Writes the rows, whose last columns are the partition columns, as files that nothing refers to, and describes them
-    /// in `block`.
+    /// Writes the rows, whose last columns are the partition columns, as files that nothing refers to, and describes
+    /// them in `block`.
     pub(crate) async fn write_dynamic(
         &self,
         info: &SessionInfo,
