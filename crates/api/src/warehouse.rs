@@ -40,7 +40,7 @@ pub struct NewJob {
     /// The `<Job>` element as submitted.
     pub source: String,
     pub task_name: String,
-    /// `SQL`, `SQLCost` or `Merge`.
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
     pub task_type: String,
     pub query: String,
     pub settings: Vec<(String, String)>,
@@ -234,6 +234,8 @@ pub trait Warehouse: Send + Sync + 'static {
     /// The instance survives a crash once this returns. Dropping the future may or may not submit.
     async fn submit(&self, caller: &Caller, project: &str, job: NewJob) -> Result<Instance>;
     async fn instance(&self, project: &str, id: &str) -> Result<Instance>;
+    /// The instance that was submitted with this `guid`.
+    async fn instance_of_guid(&self, project: &str, guid: &str) -> Result<Option<Instance>>;
     /// Returns when the instance has ended, `limit` has passed or the server stops, whichever is first.
     async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance>;
     /// Asks the instance to end; `InvalidStateSetting` when it has ended already.

@@ -36,6 +36,10 @@ impl edge::Warehouse for Adapter {
         self.warehouse.instance(project, id).await
     }
 
+    async fn instance_of_guid(&self, project: &str, guid: &str) -> Result<Option<Instance>> {
+        self.warehouse.meta().instance_of_guid(project, guid).await
+    }
+
     async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance> {
         self.warehouse.wait(project, id, limit).await
     }

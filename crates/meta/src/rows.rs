@@ -222,7 +222,7 @@ pub struct Instance {
     /// The `<Job>` element as submitted.
     pub source: String,
     pub task_name: String,
-    /// `SQL`, `SQLCost` or `Merge`.
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
     pub task_type: String,
     pub query: String,
     /// JSON object of strings: hints of the task.

@@ -141,6 +141,8 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         "SQL" => run_script(&mut session).await,
         "SQLCOST" => tasks::cost(&mut session).await,
         "MERGE" => tasks::merge(&session).await,
+        // An interactive session holds nothing: its queries are jobs of their own.
+        "SQLRT" => Ok(JobOutput::Text(String::new())),
         other => Err(crate::unsupported(format!("a task of type {other}"))),
     }
 }

@@ -289,6 +289,11 @@ impl Warehouse for Fake {
         instance.ok_or_else(|| missing("NoSuchObject", "the instance"))
     }
 
+    async fn instance_of_guid(&self, project: &str, guid: &str) -> Result<Option<Instance>> {
+        self.note("instance_of_guid");
+        Ok(self.instances.lock().values().find(|i| i.project == project && i.guid == guid).cloned())
+    }
+
     /// Does not listen for the stop of the server: the edge must.
     async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance> {
         self.note(format!("wait {id}"));
