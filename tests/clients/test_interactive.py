@@ -5,7 +5,7 @@ Expected values are the rows written, or follow by arithmetic from their numbers
 
 import unittest
 
-import sqlalchemy
+import sqlalchemy as sa
 from odps import dbapi, errors
 
 from harness import ClientCase
@@ -23,13 +23,13 @@ class Interactive(ClientCase):
         self.assertIn(f"FROM {name}", query.get_sql_query())
 
     def test_queries_of_one_session_do_not_take_each_other_for_themselves(self):
-        queries = [(n, self.o.run_sql_interactive(f"SELECT {n} AS `数`")) for n in range(5)]
+        queries = [(n, self.o.run_sql_interactive(f"SELECT {n} AS number")) for n in range(5)]
         self.assertEqual(len({query.id for _, query in queries}), 1)
         for n, query in reversed(queries):
             query.wait_for_success(interval=0.1)
             with query.open_reader(tunnel=True) as reader:
                 self.assertEqual([tuple(record.values) for record in reader], [(n,)])
-                self.assertEqual([column.name for column in reader.schema.columns], ["数"])
+                self.assertEqual([column.name for column in reader.schema.columns], ["number"])
 
     def test_statements_and_failures(self):
         table = self.table("n bigint")
@@ -56,7 +56,7 @@ class Interactive(ClientCase):
         engine = engine_for(self.server, interactive_mode="true")
         self.addCleanup(engine.dispose)
         with engine.connect() as connection:
-            found = connection.execute(sqlalchemy.text(f"SELECT COUNT(*) FROM {name}")).fetchall()
+            found = connection.execute(sa.text(f"SELECT COUNT(*) FROM {name}")).fetchall()
         self.assertEqual([tuple(row) for row in found], [(10,)])
 
 
