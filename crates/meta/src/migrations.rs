@@ -11,7 +11,7 @@ use crate::tx::Tx;
 ///
 /// Types are BIGINT, TEXT and BLOB only. Columns that may be large come last: SQLite reads a row from the left and
 /// leaves their pages alone when they are not asked for.
-const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5];
 
 const V1: &[&str] = &[
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, enabled BIGINT NOT NULL, \
@@ -90,6 +90,9 @@ const V3: &[&str] = &[
 /// narrower index where there are two columns; no name of a project has a slash.
 const V4: &[&str] =
     &["CREATE INDEX instances_project_owner ON instances ((project || '/' || owner), submitted_ms, id)"];
+
+/// What a session of the storage API reads.
+const V5: &[&str] = &["ALTER TABLE sessions ADD COLUMN options TEXT NOT NULL DEFAULT ''"];
 
 /// Brings the database to the newest version in one transaction; several processes may do so at once.
 pub(crate) async fn run(meta: &Meta) -> Result<()> {

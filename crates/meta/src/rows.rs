@@ -222,7 +222,7 @@ pub struct Instance {
     /// The `<Job>` element as submitted.
     pub source: String,
     pub task_name: String,
-    /// `SQL`, `SQLCost` or `Merge`.
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
     pub task_type: String,
     pub query: String,
     /// JSON object of strings: hints of the task.
@@ -265,7 +265,8 @@ pub struct Outcome {
     pub summary: String,
 }
 
-/// A tunnel session. `kind` is `upload`, `download` or `stream`.
+/// A session of the tunnel, whose `kind` is `upload`, `download` or `stream`, or of the storage API: `storage_read` or
+/// `storage_write`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: String,
@@ -273,7 +274,7 @@ pub struct Session {
     pub project: String,
     pub table_id: String,
     pub schema_version: i64,
-    /// Downloads: the log version that is read. Others: -1.
+    /// Downloads and reads: the log version that is read. Others: -1.
     pub log_version: i64,
     /// Canonical partition spec; empty when the table has no partitions.
     pub partition: String,
@@ -285,6 +286,8 @@ pub struct Session {
     pub record_count: i64,
     pub created_ms: i64,
     pub expires_ms: i64,
+    /// JSON, opaque here: what a `storage_read` session reads. Empty for others.
+    pub options: String,
 }
 
 /// A block of an upload session, already durable as a data file.

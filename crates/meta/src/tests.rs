@@ -259,5 +259,6 @@ fn session(id: &str, kind: &str) -> Session {
         record_count: 0,
         created_ms: 9_000,
         expires_ms: 100_000,
+        options: String::new(),
     }
 }

@@ -21,6 +21,7 @@ use crate::commit::Intent;
 use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 use crate::resources::RESOURCES;
+use crate::storage::dynamic::files_of_block;
 use crate::writer::object_path;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
@@ -151,8 +152,15 @@ impl Warehouse {
         let mut files = HashSet::new();
         let at = |path: String| object_path(&table.location, &path);
         // In the order in which files go from one to the next, so that none slips through.
-        for session in self.meta.open_sessions(Some("upload"), Some(&table.id)).await? {
-            files.extend(self.meta.blocks(&session.id).await?.into_iter().map(|b| at(b.path)));
+        for kind in ["upload", "storage_write"] {
+            for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
+                for block in self.meta.blocks(&session.id).await? {
+                    match block.path.is_empty() {
+                        true => files.extend(files_of_block(&block)?.into_iter().map(|f| at(f.path))),
+                        false => files.extend([at(block.path)]),
+                    }
+                }
+            }
         }
         for record in self.meta.open_commit_records(Some(&table.id)).await? {
             if let Ok(intent) = serde_json::from_str::<Intent>(&record.actions) {
@@ -160,10 +168,11 @@ impl Warehouse {
             }
         }
         let newest = self.catalog.peek(table).await?;
-        let downloads = self.meta.open_sessions(Some("download"), Some(&table.id)).await?;
-        let oldest_version = downloads.iter().map(|s| s.log_version).fold(newest.version, i64::min);
+        let mut reading = self.meta.open_sessions(Some("download"), Some(&table.id)).await?;
+        reading.extend(self.meta.open_sessions(Some("storage_read"), Some(&table.id)).await?);
+        let oldest_version = reading.iter().map(|s| s.log_version).fold(newest.version, i64::min);
         // What a younger session reads and the table has lost since was removed after `since`, and stays for that.
-        let old = downloads.iter().filter(|s| s.created_ms < since + CLOCKS_MS);
+        let old = reading.iter().filter(|s| s.created_ms < since + CLOCKS_MS);
         let mut versions: HashSet<i64> = old.map(|s| s.log_version).collect();
         files.extend(self.catalog.log(table).removed_since(newest.version, since).await?.into_iter().map(at));
         files.extend(newest.files().iter().map(|f| at(f.path.clone())));

@@ -1,7 +1,7 @@
 //! The warehouse: tables in Delta Lake, the tunnel that loads them, and the jobs that query them.
 //!
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
-//! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
+//! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan` (tables inside a query),
 //! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
 //! `join`, `collect` and `check`.
 //!
@@ -26,6 +26,7 @@ mod resources;
 mod scan;
 mod show;
 mod stats;
+mod storage;
 mod system;
 mod tables;
 mod tunnel;
@@ -47,6 +48,7 @@ pub use log::{DataFile, Snapshot};
 pub use reader::{Batches, RowRange};
 pub use resources::{ByteStream, NewResource, ResourceContent};
 pub use scan::provider;
+pub use storage::{ScanInfo, ScanOptions, Split};
 pub use tables::{Page, TableInfo};
 pub use tunnel::{BatchSource, SessionInfo, SessionRequest};
 pub use writer::{NewFile, TableDir, partition_value, write_partitioned};

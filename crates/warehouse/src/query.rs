@@ -8,13 +8,14 @@
 //! `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses in joins), execution. `settings` are
 //! the flags of the session, `hive` what one of them allows, `errors` the words of the original.
 //!
-//! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the
+//! `condition` is a filter without a query. Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the
 //! INSERTs of a script take effect together.
 
 mod cartesian;
 mod casts;
 mod coerce;
 mod columns;
+mod condition;
 pub(crate) mod errors;
 mod fold;
 mod grouping;
@@ -52,6 +53,7 @@ use feitian_sql::{Parsed, SqlError, Statement, parse_script};
 use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
 
+pub(crate) use condition::{Condition, RowFilter};
 pub(crate) use select::{
     Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
     run_plan, type_of_column,
@@ -148,6 +150,8 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         "SQL" => run_script(&mut session).await,
         "SQLCOST" => tasks::cost(&mut session).await,
         "MERGE" => tasks::merge(&session).await,
+        // An interactive session holds nothing: its queries are jobs of their own.
+        "SQLRT" => Ok(JobOutput::Text(String::new())),
         other => Err(crate::unsupported(format!("a task of type {other}"))),
     }
 }

@@ -197,7 +197,7 @@ fn stored_as_is(ty: &DataType) -> bool {
 }
 
 /// Filters come with the table's name before their columns; here there is one table only.
-fn unqualified(filter: Expr) -> DfResult<Expr> {
+pub(crate) fn unqualified(filter: Expr) -> DfResult<Expr> {
     use datafusion::common::tree_node::Transformed;
     let strip = |e: Expr| match e {
         Expr::Column(mut c) if c.relation.is_some() => {
@@ -209,7 +209,7 @@ fn unqualified(filter: Expr) -> DfResult<Expr> {
     filter.transform(strip).map(|t| t.data)
 }
 
-fn has_subquery(filter: &Expr) -> bool {
+pub(crate) fn has_subquery(filter: &Expr) -> bool {
     let mut found = false;
     let _ = filter.apply(|e| {
         found |= matches!(

@@ -78,7 +78,7 @@ impl SystemTable {
             Self::Config => "Settings of the process that runs the query.",
             Self::Instances => "Jobs, for as long as they are remembered.",
             Self::Partitions => "Partitions of partitioned tables.",
-            Self::Sessions => "Tunnel sessions, until a day after their end.",
+            Self::Sessions => "Sessions of the tunnel and the storage API, until a day after their end.",
             Self::Tables => "Tables and views.",
             Self::Tasks => "Stages of jobs.",
         }

@@ -167,7 +167,7 @@ const INSTANCES: &[Operation] = &[
     op("ListCachedInstances", "GET", "/projects/{project}/cachedinstances", &[], LIST)
         .partial(run!(instances::list_cached), "running and waiting jobs; filters are refused"),
     op("CreateInstance", "POST", "/projects/{project}/instances", &[], Right::Sql)
-        .partial(run!(instances::create), "tasks SQL, SQLCost and Merge; one task per job"),
+        .partial(run!(instances::create), "tasks SQL, SQLCost, SQLRT and Merge; one task per job"),
     op("GetInstance", "GET", "/projects/{project}/instances/{instance}", &[], INSTANCE).done(run!(instances::get)),
     op("GetInstanceStatus", "GET", "/projects/{project}/instances/{instance}", &["instancestatus"], INSTANCE)
         .done(run!(instances::wait)),
@@ -188,11 +188,12 @@ const INSTANCES: &[Operation] = &[
     op("GetWorkerLog", "GET", "/projects/{project}/instances/{instance}", &["log"], INSTANCE)
         .flags(&["id", "logtype", "size"])
         .refused("workers keep no logs"),
-    op("GetTaskInfo", "GET", "/projects/{project}/instances/{instance}", &["info"], INSTANCE)
-        .flags(&["key"])
-        .partial(run!(instance_detail::info), "key warnings only"),
+    op("GetTaskInfo", "GET", "/projects/{project}/instances/{instance}", &["info"], INSTANCE).flags(&["key"]).partial(
+        run!(instance_detail::info),
+        "key warnings; of interactive sessions their status, results and sources",
+    ),
     op("PutTaskInfo", "PUT", "/projects/{project}/instances/{instance}", &["info"], STOP)
-        .partial(run!(instance_detail::put_info), "answers empty: no task takes information while it runs"),
+        .partial(run!(instance_detail::put_info), "queries of interactive sessions; answers empty elsewhere"),
     op("GetInstanceQuota", "GET", "/projects/{project}/instances/{instance}", &["instancequota"], INSTANCE)
         .partial(run!(instance_detail::quota), "the one default quota"),
     op("GetInstanceQueueing", "GET", "/projects/{project}/instances/{instance}", &["cached"], INSTANCE)

@@ -9,6 +9,7 @@ mod jobs;
 mod objects;
 mod rest;
 mod stop;
+mod storage;
 mod streams;
 mod tunnel;
 mod walk;

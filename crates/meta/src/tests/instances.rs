@@ -294,6 +294,7 @@ async fn jobs_from_before_the_number_of_their_text_stay() {
             "DROP INDEX instances_query",
             "DROP INDEX instances_project_owner",
             "ALTER TABLE instances DROP COLUMN query_hash",
+            "ALTER TABLE sessions DROP COLUMN options",
             "UPDATE schema_version SET version = 2",
         ] {
             m.writer().execute(undo).await.unwrap();

@@ -8,6 +8,7 @@ mod powercut;
 mod profile;
 mod reads;
 mod sql;
+mod storage;
 mod system;
 mod uploads;
 mod watched;
