@@ -1,7 +1,7 @@
 //! Statements: from the text of a job to what it answers.
 //!
-//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
-//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
+//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `user_code` (functions
+//! that users registered), `fold` (functions of the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
 //! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
 //! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
 //! (no full scan of a partitioned table), `cartesian` (no join without an equality), `physical` (pauses in joins),
@@ -30,6 +30,7 @@ mod select;
 pub(crate) mod settings;
 mod subqueries;
 mod tasks;
+pub(crate) mod user_code;
 mod values;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
 use feitian_meta::{Instance, Step};
 use feitian_sql::{Parsed, SqlError, Statement, parse_script};
+use feitian_udf::Crew;
 
 use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
@@ -57,6 +59,8 @@ pub(crate) struct Session {
     pub(crate) instance: Instance,
     pub(crate) settings: Settings,
     pub(crate) progress: Arc<Progress>,
+    /// The processes of the job's user code.
+    crew: Arc<Crew>,
     /// The project of names without one: the instance's, until USE.
     project: String,
     /// The schema of names without one: `odps.default.schema`, until USE SCHEMA.
@@ -130,6 +134,7 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         settings,
         instance: ctx.instance.clone(),
         progress: ctx.progress.clone(),
+        crew: ctx.crew.clone(),
         project: ctx.instance.project.clone(),
         statement_ms: clock::now_ms(),
         warehouse,

@@ -44,6 +44,7 @@ pub(crate) fn warehouse_config(config: &Config, dir: &DataDir, node: &str) -> fe
         running_total: config.query_running_total,
         node: node.to_string(),
         default_project_timezone: PROJECT_TIMEZONE.to_string(),
+        user_code: config.user_code.clone(),
         settings: config.settings(),
     }
 }

@@ -23,7 +23,7 @@ mod query;
 mod script;
 mod words;
 
-pub use lateral::is_table_function;
+pub use lateral::{is_table_function, lift_table_function};
 use sqlparser::ast::Query;
 
 use crate::splitter::{self, Piece};

@@ -19,6 +19,7 @@ use sqlparser::ast::{
 
 use super::pivot::{self, Pivot, Unpivot};
 use super::rows::{self, Made};
+use super::user_code;
 
 /// Plans what stands in FROM and DataFusion does not know.
 #[derive(Debug)]
@@ -91,7 +92,12 @@ fn lateral(tables: TableWithJoins, context: &mut dyn RelationPlannerContext) -> 
         exprs.push(normalize_col(context.sql_to_expr(e, input.schema())?, &input)?);
     }
     let function = object_parts(&name).concat();
-    let made = rows::made(&function, exprs, input.schema()).map_err(|e| at(e, &name))?;
+    let users = context.context_provider().get_function_meta(&function);
+    let made = match users.as_deref().and_then(|udf| Some((udf, user_code::table_columns(udf)?))) {
+        Some((udf, columns)) => Ok(rows::structs(udf.call(exprs), columns)),
+        None => rows::made(&function, exprs, input.schema()),
+    };
+    let made = made.map_err(|e| at(e, &name))?;
     let made = renamed(made, &alias).map_err(|e| at(e, &name))?;
     with_rows(input, made, outer, &alias.name.value)
 }

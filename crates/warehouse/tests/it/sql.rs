@@ -29,7 +29,7 @@ use feitian_functions::Context;
 use feitian_meta::{Account, Instance, InstanceState, Meta, Project};
 use feitian_store::LocalStore;
 use feitian_types::{Column, DataType};
-use feitian_warehouse::{Config, NewJob, RowRange, Setting, Warehouse};
+use feitian_warehouse::{Config, NewJob, RowRange, Setting, UserCode, Warehouse};
 use futures::StreamExt;
 
 /// A warehouse with the project `demo`, and where it lies.
@@ -76,6 +76,7 @@ impl Bench {
             running_total: 4,
             node: "test".into(),
             default_project_timezone: "Asia/Shanghai".into(),
+            user_code: UserCode::default(),
             settings,
         };
         let store = LocalStore::open(dir.path()).expect("a store");
