@@ -241,7 +241,6 @@ class Refused(UdfCase):
             self.assertIn(words, said)
 
     def test_what_does_not_run_is_named(self):
-        aggregate = self.function('@annotate("bigint->bigint")\nclass F(BaseUDAF):\n    pass\n')
         closing = self.function("""
             @annotate("bigint->bigint")
             class F(BaseUDTF):
@@ -256,7 +255,7 @@ class Refused(UdfCase):
         java = self.o.create_function(unique("udf"), class_type="com.example.F", resources=[jar])
         self.addCleanup(jar.drop)
         self.addCleanup(java.drop)
-        for name, words in ((aggregate, "BaseUDAF"), (closing, "close"), (java.name, "jar")):
+        for name, words in ((closing, "close"), (java.name, "jar")):
             said = self.fails(f"SELECT {name}(1)")
             self.assertIn("ODPS-0121125", said)
             self.assertIn(words, said)
@@ -468,3 +467,69 @@ class Tables(UdfCase):
         said = self.fails(f"SELECT {name}(1L) AS (a, b)")
         self.assertIn("ODPS-0123055", said)
         self.assertIn("forward()", said)
+
+
+class Aggregates(UdfCase):
+    MEAN = """
+        @annotate("bigint,double->double")
+        class F(BaseUDAF):
+            def new_buffer(self):
+                return {"sum": 0, "weight": 0}
+
+            def iterate(self, buffer, n, weight):
+                if n is not None:
+                    buffer["sum"] += n * weight
+                    buffer["weight"] += weight
+
+            def merge(self, buffer, other):
+                buffer["sum"] += other["sum"]
+                buffer["weight"] += other["weight"]
+
+            def terminate(self, buffer):
+                return buffer["sum"] / buffer["weight"] if buffer["weight"] else None
+    """
+
+    def test_groups_and_the_whole(self):
+        name = self.function(self.MEAN)
+        table = self.table("k string, n bigint, w double")
+        # Whole numbers and halves, whose sums are exact in any order.
+        rows = [[f"k{i % 7}", i if i % 5 else None, (i % 4) / 2] for i in range(20_000)]
+        self.o.write_table(table, rows)
+
+        def mean(some):
+            weight = sum(w for _, n, w in some if n is not None)
+            return sum(n * w for _, n, w in some if n is not None) / weight if weight else None
+
+        want = [(key, mean([row for row in rows if row[0] == key])) for key in sorted({row[0] for row in rows})]
+        sql = f"SELECT k, {name}(n, w) AS m FROM {table.name} GROUP BY k ORDER BY k LIMIT 100"
+        self.assertEqual(self.query(sql), want)
+        self.assertEqual(self.query(f"SELECT {name}(n, w) FROM {table.name}"), [(mean(rows),)])
+        self.assertEqual(self.query(f"SELECT {name}(n, w) FROM {table.name} WHERE n < 0"), [(None,)])
+        self.assertEqual(
+            self.query(f"SELECT k FROM {table.name} GROUP BY k HAVING {name}(n, w) > 1e9 ORDER BY k LIMIT 9"), []
+        )
+
+    def test_an_exception_has_its_traceback(self):
+        name = self.function("""
+            @annotate("bigint->bigint")
+            class F(BaseUDAF):
+                def new_buffer(self):
+                    return [0]
+
+                def iterate(self, buffer, n):
+                    buffer[1] = n
+
+                def merge(self, buffer, other):
+                    pass
+
+                def terminate(self, buffer):
+                    return buffer[0]
+        """)
+        said = self.fails(f"SELECT {name}(1L)")
+        for words in ("ODPS-0123055", "in iterate", "IndexError"):
+            self.assertIn(words, said)
+
+    def test_clauses_that_do_not_work_are_refused(self):
+        name = self.function(self.MEAN)
+        for call in (f"{name}(DISTINCT 1L, 1.0)", f"{name}(1L, 1.0) OVER (PARTITION BY 1)"):
+            self.assertIn("ODPS-0121125", self.fails(f"SELECT {call}"))

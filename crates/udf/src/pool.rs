@@ -16,6 +16,10 @@ use crate::launch::Walls;
 use crate::worker::{Ask, Trouble, Worker};
 use crate::{Kind, Settings, Signature};
 
+/// How buffers of aggregate functions travel, and the numbers of their groups.
+static BUFFER: DataType = DataType::Binary;
+static NUMBER: DataType = DataType::Int;
+
 /// What is imported as `odps`.
 const MODULES: [(&str, &str); 3] = [
     ("odps", ""),
@@ -145,17 +149,54 @@ impl Pool {
             .map_err(|why| self.wrong(&format!("the signature '{annotation}' of class {}: {why}", self.code.class)))
     }
 
-    /// The results of `rows` rows. Blocks until they are there, the process has ended or the instance is stopped.
+    /// What a scalar or table function makes of `rows` rows. Like all that follow, it blocks until the answer is there, the
+    /// process has ended or the instance is stopped.
     pub fn call(&self, call: &Call, columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        let mut body = (rows as u64).to_le_bytes().to_vec();
-        for (array, ty) in columns.iter().zip(&call.arguments) {
+        let ask = if call.kind == Kind::Table { Ask::Process } else { Ask::Evaluate };
+        let columns: Vec<_> = columns.iter().zip(&call.arguments).collect();
+        self.exchange(call, ask, &[rows], &columns, (rows, &call.result))
+    }
+
+    /// The buffers of an aggregate function with rows added: `groups` says for each row whose. A NULL is a new buffer.
+    pub fn iterate(
+        &self,
+        call: &Call,
+        buffers: &ArrayRef,
+        groups: &ArrayRef,
+        columns: &[ArrayRef],
+    ) -> Result<ArrayRef> {
+        let mut all = vec![(buffers, &BUFFER), (groups, &NUMBER)];
+        all.extend(columns.iter().zip(&call.arguments));
+        let counts = [groups.len(), buffers.len()];
+        self.exchange(call, Ask::Iterate, &counts, &all, (buffers.len(), &BUFFER))
+    }
+
+    /// The buffers with those of `others` added: `groups` says for each of these to which.
+    pub fn merge(&self, call: &Call, buffers: &ArrayRef, groups: &ArrayRef, others: &ArrayRef) -> Result<ArrayRef> {
+        let all = [(buffers, &BUFFER), (groups, &NUMBER), (others, &BUFFER)];
+        let counts = [groups.len(), buffers.len()];
+        self.exchange(call, Ask::Merge, &counts, &all, (buffers.len(), &BUFFER))
+    }
+
+    /// The results of groups.
+    pub fn terminate(&self, call: &Call, buffers: &ArrayRef) -> Result<ArrayRef> {
+        let all = [(buffers, &BUFFER)];
+        self.exchange(call, Ask::Terminate, &[buffers.len()], &all, (buffers.len(), &call.result))
+    }
+
+    /// Sends counts and columns; the answer is one column.
+    fn exchange(
+        &self,
+        call: &Call,
+        ask: Ask,
+        counts: &[usize],
+        columns: &[(&ArrayRef, &DataType)],
+        (rows, result): (usize, &DataType),
+    ) -> Result<ArrayRef> {
+        let mut body: Vec<u8> = counts.iter().flat_map(|count| (*count as u64).to_le_bytes()).collect();
+        for (array, ty) in columns {
             frame::put_column(array, ty, call.zone, &mut body).map_err(|why| self.wrong(&why))?;
         }
-        let ask = match call.kind {
-            Kind::Scalar => Ask::Evaluate,
-            Kind::Table => Ask::Process,
-            Kind::Aggregate => return Err(self.unsupported("a BaseUDAF")),
-        };
         let idle = self.idle.lock().pop();
         let mut worker = match idle {
             Some(worker) => worker,
@@ -164,10 +205,7 @@ impl Pool {
         worker.prepare(&call.types).map_err(|t| self.failed(&t))?;
         let answer = worker.ask(ask, &[&body]).map_err(|t| self.failed(&t))?;
         let mut cursor = Cursor(&answer);
-        let array = frame::column(&mut cursor, rows, &call.result, call.zone).map_err(|why| self.broken(&why))?;
-        if array.len() != rows {
-            return Err(self.broken("it answered for other rows"));
-        }
+        let array = frame::column(&mut cursor, rows, result, call.zone).map_err(|why| self.broken(&why))?;
         self.idle.lock().push(worker);
         Ok(array)
     }
@@ -183,7 +221,7 @@ impl Pool {
         });
         let what = what.to_string();
         let size = (what.len() as u64).to_le_bytes();
-        let mut body: Vec<&[u8]> = vec![&size, what.as_bytes()];
+        let mut body: Vec<&[u8]> = vec![&size[..], what.as_bytes()];
         body.extend(self.code.resources.iter().map(|r| &r.content[..]));
         let says = worker.ask(Ask::Load, &body).map_err(|t| self.failed(&t))?;
         Ok((worker, says))

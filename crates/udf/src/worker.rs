@@ -29,6 +29,9 @@ pub(crate) enum Ask {
     Prepare = 2,
     Evaluate = 3,
     Process = 4,
+    Iterate = 5,
+    Merge = 6,
+    Terminate = 7,
 }
 
 /// Why there is no answer.

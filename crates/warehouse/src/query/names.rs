@@ -241,8 +241,10 @@ impl Names<'_> {
 /// What a call has that only aggregates and windows have.
 fn clause_of(function: &Function) -> Option<&'static str> {
     let distinct = matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
+    let within = matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty());
     let clauses = [
         (distinct, "DISTINCT"),
+        (within, "a clause after the arguments"),
         (function.filter.is_some(), "FILTER"),
         (function.over.is_some(), "OVER"),
         (function.null_treatment.is_some(), "IGNORE NULLS"),

@@ -3,6 +3,8 @@
 //! What a class says of itself is asked of the class, in its process, before the query is planned; it is remembered by the
 //! files that the class is made of, which never change.
 
+mod aggregate;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::hash::{Hash, Hasher};
@@ -14,7 +16,9 @@ use arrow::datatypes::{DataType, FieldRef};
 use bytes::Bytes;
 use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result as PlanResult};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use feitian_base::{Error, Result};
 use feitian_functions::coercion::type_name;
 use feitian_functions::{FunctionError, parse_zone, registry};
@@ -49,9 +53,15 @@ pub(super) struct UserFunctions(HashMap<String, Arc<UserFunction>>);
 impl UserFunctions {
     /// The function as the planner wants it.
     pub(super) fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        let function = self.0.get(name)?.clone();
+        let function = self.0.get(name).filter(|f| f.signature.kind != Kind::Aggregate)?.clone();
         let signature = Signature::user_defined(Volatility::Volatile);
         Some(Arc::new(ScalarUDF::from(UserCall { function, signature })))
+    }
+
+    /// The aggregate function as the planner wants it.
+    pub(super) fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        let function = self.0.get(name).filter(|f| f.signature.kind == Kind::Aggregate)?;
+        Some(Arc::new(aggregate::udaf(function.clone())))
     }
 
     /// Moves table functions of users that stand alone in SELECT lists to FROM, as the parser does with ours.
@@ -137,10 +147,15 @@ impl VisitorMut for Lift<'_> {
 fn check_place(call: &UnknownCall, kind: Kind) -> Result<()> {
     let UnknownCall { name, at, in_from, clause } = call;
     match (kind, in_from) {
-        (Kind::Aggregate, _) => {
-            Err(front_end(SqlError::unsupported(*at, format!("to run {name}, which is a BaseUDAF,"))))
+        (Kind::Aggregate, false) => match clause {
+            Some(clause) => {
+                Err(front_end(SqlError::unsupported(*at, format!("{clause} with {name}, which is a BaseUDAF,"))))
+            }
+            None => Ok(()),
+        },
+        (Kind::Scalar | Kind::Aggregate, true) => {
+            Err(semantic(*at, format!("function '{name}' is not a table function")))
         }
-        (Kind::Scalar, true) => Err(semantic(*at, format!("function '{name}' is not a table function"))),
         (Kind::Table, false) => {
             let places = "in LATERAL VIEW or alone in a SELECT list";
             Err(semantic(*at, format!("table function {name} can only stand {places}")))
@@ -264,6 +279,10 @@ impl UserFunction {
         if types.len() < count || (types.len() > count && !signature.rest) {
             let needs = if signature.rest { format!("at least {count}") } else { count.to_string() };
             return Err(FunctionError::arity(name, &needs, types.len()));
+        }
+        if types.is_empty() && signature.kind == Kind::Aggregate {
+            // The engine says of such a call neither which rows nor how many there are.
+            return Err(FunctionError::unsupported(format!("a BaseUDAF without arguments ({name}) is not supported")));
         }
         let wanted = types.iter().enumerate().map(|(i, from)| match signature.arguments.get(i) {
             Some(to) if assignable(from, &engine_type(to)) => Ok(engine_type(to)),
