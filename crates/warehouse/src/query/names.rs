@@ -90,8 +90,12 @@ struct Frame {
     visible: usize,
 }
 
-/// A call of a function that is not one of ours. In the syntax tree `name` is all of its name.
+/// What the name of a user's function begins with in the syntax tree: the planner gives some names a meaning of its own.
+pub(super) const OF_A_USER: &str = "user ";
+
+/// A call of a function that is not one of ours. In the syntax tree its name is one word, [`OF_A_USER`] and `name`.
 pub(super) struct UnknownCall {
+    /// The parts of the name with dots between them.
     pub(super) name: String,
     pub(super) at: Position,
     /// Whether it stands where only table functions stand.
@@ -171,11 +175,11 @@ impl Names<'_> {
         Ok(())
     }
 
-    /// Notes a call that is not of ours, and makes its name one word.
+    /// Notes a call of a function that is not one of ours, and makes its name one word.
     fn note(&mut self, name: &mut ObjectName, in_from: bool, clause: Option<&'static str>) {
         let span = name.span();
         let joined = object_parts(name).join(".");
-        *name = ObjectName::from(vec![Ident { value: joined.clone(), quote_style: Some('`'), span }]);
+        *name = ObjectName::from(vec![Ident { value: format!("{OF_A_USER}{joined}"), quote_style: Some('`'), span }]);
         self.unknown.push(UnknownCall { name: joined, at: span.into(), in_from, clause });
     }
 

@@ -33,7 +33,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::errors::{front_end, semantic};
 use super::hints;
-use super::names::{self, UnknownCall};
+use super::names::{self, OF_A_USER, UnknownCall};
 use super::select::assignable;
 use super::{Session, errors};
 
@@ -46,22 +46,27 @@ const MAX_REMEMBERED: usize = 1024;
 #[derive(Default)]
 pub(crate) struct Signatures(Mutex<HashMap<String, feitian_udf::Signature>>);
 
-/// The functions of users that one query calls, by the names by which it knows them.
+/// The functions of users that one query calls, by the names that it calls them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct UserFunctions(HashMap<String, Arc<UserFunction>>);
 
 impl UserFunctions {
     /// The function as the planner wants it.
     pub(super) fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        let function = self.0.get(name).filter(|f| f.signature.kind != Kind::Aggregate)?.clone();
+        let function = self.planned(name).filter(|f| f.signature.kind != Kind::Aggregate)?.clone();
         let signature = Signature::user_defined(Volatility::Volatile);
         Some(Arc::new(ScalarUDF::from(UserCall { function, signature })))
     }
 
     /// The aggregate function as the planner wants it.
     pub(super) fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        let function = self.0.get(name).filter(|f| f.signature.kind == Kind::Aggregate)?;
+        let function = self.planned(name).filter(|f| f.signature.kind == Kind::Aggregate)?;
         Some(Arc::new(aggregate::udaf(function.clone())))
+    }
+
+    /// The function that has this name in the syntax tree.
+    fn planned(&self, name: &str) -> Option<&Arc<UserFunction>> {
+        self.0.get(name.strip_prefix(OF_A_USER)?)
     }
 
     /// Moves table functions of users that stand alone in SELECT lists to FROM, as the parser does with ours.
