@@ -419,6 +419,9 @@ class Tables(UdfCase):
                 for word in (text or "").split():
                     if len(word) >= least:
                         self.forward(word, len(word))
+
+            def close(self):
+                pass
     """
     TEXTS = ["a bb ccc", "", None, "dddd a"]
 

@@ -431,7 +431,7 @@ class Function:
         kind = "scalar"
         if issubclass(cls, self.udf.BaseUDTF):
             kind = "table"
-            closes = cls.close is not self.udf.BaseUDTF.close
+            closes = cls.close is not self.udf.BaseUDTF.close and not is_empty(cls.close)
         elif issubclass(cls, self.udf.BaseUDAF):
             kind = "aggregate"
         says = {"kind": kind, "annotation": self.udf.get_annotation(cls), "closes": closes}
@@ -522,6 +522,12 @@ def dumped(buffers):
     writer = Writer()
     BUFFERS.write(writer, [pickle.dumps(buffer, 4) for buffer in buffers])
     return writer.parts
+
+
+def is_empty(method):
+    """True for a method that can do nothing, such as `pass`: it names nothing."""
+    code = getattr(method, "__code__", None)
+    return code is not None and not code.co_names and not code.co_freevars and not code.co_cellvars
 
 
 def failure(error):
