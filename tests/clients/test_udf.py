@@ -228,6 +228,15 @@ class Refused(UdfCase):
         self.assertIn("ODPS-0130121", said)
         self.assertIn("BIGINT", said)
 
+    def test_python_2_is_refused(self):
+        name = self.function(self.PLAIN)
+        # MaxCompute documentation, "Python 3 UDFs": cp37 and cp311 are Python 3, cp27 is Python 2.
+        for version in ("cp37", "cp311"):
+            self.assertEqual(self.query(f"SELECT {name}(1)", **{"odps.sql.python.version": version}), [(1,)])
+        with self.assertRaises(errors.ODPSError) as caught:
+            self.query(f"SELECT {name}(1)", **{"odps.sql.python.version": "cp27"})
+        self.assertIn("ODPS-0121125", str(caught.exception))
+
     def test_clauses_of_aggregates_are_refused(self):
         name = self.function(self.PLAIN)
         for sql in (f"SELECT {name}(DISTINCT 1)", f"SELECT {name}(1) OVER (PARTITION BY 1)"):

@@ -203,7 +203,7 @@ impl Pool {
             None => self.load()?.0,
         };
         worker.prepare(&call.types).map_err(|t| self.failed(&t))?;
-        let answer = worker.ask(ask, &[&body]).map_err(|t| self.failed(&t))?;
+        let answer = worker.ask(ask, &[&body[..]]).map_err(|t| self.failed(&t))?;
         let mut cursor = Cursor(&answer);
         let array = frame::column(&mut cursor, rows, result, call.zone).map_err(|why| self.broken(&why))?;
         self.idle.lock().push(worker);

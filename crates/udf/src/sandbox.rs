@@ -68,7 +68,7 @@ impl Orders {
             cpu_s: cpu_s.parse().ok()?,
             server: server.parse().ok()?,
         };
-        Some((stage, orders))
+        Some((stage.as_str(), orders))
     }
 }
 

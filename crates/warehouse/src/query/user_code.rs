@@ -180,6 +180,11 @@ async fn find(session: &Session, name: &str, at: Position) -> Result<UserFunctio
         let near = hints::did_you_mean(name, registry().names());
         return Err(semantic(at, format!("function or view '{name}' cannot be resolved{near}")));
     };
+    // Code that is written for Python 2 means something else.
+    if let Some(version) = session.settings.get("odps.sql.python.version").filter(|v| !v.starts_with("cp3")) {
+        let what = format!("to run {name} with odps.sql.python.version={version}");
+        return Err(front_end(SqlError::unsupported(at, what)));
+    }
     let (module, class) = row.class_type.rsplit_once('.').unwrap_or(("", row.class_type.as_str()));
     let rows = resources(session, &row, at).await?;
     let is_python = rows.iter().any(|r| r.kind == "py" && r.at.name == format!("{module}.py"));
