@@ -43,7 +43,12 @@ pub(crate) fn start(settings: &Settings, walls: Walls) -> io::Result<Child> {
         memory: settings.memory,
         cpu_s: settings.cpu_time.as_secs().max(1),
         server: std::process::id(),
+        hidden: settings.hidden.clone(),
     };
+    // Paths are arguments of the process as text.
+    if let Some(path) = [&orders.python, &orders.hidden].into_iter().find(|path| path.to_str().is_none()) {
+        return Err(io::Error::other(format!("the path {} is not UTF-8", path.display())));
+    }
     // This program, even if its file has been exchanged by a newer one meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command

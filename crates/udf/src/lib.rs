@@ -14,6 +14,7 @@ pub mod sandbox;
 mod signature;
 mod worker;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use frame::supported;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub memory: u64,
     /// CPU time of one process.
     pub cpu_time: Duration,
+    /// A directory that user code must not see even if it lies among those of the system; empty for none.
+    pub hidden: PathBuf,
     /// Whether user code may run as this process's own user where the system grants no sandbox.
     pub allow_unsandboxed: bool,
 }
@@ -39,6 +42,7 @@ impl Default for Settings {
             python: "python3".to_string(),
             memory: 1 << 30,
             cpu_time: Duration::from_secs(3600),
+            hidden: PathBuf::new(),
             allow_unsandboxed: false,
         }
     }

@@ -50,23 +50,27 @@ pub(crate) struct Orders {
     pub(crate) cpu_s: u64,
     /// The process id of the server.
     pub(crate) server: u32,
+    /// A directory that must not be seen; empty for none.
+    pub(crate) hidden: PathBuf,
 }
 
 impl Orders {
     /// The arguments of `feitian` for `stage`.
     pub(crate) fn arguments(&self, stage: &str) -> Vec<String> {
-        let python = self.python.display().to_string();
+        let path = |path: &Path| path.display().to_string();
         let numbers = [self.memory.to_string(), self.cpu_s.to_string(), self.server.to_string()];
-        [SUBCOMMAND.to_string(), stage.to_string(), python].into_iter().chain(numbers).collect()
+        let before = [SUBCOMMAND.to_string(), stage.to_string(), path(&self.python)];
+        before.into_iter().chain(numbers).chain([path(&self.hidden)]).collect()
     }
 
     fn parse(args: &[String]) -> Option<(&str, Self)> {
-        let [stage, python, memory, cpu_s, server] = args else { return None };
+        let [stage, python, memory, cpu_s, server, hidden] = args else { return None };
         let orders = Self {
             python: PathBuf::from(python),
             memory: memory.parse().ok()?,
             cpu_s: cpu_s.parse().ok()?,
             server: server.parse().ok()?,
+            hidden: PathBuf::from(hidden),
         };
         Some((stage.as_str(), orders))
     }
@@ -118,7 +122,7 @@ fn start(orders: &Orders) -> io::Result<Never> {
 fn inside(orders: &Orders) -> io::Result<Never> {
     // Namespaces in these namespaces would have powers again. Where /proc cannot be written, they have no /proc to mount.
     let _ = fs::write("/proc/sys/user/max_user_namespaces", "0");
-    doing(new_root(&orders.python), "build the file system")?;
+    doing(new_root(&orders.python, &orders.hidden), "build the file system")?;
     rustix::thread::clear_ambient_capability_set()?;
     limit(Resource::Nproc, 1, 1)?;
     python(orders)
@@ -150,8 +154,8 @@ fn python(orders: &Orders) -> io::Result<Never> {
     Err(io::Error::new(error.kind(), format!("{}: {error}", orders.python.display())))
 }
 
-/// Makes a root in which there is nothing but the system's directories and Python's, read-only.
-fn new_root(python: &Path) -> io::Result<()> {
+/// Makes a root in which there is nothing but the system's directories and Python's, read-only, and nothing in `hidden`.
+fn new_root(python: &Path, hidden: &Path) -> io::Result<()> {
     let closed = MountFlags::NOSUID | MountFlags::NODEV;
     // Any directory would do: nobody else sees what is mounted here.
     doing(rustix::mount::mount("tmpfs", "/tmp", "tmpfs", closed, c"size=1m,mode=0755"), "mount a tmpfs")?;
@@ -163,6 +167,11 @@ fn new_root(python: &Path) -> io::Result<()> {
     }
     if let Some(prefix) = prefix_outside(python) {
         mount_directory(prefix)?;
+    }
+    // What is in none of these directories is not here.
+    if hidden.is_absolute() && hidden.is_dir() {
+        let nothing = closed | MountFlags::RDONLY;
+        doing(rustix::mount::mount("tmpfs", hidden, "tmpfs", nothing, c"size=4k,mode=0000"), "hide a directory")?;
     }
     for name in FILES {
         let host = format!("{HOST}/{name}");
@@ -216,12 +225,18 @@ mod tests {
 
     #[test]
     fn orders_arrive_as_they_were_given() {
-        let orders = Orders { python: "/usr/bin/python3.11".into(), memory: 1 << 30, cpu_s: 60, server: 7 };
+        let orders = Orders {
+            python: "/usr/bin/python3.11".into(),
+            memory: 1 << 30,
+            cpu_s: 60,
+            server: 7,
+            hidden: "/data".into(),
+        };
         let args = orders.arguments("start");
         assert_eq!(args[0], SUBCOMMAND);
         let (stage, again) = Orders::parse(&args[1..]).unwrap();
         assert_eq!((stage, again.memory, again.cpu_s, again.server), ("start", 1 << 30, 60, 7));
-        assert_eq!(again.python, orders.python);
+        assert_eq!((again.python, again.hidden), (orders.python, orders.hidden));
         assert!(Orders::parse(&args).is_none());
     }
 
