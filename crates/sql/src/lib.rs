@@ -16,7 +16,7 @@ mod statement;
 pub mod types;
 
 pub use error::{Result, SqlError};
-pub use parser::{Parsed, Script, is_table_function, parse_query, parse_script};
+pub use parser::{Parsed, Script, is_table_function, lift_table_function, parse_query, parse_script};
 pub use position::Position;
 pub use refuse::check_query;
 pub use render::object_parts;

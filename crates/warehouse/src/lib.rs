@@ -43,6 +43,7 @@ use object_store::ObjectStore;
 pub use catalog::{Catalog, NewTable, OpenTable, STORE_URL, table_not_found};
 pub use commit::{Change, Replace, RowsBy};
 pub use engine::Engine;
+pub use feitian_udf::Settings as UserCode;
 pub use jobs::*;
 pub use log::{DataFile, Snapshot};
 pub use reader::{Batches, RowRange};
@@ -54,6 +55,7 @@ pub use tunnel::{BatchSource, SessionInfo, SessionRequest};
 pub use writer::{NewFile, TableDir, partition_value, write_partitioned};
 
 pub(crate) use engine::engine_error;
+use query::user_code::Signatures;
 
 /// What the warehouse needs to know of the machine and the operator's wishes.
 #[derive(Debug, Clone)]
@@ -74,6 +76,8 @@ pub struct Config {
     pub node: String,
     /// `odps.sql.timezone` of projects that do not set it.
     pub default_project_timezone: String,
+    /// What user code may use.
+    pub user_code: UserCode,
     /// What `sys.config` shows.
     pub settings: Vec<Setting>,
 }
@@ -102,6 +106,7 @@ pub struct Warehouse {
     pub(crate) tasks: Tasks,
     pub(crate) engine: Engine,
     pub(crate) jobs: Jobs,
+    pub(crate) signatures: Arc<Signatures>,
 }
 
 impl Warehouse {
@@ -119,7 +124,7 @@ impl Warehouse {
         let catalog = Catalog::new(meta.clone(), store.clone(), tasks.clone());
         let engine = Engine::new(&config, store)?;
         let (config, jobs) = (Arc::new(config), Jobs::default());
-        let warehouse = Self { meta, catalog, config, tasks, engine, jobs };
+        let warehouse = Self { meta, catalog, config, tasks, engine, jobs, signatures: Arc::default() };
         warehouse.complete_commits(i64::MAX).await?;
         Ok(warehouse)
     }

@@ -1,15 +1,16 @@
 //! Statements: from the text of a job to what it answers.
 //!
-//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
-//! the catalog), `patterns` (columns by regular expressions), `prepare` (MaxCompute's meaning in the syntax tree, with
-//! `columns`, `grouping`, `lambdas` and `subqueries`), `planner` (a logical plan; `casts` for what DataFusion would name
-//! otherwise, `lateral`, `rows`, `pivot` and `sets` for tables that it does not know), `coerce` (types), DataFusion's
-//! optimizer with `pushdown` (filters do not take one column for another), `scans` (no full scan of a partitioned table),
-//! `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses in joins), execution. `settings` are
-//! the flags of the session, `hive` what one of them allows, `errors` the words of the original.
+//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `user_code` (functions
+//! that users registered), `fold` (functions of the catalog), `patterns` (columns by regular expressions), `prepare`
+//! (MaxCompute's meaning in the syntax tree, with `columns`, `grouping`, `lambdas` and `subqueries`), `planner` (a logical
+//! plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for tables that it does not
+//! know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans` (no
+//! full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses in
+//! joins), execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the
+//! original, `condition` a filter without a query.
 //!
-//! `condition` is a filter without a query. Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the
-//! INSERTs of a script take effect together.
+//! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
+//! of a script take effect together.
 
 mod cartesian;
 mod casts;
@@ -39,6 +40,7 @@ mod sets;
 pub(crate) mod settings;
 mod subqueries;
 mod tasks;
+pub(crate) mod user_code;
 mod values;
 
 use std::sync::Arc;
@@ -49,6 +51,7 @@ use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
 use feitian_meta::{Instance, Step};
 use feitian_sql::{Parsed, SqlError, Statement, parse_script};
+use feitian_udf::Crew;
 
 use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
@@ -67,6 +70,8 @@ pub(crate) struct Session {
     pub(crate) instance: Instance,
     pub(crate) settings: Settings,
     pub(crate) progress: Arc<Progress>,
+    /// The processes of the job's user code.
+    crew: Arc<Crew>,
     /// The project of names without one: the instance's, until USE.
     project: String,
     /// The schema of names without one: `odps.default.schema`, until USE SCHEMA.
@@ -142,6 +147,7 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         settings,
         instance: ctx.instance.clone(),
         progress: ctx.progress.clone(),
+        crew: ctx.crew.clone(),
         project: ctx.instance.project.clone(),
         statement_ms: clock::now_ms(),
         warehouse,

@@ -107,7 +107,7 @@ const TABLES: &[Operation] = &[
         .done(run!(partitions::get_extended)),
 ];
 
-const NO_UDF: &str = "registered and shown; a query that calls one is refused";
+const NO_UDF: &str = "queries run functions in Python 3; those in Java are refused";
 const NO_VOLUME_RESOURCES: &str = "types file, py, jar, archive and table; not those of volumes";
 
 const FUNCTIONS: &[Operation] = &[

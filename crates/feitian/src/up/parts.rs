@@ -5,7 +5,7 @@ use std::sync::Arc;
 use feitian_base::Tasks;
 use feitian_meta::Meta;
 use feitian_store::LocalStore;
-use feitian_warehouse::Warehouse;
+use feitian_warehouse::{UserCode, Warehouse};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Config;
@@ -44,6 +44,7 @@ pub(crate) fn warehouse_config(config: &Config, dir: &DataDir, node: &str) -> fe
         running_total: config.query_running_total,
         node: node.to_string(),
         default_project_timezone: PROJECT_TIMEZONE.to_string(),
+        user_code: UserCode { hidden: dir.root().to_path_buf(), ..config.user_code.clone() },
         settings: config.settings(),
     }
 }

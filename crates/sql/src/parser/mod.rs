@@ -26,7 +26,7 @@ mod sets;
 mod unnest;
 mod words;
 
-pub use lateral::is_table_function;
+pub use lateral::{is_table_function, lift_table_function};
 use sqlparser::ast::Query;
 
 use crate::splitter::{self, Piece};

@@ -106,10 +106,6 @@ fn table_functions_stand_where_they_may() {
             "[1,31] Semantic analysis exception - DISTRIBUTE BY cannot be in the same query as a table function in the SELECT list",
         ),
         (
-            "select a from t lateral view upper(b) v as x",
-            "[1,30] Semantic analysis exception - function 'upper' is not a table function",
-        ),
-        (
             "select a from t order by a sort by a",
             "[1,28] Semantic analysis exception - ORDER BY and SORT BY can not be in the same query",
         ),

@@ -19,7 +19,7 @@ use sqlparser::ast::{
 
 use super::pivot::{self, Pivot, Unpivot};
 use super::rows::{self, Made};
-use super::sets;
+use super::{sets, user_code};
 
 /// Plans what stands in FROM and DataFusion does not know.
 #[derive(Debug)]
@@ -95,9 +95,11 @@ fn lateral(tables: TableWithJoins, context: &mut dyn RelationPlannerContext) -> 
         exprs.push(normalize_col(context.sql_to_expr(e, input.schema())?, &input)?);
     }
     let function = object_parts(&name).concat();
-    let made = match function.as_str() {
-        "unnest" => rows::unnest(exprs, input.schema(), &alias.name.value),
-        function => rows::made(function, exprs, input.schema()),
+    let users = context.context_provider().get_function_meta(&function);
+    let made = match users.as_deref().and_then(|udf| Some((udf, user_code::table_columns(udf)?))) {
+        Some((udf, columns)) => Ok(rows::structs(udf.call(exprs), columns)),
+        None if function == "unnest" => rows::unnest(exprs, input.schema(), &alias.name.value),
+        None => rows::made(&function, exprs, input.schema()),
     };
     let made = made.map_err(|e| at(e, &name))?;
     let made = renamed(made, &alias).map_err(|e| at(e, &name))?;

@@ -1,4 +1,4 @@
-//! Names in a query: which tables it reads, and that its functions exist.
+//! Names in a query: which tables it reads, and which of its functions are not ours.
 //!
 //! Every table gets its full name `project.table` in the syntax tree, and keeps the name by which the query knows it as
 //! an alias, so that the planner never has to guess.
@@ -11,7 +11,7 @@ use feitian_meta::{
     DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Project, SYSTEM_PROJECT, Schema, TOKEN_SETTING,
     local_name, split_local_name,
 };
-use feitian_sql::{Position, SqlError, object_parts};
+use feitian_sql::{Position, object_parts};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, TableAlias,
     TableFactor, Value, VisitMut, VisitorMut,
@@ -19,7 +19,6 @@ use sqlparser::ast::{
 
 use super::Session;
 use super::errors::{semantic, statement_error};
-use super::hints;
 use crate::system::SystemTable;
 
 /// A table's project and its name there ([`local_name`]).
@@ -28,6 +27,8 @@ pub(crate) type TableName = (String, String);
 /// Ends the name of the table that UPDATE, DELETE or MERGE changes, in the query that they make: it is not looked up again.
 /// No name that a user writes ends so.
 pub(crate) const TARGET: &str = "\u{1}target";
+/// Tables with the first place of each.
+type Tables = BTreeMap<TableName, Position>;
 
 /// Project and table of a name, with the place where it stands.
 pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
@@ -100,47 +101,63 @@ impl Frame {
     }
 }
 
+/// What the name of a user's function begins with in the syntax tree: the planner gives some names a meaning of its own.
+pub(super) const OF_A_USER: &str = "user ";
+
+/// A call of a function that is not one of ours. In the syntax tree its name is one word, [`OF_A_USER`] and `name`.
+pub(super) struct UnknownCall {
+    /// The parts of the name with dots between them.
+    pub(super) name: String,
+    pub(super) at: Position,
+    /// Whether it stands where only table functions stand.
+    pub(super) in_from: bool,
+    /// What it has that only aggregates and windows have.
+    pub(super) clause: Option<&'static str>,
+}
+
 struct Names<'a> {
     session: &'a Session,
     /// The table that the statement changes: `project.table.column` may name it.
     target: Option<TableName>,
-    /// The function because of which the visit ended: it is not one of ours.
-    unknown: Option<(String, Position)>,
-    /// Tables found, with the first place of each.
-    tables: BTreeMap<TableName, Position>,
+    unknown: Vec<UnknownCall>,
+    tables: Tables,
     frames: Vec<Frame>,
 }
 
-/// Gives every table its full name and returns the tables with their places; checks the names of functions.
-pub(super) async fn resolve(
+/// Gives every table its full name; returns the tables with their places, and the calls of functions that are not ours.
+pub(super) fn resolve(
     query: &mut Query,
     session: &Session,
     target: Option<TableName>,
-) -> Result<BTreeMap<TableName, Position>> {
-    let mut names = Names { session, target, unknown: None, tables: BTreeMap::new(), frames: Vec::new() };
-    match (query.visit(&mut names), names.unknown) {
-        (ControlFlow::Continue(()), _) => Ok(names.tables),
-        (ControlFlow::Break(e), None) => Err(e),
-        (ControlFlow::Break(e), Some((name, at))) => match registered(session, &name).await? {
-            Some(function) => {
-                let what = format!("to run {name}, which a user registered for {},", function.class_type);
-                Err(super::errors::front_end(SqlError::unsupported(at, what)))
-            }
-            None => Err(e),
-        },
+) -> Result<(Tables, Vec<UnknownCall>)> {
+    let mut names =
+        Names { session, target, unknown: Vec::new(), tables: BTreeMap::new(), frames: Vec::new() };
+    match query.visit(&mut names) {
+        ControlFlow::Continue(()) => Ok((names.tables, names.unknown)),
+        ControlFlow::Break(e) => Err(e),
     }
 }
 
-/// The function that a user registered under `name` or `schema.name` in the session's project.
-async fn registered(session: &Session, name: &str) -> Result<Option<Registered>> {
-    let (schemas, name) = match name.split_once('.') {
-        Some((schema, name)) => (vec![schema], name),
-        None => (vec![session.schema(), DEFAULT_SCHEMA], name),
+/// The function that a user registered under `name`: `f`, `schema.f`, `project.f` or `project.schema.f`.
+pub(super) async fn registered(session: &Session, name: &str) -> Result<Option<Registered>> {
+    let ours = session.project();
+    let parts: Vec<&str> = name.split('.').collect();
+    let places = match parts.as_slice() {
+        [name] => vec![(ours, session.schema(), *name), (ours, DEFAULT_SCHEMA, *name)],
+        [first, name] => vec![(ours, *first, *name), (*first, DEFAULT_SCHEMA, *name)],
+        [project, schema, name] => vec![(*project, *schema, *name)],
+        _ => Vec::new(),
     };
-    for schema_name in schemas {
-        let (project, name) = (session.project().to_string(), name.to_string());
-        let at = FunctionName { project, schema_name: schema_name.to_string(), name };
-        if let Some(found) = session.warehouse.meta().function(&at).await? {
+    for (project, schema, name) in places {
+        let meta = session.warehouse.meta();
+        if project != ours {
+            if meta.project(project).await?.is_none() {
+                continue;
+            }
+            check_project(session, project).await?;
+        }
+        let at = FunctionName { project: project.into(), schema_name: schema.into(), name: name.into() };
+        if let Some(found) = meta.function(&at).await? {
             return Ok(Some(found));
         }
     }
@@ -153,6 +170,9 @@ impl Names<'_> {
     }
 
     fn table(&mut self, factor: &mut TableFactor) -> Result<()> {
+        if let TableFactor::Function { name, .. } = factor {
+            return self.table_function(name);
+        }
         let TableFactor::Table { name, alias, .. } = factor else { return Ok(()) };
         let parts = object_parts(name);
         if let [single] = parts.as_slice()
@@ -176,7 +196,27 @@ impl Names<'_> {
         Ok(())
     }
 
-    fn function(&mut self, function: &Function) -> Result<()> {
+    /// Notes a call of a function that is not one of ours, and makes its name one word.
+    fn note(&mut self, name: &mut ObjectName, in_from: bool, clause: Option<&'static str>) {
+        let span = name.span();
+        let joined = object_parts(name).join(".");
+        *name = ObjectName::from(vec![Ident { value: format!("{OF_A_USER}{joined}"), quote_style: Some('`'), span }]);
+        self.unknown.push(UnknownCall { name: joined, at: span.into(), in_from, clause });
+    }
+
+    fn table_function(&mut self, name: &mut ObjectName) -> Result<()> {
+        match object_parts(name).as_slice() {
+            [known] if feitian_sql::is_table_function(known) => {}
+            [known] if feitian_functions::registry().contains(known) => {
+                let detail = format!("function '{known}' is not a table function");
+                return Err(semantic(name.span().into(), detail));
+            }
+            _ => self.note(name, true, None),
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, function: &mut Function) -> Result<()> {
         let at = Position::from(function.name.span());
         let parts = object_parts(&function.name);
         let registry = feitian_functions::registry();
@@ -195,11 +235,9 @@ impl Names<'_> {
                 Err(statement_error(Kind::Invalid, "ODPS-0130181", at, "Window function exception", &detail))
             }
             _ => {
-                let name = parts.join(".");
-                let near = hints::did_you_mean(&name, registry.names());
-                let text = format!("function or view '{name}' cannot be resolved{near}");
-                self.unknown = Some((name, at));
-                Err(semantic(at, text))
+                let clause = clause_of(function);
+                self.note(&mut function.name, false, clause);
+                Ok(())
             }
         }
     }
@@ -225,6 +263,21 @@ impl Names<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// What a call has that only aggregates and windows have.
+fn clause_of(function: &Function) -> Option<&'static str> {
+    let distinct = matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
+    let within = matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty());
+    let clauses = [
+        (distinct, "DISTINCT"),
+        (within, "a clause after the arguments"),
+        (function.filter.is_some(), "FILTER"),
+        (function.over.is_some(), "OVER"),
+        (function.null_treatment.is_some(), "IGNORE NULLS"),
+        (!function.within_group.is_empty(), "WITHIN GROUP"),
+    ];
+    clauses.into_iter().find_map(|(there, name)| there.then_some(name))
 }
 
 fn flow(result: Result<()>) -> ControlFlow<Error> {
@@ -262,6 +315,12 @@ impl VisitorMut for Names<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         flow(self.expression(expr))
     }
+}
+
+/// True if feitian has a function of this name, of whatever kind.
+pub(super) fn is_ours(name: &str) -> bool {
+    let special = FOLDED.contains(&name) || REWRITTEN.contains(&name);
+    special || feitian_sql::is_table_function(name) || feitian_functions::registry().contains(name)
 }
 
 /// Functions that are replaced before planning.

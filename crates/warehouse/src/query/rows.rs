@@ -100,6 +100,15 @@ fn json_explode(arg: Expr, schema: &DFSchema) -> Result<Made> {
     Ok(Made { lists: vec![Parts::JsonNames.call(arg.clone()), Parts::JsonValues.call(arg)], columns })
 }
 
+/// The rows that the structs of `list` are.
+pub(super) fn structs(list: Expr, names: Vec<String>) -> Made {
+    let columns = names.into_iter().map(|name| {
+        let value = part(item(0), &name);
+        (name, value)
+    });
+    Made { columns: columns.collect(), lists: vec![list] }
+}
+
 fn part(of: Expr, field: &str) -> Expr {
     get_field().call(vec![of, lit(ScalarValue::from(field))])
 }

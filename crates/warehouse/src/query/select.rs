@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
+use super::user_code::UserFunctions;
 use super::{
     Session, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare, scans,
 };
@@ -92,11 +93,14 @@ fn plan_at<'a>(
     target: Option<&'a OpenTable>,
 ) -> BoxFuture<'a, Result<LogicalPlan>> {
     Box::pin(async move {
+        let mut functions = UserFunctions::default();
+        functions.lift(&mut query, &session).await?;
         feitian_sql::check_query(&query).map_err(errors::front_end)?;
         if session.settings.is_hive() {
             hive::check(&query)?;
         }
-        let named = names::resolve(&mut query, &session, target.map(name_of)).await?;
+        let (named, calls) = names::resolve(&mut query, &session, target.map(name_of))?;
+        functions.load(&session, calls).await?;
         fold::fold(&mut query, &session).await?;
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
         let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
@@ -128,7 +132,8 @@ fn plan_at<'a>(
         }
         patterns::expand(&mut query, &sources)?;
         prepare::prepare(&mut query, &session.settings)?;
-        let plan = planner::Planner::new(state.config_options(), sources).plan(query).map_err(errors::engine)?;
+        let plan =
+            planner::Planner::new(state.config_options(), sources, functions).plan(query).map_err(errors::engine)?;
         coerce::coerce(plan).map_err(errors::engine)
     })
 }
@@ -256,7 +261,7 @@ pub(crate) fn convert_value(value: Expr, from: &DataType, to: &DataType) -> Resu
 
 /// Implicit conversion on INSERT: what only widens, DOUBLE to DECIMAL (MaxCompute documentation, "Type conversion": of the
 /// lossy ones only those to BIGINT and from DECIMAL went with the 2.0 types), anything to text, nested types part by part.
-fn assignable(from: &DataType, to: &DataType) -> bool {
+pub(super) fn assignable(from: &DataType, to: &DataType) -> bool {
     use feitian_functions::coercion::{is_text, is_time};
     let width = |t: &DataType| match t {
         DataType::Int8 => Some(1),

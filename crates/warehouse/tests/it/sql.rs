@@ -29,7 +29,7 @@ use feitian_functions::Context;
 use feitian_meta::{Account, Instance, InstanceState, Meta, Project};
 use feitian_store::LocalStore;
 use feitian_types::{Column, DataType};
-use feitian_warehouse::{Config, NewJob, RowRange, Setting, Warehouse};
+use feitian_warehouse::{Config, NewJob, RowRange, Setting, UserCode, Warehouse};
 use futures::StreamExt;
 use object_store::ObjectStore;
 
@@ -85,6 +85,7 @@ impl Bench {
             running_total: 4,
             node: "test".into(),
             default_project_timezone: "Asia/Shanghai".into(),
+            user_code: UserCode::default(),
             settings,
         };
         let store = store(LocalStore::open(dir.path()).expect("a store"));
