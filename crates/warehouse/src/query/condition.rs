@@ -63,6 +63,7 @@ impl Condition {
             project: table.project.clone(),
             schema: table.schema_name.clone(),
             statement_ms: now_ms,
+            crew: Arc::default(),
         };
         let state = session.state()?;
         let planned = plan_query(&session, &state, query).await?;
