@@ -58,8 +58,11 @@ fn first_of<T: Spanned + ?Sized>(node: &T, parts: &[(bool, &str)]) -> Result<()>
 fn check(query: &Query) -> Result<()> {
     let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
         query;
-    if let Some(With { with_token: _, recursive: _, cte_tables }) = with {
+    if let Some(With { with_token: _, recursive, cte_tables }) = with {
         cte_tables.iter().try_for_each(check_cte)?;
+        if *recursive {
+            cte_tables.iter().try_for_each(check_recursive)?;
+        }
     }
     check_body(body)?;
     if let Some(OrderBy { kind, interpolate }) = order_by {
@@ -101,6 +104,23 @@ fn check_cte(cte: &Cte) -> Result<()> {
         return refuse(alias.name.span, what);
     }
     check(query)
+}
+
+/// Of a UNION in WITH RECURSIVE the planner takes the branches, and forgets what stands around them.
+fn check_recursive(cte: &Cte) -> Result<()> {
+    let Query { with, body, order_by, limit_clause, .. } = &*cte.query;
+    if !matches!(&**body, SetExpr::SetOperation { op: SetOperator::Union, .. }) {
+        return Ok(());
+    }
+    let around = [
+        (with.is_some(), "WITH in a query of WITH RECURSIVE"),
+        (order_by.is_some(), "ORDER BY in a query of WITH RECURSIVE"),
+        (limit_clause.is_some(), "LIMIT in a query of WITH RECURSIVE"),
+    ];
+    match around.iter().find(|(there, _)| *there) {
+        Some((_, what)) => refuse(cte.alias.name.span, what),
+        None => Ok(()),
+    }
 }
 
 #[recursive::recursive]

@@ -125,7 +125,12 @@ impl<'a> Parser<'a> {
 
     /// `@name` as the value of a partition column.
     pub(super) fn partition_variable(&mut self) -> Result<String> {
-        let (tokens, _) = self.literal()?;
+        let at = self.position();
+        let (tokens, ty) = self.literal()?;
+        let is_text = tokens.first().is_some_and(|first| first.kind == Kind::Text);
+        if is_text && ty.is_some_and(|ty| !ty.is_text()) {
+            return self.unsupported(at, "a script variable that converts a text, in PARTITION,");
+        }
         let back = self.exchange(tokens, 0);
         let value = self.partition_value();
         self.exchange(back.0, back.1);

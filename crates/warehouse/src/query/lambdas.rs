@@ -1,9 +1,48 @@
-//! Fields of the parameters of lambdas: `p.field`, in which the planner would take `p` for a table.
+//! Lambdas: `p.field`, in which the planner would take the parameter `p` for a table, and how deep they may nest.
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{AccessExpr, Expr, LambdaFunction, Value, VisitMut, VisitorMut};
+use feitian_base::{Error, Result};
+use sqlparser::ast::{AccessExpr, Expr, LambdaFunction, Query, Spanned, Value, Visit, VisitMut, Visitor, VisitorMut};
+
+use super::errors::semantic;
+
+/// ARRAY_REDUCE may nest this deep: each level reads the lambdas in it twice, once for their types.
+const MAX_REDUCES: usize = 6;
+
+/// ODPS-0130071 beyond [`MAX_REDUCES`].
+pub(super) fn check_depth(query: &Query) -> Result<()> {
+    match Visit::visit(query, &mut Reduces(0)) {
+        ControlFlow::Break(e) => Err(e),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// How many ARRAY_REDUCE stand around the expression.
+struct Reduces(usize);
+
+fn is_reduce(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("array_reduce"))
+}
+
+impl Visitor for Reduces {
+    type Break = Error;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        self.0 += usize::from(is_reduce(expr));
+        if self.0 <= MAX_REDUCES {
+            return ControlFlow::Continue(());
+        }
+        let detail = format!("array_reduce is nested deeper than {MAX_REDUCES} levels");
+        ControlFlow::Break(semantic(expr.span().into(), detail))
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        self.0 -= usize::from(is_reduce(expr));
+        ControlFlow::Continue(())
+    }
+}
 
 /// Writes every `p.field` in the lambda as an access to the value of the parameter `p`.
 pub(super) fn fields_of_parameters(lambda: &mut LambdaFunction) {

@@ -1,6 +1,7 @@
 //! Columns by a regular expression: `` SELECT `abc.*` FROM t `` names those whose whole names match.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -8,20 +9,70 @@ use datafusion::logical_expr::TableSource;
 use feitian_base::{Error, Kind, Result};
 use feitian_functions::{ColumnPattern, is_column_pattern};
 use feitian_sql::{Position, SqlError, object_parts};
-use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut};
+use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, TableFactor, Visit, VisitMut, Visitor, VisitorMut};
 
 use super::errors::{front_end, semantic, statement_error};
 use super::names::TableName;
 
 /// Replaces the patterns by the columns of the tables in FROM, which have their full names already.
 pub(super) fn expand(query: &mut Query, sources: &HashMap<TableName, Arc<dyn TableSource>>) -> Result<()> {
-    match VisitMut::visit(query, &mut Expand(sources)) {
+    let mut named = Named(HashSet::new());
+    let ControlFlow::Continue(()) = Visit::visit(&*query, &mut named);
+    for source in sources.values() {
+        named.0.extend(source.schema().fields().iter().map(|f| f.name().clone()));
+    }
+    match VisitMut::visit(query, &mut Expand { sources, named: named.0 }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
-struct Expand<'a>(&'a HashMap<TableName, Arc<dyn TableSource>>);
+/// The names that the query gives to columns.
+struct Named(HashSet<String>);
+
+impl Visitor for Named {
+    type Break = Infallible;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.0.extend(cte.alias.columns.iter().map(|column| column.name.value.clone()));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Infallible> {
+        for item in &select.projection {
+            match item {
+                SelectItem::ExprWithAlias { alias, .. } => {
+                    self.0.insert(alias.value.clone());
+                }
+                SelectItem::ExprWithAliases { aliases, .. } => {
+                    self.0.extend(aliases.iter().map(|alias| alias.value.clone()));
+                }
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Infallible> {
+        if let TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::Pivot { alias: Some(alias), .. }
+        | TableFactor::Unpivot { alias: Some(alias), .. } = table
+        {
+            self.0.extend(alias.columns.iter().map(|column| column.name.value.clone()));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Expand<'a> {
+    sources: &'a HashMap<TableName, Arc<dyn TableSource>>,
+    /// The names of all columns of the query and of its tables.
+    named: HashSet<String>,
+}
 
 impl VisitorMut for Expand<'_> {
     type Break = Error;
@@ -67,6 +118,11 @@ impl Expand<'_> {
             };
             let at = Position::from(name.span);
             let Some(columns) = &columns else {
+                // A subquery may give a column a name that looks like a pattern.
+                if self.named.contains(&name.value) {
+                    items.push(item.clone());
+                    continue;
+                }
                 let what = "columns by a regular expression of anything but tables and views";
                 return Err(front_end(SqlError::unsupported(at, what)));
             };
@@ -100,7 +156,7 @@ impl Expand<'_> {
             return None;
         }
         let [project, table] = <[String; 2]>::try_from(object_parts(name)).ok()?;
-        let schema = self.0.get(&(project, table))?.schema();
+        let schema = self.sources.get(&(project, table))?.schema();
         Some(schema.fields().iter().map(|f| (alias.name.clone(), f.name().clone())).collect())
     }
 }

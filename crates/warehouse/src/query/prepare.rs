@@ -30,6 +30,7 @@ use super::values;
 
 /// Rewrites `query` in place.
 pub(super) fn prepare(query: &mut Query, settings: &Settings) -> Result<()> {
+    lambdas::check_depth(query)?;
     columns::mark_repeated(&mut query.body);
     match query.visit(&mut Rewrite { settings, in_lists: subqueries::MAX_IN_LISTS }) {
         ControlFlow::Break(e) => Err(e),

@@ -113,8 +113,10 @@ impl Together {
         let mut inserts = inserts.iter();
         for size in &self.groups {
             let group: Vec<&Insert> = inserts.by_ref().take(*size).collect();
-            for insert in group.iter().filter(|_| !written.is_empty()) {
-                check_reads(session, insert, &written).await?;
+            if !written.is_empty() {
+                for insert in &group {
+                    check_reads(session, insert, &written).await?;
+                }
             }
             for insert in group {
                 let (project, table, _) = names::table_name(&insert.table, session)?;
