@@ -33,7 +33,10 @@ class Interactive(ClientCase):
 
     def test_statements_and_failures(self):
         table = self.table("n bigint")
-        self.o.execute_sql_interactive(f"INSERT INTO {table.name} SELECT 7", fallback=False)
+        with self.assertRaises(errors.ODPSError):
+            self.o.execute_sql_interactive(f"INSERT INTO {table.name} SELECT 7", fallback=False)
+        self.assertEqual(self.rows(table), [])
+        self.o.execute_sql_interactive(f"INSERT INTO {table.name} SELECT 7")
         self.assertEqual(self.rows(table), [(7,)])
         with self.assertRaises(errors.ODPSError) as raised:
             self.o.execute_sql_interactive("SELECT * FROM nothing_of_this_name", fallback=False)

@@ -286,7 +286,8 @@ pub struct Session {
     pub record_count: i64,
     pub created_ms: i64,
     pub expires_ms: i64,
-    /// JSON, opaque here: what a `storage_read` session reads. Empty for others.
+    /// JSON, opaque here: what a `storage_read` session reads, how many partitions rows of a `storage_write` session may
+    /// name. Empty for others.
     pub options: String,
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod dynamic;
 mod splits;
 
 use std::collections::{BTreeSet, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -12,6 +13,9 @@ use feitian_meta::rows::{Session, Table};
 use feitian_types::{Column, PartitionSpec};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::Warehouse;
 use crate::log::{DataFile, Snapshot};
@@ -85,9 +89,7 @@ impl Warehouse {
             if options.split == Split::Rows {
                 return Err(Error::invalid("rows that are read by number cannot be filtered; split them by size"));
             }
-            let condition = Condition::plan(self, owner, &open.row, &options.filter, clock::now_ms()).await?;
-            let all: Vec<Column> = schema.all_columns().cloned().collect();
-            condition.over(&all)?;
+            self.filter(owner, &open.row, &options.filter, clock::now_ms(), &[]).await?;
         }
         let files = files_of(snapshot, &options.partitions);
         splits::cut(&files, options.split, options.cross_partition)?;
@@ -179,33 +181,52 @@ impl Warehouse {
                 found.ok_or_else(missing)?
             }
         };
-        let condition = match options.filter.as_str() {
-            "" => None,
-            text => Some(Condition::plan(self, &session.owner, &row, text, session.created_ms).await?),
-        };
-        let needed = |column: &Column, wanted: &[Column]| {
-            wanted.iter().any(|w| w.name == column.name) || condition.as_ref().is_some_and(|c| c.reads(&column.name))
-        };
+        let shown: Vec<Column> = scan.columns.iter().chain(&scan.partition_columns).cloned().collect();
+        let (read_columns, filter) =
+            self.filter(&session.owner, &row, &options.filter, session.created_ms, &shown).await?;
+        let is_read = |column: &Column| read_columns.iter().any(|r| r.name == column.name);
         let (columns, partition_columns) = (row.schema.columns.iter(), row.schema.partition_columns.iter());
         let reading = Reading {
             store: self.catalog.store(),
             location: row.location.clone(),
             files,
-            columns: columns.filter(|c| needed(c, &scan.columns)).cloned().collect(),
+            columns: columns.filter(|c| is_read(c)).cloned().collect(),
             partition_columns: partition_columns
                 .enumerate()
-                .filter(|(_, c)| needed(c, &scan.partition_columns))
+                .filter(|(_, c)| is_read(c))
                 .map(|(at, c)| (c.clone(), at))
                 .collect(),
         };
-        let read_columns: Vec<Column> =
-            reading.columns.iter().chain(reading.partition_columns.iter().map(|(c, _)| c)).cloned().collect();
-        let filter = condition.map(|c| c.over(&read_columns)).transpose()?;
-        let shown: Vec<Column> = scan.columns.iter().chain(&scan.partition_columns).cloned().collect();
         let places: Vec<usize> =
             shown.iter().filter_map(|c| read_columns.iter().position(|r| r.name == c.name)).collect();
-        let batches = read(reading, range, self.engine.runtime());
-        Ok((shown, batches.map(move |batch| chosen_of(&batch?, filter.as_ref(), &places)).boxed()))
+        let runtime = self.engine.runtime();
+        Ok((shown, chosen(read(reading, range, runtime), filter, places, runtime)))
+    }
+
+    /// The filter `text` over the rows of `table`, if there is one, and the columns that it and the reader need, in the
+    /// order of the table.
+    async fn filter(
+        &self,
+        owner: &str,
+        table: &Table,
+        text: &str,
+        now_ms: i64,
+        wanted: &[Column],
+    ) -> Result<(Vec<Column>, Option<RowFilter>)> {
+        if text.is_empty() {
+            return Ok((wanted.to_vec(), None));
+        }
+        let (warehouse, table, wanted) = (self.clone(), table.clone(), wanted.to_vec());
+        let (owner, text) = (owner.to_string(), text.to_string());
+        // A deeply nested condition needs the stack of a query thread.
+        let planning = self.engine.runtime().spawn(async move {
+            let condition = Condition::plan(&warehouse, &owner, &table, &text, now_ms).await?;
+            let is_needed = |c: &&Column| wanted.iter().any(|w| w.name == c.name) || condition.reads(&c.name);
+            let columns: Vec<Column> = table.schema.all_columns().filter(is_needed).cloned().collect();
+            let filter = condition.over(&columns)?;
+            Ok::<_, Error>((columns, Some(filter)))
+        });
+        planning.await.map_err(|e| Error::internal(format!("planning a filter: {e}")))?
     }
 
     /// Opens a write session. Its partition need not exist: the commit makes it. Without one, the rows of a partitioned
@@ -225,6 +246,26 @@ impl Warehouse {
         let (session_id, limit) = (id::ulid(), partition_limit.to_string());
         self.new_session(session_id, "storage_write", owner, &table, spec, request.overwrite, -1, 0, limit).await
     }
+}
+
+/// The wanted rows and columns of the batches, chosen on the query threads: see [`Warehouse::filter`].
+fn chosen(mut batches: Batches, filter: Option<RowFilter>, places: Vec<usize>, runtime: &Handle) -> Batches {
+    let (sender, receiver) = mpsc::channel(1);
+    runtime.spawn(async move {
+        while let Some(batch) = batches.next().await {
+            // Rows that end where a function panics would look whole.
+            let choose = |batch: RecordBatch| {
+                let choose = AssertUnwindSafe(|| chosen_of(&batch, filter.as_ref(), &places));
+                catch_unwind(choose).unwrap_or_else(|_| Err(Error::internal("a filter panicked")))
+            };
+            let batch = batch.and_then(choose);
+            let is_last = batch.is_err();
+            if sender.send(batch).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(receiver).boxed()
 }
 
 /// The wanted rows and columns of a batch.

@@ -290,7 +290,28 @@ impl Warehouse {
 
     /// Makes these blocks of a write session visible, and no others, once; a repeated call answers the same.
     pub async fn commit_write(&self, info: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo> {
+        if info.session.status != "closed" {
+            // Before the session takes no more rows: a wrong request must not open it again under a right one.
+            let named = self.blocks_of(info, Some(blocks)).await?;
+            if is_dynamic(info) {
+                files_of_blocks(info, &named)?;
+            }
+        }
         self.commit_session(info, Some(blocks)).await
+    }
+
+    /// The blocks of a session that have rows, or those of `only`, which must be there.
+    async fn blocks_of(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<Vec<Block>> {
+        let mut blocks = self.meta.blocks(&info.session.id).await?;
+        if let Some(only) = only {
+            blocks.retain(|b| only.contains(&b.block_id));
+            if blocks.len() < only.len() {
+                let text = "a block is to be committed that this session does not have; write it first";
+                return Err(Error::invalid(text));
+            }
+        }
+        blocks.retain(|b| b.num_rows > 0);
+        Ok(blocks)
     }
 
     async fn commit_session(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<SessionInfo> {
@@ -331,16 +352,7 @@ impl Warehouse {
     async fn commit_blocks(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>, table: OpenTable) -> Result<()> {
         let session = &info.session;
         let step = Step::Session { id: session.id.clone() };
-        let mut blocks = self.meta.blocks(&session.id).await?;
-        if let Some(only) = only {
-            blocks.retain(|b| only.contains(&b.block_id));
-            if blocks.len() < only.len() {
-                return Err(Error::invalid(
-                    "a block is to be committed that this session does not have; write it first",
-                ));
-            }
-        }
-        blocks.retain(|b| b.num_rows > 0);
+        let blocks = self.blocks_of(info, only).await?;
         let is_dynamic = is_dynamic(info);
         // Rows that name their partitions overwrite those, and none without any.
         if blocks.is_empty() && (!session.overwrite || is_dynamic) {

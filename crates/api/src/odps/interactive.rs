@@ -5,6 +5,7 @@
 
 use feitian_base::{Error, Kind, Result, clock, id};
 use feitian_meta::rows::{Instance, InstanceState};
+use feitian_sql::{Statement, parse_script};
 use feitian_wire::xml::{Task, TaskKind, parse_info};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -106,6 +107,32 @@ struct Asked {
     settings: Map<String, Value>,
 }
 
+/// Whether the text changes nothing. One that cannot be read fails as a job, with an error of its own.
+fn only_looks(text: &str) -> bool {
+    use Statement::{
+        Desc, DescSchema, Explain, Query, Set, ShowCreateTable, ShowPartitions, ShowSchemas, ShowTables, Use,
+    };
+    let looks = |statement: &Statement| {
+        matches!(
+            statement,
+            Query(_)
+                | Desc { .. }
+                | DescSchema { .. }
+                | Explain { .. }
+                | Set { .. }
+                | ShowCreateTable { .. }
+                | ShowPartitions { .. }
+                | ShowSchemas { .. }
+                | ShowTables { .. }
+                | Use { .. }
+        )
+    };
+    match parse_script(text) {
+        Ok(script) => script.statements.iter().all(|parsed| looks(&parsed.statement)),
+        Err(_) => true,
+    }
+}
+
 /// Submits a query as a job. Other keys than `query` are no task's; clients take an empty answer so.
 pub async fn put(call: &Call, session: &Instance, body: &[u8]) -> Answer {
     let (key, value) = parse_info(body)?;
@@ -127,6 +154,12 @@ pub async fn put(call: &Call, session: &Instance, body: &[u8]) -> Answer {
                    task of type SQL, or attach anew";
         return Err(invalid(why.to_string()));
     }
+    // Clients send it again when the answer is lost, and nothing in it says that it is the same. Jobs have a guid.
+    if !only_looks(&asked.query) {
+        let why = "ODPS-1850001: interactive sessions are unsupported for statements that change something; submit a \
+                   task of type SQL";
+        return Err(invalid(why.to_string()));
+    }
     // Clients have them as whole numbers, which not all of them can have with 64 bits.
     let number = u64::from_le_bytes(id::random_bytes()) >> 11;
     let guid = guid(&session.id, number);
@@ -145,6 +178,16 @@ pub async fn put(call: &Call, session: &Instance, body: &[u8]) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_changes_nothing_may_come_twice() {
+        for text in ["select 1;", "set a=b; with x as (select 1) select * from x", "show tables; desc t", "nonsense"] {
+            assert!(only_looks(text), "{text}");
+        }
+        for text in ["insert into t select 1", "create table t as select 1", "select 1; drop table t"] {
+            assert!(!only_looks(text), "{text}");
+        }
+    }
 
     #[test]
     fn the_source_of_a_query_is_its_task() {

@@ -112,10 +112,8 @@ pub struct WriteRequest {
     overwrite: Option<bool>,
     partition_spec: Option<String>,
     /// Whether the client could sort rows into buckets, if the table had some.
-    #[serde(rename = "SupportWriteCluster")]
     _support_write_cluster: Option<bool>,
     /// Every block is checked, asked or not.
-    #[serde(rename = "EnhanceWriteCheck")]
     _enhance_write_check: Option<bool>,
 }
 
@@ -125,7 +123,6 @@ pub struct WriteRequest {
 struct DynamicPartitionOptions {
     invalid_strategy: Option<String>,
     /// How many wrong rows are borne by other strategies than the one that there is.
-    #[serde(rename = "InvalidLimit")]
     _invalid_limit: Option<i64>,
     dynamic_partition_limit: Option<u64>,
 }

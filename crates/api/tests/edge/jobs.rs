@@ -256,6 +256,9 @@ async fn a_session_takes_queries_and_hands_out_their_rows() {
     client.get(&format!("{read}&queryid=1")).await.refused(404, "NoSuchObject");
     let off = query("select 1;", serde_json::json!({"odps.mcqa.disable": "true"}));
     client.put(&info, off).await.refused(400, "InvalidParameter");
+    // PyODPS sends a PUT again when its answer is lost (_RETRY_METHODS in odps/rest.py).
+    let change = query("insert into t select 1;", serde_json::json!({}));
+    client.put(&info, change).await.refused(400, "InvalidParameter");
     // Who may only look at instances and stop them runs no SQL.
     let allow = serde_json::json!({"Effect": "Allow", "Action": "*", "Resource": "acs:odps:*:projects/p/instances/*"});
     let token = world.token(serde_json::json!({"Version": "1", "Statement": [allow]})).await;

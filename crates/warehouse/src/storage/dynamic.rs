@@ -89,7 +89,13 @@ impl Warehouse {
         let prefix = format!("{}-{:010}", block.session_id, block.block_id);
         let attempt = i64::from(u32::from_le_bytes(id::random_bytes()));
         failpoint::hit("block.before_file");
-        let files = write_partitioned(&self.catalog, &dir, &schema, &[], input, &prefix, attempt).await?;
+        // Encoding is work; it does not hold up those who answer requests.
+        let catalog = self.catalog.clone();
+        let writing = self
+            .engine
+            .runtime()
+            .spawn(async move { write_partitioned(&catalog, &dir, &schema, &[], input, &prefix, attempt).await });
+        let files = writing.await.map_err(|e| Error::internal(format!("writing a block: {e}")))??;
         // One that died has not told that there were more rows.
         drawing.await.map_err(|e| Error::internal(format!("reading a block: {e}")))?;
         specs_of(info, &files)?;

@@ -34,7 +34,7 @@ async fn read(w: &Warehouse, scan: &ScanInfo) -> Vec<Vec<i64>> {
     let mut splits = Vec::new();
     for split in 0..scan.num_splits {
         let (_, mut batches) = w.read_scan(scan, split, None).await.expect("readable");
-        let mut found = Vec::new();
+        let mut found: Vec<i64> = Vec::new();
         while let Some(batch) = batches.next().await {
             found.extend(batch.expect("a batch").column(0).as_primitive::<Int64Type>().values());
         }
@@ -175,7 +175,7 @@ async fn filters_look_at_rows_and_partitions() {
     let range = RowRange { start: 1, count: 2 };
     let (columns, mut batches) = w.read_scan(&by_number, 0, Some(range)).await.expect("readable");
     assert_eq!(columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["n", "ds"]);
-    let mut found = Vec::new();
+    let mut found: Vec<i64> = Vec::new();
     while let Some(batch) = batches.next().await {
         found.extend(batch.expect("a batch").column(0).as_primitive::<Int64Type>().values());
     }

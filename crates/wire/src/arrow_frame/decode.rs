@@ -191,7 +191,8 @@ impl Core {
             return Err(self.fail("it has no columns"));
         };
         let (nodes, places) = (nodes.iter(), places.iter());
-        let parts = Parts { body: &body, nodes, places, flavour: self.flavour, codec, inflatable: limit };
+        let (flavour, packed) = (self.flavour, body.len());
+        let parts = Parts { body: &body, nodes, places, flavour, codec, inflatable: limit, packed };
         let batch = self.assemble(batch.length(), parts)?;
         self.messages += 1;
         self.rows += batch.num_rows() as u64;

@@ -30,6 +30,9 @@ pub(super) struct Parts<'a, N, B> {
     pub(super) codec: Option<Codec>,
     /// Bytes that all further buffers together may have once they are inflated.
     pub(super) inflatable: usize,
+    /// Bytes that all further compressed buffers together may have as they came: those of the body, since nobody
+    /// writes them over each other. Else every buffer could be the whole body, which is then read for each.
+    pub(super) packed: usize,
 }
 
 type Made<T> = Result<T, Problem>;
@@ -115,6 +118,8 @@ where
         if length == -1 {
             return Ok(stored.slice_with_length(8, packed.len()));
         }
+        let Some(left) = self.packed.checked_sub(stored.len()) else { return broken("compressed buffers overlap") };
+        self.packed = left;
         let Some(length) = usize::try_from(length).ok().filter(|n| *n <= self.inflatable) else {
             return broken(format!("a compressed buffer of {length} bytes is too large; send smaller batches"));
         };

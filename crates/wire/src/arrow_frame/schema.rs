@@ -16,6 +16,8 @@ pub(super) fn problem(given: Given<'_>, wanted: &Schema) -> Option<String> {
     fields.iter().zip(wanted.fields()).enumerate().find_map(|(i, (field, want))| {
         let name = field.name().unwrap_or_default();
         if !name.eq_ignore_ascii_case(want.name()) {
+            // A name may be as long as the message.
+            let name: String = name.chars().take(100).collect();
             return Some(format!("column {i} of the stream is '{name}' where '{}' is wanted", want.name()));
         }
         let wrong = || format!("column {name} of the stream is not of the Arrow type {}", want.data_type());
