@@ -20,6 +20,9 @@ use crate::{Kind, Settings, Signature};
 static BUFFER: DataType = DataType::Binary;
 static NUMBER: DataType = DataType::Int;
 
+/// Bytes in which a class says what it is.
+const MAX_SAYS: usize = 64 << 10;
+
 /// What is imported as `odps`.
 const MODULES: [(&str, &str); 3] = [
     ("odps", ""),
@@ -132,6 +135,9 @@ impl Pool {
     pub fn signature(&self) -> Result<Signature> {
         let (worker, says) = self.load()?;
         self.idle.lock().push(worker);
+        if says.len() > MAX_SAYS {
+            return Err(self.broken("it says more of the class than there is to say"));
+        }
         let says: Value = serde_json::from_slice(&says).map_err(|e| self.broken(&e.to_string()))?;
         let kind = match says["kind"].as_str() {
             Some("scalar") => Kind::Scalar,

@@ -1,9 +1,9 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `user_code` (functions
-//! that users registered), `fold` (functions of the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
-//! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
-//! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
+//! that users registered), `fold` (functions of the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with
+//! `columns`, `grouping` and `subqueries`), `planner` (a logical plan; `casts` for what DataFusion would name otherwise,
+//! `lateral`, `rows` and `pivot` for tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
 //! (no full scan of a partitioned table), `cartesian` (no join without an equality), `physical` (pauses in joins),
 //! execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
 //! Statements that change something are in `insert` and `ddl`, those that describe in `show`.
