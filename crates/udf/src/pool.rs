@@ -1,6 +1,7 @@
 //! The processes of one function within one instance, and all processes of an instance.
 
 use std::process::Child;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, ArrayRef};
@@ -30,10 +31,15 @@ const MODULES: [(&str, &str); 3] = [
     ("odps.distcache", include_str!("python/odps/distcache.py")),
 ];
 
+/// Processes that an instance may have for each processor: one for each function and part of a plan.
+const MAX_FOR_PROCESSOR: usize = 16;
+
 /// All processes of an instance.
 #[derive(Default)]
 pub struct Crew {
     members: Mutex<Members>,
+    /// Bytes of resources that its functions hold.
+    held: AtomicU64,
 }
 
 #[derive(Default)]
@@ -52,13 +58,25 @@ impl Crew {
         }
     }
 
+    /// Bytes of resources that the functions of the instance hold in memory.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// How many processes there may be, if there are so many.
+    fn full(&self) -> Option<usize> {
+        let most = std::thread::available_parallelism().map_or(2, |n| n.get().max(2)) * MAX_FOR_PROCESSOR;
+        let mut members = self.members.lock();
+        members.processes.retain(|child| child.strong_count() > 0);
+        (members.processes.len() >= most).then_some(most)
+    }
+
     fn is_stopped(&self) -> bool {
         self.members.lock().stopped
     }
 
     fn admit(&self, child: &Arc<Mutex<Child>>) {
         let mut members = self.members.lock();
-        members.processes.retain(|child| child.strong_count() > 0);
         members.processes.push(Arc::downgrade(child));
         if members.stopped {
             let _ = child.lock().kill();
@@ -83,6 +101,12 @@ pub struct Code {
     pub module: String,
     pub class: String,
     pub resources: Vec<Resource>,
+}
+
+impl Code {
+    fn bytes(&self) -> u64 {
+        self.resources.iter().map(|r| r.content.len() as u64).sum()
+    }
 }
 
 /// How a function is called at one place of a query.
@@ -120,9 +144,16 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.crew.held.fetch_sub(self.code.bytes(), Ordering::Relaxed);
+    }
+}
+
 impl Pool {
     /// No process is started before one is needed.
     pub fn new(settings: Arc<Settings>, crew: Arc<Crew>, code: Code) -> Self {
+        crew.held.fetch_add(code.bytes(), Ordering::Relaxed);
         Self { settings, crew, code, idle: Mutex::default() }
     }
 
@@ -234,6 +265,14 @@ impl Pool {
     }
 
     fn start(&self) -> Result<Worker> {
+        if let Some(most) = self.crew.full() {
+            let text = format!(
+                "Fuxi job failed - function {} needs one more process than the {most} that an instance may have for user \
+                 code; call fewer functions in one statement",
+                self.code.name
+            );
+            return Err(self.error(ErrorKind::Invalid, "ODPS-0123144", &text));
+        }
         let start = |walls| Worker::start(&self.settings, walls, |child| self.crew.admit(child));
         let started = match start(Walls::Sandbox) {
             Err(trouble) if self.settings.allow_unsandboxed && !self.crew.is_stopped() => {
