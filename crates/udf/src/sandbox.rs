@@ -227,7 +227,9 @@ fn prefix_outside(python: &Path) -> Option<&Path> {
     if DIRECTORIES.iter().any(|d| python.starts_with(d)) {
         return None;
     }
-    python.parent()?.parent().filter(|prefix| !prefix.as_os_str().is_empty())
+    // Above any other directory there may be everything: `/home` is above `/home/me/python3`.
+    let bin = python.parent().filter(|bin| bin.ends_with("bin"))?;
+    bin.parent().filter(|prefix| !prefix.as_os_str().is_empty())
 }
 
 #[cfg(test)]
@@ -259,6 +261,7 @@ mod tests {
             ("/usr/local/bin/python3.13", None),
             ("/opt/python/bin/python3", Some("opt/python")),
             ("/python3", None),
+            ("/home/me/python3", None),
             ("/bin/python3", None),
         ] {
             assert_eq!(prefix_outside(Path::new(python)), prefix.map(Path::new), "{python}");
