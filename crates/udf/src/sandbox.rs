@@ -227,7 +227,7 @@ fn prefix_outside(python: &Path) -> Option<&Path> {
     if DIRECTORIES.iter().any(|d| python.starts_with(d)) {
         return None;
     }
-    // Above any other directory there may be everything: `/home` is above `/home/me/python3`.
+    // Above any other directory there may be everything: `/srv` is above `/srv/me/python3`.
     let bin = python.parent().filter(|bin| bin.ends_with("bin"))?;
     bin.parent().filter(|prefix| !prefix.as_os_str().is_empty())
 }
@@ -261,7 +261,7 @@ mod tests {
             ("/usr/local/bin/python3.13", None),
             ("/opt/python/bin/python3", Some("opt/python")),
             ("/python3", None),
-            ("/home/me/python3", None),
+            ("/srv/me/python3", None),
             ("/bin/python3", None),
         ] {
             assert_eq!(prefix_outside(Path::new(python)), prefix.map(Path::new), "{python}");
