@@ -1,7 +1,7 @@
 //! The processes of one function within one instance, and all processes of an instance.
 
 use std::process::Child;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, ArrayRef};
@@ -20,6 +20,10 @@ use crate::{Kind, Settings, Signature};
 /// How buffers of aggregate functions travel, and the numbers of their groups.
 static BUFFER: DataType = DataType::Binary;
 static NUMBER: DataType = DataType::Int;
+
+/// Whether a process has had its sandbox. Then the system grants them, and one that does not start is in want of something
+/// else, which user code could bring about.
+static GRANTED: AtomicBool = AtomicBool::new(false);
 
 /// Bytes in which a class says what it is.
 const MAX_SAYS: usize = 64 << 10;
@@ -275,13 +279,21 @@ impl Pool {
         }
         let start = |walls| Worker::start(&self.settings, walls, |child| self.crew.admit(child));
         let started = match start(Walls::Sandbox) {
-            Err(trouble) if self.settings.allow_unsandboxed && !self.crew.is_stopped() => {
+            Ok(worker) => {
+                GRANTED.store(true, Ordering::Relaxed);
+                Ok(worker)
+            }
+            Err(trouble) if self.may_do_without() => {
                 tracing::warn!(why = %trouble, "user code runs without a sandbox, as user_code.allow_unsandboxed allows");
                 start(Walls::None)
             }
-            started => started,
+            failed => failed,
         };
         started.map_err(|trouble| self.not_started(&trouble))
+    }
+
+    fn may_do_without(&self) -> bool {
+        self.settings.allow_unsandboxed && !self.crew.is_stopped() && !GRANTED.load(Ordering::Relaxed)
     }
 
     fn not_started(&self, trouble: &Trouble) -> Error {
