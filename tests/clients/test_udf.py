@@ -345,7 +345,11 @@ class Sandbox(UdfCase):
 
     def test_there_are_no_other_processes(self):
         self.assertRegex(self.failing("os.fork()"), "BlockingIOError|PermissionError")
-        self.assertEqual(self.evaluated("return os.getpid()", "bigint"), 1)
+        # The first process of the sandbox is not the user's, and out of reach (ptrace(2): 16 is PTRACE_ATTACH).
+        self.assertEqual(self.evaluated("return os.getpid()", "bigint"), 2)
+        self.assertEqual(self.evaluated("os.kill(1, 9)\nreturn 1", "bigint"), 1)
+        attach = "import ctypes\nreturn ctypes.CDLL(None).ptrace(16, 1, 0, 0)"
+        self.assertEqual(self.evaluated(attach, "bigint"), -1)
 
     def test_there_are_no_privileges(self):
         self.assertNotEqual(self.evaluated("return os.getuid()", "bigint"), 0)
@@ -357,6 +361,27 @@ class Sandbox(UdfCase):
 
     def test_memory_has_a_limit(self):
         self.assertIn("MemoryError", self.failing("bytearray(10 << 30)"))
+        self.assertIn("OSError", self.failing("os.write(os.memfd_create('m'), b'x')"))
+
+    def test_an_answer_without_an_end_is_an_error(self):
+        # The head of an answer (`HEAD` of worker.py) that promises 2**62 bytes, and bytes for ever.
+        name = self.function("""
+            import os, struct
+
+            @annotate("->bigint")
+            class F(object):
+                def evaluate(self):
+                    for fd in range(3, 64):
+                        try:
+                            os.write(fd, struct.pack("<IIQ", 0, 0, 1 << 62))
+                            while True:
+                                os.write(fd, bytes(1 << 16))
+                        except OSError:
+                            pass
+        """)
+        said = self.fails(f"SELECT {name}()")
+        self.assertIn("ODPS-0123144", said)
+        self.assertIn("no answer", said)
 
     def test_what_is_printed_does_not_disturb(self):
         self.assertEqual(self.evaluated("print('x' * 100000, flush=True) or os.write(1, b'y')\nreturn 1", "bigint"), 1)
@@ -368,8 +393,8 @@ class Limits(unittest.TestCase):
         self.addCleanup(server.close)
         return server.start()
 
-    def endless(self, o):
-        source = HEAD + '@annotate("bigint->bigint")\nclass F(object):\n    def evaluate(self, n):\n        while True:\n            n = n + 1\n'
+    def endless(self, o, before="pass"):
+        source = HEAD + f'@annotate("bigint->bigint")\nclass F(object):\n    def evaluate(self, n):\n        {before}\n        while True:\n            n = n + 1\n'
         resource = o.create_resource("m.py", "py", fileobj=io.BytesIO(source.encode()))
         o.create_function("endless", class_type="m.F", resources=[resource])
 
@@ -394,12 +419,27 @@ class Limits(unittest.TestCase):
         with o.execute_sql("SELECT 1").open_reader(tunnel=True) as reader:
             self.assertEqual([tuple(record.values) for record in reader], [(1,)])
 
+    # prctl(2): 1 is PR_SET_PDEATHSIG, the signal that a process gets when its parent ends.
+    STAYS = "import ctypes, os; ctypes.CDLL(None).prctl(1, 0); os.setsid(); print('stays', flush=True)"
+
+    def test_stopping_an_instance_ends_processes_that_want_to_stay(self):
+        server = self.server()
+        o = server.entry()
+        self.endless(o, self.STAYS)
+        job = o.run_sql("SELECT endless(1)")
+        wait_for("the process in its loop", lambda: any(cpu_ticks(pid) > 50 for pid in descendants(server.process.pid)))
+        below = descendants(server.process.pid)
+        job.stop()
+        job.wait_for_completion()
+        wait_for("the end of the processes", lambda: not any(alive(pid) for pid in below))
+
     def test_processes_end_with_a_server_that_is_killed(self):
         server = self.server()
         o = server.entry()
-        self.endless(o)
+        self.endless(o, self.STAYS)
         o.run_sql("SELECT endless(1)")
-        below = wait_for("a process of the function", lambda: descendants(server.process.pid))
+        wait_for("the process in its loop", lambda: any(cpu_ticks(pid) > 50 for pid in descendants(server.process.pid)))
+        below = descendants(server.process.pid)
         server.kill()
         wait_for("the end of the processes", lambda: not any(alive(pid) for pid in below))
 
@@ -410,6 +450,15 @@ class Limits(unittest.TestCase):
             o.execute_sql("SELECT endless(1)")
         self.assertIn("ODPS-0121125", str(caught.exception))
         self.assertIn("/nowhere/python3", str(caught.exception))
+
+
+def cpu_ticks(pid):
+    """The CPU time of a process in its own code, in ticks of 10 ms (proc(5), field utime)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+            return int(file.read().rsplit(")", 1)[1].split()[11])
+    except OSError:
+        return 0
 
 
 def alive(pid):

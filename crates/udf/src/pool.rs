@@ -1,6 +1,7 @@
 //! The processes of one function within one instance, and all processes of an instance.
 
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, ArrayRef};
@@ -20,6 +21,13 @@ use crate::{Kind, Settings, Signature};
 static BUFFER: DataType = DataType::Binary;
 static NUMBER: DataType = DataType::Int;
 
+/// Whether a process has had its sandbox. Then the system grants them, and one that does not start is in want of something
+/// else, which user code could bring about.
+static GRANTED: AtomicBool = AtomicBool::new(false);
+
+/// Bytes in which a class says what it is.
+const MAX_SAYS: usize = 64 << 10;
+
 /// What is imported as `odps`.
 const MODULES: [(&str, &str); 3] = [
     ("odps", ""),
@@ -27,10 +35,15 @@ const MODULES: [(&str, &str); 3] = [
     ("odps.distcache", include_str!("python/odps/distcache.py")),
 ];
 
+/// Processes that an instance may have for each processor: one for each function and part of a plan.
+const MAX_FOR_PROCESSOR: usize = 16;
+
 /// All processes of an instance.
 #[derive(Default)]
 pub struct Crew {
     members: Mutex<Members>,
+    /// Bytes of resources that its functions hold.
+    held: AtomicU64,
 }
 
 #[derive(Default)]
@@ -49,13 +62,25 @@ impl Crew {
         }
     }
 
+    /// Bytes of resources that the functions of the instance hold in memory.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// How many processes there may be, if there are so many.
+    fn full(&self) -> Option<usize> {
+        let most = std::thread::available_parallelism().map_or(2, |n| n.get().max(2)) * MAX_FOR_PROCESSOR;
+        let mut members = self.members.lock();
+        members.processes.retain(|child| child.strong_count() > 0);
+        (members.processes.len() >= most).then_some(most)
+    }
+
     fn is_stopped(&self) -> bool {
         self.members.lock().stopped
     }
 
     fn admit(&self, child: &Arc<Mutex<Child>>) {
         let mut members = self.members.lock();
-        members.processes.retain(|child| child.strong_count() > 0);
         members.processes.push(Arc::downgrade(child));
         if members.stopped {
             let _ = child.lock().kill();
@@ -80,6 +105,12 @@ pub struct Code {
     pub module: String,
     pub class: String,
     pub resources: Vec<Resource>,
+}
+
+impl Code {
+    fn bytes(&self) -> u64 {
+        self.resources.iter().map(|r| r.content.len() as u64).sum()
+    }
 }
 
 /// How a function is called at one place of a query.
@@ -117,9 +148,16 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.crew.held.fetch_sub(self.code.bytes(), Ordering::Relaxed);
+    }
+}
+
 impl Pool {
     /// No process is started before one is needed.
     pub fn new(settings: Arc<Settings>, crew: Arc<Crew>, code: Code) -> Self {
+        crew.held.fetch_add(code.bytes(), Ordering::Relaxed);
         Self { settings, crew, code, idle: Mutex::default() }
     }
 
@@ -132,6 +170,9 @@ impl Pool {
     pub fn signature(&self) -> Result<Signature> {
         let (worker, says) = self.load()?;
         self.idle.lock().push(worker);
+        if says.len() > MAX_SAYS {
+            return Err(self.broken("it says more of the class than there is to say"));
+        }
         let says: Value = serde_json::from_slice(&says).map_err(|e| self.broken(&e.to_string()))?;
         let kind = match says["kind"].as_str() {
             Some("scalar") => Kind::Scalar,
@@ -228,15 +269,31 @@ impl Pool {
     }
 
     fn start(&self) -> Result<Worker> {
+        if let Some(most) = self.crew.full() {
+            let text = format!(
+                "Fuxi job failed - function {} needs one more process than the {most} that an instance may have for user \
+                 code; call fewer functions in one statement",
+                self.code.name
+            );
+            return Err(self.error(ErrorKind::Invalid, "ODPS-0123144", &text));
+        }
         let start = |walls| Worker::start(&self.settings, walls, |child| self.crew.admit(child));
         let started = match start(Walls::Sandbox) {
-            Err(trouble) if self.settings.allow_unsandboxed && !self.crew.is_stopped() => {
+            Ok(worker) => {
+                GRANTED.store(true, Ordering::Relaxed);
+                Ok(worker)
+            }
+            Err(trouble) if self.may_do_without() => {
                 tracing::warn!(why = %trouble, "user code runs without a sandbox, as user_code.allow_unsandboxed allows");
                 start(Walls::None)
             }
-            started => started,
+            failed => failed,
         };
         started.map_err(|trouble| self.not_started(&trouble))
+    }
+
+    fn may_do_without(&self) -> bool {
+        self.settings.allow_unsandboxed && !self.crew.is_stopped() && !GRANTED.load(Ordering::Relaxed)
     }
 
     fn not_started(&self, trouble: &Trouble) -> Error {

@@ -3,10 +3,11 @@
 //! 1. `start` ends with the server, and becomes `unshare` of util-linux, which makes user, process, mount, network and IPC
 //!    namespaces and runs this program in them as their first process.
 //! 2. `inside` builds a file system in memory with the system's directories in it, read-only, makes it the root, lets go of
-//!    everything else, sets the limits and becomes Python.
+//!    everything else, sets the limits, starts Python and waits for its end.
 //!
 //! The first process of a process namespace takes all others with it when it ends, and it ends with `unshare`, which ends
-//! with the thread of the server that started it.
+//! with the thread of the server that started it. User code could tell the kernel to let its own process live on; so it is
+//! never the first one, and has not the capabilities of that one, which it would need to lay hands on it.
 //!
 //! The user of a server that runs as root is exchanged before `start`: files and limits know no exceptions for another one.
 
@@ -14,7 +15,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,7 +40,10 @@ const CPU_GRACE_S: u64 = 5;
 /// The old root while the new one is built.
 const HOST: &str = "/.host";
 
-/// The worker's program.
+/// What a process that was ended by a signal adds to it for its exit code, as shells do.
+pub(crate) const BY_SIGNAL: i32 = 128;
+
+/// The worker's program, which sets the limits itself that would hinder its start.
 const WORKER: &str = include_str!("python/worker.py");
 
 /// What every stage is told.
@@ -106,6 +110,8 @@ fn end_with_server(orders: &Orders) -> io::Result<()> {
 
 fn start(orders: &Orders) -> io::Result<Never> {
     end_with_server(orders)?;
+    // Memory that counts for no process (System V segments) comes back with the process that made it.
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
     // A path could lead through directories that the other user may not enter; an open file leads nowhere else.
     let program = doing(rustix::fs::open("/proc/self/exe", OFlags::PATH, Mode::empty()), "open this program")?;
     let program_path = format!("/proc/self/fd/{}", program.as_raw_fd());
@@ -120,18 +126,24 @@ fn start(orders: &Orders) -> io::Result<Never> {
 }
 
 fn inside(orders: &Orders) -> io::Result<Never> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // Namespaces in these namespaces would have powers again. Where /proc cannot be written, they have no /proc to mount.
     let _ = fs::write("/proc/sys/user/max_user_namespaces", "0");
     doing(new_root(&orders.python, &orders.hidden), "build the file system")?;
+    // This process keeps its capabilities, those that it starts get none.
     rustix::thread::clear_ambient_capability_set()?;
-    limit(Resource::Nproc, 1, 1)?;
-    python(orders)
+    // There is no file to write; files in memory (memfd_create) count for no process.
+    limit(Resource::Fsize, 0, 0)?;
+    let ended = doing(python(orders, "alone")?.status(), &orders.python.display().to_string())?;
+    let signal = ended.signal().map(|signal| BY_SIGNAL + signal);
+    std::process::exit(ended.code().or(signal).unwrap_or(1))
 }
 
 /// Without a sandbox: the limits, and an end with the server.
 fn bare(orders: &Orders) -> io::Result<Never> {
     end_with_server(orders)?;
-    python(orders)
+    let error = python(orders, "bare")?.exec();
+    Err(io::Error::new(error.kind(), format!("{}: {error}", orders.python.display())))
 }
 
 fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
@@ -139,19 +151,19 @@ fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     doing(rustix::process::setrlimit(resource, limit), "set a limit")
 }
 
-fn python(orders: &Orders) -> io::Result<Never> {
+/// The command that becomes the worker, after the limits are set that it inherits.
+fn python(orders: &Orders, place: &str) -> io::Result<Command> {
     limit(Resource::Core, 0, 0)?;
     limit(Resource::Nofile, OPEN_FILES, OPEN_FILES)?;
     limit(Resource::Cpu, orders.cpu_s, orders.cpu_s.saturating_add(CPU_GRACE_S))?;
-    limit(Resource::As, orders.memory, orders.memory)?;
     rustix::thread::set_no_new_privs(true)?;
-    let error = Command::new(&orders.python)
-        .args(["-I", "-B", "-X", "utf8", "-c", WORKER])
+    let mut command = Command::new(&orders.python);
+    command
+        .args(["-I", "-B", "-X", "utf8", "-c", WORKER, &orders.memory.to_string(), place])
         .env_clear()
         // Libraries of linear algebra start a thread for each core, and there may be none.
-        .envs([("PATH", "/usr/bin:/bin"), ("OMP_NUM_THREADS", "1"), ("OPENBLAS_NUM_THREADS", "1")])
-        .exec();
-    Err(io::Error::new(error.kind(), format!("{}: {error}", orders.python.display())))
+        .envs([("PATH", "/usr/bin:/bin"), ("OMP_NUM_THREADS", "1"), ("OPENBLAS_NUM_THREADS", "1")]);
+    Ok(command)
 }
 
 /// Makes a root in which there is nothing but the system's directories and Python's, read-only, and nothing in `hidden`.
@@ -215,7 +227,9 @@ fn prefix_outside(python: &Path) -> Option<&Path> {
     if DIRECTORIES.iter().any(|d| python.starts_with(d)) {
         return None;
     }
-    python.parent()?.parent().filter(|prefix| !prefix.as_os_str().is_empty())
+    // Above any other directory there may be everything: `/srv` is above `/srv/me/python3`.
+    let bin = python.parent().filter(|bin| bin.ends_with("bin"))?;
+    bin.parent().filter(|prefix| !prefix.as_os_str().is_empty())
 }
 
 #[cfg(test)]
@@ -247,6 +261,7 @@ mod tests {
             ("/usr/local/bin/python3.13", None),
             ("/opt/python/bin/python3", Some("opt/python")),
             ("/python3", None),
+            ("/srv/me/python3", None),
             ("/bin/python3", None),
         ] {
             assert_eq!(prefix_outside(Path::new(python)), prefix.map(Path::new), "{python}");

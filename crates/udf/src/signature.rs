@@ -39,7 +39,7 @@ impl Signature {
         }
         let arguments = arguments.into_iter().map(type_of).collect::<Result<Vec<_>, _>>()?;
         let returns = parts(right).into_iter().map(type_of).collect::<Result<Vec<_>, _>>()?;
-        match returns.iter().find(|ty| matches!(ty, DataType::Varchar(_) | DataType::Char(_))) {
+        match returns.iter().find_map(sized) {
             Some(ty) => return Err(format!("user code that gives {} is not supported", name(ty))),
             None if returns.is_empty() => return Err("it names no result after '->'".to_string()),
             None if returns.len() > 1 && kind != Kind::Table => {
@@ -48,6 +48,17 @@ impl Signature {
             None => {}
         }
         Ok(Self { kind, arguments, rest, returns })
+    }
+}
+
+/// The first type in `ty` whose values have a greatest length, which nobody would see to.
+fn sized(ty: &DataType) -> Option<&DataType> {
+    match ty {
+        DataType::Varchar(_) | DataType::Char(_) => Some(ty),
+        DataType::Array(items) => sized(items),
+        DataType::Map(keys, items) => sized(keys).or_else(|| sized(items)),
+        DataType::Struct(fields) => fields.iter().find_map(|(_, ty)| sized(ty)),
+        _ => None,
     }
 }
 
@@ -120,6 +131,7 @@ mod tests {
             ("bigint->bigint,string", "only a BaseUDTF"),
             ("timestamp->bigint", "TIMESTAMP"),
             ("bigint->varchar(3)", "VARCHAR(3)"),
+            ("bigint->array<struct<a:char(3)>>", "CHAR(3)"),
         ] {
             let said = Signature::parse(Kind::Scalar, text).unwrap_err();
             assert!(said.contains(words), "{text}: {said}");

@@ -12,11 +12,12 @@ use parking_lot::Mutex;
 
 use crate::Settings;
 use crate::launch::{self, Walls};
+use crate::sandbox::BY_SIGNAL;
 
 /// What `worker.py` says first.
 const GREETING: &[u8] = b"feitian";
-/// A longer answer would not fit the columns that it is for.
-const MAX_ANSWER: u64 = 4 << 30;
+/// A traceback is shorter: `MAX_TEXT` of `worker.py` characters of at most four bytes.
+const MAX_RAISED: u64 = 64 << 10;
 /// The end of what a process wrote to stderr that is kept for messages.
 const KEPT_WORDS: usize = 2048;
 /// How long a process that talks no more may take to end by itself.
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
     last_word: Receiver<()>,
     /// The types that it was told last.
     prepared: String,
+    /// Its memory: it cannot make a longer answer, only write one for ever.
+    memory: u64,
 }
 
 impl Drop for Worker {
@@ -88,7 +91,8 @@ impl Worker {
         };
         let words = Arc::new(Mutex::new(Vec::new()));
         let last_word = listen(errors, words.clone()).map_err(|e| Trouble::Ended(e.to_string()))?;
-        let mut worker = Self { child, input, output, words, last_word, prepared: String::new() };
+        let mut worker =
+            Self { child, input, output, words, last_word, prepared: String::new(), memory: settings.memory };
         match worker.answer()? {
             greeting if greeting == GREETING => Ok(worker),
             _ => Err(Trouble::Broken("it is no worker".to_string())),
@@ -126,7 +130,8 @@ impl Worker {
         }
         let [k0, k1, k2, k3, z0, z1, z2, z3, size @ ..] = head;
         let (kind, size) = (u32::from_le_bytes([k0, k1, k2, k3]), u64::from_le_bytes(size));
-        if kind > 1 || [z0, z1, z2, z3] != [0; 4] || size > MAX_ANSWER {
+        let longest = if kind == 0 { self.memory } else { MAX_RAISED };
+        if kind > 1 || [z0, z1, z2, z3] != [0; 4] || size > longest {
             return Err(Trouble::Broken("it wrote what is no answer".to_string()));
         }
         let mut body = Vec::new();
@@ -168,11 +173,12 @@ impl Worker {
 }
 
 fn how(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with exit code {code}"),
-        (_, Some(9)) => "it was killed (signal 9): too little memory, or its CPU time was over".to_string(),
-        (_, Some(signal)) => format!("it was ended by signal {signal}"),
-        _ => "it ended".to_string(),
+    let by_signal = status.code().filter(|code| *code > BY_SIGNAL).map(|code| code - BY_SIGNAL);
+    match (status.signal().or(by_signal), status.code()) {
+        (Some(9), _) => "it was killed (signal 9): too little memory, or its CPU time was over".to_string(),
+        (Some(signal), _) => format!("it was ended by signal {signal}"),
+        (None, Some(code)) => format!("it ended with exit code {code}"),
+        (None, None) => "it ended".to_string(),
     }
 }
 

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import pickle
+import resource
 import signal
 import struct
 import sys
@@ -562,6 +563,15 @@ def channels():
     return source, sink
 
 
+def confine(memory, place):
+    """The limits with which this process could not have been started."""
+    memory = min(int(memory), sys.maxsize)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if place == "alone":
+        # There are more already, so that there can be no further process and no thread.
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+
+
 def say(sink, kind, parts):
     size = sum(len(part) * getattr(part, "itemsize", 1) for part in parts)
     sink.write(HEAD.pack(kind, 0, size))
@@ -571,6 +581,8 @@ def say(sink, kind, parts):
 
 
 def main():
+    confine(*sys.argv[1:])
+    del sys.argv[1:]
     source, sink = channels()
     function = Function()
     answers = {

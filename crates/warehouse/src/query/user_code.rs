@@ -37,7 +37,7 @@ use super::names::{self, OF_A_USER, UnknownCall};
 use super::select::assignable;
 use super::{Session, errors};
 
-/// The resources of a function lie in memory while an instance uses it.
+/// The resources of all functions that an instance uses lie in memory meanwhile.
 const MAX_RESOURCE_BYTES: u64 = 256 << 20;
 /// More classes than one would use in a day; then all are asked again.
 const MAX_REMEMBERED: usize = 1024;
@@ -240,8 +240,9 @@ async fn resources(session: &Session, function: &Registered, at: Position) -> Re
 
 async fn contents(session: &Session, rows: Vec<ResourceRow>, at: Position, name: &str) -> Result<Vec<Resource>> {
     let sizes = rows.iter().map(|r| r.num_bytes.unsigned_abs());
-    if sizes.fold(0, u64::saturating_add) > MAX_RESOURCE_BYTES {
-        let what = format!("to run {name} with more than {} MiB of resources", MAX_RESOURCE_BYTES >> 20);
+    if sizes.fold(session.crew.held(), u64::saturating_add) > MAX_RESOURCE_BYTES {
+        let what =
+            format!("to run {name} with more than {} MiB of resources in one statement", MAX_RESOURCE_BYTES >> 20);
         return Err(front_end(SqlError::unsupported(at, what)));
     }
     let mut found = Vec::with_capacity(rows.len());
