@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{Expr, Ident, ObjectName, Query, SelectItem, SetExpr, With};
 
+use super::columns::repeated;
 use super::cursor::{Parser, QUERY_HEIGHT};
 use crate::lexer::{Symbol, Token};
 use crate::render::object_parts;
@@ -129,8 +130,7 @@ impl Parser<'_> {
     fn assignments(&mut self, target: &str) -> Result<Vec<Assignment>> {
         let groups = self.list(|p| p.assignment(target))?;
         let set: Vec<Assignment> = groups.into_iter().flatten().collect();
-        let repeated = |i: &usize| set[..*i].iter().any(|before| before.column.name == set[*i].column.name);
-        if let Some(i) = (0..set.len()).find(repeated) {
+        if let Some(i) = repeated(set.iter().map(|a| a.column.name.as_str())) {
             let ColumnRef { name, position } = &set[i].column;
             return Err(SqlError::semantic(*position, format!("column {name} is assigned more than once")));
         }
@@ -198,8 +198,8 @@ fn called(table: &ObjectName, alias: Option<&Ident>) -> String {
 fn columns_of(query: &Query) -> Option<Vec<Expr>> {
     let SetExpr::Select(select) = &*query.body else { return None };
     let is_plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
-    let chooses = select.distinct.is_some() || query.limit_clause.is_some() || query.order_by.is_some();
-    if chooses || !select.projection.iter().all(is_plain) {
+    let chooses = query.limit_clause.is_some() || query.order_by.is_some();
+    if chooses || select.distinct.is_some() || select.qualify.is_some() || !select.projection.iter().all(is_plain) {
         return None;
     }
     let one = |item: &SelectItem| {
