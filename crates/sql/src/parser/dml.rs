@@ -128,7 +128,7 @@ impl Parser<'_> {
 
     /// `a = 1, t.b = 2, (c, d) = (3, 4)`; SET has been read.
     fn assignments(&mut self, target: &str) -> Result<Vec<Assignment>> {
-        let groups = self.list(|p| p.assignment(target))?;
+        let groups = self.list(|p| p.set_item(target))?;
         let set: Vec<Assignment> = groups.into_iter().flatten().collect();
         if let Some(i) = repeated(set.iter().map(|a| a.column.name.as_str())) {
             let ColumnRef { name, position } = &set[i].column;
@@ -137,7 +137,7 @@ impl Parser<'_> {
         Ok(set)
     }
 
-    fn assignment(&mut self, target: &str) -> Result<Vec<Assignment>> {
+    fn set_item(&mut self, target: &str) -> Result<Vec<Assignment>> {
         self.count_argument()?;
         let several = self.is_symbol(Symbol::LParen);
         let columns = match several {
