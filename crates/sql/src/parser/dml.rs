@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{Expr, Ident, ObjectName, Query, SelectItem, SetExpr, With};
 
+use super::columns::repeated;
 use super::cursor::{Parser, QUERY_HEIGHT};
 use crate::lexer::{Symbol, Token};
 use crate::render::object_parts;
@@ -127,17 +128,16 @@ impl Parser<'_> {
 
     /// `a = 1, t.b = 2, (c, d) = (3, 4)`; SET has been read.
     fn assignments(&mut self, target: &str) -> Result<Vec<Assignment>> {
-        let groups = self.list(|p| p.assignment(target))?;
+        let groups = self.list(|p| p.set_item(target))?;
         let set: Vec<Assignment> = groups.into_iter().flatten().collect();
-        let repeated = |i: &usize| set[..*i].iter().any(|before| before.column.name == set[*i].column.name);
-        if let Some(i) = (0..set.len()).find(repeated) {
+        if let Some(i) = repeated(set.iter().map(|a| a.column.name.as_str())) {
             let ColumnRef { name, position } = &set[i].column;
             return Err(SqlError::semantic(*position, format!("column {name} is assigned more than once")));
         }
         Ok(set)
     }
 
-    fn assignment(&mut self, target: &str) -> Result<Vec<Assignment>> {
+    fn set_item(&mut self, target: &str) -> Result<Vec<Assignment>> {
         self.count_argument()?;
         let several = self.is_symbol(Symbol::LParen);
         let columns = match several {
@@ -198,8 +198,8 @@ fn called(table: &ObjectName, alias: Option<&Ident>) -> String {
 fn columns_of(query: &Query) -> Option<Vec<Expr>> {
     let SetExpr::Select(select) = &*query.body else { return None };
     let is_plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
-    let chooses = select.distinct.is_some() || query.limit_clause.is_some() || query.order_by.is_some();
-    if chooses || !select.projection.iter().all(is_plain) {
+    let chooses = query.limit_clause.is_some() || query.order_by.is_some();
+    if chooses || select.distinct.is_some() || select.qualify.is_some() || !select.projection.iter().all(is_plain) {
         return None;
     }
     let one = |item: &SelectItem| {

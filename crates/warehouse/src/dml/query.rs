@@ -7,11 +7,15 @@
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
-use feitian_sql::{Dml, MergeAction, MergeClause, PartitionTerm, Position, RowChange, parse_query, types};
+use feitian_functions::registry;
+use feitian_sql::{
+    Assignment, Dml, MergeAction, MergeClause, PartitionTerm, Position, RowChange, SqlError, parse_query, types,
+};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    Query, SelectItem, SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins,
+    Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::plan::{DELETE, INSERT, UPDATE};
@@ -36,6 +40,7 @@ pub(super) fn query(dml: &Dml, table: &OpenTable) -> Result<Query> {
     let place = |column: &str| Expr::CompoundIdentifier(vec![alias.clone(), ident(column)]);
     let (action, values, from, selection) = match &dml.change {
         RowChange::Update { set, from, selection } => {
+            check_copies(set)?;
             let mut tables = vec![TableWithJoins { relation: target, joins: Vec::new() }];
             tables.extend(from.iter().cloned());
             let values: Vec<Expr> = set.iter().map(|a| a.value.clone()).collect();
@@ -56,6 +61,11 @@ pub(super) fn query(dml: &Dml, table: &OpenTable) -> Result<Query> {
             let join_operator = if inserts { JoinOperator::LeftOuter(on) } else { JoinOperator::Inner(on) };
             let joins = vec![Join { relation: target, global: false, join_operator }];
             let tables = vec![TableWithJoins { relation: source.as_ref().clone(), joins }];
+            for clause in clauses {
+                if let MergeAction::Update(set) = &clause.action {
+                    check_copies(set)?;
+                }
+            }
             let mut clauses = clauses.clone();
             let columns: Vec<&str> = table.row.schema.all_columns().map(|c| c.name.as_str()).collect();
             clauses.iter_mut().for_each(|clause| of_source(clause, source, &columns));
@@ -136,7 +146,7 @@ struct OfSource<'a> {
     source: &'a Ident,
     /// The names that the table has, too.
     columns: &'a [&'a str],
-    /// Queries and lambdas around the expression: they have names of their own.
+    /// Queries, lambdas and accesses around the expression: they have names of their own.
     depth: usize,
 }
 
@@ -154,13 +164,24 @@ impl VisitorMut for OfSource<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        self.depth += usize::from(matches!(expr, Expr::Lambda(_)));
+        self.depth += usize::from(matches!(expr, Expr::Lambda(_) | Expr::CompoundFieldAccess { .. }));
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Lambda(_) => self.depth -= 1,
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.depth -= 1;
+                if let Expr::Identifier(name) = &**root
+                    && self.depth == 0
+                    && name.value != self.source.value
+                    && self.columns.contains(&name.value.as_str())
+                {
+                    access_chain.insert(0, AccessExpr::Dot(Expr::Identifier(name.clone())));
+                    **root = Expr::Identifier(self.source.clone());
+                }
+            }
             Expr::Identifier(name) if self.depth == 0 && self.columns.contains(&name.value.as_str()) => {
                 *expr = Expr::CompoundIdentifier(vec![self.source.clone(), name.clone()]);
             }
@@ -185,6 +206,63 @@ fn of_source(clause: &mut MergeClause, source: &TableFactor, columns: &[&str]) {
     for expr in values.iter_mut().chain(&mut clause.condition) {
         let _ = VisitMut::visit(expr, &mut visitor);
     }
+}
+
+/// Finds aggregates of a SELECT list, but none of a query inside.
+#[derive(Default)]
+struct Aggregates {
+    depth: usize,
+    found: bool,
+}
+
+impl Visitor for Aggregates {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(f) = expr
+            && self.depth == 0
+            && f.over.is_none()
+        {
+            self.found |= registry().aggregate.contains_key(&f.name.to_string().to_lowercase());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether `select` makes one row of all because of an aggregate in its list.
+fn is_total(select: &Select) -> bool {
+    let mut aggregates = Aggregates::default();
+    let _ = Visit::visit(&select.projection, &mut aggregates);
+    aggregates.found && matches!(&select.group_by, GroupByExpr::Expressions(items, _) if items.is_empty())
+}
+
+/// Refuses `(a, b) = (SELECT max(x), 1 …)`: each column has a copy of the query, and one without the aggregate finds other
+/// rows. Copies stand at the same place and follow each other.
+fn check_copies(set: &[Assignment]) -> Result<()> {
+    fn select_of(value: &Expr) -> Option<&Select> {
+        let Expr::Subquery(query) = value else { return None };
+        let SetExpr::Select(select) = &*query.body else { return None };
+        Some(select)
+    }
+    for (a, b) in set.iter().zip(set.iter().skip(1)) {
+        let (Some(x), Some(y)) = (select_of(&a.value), select_of(&b.value)) else { continue };
+        if x.select_token.0.span == y.select_token.0.span && is_total(x) != is_total(y) {
+            let at = place_of(&a.value, a.column.position);
+            let what = "this query for several columns of SET, some with aggregates and some without,";
+            return Err(errors::front_end(SqlError::unsupported(at, what)));
+        }
+    }
+    Ok(())
 }
 
 /// Which of the clauses a row of the join comes to: the first whose condition holds, NULL if none does. `row` is NULL where
