@@ -108,12 +108,6 @@ impl Parser<'_> {
         if like.is_none() && as_query.is_none() {
             check_clustering(&defs, clustering.as_ref(), at)?;
         }
-        let by_arrival = |(key, value): &(String, String)| {
-            key.eq_ignore_ascii_case("ingestion_time_partition") && value.eq_ignore_ascii_case("true")
-        };
-        if auto_partition.is_some() && properties.iter().flatten().any(by_arrival) {
-            return Ok(self.skip("AUTO PARTITIONED BY the time of arrival", at));
-        }
         let shape = usize::from(!defs.is_empty()) + usize::from(as_query.is_some()) + usize::from(like.is_some());
         if shape == 0 {
             return self.unexpected(Some("the columns, LIKE or AS"));

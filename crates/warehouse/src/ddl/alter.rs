@@ -11,7 +11,7 @@ use feitian_types::{Column, DataType, TableSchema};
 use serde_json::{Map, Value, json};
 use sqlparser::ast::{ObjectName, Spanned};
 
-use super::create::{CLUSTERING, PRIMARY_KEY, check_columns, check_comment, clustering_text, set_query};
+use super::create::{CLUSTERING, PRIMARY_KEY, check_arrival, check_columns, check_comment, clustering_text, set_query};
 use super::rewrite::{Source, rewrite};
 use super::{check_name, open, partitions, update_row};
 use crate::auto_partition::AutoPartition;
@@ -123,6 +123,7 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
                 }
                 properties.insert(key.clone(), Value::String(value.clone()));
             }
+            check_arrival(&properties, at)?;
         }
         AlterOp::UnsetProperties { keys } => keys.iter().for_each(|k| {
             properties.remove(k);
