@@ -190,8 +190,14 @@ pub struct AlterTable {
 /// What to change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AlterOp {
+    /// `ADD COLUMNS [IF NOT EXISTS] (a type, …) [FIRST|AFTER x]`. Without a place they follow the others.
     AddColumns {
         if_not_exists: bool,
+        columns: Vec<Column>,
+        place: Place,
+    },
+    /// `REPLACE COLUMNS (a type, …)`: exactly these; one whose name is there keeps its values.
+    ReplaceColumns {
         columns: Vec<Column>,
     },
     DropColumns {
@@ -264,6 +270,17 @@ pub enum AlterOp {
         from: PartitionSpec,
         to: PartitionSpec,
     },
+    /// `MERGE [IF EXISTS] PARTITION (…), … OVERWRITE PARTITION (…) [PURGE]`.
+    MergePartitions {
+        if_exists: bool,
+        sources: Vec<Vec<PartitionCondition>>,
+        to: PartitionSpec,
+    },
+    /// `[PARTITION (…)] MERGE SMALLFILES`, or `COMPACT MAJOR|MINOR`. A partition may name the leading columns only.
+    MergeFiles {
+        partition: Option<PartitionSpec>,
+        compact: bool,
+    },
     SetClustering {
         clustering: Clustering,
     },
@@ -275,7 +292,7 @@ pub enum AlterOp {
     },
 }
 
-/// Where a changed column goes.
+/// Where a new or changed column goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Stay,
@@ -303,9 +320,11 @@ pub enum PartitionOp {
     Like,
 }
 
-/// `TRUNCATE TABLE t [PARTITION (…), …]`; without partitions the whole table.
+/// `TRUNCATE TABLE t [PARTITION (…), …] [COLUMNS (a, …)]`; without partitions the whole table, without columns its rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Truncate {
     pub table: ObjectName,
     pub partitions: Vec<PartitionSpec>,
+    /// Columns whose values become NULL while the rows stay; empty if the rows go.
+    pub columns: Vec<ColumnRef>,
 }

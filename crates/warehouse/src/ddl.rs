@@ -5,6 +5,7 @@
 
 mod alter;
 mod create;
+mod files;
 mod partitions;
 mod rewrite;
 mod schemas;
@@ -23,6 +24,7 @@ use crate::query::{Session, names};
 use crate::system::SystemTable;
 
 pub(crate) use create::CLUSTERING;
+pub(crate) use files::merge as merge_files;
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};
 
 /// `CREATE TABLE`

@@ -115,6 +115,16 @@ impl Snapshot {
         self.files.get(at)
     }
 
+    /// This version as if it had only the files that `keep` picks: for reading a part of the table.
+    pub(crate) fn only(&self, keep: impl Fn(&DataFile) -> bool) -> Self {
+        Self {
+            partition_columns: self.partition_columns.clone(),
+            files: self.files.iter().filter(|f| keep(f)).cloned().collect(),
+            txns: self.txns.clone(),
+            ..*self
+        }
+    }
+
     /// Rows of this version.
     pub fn num_rows(&self) -> u64 {
         self.files.iter().map(|f| f.num_rows.max(0) as u64).sum()

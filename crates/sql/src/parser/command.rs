@@ -149,7 +149,6 @@ impl Parser<'_> {
     }
 
     fn truncate(&mut self) -> Result<Statement> {
-        let at = self.position();
         self.expect("truncate")?;
         self.expect("table")?;
         let table = self.object_name()?;
@@ -157,10 +156,8 @@ impl Parser<'_> {
         if self.is("partition") {
             partitions = self.list(Self::partition_spec)?;
         }
-        if self.is("columns") {
-            return Ok(self.skip("TRUNCATE TABLE … COLUMNS", at));
-        }
-        Ok(Statement::Truncate(Truncate { table, partitions }))
+        let columns = if self.eat(&["columns"]) { self.column_names()? } else { Vec::new() };
+        Ok(Statement::Truncate(Truncate { table, partitions, columns }))
     }
 
     fn show(&mut self) -> Result<Statement> {

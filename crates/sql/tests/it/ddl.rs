@@ -139,6 +139,31 @@ fn alter_forms() {
         }
         other => panic!("{other:?}"),
     }
+    match op("alter table t merge if exists partition (ds<'3'), partition (ds='5') overwrite partition (ds='4') purge")
+    {
+        AlterOp::MergePartitions { if_exists: true, sources, to } => {
+            assert_eq!((sources.len(), to.to_string().as_str()), (2, "ds=4"));
+        }
+        other => panic!("{other:?}"),
+    }
+    for (text, of_partition, compacts) in [
+        ("alter table t merge smallfiles", false, false),
+        ("alter table t partition (ds='1') merge smallfiles", true, false),
+        ("alter table t compact minor", false, true),
+        ("alter table t partition (ds='1') compact major", true, true),
+    ] {
+        let AlterOp::MergeFiles { partition, compact } = op(text) else { panic!("{text}") };
+        assert_eq!((partition.is_some(), compact), (of_partition, compacts), "{text}");
+    }
+    assert!(matches!(op("alter table t add columns (a int) first"), AlterOp::AddColumns { place: Place::First, .. }));
+    assert!(
+        matches!(op("alter table t add column a int after b"), AlterOp::AddColumns { place: Place::After(b), .. } if b == "b")
+    );
+    assert!(
+        matches!(op("alter table t replace columns (a int, b string)"), AlterOp::ReplaceColumns { columns } if columns.len() == 2)
+    );
+    let Statement::Truncate(t) = one("truncate table t partition (ds='1') columns (a, b)") else { panic!() };
+    assert_eq!((t.partitions.len(), t.columns.len()), (1, 2));
     let Statement::AlterTable(view) = one("ALTER VIEW v AS SELECT 1;") else { panic!() };
     assert!(view.view && matches!(view.op, AlterOp::SetQuery { query_text, .. } if query_text == "SELECT 1"));
     let Statement::AlterTable(view) = one("alter view a.b rename to c") else { panic!() };
@@ -261,7 +286,7 @@ fn statements_that_the_engine_lacks_are_named() {
         ("create function f as 'a.b.C' using 'x.jar'", "CREATE FUNCTION"),
         ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
-        ("alter table t merge smallfiles", "ALTER TABLE … MERGE"),
+        ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
         ("set projectprotection=true", "SET"),
         ("show history for table t", "SHOW HISTORY"),
