@@ -168,7 +168,7 @@ impl Meta {
     }
 }
 
-async fn put(tx: &mut Tx, record: &CommitRecord, expected_schema_version: i64) -> Result<CommitRecord, Fault> {
+pub(crate) async fn put(tx: &mut Tx, record: &CommitRecord, expected_schema_version: i64) -> Result<CommitRecord, Fault> {
     if record.attempt > 0 {
         hold_instance(tx, &record.owner, record.attempt, record.step).await?;
     }

@@ -367,7 +367,8 @@ async fn put(log: &DeltaLog, snapshot: &Snapshot, commit: &Commit, record: &Comm
     Ok(false)
 }
 
-fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
+/// The record that announces `change`, and the schema version that its table must have.
+pub(crate) fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
     let intent = Intent {
         files: change.files,
         replace: change.replace,

@@ -23,6 +23,7 @@ use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names};
 use crate::system::SystemTable;
 
+pub(crate) use alter::LIFECYCLE_OFF;
 pub(crate) use create::CLUSTERING;
 pub(crate) use files::merge as merge_files;
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};

@@ -3,7 +3,7 @@
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
 //! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
 //! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
-//! `join`, `collect` and `check`.
+//! `join`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -18,6 +18,7 @@ mod engine;
 mod insert;
 mod jobs;
 mod join;
+mod lifecycle;
 mod log;
 mod query;
 mod reader;

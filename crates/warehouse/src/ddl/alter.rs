@@ -24,7 +24,7 @@ use crate::query::{Session, names};
 const TIERS: &str = "feitian.tiers";
 
 /// The table property that keeps the partitions whose lifecycle is off: when each of them was made, by its spec.
-pub(crate) const EXEMPT: &str = "feitian.lifecycle_off";
+pub(crate) const LIFECYCLE_OFF: &str = "feitian.lifecycle_off";
 
 /// Runs one ALTER statement.
 pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Result<()> {
@@ -123,14 +123,14 @@ async fn set_tier(
 async fn exempt(session: &Session, name: &ObjectName, partition: &Partition, enabled: bool, index: i64) -> Result<()> {
     update_row(session, name, &session.step(index), |row| {
         let mut properties = properties_of(row);
-        let text = properties.get(EXEMPT).and_then(Value::as_str).unwrap_or("{}");
+        let text = properties.get(LIFECYCLE_OFF).and_then(Value::as_str).unwrap_or("{}");
         let mut exempt: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
         if enabled {
             exempt.remove(&partition.spec);
         } else {
             exempt.insert(partition.spec.clone(), json!(partition.created_ms));
         }
-        properties.insert(EXEMPT.to_string(), Value::from(Value::Object(exempt).to_string()));
+        properties.insert(LIFECYCLE_OFF.to_string(), Value::from(Value::Object(exempt).to_string()));
         row.properties = Value::Object(properties).to_string();
         Ok(())
     })

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod columns;
+mod lifecycle;
 mod old;
 mod powercut;
 mod profile;
