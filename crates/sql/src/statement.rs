@@ -17,6 +17,8 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     AlterTable(Box<AlterTable>),
     Truncate(Truncate),
+    CloneTable(CloneTable),
+    RestoreTable(RestoreTable),
     CreateSchema {
         if_not_exists: bool,
         name: ObjectName,
@@ -37,6 +39,10 @@ pub enum Statement {
         partition: Option<PartitionSpec>,
     },
     ShowCreateTable {
+        table: ObjectName,
+    },
+    /// `SHOW HISTORY FOR TABLE t`
+    ShowHistory {
         table: ObjectName,
     },
     ShowSchemas {
@@ -327,4 +333,29 @@ pub struct Truncate {
     pub partitions: Vec<PartitionSpec>,
     /// Columns whose values become NULL while the rows stay; empty if the rows go.
     pub columns: Vec<ColumnRef>,
+}
+
+/// `CLONE TABLE a [PARTITION (…), …] TO b [IF EXISTS OVERWRITE|IGNORE]`; without partitions the whole table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CloneTable {
+    pub from: ObjectName,
+    pub partitions: Vec<PartitionSpec>,
+    pub to: ObjectName,
+    pub existing: Existing,
+}
+
+/// What CLONE TABLE does about a table or a partition that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    Refuse,
+    Overwrite,
+    Ignore,
+}
+
+/// `RESTORE TABLE t TO LSN 'version' [AS u]`: `t`, or a new table `u`, has the rows of that version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreTable {
+    pub table: ObjectName,
+    pub version: i64,
+    pub to: Option<ObjectName>,
 }

@@ -1,7 +1,7 @@
 //! The warehouse: tables in Delta Lake, the tunnel that loads them, and the jobs that query them.
 //!
-//! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
-//! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
+//! Read in this order: [`Warehouse`], `catalog` (tables by name), `log`, `history` and `commit` (how rows become visible
+//! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
 //! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
 //! `join`, `lifecycle`, `collect` and `check`.
 //!
@@ -15,6 +15,7 @@ mod commit;
 mod ddl;
 mod disk;
 mod engine;
+mod history;
 mod insert;
 mod jobs;
 mod join;

@@ -6,6 +6,7 @@
 mod actions;
 mod checkpoint;
 mod clean;
+mod history;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use actions::{Commit, MetadataAction};
 use actions::{Txn, data_file, lines};
+pub(crate) use history::Version;
 
 use crate::writer::NULL_PARTITION;
 

@@ -1,6 +1,7 @@
 //! Statements: from the text of a job to what it answers.
 //!
-//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
+//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `travel` (tables as they
+//! were), `fold` (functions of
 //! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
 //! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
 //! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
@@ -30,6 +31,7 @@ mod select;
 pub(crate) mod settings;
 mod subqueries;
 mod tasks;
+mod travel;
 mod values;
 
 use std::sync::Arc;
@@ -240,6 +242,8 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),
         Statement::AlterTable(alter) => crate::ddl::alter_table(session, *alter, index).await.map(nothing),
         Statement::Truncate(truncate) => crate::ddl::truncate(session, truncate, index).await.map(nothing),
+        Statement::CloneTable(clone) => crate::ddl::clone_table(session, clone, index).await.map(nothing),
+        Statement::RestoreTable(restore) => crate::ddl::restore_table(session, restore, index).await.map(nothing),
         Statement::ShowTables { scope, like, only_views } => {
             crate::show::tables(session, scope.as_ref(), like.as_deref(), only_views).await
         }
@@ -247,6 +251,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
             crate::show::partitions(session, &table, partition.as_ref()).await
         }
         Statement::ShowCreateTable { table } => crate::show::create_table(session, &table).await,
+        Statement::ShowHistory { table } => crate::show::history(session, &table).await,
         Statement::ShowSchemas { project } => crate::show::schemas(session, project.as_ref()).await,
         Statement::Desc { table, extended, partition } => {
             crate::show::desc(session, &table, extended, partition.as_ref()).await

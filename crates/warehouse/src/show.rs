@@ -1,6 +1,7 @@
 //! SHOW and DESC: what there is, as the text that clients of the original read.
 
 mod desc;
+mod history;
 
 use std::fmt::Write;
 
@@ -19,6 +20,7 @@ use crate::query::{Session, names};
 use crate::system::SystemTable;
 
 pub(crate) use desc::desc;
+pub(crate) use history::history;
 
 /// So many rows are read from the metadata at once.
 const PAGE: i64 = 1000;

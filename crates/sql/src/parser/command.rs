@@ -2,7 +2,7 @@
 
 use super::cursor::Parser;
 use crate::lexer::{Kind, Symbol};
-use crate::statement::{DropTable, Statement, Truncate};
+use crate::statement::{CloneTable, DropTable, Existing, RestoreTable, Statement, Truncate};
 use crate::{Position, Result};
 
 /// First words of statements that MaxCompute has and feitian lacks. Some are ordinary words elsewhere.
@@ -12,7 +12,6 @@ const LACKING: &[&str] = &[
     "analyze",
     "begin",
     "clear",
-    "clone",
     "copy",
     "cost",
     "count",
@@ -42,7 +41,6 @@ const LACKING: &[&str] = &[
     "reduce",
     "reload",
     "remove",
-    "restore",
     "revoke",
     "set",
     "setproject",
@@ -88,6 +86,8 @@ impl Parser<'_> {
             "desc" | "describe" => self.desc(),
             "explain" => self.explain(),
             "use" => self.use_statement(),
+            "clone" => self.clone_table(),
+            "restore" => self.restore_table(),
             word if LACKING.contains(&word) => Ok(self.skip(&word.to_uppercase(), at)),
             _ => self.unexpected(None),
         }
@@ -182,6 +182,14 @@ impl Parser<'_> {
         if self.eat(&["create", "table"]) {
             return Ok(Statement::ShowCreateTable { table: self.object_name()? });
         }
+        if self.is("history") && self.is_at(1, "for") && self.is_at(2, "table") {
+            self.eat(&["history", "for", "table"]);
+            let table = self.object_name()?;
+            return Ok(match self.peek().kind {
+                Kind::End => Statement::ShowHistory { table },
+                _ => self.skip("SHOW HISTORY", at),
+            });
+        }
         if self.eat(&["schemas"]) {
             let scoped = self.eat(&["in"]) || self.eat(&["from"]);
             let project = if scoped { Some(self.object_name()?) } else { None };
@@ -225,6 +233,44 @@ impl Parser<'_> {
         }
         let statement = Box::new(self.any_statement()?);
         Ok(Statement::Explain { extended, statement })
+    }
+
+    /// `CLONE TABLE a [PARTITION (…), …] TO b [IF EXISTS OVERWRITE|IGNORE]`
+    fn clone_table(&mut self) -> Result<Statement> {
+        self.expect("clone")?;
+        self.expect("table")?;
+        let from = self.object_name()?;
+        let partitions = if self.is("partition") { self.list(Self::partition_spec)? } else { Vec::new() };
+        self.expect("to")?;
+        let to = self.object_name()?;
+        let existing = if !self.eat(&["if", "exists"]) {
+            Existing::Refuse
+        } else if self.eat(&["overwrite"]) {
+            Existing::Overwrite
+        } else {
+            self.expect("ignore")?;
+            Existing::Ignore
+        };
+        Ok(Statement::CloneTable(CloneTable { from, partitions, to, existing }))
+    }
+
+    /// `RESTORE TABLE t TO LSN 'version' [AS u]`; partitions and dropped tables, which a table's id names, are lacking.
+    fn restore_table(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.expect("restore")?;
+        self.expect("table")?;
+        let table = self.object_name()?;
+        if !self.eat(&["to", "lsn"]) {
+            return Ok(self.skip("RESTORE", at));
+        }
+        let place = self.position();
+        let lsn = self.string()?;
+        let Ok(version) = lsn.trim().parse() else {
+            let detail = format!("'{lsn}' is no LSN: SHOW HISTORY FOR TABLE lists those of a table");
+            return Err(crate::SqlError::semantic(place, detail));
+        };
+        let to = if self.eat(&["as"]) { Some(self.object_name()?) } else { None };
+        Ok(Statement::RestoreTable(RestoreTable { table, version, to }))
     }
 
     fn use_statement(&mut self) -> Result<Statement> {

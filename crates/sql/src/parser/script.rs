@@ -110,7 +110,8 @@ impl<'a> Parser<'a> {
 /// True if tables may hold other rows after the statement. One that makes a table changes no other.
 pub(super) fn changes(statement: &Statement) -> bool {
     use Statement::{
-        AlterTable, CreateSchema, CreateView, DropSchema, DropTable, Insert, MultiInsert, Truncate, Unsupported,
+        AlterTable, CloneTable, CreateSchema, CreateView, DropSchema, DropTable, Insert, MultiInsert, RestoreTable,
+        Truncate, Unsupported,
     };
     matches!(
         statement,
@@ -120,6 +121,8 @@ pub(super) fn changes(statement: &Statement) -> bool {
             | DropTable(_)
             | AlterTable(_)
             | Truncate(_)
+            | CloneTable(_)
+            | RestoreTable(_)
             | CreateSchema { .. }
             | DropSchema { .. }
             | Unsupported { .. }

@@ -1,6 +1,6 @@
 //! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
 
-use feitian_sql::{AlterOp, PartitionOp, Place, Statement, object_parts, parse_script};
+use feitian_sql::{AlterOp, Existing, PartitionOp, Place, Statement, object_parts, parse_script};
 
 use crate::{error, lacking, one};
 
@@ -267,6 +267,15 @@ fn commands() {
     let Statement::Explain { statement, extended: false } = one("explain insert into t select 1") else { panic!() };
     assert!(matches!(*statement, Statement::Insert(_)));
     assert!(matches!(one("truncate table t"), Statement::Truncate(_)));
+    assert!(matches!(one("show history for table p.t"), Statement::ShowHistory { .. }));
+    let Statement::RestoreTable(r) = one("restore table t to lsn '0000000000000012' as u") else { panic!() };
+    assert_eq!((r.version, r.to.is_some()), (12, true));
+    let Statement::CloneTable(c) = one("clone table a partition (ds='1'), partition (ds='2') to p.b if exists ignore")
+    else {
+        panic!()
+    };
+    assert_eq!((c.partitions.len(), c.existing), (2, Existing::Ignore));
+    assert!(matches!(one("clone table a to b"), Statement::CloneTable(c) if c.existing == Existing::Refuse));
     assert!(matches!(one("drop table t purge"), Statement::DropTable(d) if d.purge));
 }
 
@@ -277,7 +286,7 @@ fn statements_that_the_engine_lacks_are_named() {
         ("merge into t using s on t.a = s.a when matched then delete", "MERGE"),
         ("update t set a = 1", "UPDATE"),
         ("with x as (select 1) delete from t where a in (select * from x)", "DELETE"),
-        ("clone table a to b if exists overwrite", "CLONE"),
+        ("restore table t partition (ds='1') to lsn '3'", "RESTORE"),
         ("msck repair table t add partitions", "MSCK"),
         ("analyze table t compute statistics for columns (a)", "ANALYZE"),
         ("load overwrite table t from location 'oss://x'", "LOAD"),
@@ -289,7 +298,7 @@ fn statements_that_the_engine_lacks_are_named() {
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
         ("set projectprotection=true", "SET"),
-        ("show history for table t", "SHOW HISTORY"),
+        ("show history for table t partition (ds='1')", "SHOW HISTORY"),
         ("whoami", "WHOAMI"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
         ("create view v(@a table(x bigint)) as select * from @a", "a view with parameters"),

@@ -21,7 +21,7 @@ use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names};
 
 /// The table property that keeps the storage tiers of partitions.
-const TIERS: &str = "feitian.tiers";
+pub(super) const TIERS: &str = "feitian.tiers";
 
 /// The table property that keeps the partitions whose lifecycle is off: when each of them was made, by its spec.
 pub(crate) const LIFECYCLE_OFF: &str = "feitian.lifecycle_off";

@@ -34,7 +34,7 @@ const SHARDS: &str = "feitian.shards";
 const TABLE: &str = "MANAGED_TABLE";
 const VIEW: &str = "VIRTUAL_VIEW";
 
-fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
+pub(super) fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
     let detail = format!("table {project}.{name} is already defined");
     statement_error(Kind::Conflict, "ODPS-0130211", at, "Table or view already exists", &detail)
 }

@@ -15,7 +15,7 @@ use crate::commit::{Change, Replace};
 use crate::provider;
 use crate::query::errors;
 use crate::query::{Planned, Rows, Session, convert_value, run_plan};
-use crate::writer::{NewFile, write_partitioned};
+use crate::writer::{NewFile, TableDir, write_partitioned};
 
 /// Where the values of a column come from.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +105,13 @@ pub(super) async fn copy_partitions(
     let exprs = (0..schema.columns.len()).map(|i| column(&plan, i)).collect();
     let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(errors::engine)?);
     write(session, table, schema, to, plan).await
+}
+
+/// Files in `dir` with every row of `table`.
+pub(super) async fn copied(session: &Session, table: &OpenTable, dir: &TableDir) -> Result<Vec<NewFile>> {
+    let stream = rows(session, scan(session, table)?).await?.stream;
+    let (catalog, attempt) = (session.warehouse.catalog(), session.instance.attempt);
+    write_partitioned(catalog, dir, &table.row.schema, &[], stream, &id::ulid(), attempt).await
 }
 
 async fn write(

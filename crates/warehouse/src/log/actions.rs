@@ -77,6 +77,8 @@ pub(super) struct MetaData {
 pub(super) struct CommitInfo {
     #[serde(default)]
     pub(super) timestamp: i64,
+    /// A text, unless another writer thinks otherwise.
+    pub(super) operation: Option<serde_json::Value>,
 }
 
 /// One line of a commit file; actions that do not matter to us have none of these.

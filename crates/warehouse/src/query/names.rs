@@ -20,6 +20,7 @@ use sqlparser::ast::{
 use super::Session;
 use super::errors::{semantic, statement_error};
 use super::hints;
+use super::travel::Travel;
 use crate::system::SystemTable;
 
 /// A table's project and its name there ([`local_name`]).
@@ -88,20 +89,28 @@ struct Frame {
     visible: usize,
 }
 
+/// The tables of a query.
+#[derive(Default)]
+pub(super) struct Named {
+    /// With the first place of each.
+    pub(super) tables: BTreeMap<TableName, Position>,
+    /// Those that are read as they were, by the name that they have in `tables`.
+    pub(super) travels: BTreeMap<TableName, Travel>,
+}
+
 struct Names<'a> {
     session: &'a Session,
     /// The function because of which the visit ended: it is not one of ours.
     unknown: Option<(String, Position)>,
-    /// Tables found, with the first place of each.
-    tables: BTreeMap<TableName, Position>,
+    found: Named,
     frames: Vec<Frame>,
 }
 
 /// Gives every table its full name and returns the tables with their places; checks the names of functions.
-pub(super) async fn resolve(query: &mut Query, session: &Session) -> Result<BTreeMap<TableName, Position>> {
-    let mut names = Names { session, unknown: None, tables: BTreeMap::new(), frames: Vec::new() };
+pub(super) async fn resolve(query: &mut Query, session: &Session) -> Result<Named> {
+    let mut names = Names { session, unknown: None, found: Named::default(), frames: Vec::new() };
     match (query.visit(&mut names), names.unknown) {
-        (ControlFlow::Continue(()), _) => Ok(names.tables),
+        (ControlFlow::Continue(()), _) => Ok(names.found),
         (ControlFlow::Break(e), None) => Err(e),
         (ControlFlow::Break(e), Some((name, at))) => match registered(session, &name).await? {
             Some(function) => {
@@ -135,23 +144,35 @@ impl Names<'_> {
     }
 
     fn table(&mut self, factor: &mut TableFactor) -> Result<()> {
-        let TableFactor::Table { name, alias, .. } = factor else { return Ok(()) };
+        let TableFactor::Table { name, alias, version, .. } = factor else { return Ok(()) };
         let parts = object_parts(name);
         if let [single] = parts.as_slice()
             && self.is_with_query(single)
         {
-            return Ok(());
+            return match version {
+                None => Ok(()),
+                Some(_) => Err(semantic(name.span().into(), format!("{single} is a query, it has no versions"))),
+            };
         }
-        let (project, table, at) = table_name(name, self.session)?;
+        let (project, mut table, at) = table_name(name, self.session)?;
         let span = name.span();
         if alias.is_none() {
             let bare = split_local_name(&table).1.to_string();
             let name = Ident { value: bare, quote_style: Some('`'), span };
             *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
         }
+        if let Some(version) = version.take() {
+            if SystemTable::named(&project, &table).is_some() {
+                return Err(semantic(at, format!("{project}.{table} has no versions")));
+            }
+            let travel = Travel::new((project.clone(), table), version);
+            let key = travel.key();
+            table = key.1.clone();
+            self.found.travels.insert(key, travel);
+        }
         let ident = |value: &str| Ident { value: value.to_string(), quote_style: Some('`'), span };
         *name = ObjectName::from(vec![ident(&project), ident(&table)]);
-        self.tables.entry((project, table)).or_insert(at);
+        self.found.tables.entry((project, table)).or_insert(at);
         Ok(())
     }
 
@@ -189,7 +210,8 @@ impl Names<'_> {
             // `project.table.column`, `schema.table.column` and all four: tables are known by their last name.
             Expr::CompoundIdentifier(parts) if parts.len() > 2 => {
                 let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
-                let known = |project: &str, table: &str| self.tables.keys().any(|(p, t)| p == project && t == table);
+                let known =
+                    |project: &str, table: &str| self.found.tables.keys().any(|(p, t)| p == project && t == table);
                 let before_table = match names.as_slice() {
                     [project, schema, table, _, ..] if known(project, &local_name(schema, table)) => 2,
                     [project, table, ..] if known(project, table) => 1,

@@ -9,5 +9,6 @@ mod profile;
 mod reads;
 mod sql;
 mod system;
+mod travel;
 mod uploads;
 mod watched;
