@@ -41,6 +41,32 @@ pub enum Statement {
     ShowCreateTable {
         table: ObjectName,
     },
+    /// `CREATE FUNCTION f AS 'class' USING 'resource,…'`
+    CreateFunction {
+        name: ObjectName,
+        class: String,
+        resources: String,
+    },
+    DropFunction {
+        if_exists: bool,
+        name: ObjectName,
+    },
+    DropResource {
+        if_exists: bool,
+        name: String,
+    },
+    /// `SHOW FUNCTIONS [IN project[.schema]] [LIKE 'a*']`
+    ShowFunctions {
+        scope: Option<ObjectName>,
+        like: Option<String>,
+    },
+    ListResources,
+    DescFunction {
+        name: ObjectName,
+    },
+    DescResource {
+        name: String,
+    },
     /// `SHOW HISTORY FOR TABLE t`
     ShowHistory {
         table: ObjectName,

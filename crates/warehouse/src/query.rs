@@ -264,9 +264,39 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
             crate::ddl::drop_schema(session, &name, if_exists, index).await.map(nothing)
         }
         Statement::DescSchema { name } => crate::show::schema(session, &name).await,
+        Statement::CreateFunction { .. }
+        | Statement::DropFunction { .. }
+        | Statement::DropResource { .. }
+        | Statement::ShowFunctions { .. }
+        | Statement::ListResources
+        | Statement::DescFunction { .. }
+        | Statement::DescResource { .. } => run_registry(session, statement, index).await,
         Statement::Unsupported { what, position } => Err(errors::front_end(SqlError::unsupported(position, what))),
         Statement::Query(_) | Statement::Set { .. } | Statement::Use { .. } => {
             Err(Error::internal("a statement that has been handled"))
         }
+    }
+}
+
+/// The same for functions that users register, and their resources.
+async fn run_registry(session: &Session, statement: Statement, index: i64) -> Result<String> {
+    let nothing = |()| String::new();
+    match statement {
+        Statement::CreateFunction { name, class, resources } => {
+            crate::ddl::create_function(session, &name, class, &resources, index).await.map(nothing)
+        }
+        Statement::DropFunction { if_exists, name } => {
+            crate::ddl::drop_function(session, &name, if_exists, index).await.map(nothing)
+        }
+        Statement::DropResource { if_exists, name } => {
+            crate::ddl::drop_resource(session, &name, if_exists, index).await.map(nothing)
+        }
+        Statement::ShowFunctions { scope, like } => {
+            crate::show::functions(session, scope.as_ref(), like.as_deref()).await
+        }
+        Statement::ListResources => crate::show::resources(session).await,
+        Statement::DescFunction { name } => crate::show::desc_function(session, &name).await,
+        Statement::DescResource { name } => crate::show::desc_resource(session, &name).await,
+        _ => Err(Error::internal("no statement of the registry")),
     }
 }

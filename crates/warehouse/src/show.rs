@@ -2,6 +2,7 @@
 
 mod desc;
 mod history;
+mod registry;
 
 use std::fmt::Write;
 
@@ -21,6 +22,7 @@ use crate::system::SystemTable;
 
 pub(crate) use desc::desc;
 pub(crate) use history::history;
+pub(crate) use registry::{desc_function, desc_resource, functions, resources};
 
 /// So many rows are read from the metadata at once.
 const PAGE: i64 = 1000;

@@ -82,7 +82,7 @@ impl Parser<'_> {
             "alter" => self.alter(),
             "truncate" => self.truncate(),
             "show" => self.show(),
-            "list" | "ls" if self.is_at(1, "tables") => self.show(),
+            "list" | "ls" if ["tables", "functions", "resources"].iter().any(|what| self.is_at(1, what)) => self.show(),
             "desc" | "describe" => self.desc(),
             "explain" => self.explain(),
             "use" => self.use_statement(),
@@ -131,8 +131,14 @@ impl Parser<'_> {
             let if_exists = self.eat(&["if", "exists"]);
             return Ok(Statement::DropSchema { if_exists, name: self.object_name()? });
         }
+        if self.eat(&["function"]) {
+            return self.drop_function();
+        }
+        if self.eat(&["resource"]) {
+            return self.drop_resource();
+        }
         if !view && !self.is("table") {
-            if self.is_any(&["materialized", "function", "role", "resource", "package", "index", "group", "user"]) {
+            if self.is_any(&["materialized", "role", "package", "index", "group", "user"]) {
                 let what = format!("DROP {}", self.source(self.peek()).to_uppercase());
                 return Ok(self.skip(&what, at));
             }
@@ -162,9 +168,14 @@ impl Parser<'_> {
 
     fn show(&mut self) -> Result<Statement> {
         let at = self.position();
+        let lists = !self.is("show");
         self.take();
+        if lists && self.eat(&["resources"]) {
+            return Ok(Statement::ListResources);
+        }
         let only_views = self.is("views");
-        if only_views || self.is("tables") {
+        let functions = self.is("functions");
+        if only_views || functions || self.is("tables") {
             self.take();
             let scope = if self.is_any(&["in", "from"]) {
                 self.take();
@@ -173,7 +184,10 @@ impl Parser<'_> {
                 None
             };
             let like = if self.eat(&["like"]) { Some(self.string()?) } else { None };
-            return Ok(Statement::ShowTables { scope, like, only_views });
+            return Ok(match functions {
+                true => Statement::ShowFunctions { scope, like },
+                false => Statement::ShowTables { scope, like, only_views },
+            });
         }
         if self.eat(&["partitions"]) {
             let table = self.object_name()?;
@@ -212,7 +226,13 @@ impl Parser<'_> {
         if has_operand && self.eat(&["schema"]) {
             return Ok(Statement::DescSchema { name: self.object_name()? });
         }
-        if has_operand && self.is_any(&["function", "project", "resource", "instance", "role", "package"]) {
+        if has_operand && self.eat(&["function"]) {
+            return Ok(Statement::DescFunction { name: self.object_name()? });
+        }
+        if has_operand && self.eat(&["resource"]) {
+            return Ok(Statement::DescResource { name: self.resource_name()? });
+        }
+        if has_operand && self.is_any(&["project", "instance", "role", "package"]) {
             let what = format!("DESC {}", self.source(self.peek()).to_uppercase());
             return Ok(self.skip(&what, at));
         }

@@ -55,11 +55,13 @@ impl Parser<'_> {
             let comment = if self.eat(&["comment"]) { Some(self.string()?) } else { None };
             return Ok(Statement::CreateSchema { if_not_exists, name, comment });
         }
-        const OTHERS: [&str; 14] = [
+        if self.is("function") {
+            return if or_replace { Ok(self.skip("CREATE FUNCTION", at)) } else { self.create_function(at) };
+        }
+        const OTHERS: [&str; 13] = [
             "external",
             "temporary",
             "materialized",
-            "function",
             "sql",
             "role",
             "package",

@@ -20,6 +20,7 @@ mod number;
 mod operand;
 mod pivot;
 mod query;
+mod registry;
 mod script;
 mod words;
 

@@ -275,6 +275,18 @@ fn commands() {
         panic!()
     };
     assert_eq!((c.partitions.len(), c.existing), (2, Existing::Ignore));
+    assert!(
+        matches!(one("create function f as 'a.B' using 'x.py,y.jar'"), Statement::CreateFunction { class, resources, .. } if class == "a.B" && resources == "x.py,y.jar")
+    );
+    assert!(matches!(one("drop function if exists p.f"), Statement::DropFunction { if_exists: true, .. }));
+    assert!(
+        matches!(one("drop resource my-lib-1.0.jar;"), Statement::DropResource { if_exists: false, name } if name == "my-lib-1.0.jar")
+    );
+    assert!(matches!(one("desc resource a.py"), Statement::DescResource { name } if name == "a.py"));
+    assert!(matches!(one("desc function f"), Statement::DescFunction { .. }));
+    assert!(matches!(one("show functions like 'a*'"), Statement::ShowFunctions { scope: None, like: Some(_) }));
+    assert!(matches!(one("list functions"), Statement::ShowFunctions { like: None, .. }));
+    assert!(matches!(one("list resources"), Statement::ListResources));
     assert!(matches!(one("clone table a to b"), Statement::CloneTable(c) if c.existing == Existing::Refuse));
     assert!(matches!(one("drop table t purge"), Statement::DropTable(d) if d.purge));
 }
@@ -292,7 +304,7 @@ fn statements_that_the_engine_lacks_are_named() {
         ("load overwrite table t from location 'oss://x'", "LOAD"),
         ("unload from t into location 'oss://x' stored as parquet", "UNLOAD"),
         ("grant select on table t to user ALIYUN$x@y.z", "GRANT"),
-        ("create function f as 'a.b.C' using 'x.jar'", "CREATE FUNCTION"),
+        ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
         ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),

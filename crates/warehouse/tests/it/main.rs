@@ -7,6 +7,7 @@ mod old;
 mod powercut;
 mod profile;
 mod reads;
+mod registry;
 mod sql;
 mod system;
 mod travel;
