@@ -28,11 +28,11 @@ impl Travel {
         Self { table, version }
     }
 
-    /// The name under which the plan knows it: another one than that of the table today. Without dots, which would part
-    /// schema and table.
+    /// The name under which the plan knows it: another one than that of the table today. In small letters as all names are,
+    /// and without dots, which would part schema and table.
     pub(super) fn key(&self) -> TableName {
         let (project, table) = &self.table;
-        (project.clone(), format!("{table}@{}", self.version.to_string().replace('.', ",")))
+        (project.clone(), format!("{table}@{}", self.version.to_string().to_lowercase().replace('.', ",")))
     }
 
     /// The table as it was. It goes by the name of its key, and by an id of its own: an INSERT into the table of today does
