@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// Soon at first, so that a server which is often started again ends lifecycles too.
 const FIRST: Duration = Duration::from_secs(90);
 /// One commit drops so many partitions at most.
-const PARTITIONS_AT_ONCE: usize = 1000;
+const PARTITIONS_AT_ONCE: usize = 100;
 /// So often a table's other writers are given way to; then its partitions wait for the next time.
 const ATTEMPTS: usize = 5;
 

@@ -23,6 +23,10 @@ async fn catalog_with(dir: &std::path::Path, tasks: Tasks) -> Catalog {
 }
 
 async fn create(catalog: &Catalog) {
+    create_with(catalog, Vec::new()).await;
+}
+
+async fn create_with(catalog: &Catalog, partition_columns: Vec<Column>) {
     let owner = Account { id: "1".into(), name: "test".into(), enabled: true, admin: false, created_ms: 1 };
     catalog.meta().create_account(&owner).await.unwrap();
     let project = Project {
@@ -35,7 +39,7 @@ async fn create(catalog: &Catalog) {
         modified_ms: 1,
     };
     catalog.meta().create_project(&project).await.unwrap();
-    let schema = TableSchema { columns: vec![Column::new("n", DataType::BigInt)], partition_columns: Vec::new() };
+    let schema = TableSchema { columns: vec![Column::new("n", DataType::BigInt)], partition_columns };
     let new = NewTable {
         dir: None,
         project: "p".into(),
@@ -125,6 +129,44 @@ async fn what_was_written_for_other_columns_is_given_up() {
     let paths: Vec<_> = open.data().unwrap().files().iter().map(|f| f.path.as_str()).collect();
     assert_eq!(paths, ["again.parquet"]);
     assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+}
+
+// A process has announced that the lifecycle of a partition is over, and died.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_announced_end_of_a_partition_is_carried_out_by_others_unless_rows_have_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = catalog(dir.path()).await;
+    create_with(&first, vec![Column::new("ds", DataType::String)]).await;
+    let append = async |owner: &str| {
+        let row = first.open("p", "t").await.unwrap().row;
+        let file = NewFile { partition_values: vec![Some("1".into())], ..file(&format!("ds=1/{owner}.parquet")) };
+        first.commit(vec![Change::append(row, vec![file])], owner, 0, 0, &Step::None).await.unwrap();
+    };
+    let announce = async |owner: &str| {
+        let open = first.open("p", "t").await.unwrap();
+        let specs = vec!["ds=1".to_string()];
+        let change = Change {
+            read_version: open.data().unwrap().version,
+            drop_partitions: specs.clone(),
+            must_be_unchanged: true,
+            ..Change::append(open.row.clone(), Vec::new())
+        };
+        let (record, _) = record_of(change, owner, 0, 0).unwrap();
+        assert!(first.meta().put_expiry(&record, &open.row, &specs, i64::MAX).await.unwrap());
+        record
+    };
+    append("early").await;
+    let late = announce("late").await;
+    append("meanwhile").await;
+    let other = catalog(dir.path()).await;
+    assert_eq!(other.carry_out(&late).await.unwrap_err().kind(), Kind::Conflict);
+    let open = other.open("p", "t").await.unwrap();
+    assert_eq!(open.data().unwrap().files().len(), 2);
+    let left = announce("left").await;
+    other.carry_out(&left).await.unwrap();
+    assert!(other.open("p", "t").await.unwrap().data().unwrap().files().is_empty());
+    assert_eq!(other.meta().partition(&open.row.id, "ds=1").await.unwrap(), None);
+    assert!(other.meta().open_commit_records(None).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
