@@ -39,11 +39,15 @@ async fn create_with(catalog: &Catalog, partition_columns: Vec<Column>) {
         modified_ms: 1,
     };
     catalog.meta().create_project(&project).await.unwrap();
+    create_table(catalog, "t", partition_columns).await;
+}
+
+async fn create_table(catalog: &Catalog, name: &str, partition_columns: Vec<Column>) {
     let schema = TableSchema { columns: vec![Column::new("n", DataType::BigInt)], partition_columns };
     let new = NewTable {
         dir: None,
         project: "p".into(),
-        name: "t".into(),
+        name: name.into(),
         kind: "MANAGED_TABLE".into(),
         owner: "test".into(),
         schema,
@@ -129,6 +133,44 @@ async fn what_was_written_for_other_columns_is_given_up() {
     let paths: Vec<_> = open.data().unwrap().files().iter().map(|f| f.path.as_str()).collect();
     assert_eq!(paths, ["again.parquet"]);
     assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+}
+
+// `t` is changed after the statement has read it. The record for `u`, carried out alone, would end the statement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_statement_announced_for_several_tables_is_given_up_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = catalog(dir.path()).await;
+    create(&catalog).await;
+    create_table(&catalog, "u", Vec::new()).await;
+    let changes = async |owner: &str, read_version: i64| {
+        let (t, u) = (catalog.open("p", "t").await.unwrap().row, catalog.open("p", "u").await.unwrap().row);
+        let read = Change::append(t, vec![file(&format!("{owner}.t.parquet"))]);
+        let read = Change { read_version, must_be_unchanged: true, ..read };
+        vec![read, Change::append(u, vec![file(&format!("{owner}.u.parquet"))])]
+    };
+    let files = async |table: &str| catalog.open("p", table).await.unwrap().data().unwrap().files().len();
+    let t = catalog.open("p", "t").await.unwrap().row;
+    catalog.commit(vec![Change::append(t, vec![file("other.parquet")])], "other", 0, 0, &Step::None).await.unwrap();
+
+    let refused = catalog.commit(changes("both", 0).await, "both", 0, 0, &Step::None).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "ODPS-0110061"));
+    assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+    assert_eq!((files("t").await, files("u").await), (1, 0));
+    catalog.commit(changes("both", 1).await, "both", 0, 0, &Step::None).await.unwrap();
+    assert_eq!((files("t").await, files("u").await), (2, 1));
+
+    // What a log has already stays, and is ended; the statement that runs again does not add it twice.
+    let announced =
+        changes("left", 0).await.into_iter().map(|c| record_of(c, "left", 0, 0)).collect::<Result<Vec<_>>>();
+    let left = catalog.meta().put_commit_records(&announced.unwrap()).await.unwrap();
+    let intent: Intent = serde_json::from_str(&left[1].actions).unwrap();
+    let u = catalog.meta().table_by_id(&left[1].table_id).await.unwrap().unwrap();
+    assert!(matches!(catalog.drive(&u, &left[1], &intent).await.unwrap(), Driven::Done(_)));
+    assert_eq!(catalog.carry_out(&left[0]).await.unwrap_err().kind(), Kind::Conflict);
+    assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+    assert_eq!(catalog.meta().table_by_id(&u.id).await.unwrap().unwrap().log_version, 2);
+    catalog.commit(changes("left", 2).await, "left", 0, 0, &Step::None).await.unwrap();
+    assert_eq!((files("t").await, files("u").await), (3, 2));
 }
 
 // A process has announced that the lifecycle of a partition is over, and died.
