@@ -8,12 +8,13 @@
 //! 3. The record is carried out as any other; it gives way to rows that have come since step 1.
 //!
 //! Several processes may do so at once, and any of them may die: step 2 is for one of them, and a record that is left is
-//! carried out by whoever finds it.
+//! carried out by whoever finds it. A TOUCH waits for the end of a record that drops its partition, and so does a change
+//! of the table's lifecycle: what is answered as kept stays.
 
 use std::time::Duration;
 
 use feitian_base::{Kind, Result, clock, failpoint, id};
-use feitian_meta::{Step, Table};
+use feitian_meta::{Partition, Step, Table};
 use serde_json::{Map, Value};
 
 use crate::Warehouse;
@@ -45,6 +46,15 @@ fn exempt(table: &Table) -> Map<String, Value> {
     let properties: Map<String, Value> = serde_json::from_str(&table.properties).unwrap_or_default();
     let text = properties.get(LIFECYCLE_OFF).and_then(Value::as_str).unwrap_or("{}");
     serde_json::from_str(text).unwrap_or_default()
+}
+
+fn is_among(exempt: &Map<String, Value>, partition: &Partition) -> bool {
+    exempt.get(&partition.spec).and_then(Value::as_i64) == Some(partition.created_ms)
+}
+
+/// Whether the lifecycle of the partition is off.
+pub(crate) fn lives_for_ever(table: &Table, partition: &Partition) -> bool {
+    is_among(&exempt(table), partition)
 }
 
 impl Warehouse {
@@ -144,7 +154,7 @@ impl Warehouse {
     async fn over_partitions(&self, table: &Table, before_ms: i64) -> Result<Vec<String>> {
         let exempt = exempt(table);
         let over = self.meta.partitions_unchanged(&table.id, before_ms).await?;
-        let over = over.into_iter().filter(|p| exempt.get(&p.spec).and_then(Value::as_i64) != Some(p.created_ms));
+        let over = over.into_iter().filter(|p| !is_among(&exempt, p));
         Ok(over.map(|p| p.spec).take(PARTITIONS_AT_ONCE).collect())
     }
 }

@@ -67,6 +67,13 @@ async fn partitions_are_announced_once_and_only_while_nobody_has_changed_them() 
         let one = texts(&["ds=1"]);
         assert!(m.put_expiry(&first, &t, &one, 4_001).await.unwrap());
         assert_eq!(m.open_commit_records(None).await.unwrap(), std::slice::from_ref(&first));
+        // What its announcement came before cannot be answered as if the partition stayed.
+        let drops = CommitRecord { actions: r#"{"files":[],"drop":["ds=2"]}"#.into(), ..record("r3", "c", 0, 0) };
+        m.put_commit_record(&drops, 0).await.unwrap();
+        let touched = db.another().await.touch_partition("t1", "ds=2", 6_000, &Step::None).await;
+        refused(touched, Kind::Conflict, "ODPS-0110061");
+        assert_eq!(m.partition("t1", "ds=2").await.unwrap().unwrap().modified_ms, 5_000);
+        m.abandon_commit("r3").await.unwrap();
         assert!(!db.another().await.put_expiry(&record("r2", "b", 0, 0), &t, &one, 4_001).await.unwrap());
         m.finish_commit("r1", "t1", 1, &[], &one, &[], 1, &Step::None).await.unwrap();
         assert!(!m.put_expiry(&record("r2", "b", 0, 0), &t, &one, 4_001).await.unwrap());

@@ -70,9 +70,11 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
         AlterOp::MergeFiles { partition, compact } => {
             super::files::merge(session, name, partition.as_ref(), compact).await
         }
-        AlterOp::EnableLifecycle { partition: Some(partition), enabled } => {
-            let partition = partitions::known(session, &table, &partition, at).await?;
-            exempt(session, name, &partition, enabled, index).await
+        AlterOp::EnableLifecycle { partition: Some(spec), enabled } => {
+            let partition = partitions::known(session, &table, &spec, at).await?;
+            exempt(session, name, &partition, enabled, index).await?;
+            // Its end may have come first.
+            partitions::known(session, &table, &spec, at).await.map(|_| ())
         }
         AlterOp::SetQuery { query, query_text } => set_query(session, name, &query, &query_text, index).await,
         AlterOp::RenameTo { name: new } => rename(session, name, &new, index).await,

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::Partition;
@@ -15,6 +16,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::insert::ATTEMPTS;
+use crate::lifecycle::lives_for_ever;
 use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
 use crate::writer::partition_value;
@@ -92,16 +94,29 @@ pub(super) async fn alter(session: &Session, name: &ObjectName, op: AlterOp, ind
             let now = clock::tick_ms();
             meta.touch_table(&table.row.id, now, now, &step).await
         }
-        AlterOp::Touch { partition: Some(spec) } => {
-            let partition = known(session, &table, &spec, at).await?;
-            meta.touch_partition(&table.row.id, &partition.spec, clock::tick_ms(), &step).await
-        }
+        AlterOp::Touch { partition: Some(spec) } => touch(session, &table, &spec, index, at).await,
         AlterOp::DropPartitions { if_exists, specs, .. } => drop(session, &table, if_exists, &specs, index, at).await,
         AlterOp::RenamePartition { from, to } => rename(session, name, &from, &to, index, at).await,
         AlterOp::MergePartitions { if_exists, sources, to } => {
             merge(session, name, (&sources, if_exists), &to, index, at).await
         }
         _ => Err(Error::internal("no operation on partitions")),
+    }
+}
+
+/// Runs again while the end of the partition is announced: a moment later it is gone, or it stays.
+async fn touch(session: &Session, table: &OpenTable, spec: &PartitionSpec, index: i64, at: Position) -> Result<()> {
+    let (meta, step) = (session.warehouse.meta(), session.step(index));
+    let mut attempt = 1;
+    loop {
+        let partition = known(session, table, spec, at).await?;
+        match meta.touch_partition(&table.row.id, &partition.spec, clock::tick_ms(), &step).await {
+            Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -232,6 +247,11 @@ async fn rename(
             let list = values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(",");
             let detail = format!("AlreadyExistsException(message:Partition already exists, existed values:[{list}])");
             return Err(statement_error(Kind::Conflict, "ODPS-0110061", at, "Failed to run ddltask", &detail));
+        }
+        if lives_for_ever(&table.row, &old) {
+            let detail =
+                format!("the lifecycle of partition {} is disabled, and would not be under a new name", old.spec);
+            return Err(semantic(at, format!("{detail}; enable it before and disable it afterwards")));
         }
         let columns = &table.row.schema.partition_columns;
         let fixed: Vec<_> = columns.iter().map(|c| c.name.clone()).zip(values.clone()).collect();
