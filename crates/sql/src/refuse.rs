@@ -303,12 +303,10 @@ fn check_table(table: &TableFactor) -> Result<()> {
             index_hints,
         } => {
             check_alias(alias.as_ref())?;
+            let is_as_of = matches!(version, Some(TableVersion::TimestampAsOf(_) | TableVersion::VersionAsOf(_)));
             let others = [
                 (args.is_some(), "a table function"),
-                (
-                    !matches!(version, None | Some(TableVersion::TimestampAsOf(_) | TableVersion::VersionAsOf(_))),
-                    "time travel of another kind than AS OF",
-                ),
+                (version.is_some() && !is_as_of, "time travel of another kind than AS OF"),
                 (sample.is_some(), "TABLESAMPLE"),
                 (!with_hints.is_empty() || !index_hints.is_empty(), "a table hint"),
                 (*with_ordinality, "WITH ORDINALITY"),

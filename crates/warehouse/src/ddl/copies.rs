@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use feitian_base::{Kind, Result};
 use feitian_sql::{CloneTable, Existing, Position, RestoreTable};
-use feitian_types::{Column, DataType};
+use feitian_types::Column;
 use serde_json::{Map, Value};
 use sqlparser::ast::{ObjectName, Spanned};
 
@@ -134,6 +134,23 @@ async fn create(session: &Session, from: &OpenTable, to: &ObjectName, index: i64
     catalog.create(new, Some(files), &session.step(index)).await
 }
 
+/// Refuses tables whose rows do not fit into each other.
+fn check_alike(from: &OpenTable, to: &OpenTable, at: Position) -> Result<()> {
+    let is_same = |a: &[Column], b: &[Column]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name == b.name && a.ty == b.ty)
+    };
+    let (has, needs) = (&to.row.schema, &from.row.schema);
+    if !is_same(&has.columns, &needs.columns) || !is_same(&has.partition_columns, &needs.partition_columns) {
+        return Err(semantic(at, format!("tables {} and {} have other columns", shown(from), shown(to))));
+    }
+    let mut pairs = has.columns.iter().zip(&needs.columns);
+    if let Some((column, _)) = pairs.find(|(has, needs)| !has.nullable && needs.nullable) {
+        let (name, from, to) = (&column.name, shown(from), shown(to));
+        return Err(semantic(at, format!("column {name} is NOT NULL in table {to} and may be NULL in {from}")));
+    }
+    Ok(())
+}
+
 /// Clones into a table that is there.
 async fn clone_into(
     session: &Session,
@@ -147,11 +164,7 @@ async fn clone_into(
     if to.row.id == from.row.id {
         return Err(semantic(at, format!("table {} cannot be cloned to itself", shown(from))));
     }
-    let types = |columns: &[Column]| columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect::<Vec<_>>();
-    let (has, needs): (Vec<(String, DataType)>, _) = (types(&to.row.schema.columns), types(&from.row.schema.columns));
-    if has != needs || types(&to.row.schema.partition_columns) != types(&from.row.schema.partition_columns) {
-        return Err(semantic(at, format!("tables {} and {} have other columns", shown(from), shown(&to))));
-    }
+    check_alike(from, &to, at)?;
     let read_version = to.data()?.version;
     if !to.row.schema.is_partitioned() {
         return match clone.existing {
@@ -170,8 +183,8 @@ async fn clone_into(
         wanted = meta.all_partitions(&from.row.id).await?.into_iter().map(|p| (p.spec, p.values)).collect();
     }
     let there: BTreeSet<String> = meta.all_partitions(&to.row.id).await?.into_iter().map(|p| p.spec).collect();
-    let both: Vec<String> = wanted.keys().filter(|spec| there.contains(*spec)).cloned().collect();
-    match (clone.existing, both.first()) {
+    let both = wanted.keys().find(|spec| there.contains(*spec)).cloned();
+    match (clone.existing, both) {
         (Existing::Refuse, Some(spec)) => {
             let detail = format!("AlreadyExistsException(message:Partition already exists, existed values:[{spec}])");
             return Err(statement_error(Kind::Invalid, "ODPS-0110061", at, "Failed to run ddltask", &detail));
@@ -189,9 +202,11 @@ async fn clone_into(
     }
     let files = copied(session, &part_of(from, &wanted.keys().cloned().collect())?, &to.dir()).await?;
     let overwrites = matches!(clone.existing, Existing::Overwrite);
+    // All of them: one that somebody else makes meanwhile is overwritten as well.
+    let replace = if overwrites { Replace::Partitions(wanted.keys().cloned().collect()) } else { Replace::Nothing };
     let change = Change {
         read_version,
-        replace: if overwrites { Replace::Partitions(both) } else { Replace::Nothing },
+        replace,
         create_partitions: wanted.into_values().collect(),
         must_be_unchanged: !overwrites,
         ..Change::append(to.row.clone(), files)
