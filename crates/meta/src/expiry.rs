@@ -32,11 +32,17 @@ impl Meta {
         Ok(all(&rows, read_partition)?)
     }
 
-    /// Hides the table from its users at `dropped_ms`, as long as it is what `seen` says; false, and no change, when it was
-    /// changed or dropped since or a commit to it is under way.
+    /// Hides the table from its users at `dropped_ms`, as long as it is what `seen` says; false, and no change, when it
+    /// was changed or dropped since, or a commit to it or a session that writes into it is under way.
     pub async fn expire_table(&self, seen: &Table, dropped_ms: i64) -> Result<bool> {
         write_tx!(self, |tx| {
             if !is_at_rest(&mut tx, seen).await? {
+                return Ok(false);
+            }
+            let sql = "SELECT id FROM sessions WHERE table_id = $1 AND kind <> 'download' \
+                       AND status IN ('normal', 'closing') AND expires_ms > $2 LIMIT 1";
+            let writer = query(sql).bind(&seen.id).bind(dropped_ms).fetch_optional(tx.conn()).await?;
+            if writer.is_some() {
                 return Ok(false);
             }
             let sql = "UPDATE tables SET dropped_ms = $2 WHERE id = $1 AND modified_ms = $3";

@@ -56,8 +56,8 @@ async fn check_resources(tx: &mut Tx, function: &Function) -> Result<(), Fault> 
 }
 
 impl Meta {
-    /// Registers a function and advances `step`. `Conflict` `ObjectAlreadyExists` when the name is taken, `NotFound` without its project,
-    /// its schema or one of its resources.
+    /// Registers a function and advances `step`. `Conflict` `ObjectAlreadyExists` when the name is taken, `NotFound`
+    /// without its project, its schema or one of its resources.
     pub async fn create_function(&self, function: &Function, step: &Step) -> Result<()> {
         write_tx!(self, |tx| {
             advance(&mut tx, step).await?;

@@ -1,8 +1,8 @@
 //! The warehouse: tables in Delta Lake, the tunnel that loads them, and the jobs that query them.
 //!
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log`, `history` and `commit` (how rows become visible
-//! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
-//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
+//! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a
+//! query), `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
 //! `join`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.

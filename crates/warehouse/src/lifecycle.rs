@@ -4,7 +4,8 @@
 //!
 //! 1. Look at what is over, from a table that is opened: its rows in the metadata are those of its log.
 //! 2. One transaction looks again while it holds the table's row. It drops the table; for partitions it puts the commit
-//!    record that drops them. Neither happens when anything was changed since, or while a commit to the table is open.
+//!    record that drops them. Neither happens when anything was changed since, or while a commit to the table is open; no
+//!    table is dropped while an upload into it is open.
 //! 3. The record is carried out as any other; it gives way to rows that have come since step 1.
 //!
 //! Several processes may do so at once, and any of them may die: step 2 is for one of them, and a record that is left is

@@ -27,15 +27,17 @@ fn shown(table: &OpenTable) -> String {
     format!("{}.{}", table.row.project, table.row.local_name())
 }
 
-/// The table `name`; a view has no rows to copy.
+/// The table `name`; a view has no rows to copy, and a table of the system no files.
 async fn open_table(session: &Session, name: &ObjectName) -> Result<OpenTable> {
+    let at = Position::from(name.span());
     let table = open(session, name).await?;
-    match table.row.view_text.is_some() {
-        true => {
-            Err(invalid_view(name.span().into(), format!("{} is a view, it has no rows of its own", shown(&table))))
-        }
-        false => Ok(table),
+    if table.row.view_text.is_some() {
+        return Err(invalid_view(at, format!("{} is a view, it has no rows of its own", shown(&table))));
     }
+    if table.snapshot.is_none() {
+        return Err(semantic(at, format!("{} has no versions of its own and cannot be copied", shown(&table))));
+    }
+    Ok(table)
 }
 
 /// `RESTORE TABLE t TO LSN 'n' [AS u]`
