@@ -32,9 +32,9 @@ const PARTITIONS_AT_ONCE: usize = 100;
 const ATTEMPTS: usize = 5;
 
 /// The time before which the table, or a partition of it, must have been changed last to be over; `None` if it lives for
-/// ever.
+/// ever, as one does whose properties cannot be read: they may say so.
 fn over_before(table: &Table, now_ms: i64) -> Option<i64> {
-    let properties: Map<String, Value> = serde_json::from_str(&table.properties).unwrap_or_default();
+    let properties: Map<String, Value> = serde_json::from_str(&table.properties).ok()?;
     let enabled = properties.get("lifecycle.enabled").and_then(Value::as_str);
     if table.lifecycle <= 0 || table.location.is_empty() || enabled.is_some_and(|v| v.eq_ignore_ascii_case("false")) {
         return None;
@@ -42,11 +42,11 @@ fn over_before(table: &Table, now_ms: i64) -> Option<i64> {
     now_ms.checked_sub(table.lifecycle.checked_mul(DAY_MS)?)
 }
 
-/// The partitions whose lifecycle is off: when each of them was made, by its spec.
-fn exempt(table: &Table) -> Map<String, Value> {
-    let properties: Map<String, Value> = serde_json::from_str(&table.properties).unwrap_or_default();
-    let text = properties.get(LIFECYCLE_OFF).and_then(Value::as_str).unwrap_or("{}");
-    serde_json::from_str(text).unwrap_or_default()
+/// The partitions whose lifecycle is off: when each of them was made, by its spec. `None` if that cannot be read.
+fn exempt(table: &Table) -> Option<Map<String, Value>> {
+    let properties: Map<String, Value> = serde_json::from_str(&table.properties).ok()?;
+    let text = properties.get(LIFECYCLE_OFF).map_or(Some("{}"), Value::as_str)?;
+    serde_json::from_str(text).ok()
 }
 
 fn is_among(exempt: &Map<String, Value>, partition: &Partition) -> bool {
@@ -55,7 +55,7 @@ fn is_among(exempt: &Map<String, Value>, partition: &Partition) -> bool {
 
 /// Whether the lifecycle of the partition is off.
 pub(crate) fn lives_for_ever(table: &Table, partition: &Partition) -> bool {
-    is_among(&exempt(table), partition)
+    exempt(table).is_none_or(|exempt| is_among(&exempt, partition))
 }
 
 impl Warehouse {
@@ -153,7 +153,7 @@ impl Warehouse {
 
     /// Partitions that were last changed before `before_ms` and whose lifecycle is not off.
     async fn over_partitions(&self, table: &Table, before_ms: i64) -> Result<Vec<String>> {
-        let exempt = exempt(table);
+        let Some(exempt) = exempt(table) else { return Ok(Vec::new()) };
         let over = self.meta.partitions_unchanged(&table.id, before_ms).await?;
         let over = over.into_iter().filter(|p| !is_among(&exempt, p));
         Ok(over.map(|p| p.spec).take(PARTITIONS_AT_ONCE).collect())
