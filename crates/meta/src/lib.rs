@@ -15,6 +15,7 @@ mod accounts;
 mod cells;
 mod commits;
 mod db;
+mod expiry;
 mod fault;
 mod functions;
 mod instances;

@@ -13,6 +13,7 @@ use crate::rows::*;
 
 mod accounts;
 mod commits;
+mod expiry;
 mod functions;
 mod instances;
 mod open;

@@ -22,7 +22,7 @@ pub use refuse::check_query;
 pub use render::object_parts;
 pub use splitter::{Piece, split};
 pub use statement::{
-    AlterOp, AlterTable, Assignment, AutoPartition, Clustering, ColumnRef, CreateTable, CreateView, Dml, DropTable,
-    Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place, RowChange, Shards,
-    Statement, Truncate,
+    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateTable, CreateView, Dml,
+    DropTable, Existing, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place,
+    RestoreTable, RowChange, Shards, Statement, Truncate,
 };

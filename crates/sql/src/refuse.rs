@@ -12,7 +12,8 @@ use sqlparser::ast::{
     JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr,
     OrderByKind, OrderByOptions, PivotValueSource, Query, ReplaceSelectElement, ReplaceSelectItem, Select,
     SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned,
-    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With,
+    TableAlias, TableAliasColumnDef, TableFactor, TableVersion, TableWithJoins, Values, WildcardAdditionalOptions,
+    With,
 };
 use sqlparser::tokenizer::Span;
 
@@ -320,9 +321,10 @@ fn check_table(table: &TableFactor) -> Result<()> {
             index_hints,
         } => {
             check_alias(alias.as_ref())?;
+            let is_as_of = matches!(version, Some(TableVersion::TimestampAsOf(_) | TableVersion::VersionAsOf(_)));
             let others = [
                 (args.is_some(), "a table function"),
-                (version.is_some(), "time travel (AS OF)"),
+                (version.is_some() && !is_as_of, "time travel of another kind than AS OF"),
                 (sample.is_some(), "TABLESAMPLE"),
                 (!with_hints.is_empty() || !index_hints.is_empty(), "a table hint"),
                 (*with_ordinality, "WITH ORDINALITY"),

@@ -18,6 +18,8 @@ pub enum Statement {
     CreateView(Box<CreateView>),
     AlterTable(Box<AlterTable>),
     Truncate(Truncate),
+    CloneTable(CloneTable),
+    RestoreTable(RestoreTable),
     CreateSchema {
         if_not_exists: bool,
         name: ObjectName,
@@ -38,6 +40,36 @@ pub enum Statement {
         partition: Option<PartitionSpec>,
     },
     ShowCreateTable {
+        table: ObjectName,
+    },
+    /// `CREATE FUNCTION f AS 'class' USING 'resource,…'`
+    CreateFunction {
+        name: ObjectName,
+        class: String,
+        resources: String,
+    },
+    DropFunction {
+        if_exists: bool,
+        name: ObjectName,
+    },
+    DropResource {
+        if_exists: bool,
+        name: String,
+    },
+    /// `SHOW FUNCTIONS [IN project[.schema]] [LIKE 'a*']`
+    ShowFunctions {
+        scope: Option<ObjectName>,
+        like: Option<String>,
+    },
+    ListResources,
+    DescFunction {
+        name: ObjectName,
+    },
+    DescResource {
+        name: String,
+    },
+    /// `SHOW HISTORY FOR TABLE t`
+    ShowHistory {
         table: ObjectName,
     },
     ShowSchemas {
@@ -257,8 +289,14 @@ pub struct AlterTable {
 /// What to change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AlterOp {
+    /// `ADD COLUMNS [IF NOT EXISTS] (a type, …) [FIRST|AFTER x]`. Without a place they follow the others.
     AddColumns {
         if_not_exists: bool,
+        columns: Vec<Column>,
+        place: Place,
+    },
+    /// `REPLACE COLUMNS (a type, …)`: exactly these; one whose name is there keeps its values.
+    ReplaceColumns {
         columns: Vec<Column>,
     },
     DropColumns {
@@ -331,6 +369,17 @@ pub enum AlterOp {
         from: PartitionSpec,
         to: PartitionSpec,
     },
+    /// `MERGE [IF EXISTS] PARTITION (…), … OVERWRITE PARTITION (…) [PURGE]`.
+    MergePartitions {
+        if_exists: bool,
+        sources: Vec<Vec<PartitionCondition>>,
+        to: PartitionSpec,
+    },
+    /// `[PARTITION (…)] MERGE SMALLFILES`, or `COMPACT MAJOR|MINOR`. A partition may name the leading columns only.
+    MergeFiles {
+        partition: Option<PartitionSpec>,
+        compact: bool,
+    },
     SetClustering {
         clustering: Clustering,
     },
@@ -342,7 +391,7 @@ pub enum AlterOp {
     },
 }
 
-/// Where a changed column goes.
+/// Where a new or changed column goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Stay,
@@ -370,9 +419,36 @@ pub enum PartitionOp {
     Like,
 }
 
-/// `TRUNCATE TABLE t [PARTITION (…), …]`; without partitions the whole table.
+/// `TRUNCATE TABLE t [PARTITION (…), …] [COLUMNS (a, …)]`; without partitions the whole table, without columns its rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Truncate {
     pub table: ObjectName,
     pub partitions: Vec<PartitionSpec>,
+    /// Columns whose values become NULL while the rows stay; empty if the rows go.
+    pub columns: Vec<ColumnRef>,
+}
+
+/// `CLONE TABLE a [PARTITION (…), …] TO b [IF EXISTS OVERWRITE|IGNORE]`; without partitions the whole table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CloneTable {
+    pub from: ObjectName,
+    pub partitions: Vec<PartitionSpec>,
+    pub to: ObjectName,
+    pub existing: Existing,
+}
+
+/// What CLONE TABLE does about a table or a partition that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    Refuse,
+    Overwrite,
+    Ignore,
+}
+
+/// `RESTORE TABLE t TO LSN 'version' [AS u]`: `t`, or a new table `u`, has the rows of that version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreTable {
+    pub table: ObjectName,
+    pub version: i64,
+    pub to: Option<ObjectName>,
 }

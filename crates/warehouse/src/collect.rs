@@ -43,9 +43,13 @@ impl Warehouse {
     pub async fn collect(&self, older_than: Duration) -> Result<u64> {
         let retained = older_than.min(RETAINED);
         let mut cutoff = clock::now_ms() - older_than.as_millis() as i64;
+        // What was retained when a running instance was started is what it may read.
+        let mut since = clock::now_ms() - retained.as_millis() as i64;
         if let Some(oldest) = self.oldest_running_ms().await? {
             cutoff = cutoff.min(oldest - 1);
+            since = since.min(oldest - retained.as_millis() as i64);
         }
+        let since = since.min(cutoff);
         self.meta.expire_sessions(clock::now_ms()).await?;
         let mut gone = 0;
         for table in self.meta.all_tables().await? {
@@ -55,7 +59,7 @@ impl Warehouse {
             gone += match table.dropped_ms {
                 Some(dropped) if dropped < clock::now_ms() - retained.as_millis() as i64 => self.forget(&table).await?,
                 // One table that cannot be read must not keep the garbage of all others.
-                _ => self.collect_table(&table, cutoff, retained).await.unwrap_or_else(|e| {
+                _ => self.collect_table(&table, cutoff, since, retained).await.unwrap_or_else(|e| {
                     tracing::error!(table = %table.id, error = ?e, "the files of a table were not collected");
                     0
                 }),
@@ -120,12 +124,11 @@ impl Warehouse {
         Ok(running.iter().filter_map(|i| i.started_ms).min())
     }
 
-    async fn collect_table(&self, table: &Table, cutoff: i64, retained: Duration) -> Result<u64> {
+    /// Removes what is older than `cutoff` and no version since `since` names.
+    async fn collect_table(&self, table: &Table, cutoff: i64, since: i64, retained: Duration) -> Result<u64> {
         // Listed before the references are read: a file that is committed meanwhile is young or in an open record.
         let listed = self.list_files(&table.location).await?;
         let age = retained.as_millis() as i64;
-        // What a running instance began to read stays, however short versions are retained.
-        let since = cutoff.min(clock::now_ms() - age);
         let References { files: keep, oldest_version } = self.references(table, since).await?;
         let mut gone = match self.catalog.log(table).clean(since - age, oldest_version).await {
             Ok(gone) => gone,

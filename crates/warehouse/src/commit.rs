@@ -21,6 +21,9 @@
 //! result is that of running it before them. Whether an append is such a one is in its version of the log.
 //!
 //! No record is carried out when the columns have changed since it was put: its files are of the old ones.
+//!
+//! A record that is given up takes those with it that its statement put for other tables, as far as no log has them: carried
+//! out alone they would end the statement without the rows of this table.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -177,8 +180,11 @@ impl Catalog {
     /// the instance's attempt, 0 for sessions.
     ///
     /// # Errors
-    /// - `ODPS-0110061` (`Conflict`): a table that had to be unchanged is not; nothing was changed; run the statement again.
-    /// - `SchemaModified`, `NoSuchTable`: the table is not what it was when the work began; nothing was changed.
+    /// - `ODPS-0110061` (`Conflict`): a table that had to be unchanged is not; run the statement again.
+    /// - `SchemaModified`, `NoSuchTable`: the table is not what it was when the work began.
+    ///
+    /// That table and those of the changes after it were not changed. What those before it got they do not get again when
+    /// the statement runs again.
     pub async fn commit(
         &self,
         changes: Vec<Change>,
@@ -203,14 +209,17 @@ impl Catalog {
     /// Carries out a record that its writer may have left, and advances its owner. Safe at any time and by any process: the
     /// log's `txn` decides.
     pub(crate) async fn carry_out(&self, record: &CommitRecord) -> Result<()> {
-        let step = self.step_of(record).await?;
+        let open = self.meta().commit_records_of(&record.owner).await?;
+        if !open.iter().any(|r| r.id == record.id) {
+            // Somebody has ended it since it was found, or given it up with another one of its statement.
+            return Ok(());
+        }
+        let step = self.step_of(record, open.len() == 1).await?;
         self.roll_forward(record, &step).await
     }
 
-    /// Who advances with a record that its writer did not finish.
-    async fn step_of(&self, record: &CommitRecord) -> Result<Step> {
-        let others = self.meta().commit_records_of(&record.owner).await?;
-        let is_last = others.last().is_none_or(|last| last.id == record.id);
+    /// Who advances with a record that its writer did not finish: nobody while the statement has others.
+    async fn step_of(&self, record: &CommitRecord, is_last: bool) -> Result<Step> {
         Ok(match record.attempt {
             _ if !is_last => Step::None,
             0 if self.meta().session(&record.owner).await?.is_some() => Step::Session { id: record.owner.clone() },
@@ -219,8 +228,42 @@ impl Catalog {
         })
     }
 
-    /// Steps 3 to 5 for one record.
+    /// Steps 3 to 5 for one record. When it cannot be carried out, nor are the others of its statement that are in no log.
     pub(crate) async fn roll_forward(&self, record: &CommitRecord, step: &Step) -> Result<()> {
+        match self.forward(record, step).await? {
+            None => Ok(()),
+            Some(refusal) => {
+                self.give_up(record).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes a record back, and what its statement announced for other tables. Those that a log has are ended first, and
+    /// advance nobody: while this record is there, nobody else takes the statement for ended.
+    async fn give_up(&self, record: &CommitRecord) -> Result<()> {
+        let open = self.meta().commit_records_of(&record.owner).await?;
+        let mut gone = vec![record.id.as_str()];
+        for other in &open {
+            if other.step != record.step || other.id == record.id {
+                continue;
+            }
+            let is_in_log = match self.meta().table_by_id(&other.table_id).await? {
+                Some(table) => {
+                    let snapshot = self.newest(&table).await?;
+                    self.is_done(&self.log(&table), &snapshot, other).await?
+                }
+                None => false,
+            };
+            if !is_in_log || self.forward(other, &Step::None).await?.is_some() {
+                gone.push(&other.id);
+            }
+        }
+        self.meta().abandon_commits(&gone).await
+    }
+
+    /// Steps 3 to 5 for one record, or why it cannot be carried out: then it is still there.
+    async fn forward(&self, record: &CommitRecord, step: &Step) -> Result<Option<Error>> {
         let intent: Intent = serde_json::from_str(&record.actions).map_err(|e| {
             Error::new(Kind::Corrupt, "InternalServerError", format!("commit record {}: {e}", record.id))
         })?;
@@ -228,11 +271,15 @@ impl Catalog {
         let _guard = entry.lock.lock().await;
         // Read under the lock: a commit of this process that changes the columns has ended.
         let Some(table) = self.meta().table_by_id(&record.table_id).await? else {
-            return self.meta().abandon_commit(&record.id).await;
+            self.meta().abandon_commit(&record.id).await?;
+            return Ok(None);
         };
         let name = || format!("{}.{}", table.project, table.local_name());
         let (code, text) = match self.drive(&table, record, &intent).await? {
-            Driven::Done(snapshot) => return self.end(&table, record, &intent, &snapshot, step).await,
+            Driven::Done(snapshot) => {
+                self.end(&table, record, &intent, &snapshot, step).await?;
+                return Ok(None);
+            }
             Driven::Conflict => {
                 let text = format!("table {} was changed while this statement ran; run it again", name());
                 ("ODPS-0110061", format!("ODPS-0110061:[0,0] Failed to run ddltask - {text}"))
@@ -241,8 +288,7 @@ impl Catalog {
                 ("SchemaModified", format!("the columns of table {} have changed; read its schema again", name()))
             }
         };
-        self.meta().abandon_commit(&record.id).await?;
-        Err(Error::new(Kind::Conflict, code, text))
+        Ok(Some(Error::new(Kind::Conflict, code, text)))
     }
 
     /// Steps 4 and 5.
@@ -422,7 +468,8 @@ async fn put(log: &DeltaLog, snapshot: &Snapshot, commit: &Commit, record: &Comm
     Ok(false)
 }
 
-fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
+/// The record that announces `change`, and the schema version that its table must have.
+pub(crate) fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
     let intent = Intent {
         files: change.files,
         replace: change.replace,

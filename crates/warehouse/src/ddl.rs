@@ -4,7 +4,10 @@
 //! goes through the commit protocol.
 
 mod alter;
+mod copies;
 mod create;
+mod files;
+mod functions;
 mod partitions;
 mod rewrite;
 mod schemas;
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use feitian_base::{Kind, Result, clock, failpoint};
 use feitian_meta::{Step, Table, split_local_name};
-use feitian_sql::{AlterTable, CreateTable, CreateView, DropTable, Position, Truncate};
+use feitian_sql::{AlterTable, CloneTable, CreateTable, CreateView, DropTable, Position, RestoreTable, Truncate};
 use sqlparser::ast::{ObjectName, Spanned};
 
 use crate::catalog::OpenTable;
@@ -22,7 +25,10 @@ use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names};
 use crate::system::SystemTable;
 
+pub(crate) use alter::LIFECYCLE_OFF;
 pub(crate) use create::CLUSTERING;
+pub(crate) use files::{is_transactional, merge as merge_files};
+pub(crate) use functions::{create as create_function, drop_function, drop_resource, function_name, resource_name};
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};
 
 /// `CREATE TABLE`
@@ -82,6 +88,22 @@ pub(crate) async fn alter_table(session: &Session, alter: AlterTable, index: i64
 pub(crate) async fn truncate(session: &Session, truncate: Truncate, index: i64) -> Result<()> {
     failpoint::hit("ddl.before");
     partitions::truncate(session, truncate, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+/// `CLONE TABLE`
+pub(crate) async fn clone_table(session: &Session, clone: CloneTable, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    copies::clone(session, clone, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+/// `RESTORE TABLE`
+pub(crate) async fn restore_table(session: &Session, restore: RestoreTable, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    copies::restore(session, restore, index).await?;
     failpoint::hit("ddl.after");
     Ok(())
 }

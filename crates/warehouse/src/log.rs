@@ -6,6 +6,7 @@
 mod actions;
 mod checkpoint;
 mod clean;
+mod history;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use actions::{Commit, MetadataAction};
 use actions::{Txn, data_file, lines};
+pub(crate) use history::Version;
 
 use crate::writer::NULL_PARTITION;
 
@@ -119,6 +121,16 @@ impl Snapshot {
     /// The place of the file with this path among [`Snapshot::files`].
     pub(crate) fn place_of(&self, path: &str) -> Option<usize> {
         self.files.binary_search_by(|f| f.path.as_str().cmp(path)).ok()
+    }
+
+    /// This version as if it had only the files that `keep` picks: for reading a part of the table.
+    pub(crate) fn only(&self, keep: impl Fn(&DataFile) -> bool) -> Self {
+        Self {
+            partition_columns: self.partition_columns.clone(),
+            files: self.files.iter().filter(|f| keep(f)).cloned().collect(),
+            txns: self.txns.clone(),
+            ..*self
+        }
     }
 
     /// Rows of this version.

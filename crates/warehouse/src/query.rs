@@ -1,13 +1,13 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `user_code` (functions
-//! that users registered), `fold` (functions of the catalog), `patterns` (columns by regular expressions), `prepare`
-//! (MaxCompute's meaning in the syntax tree, with `columns`, `grouping`, `lambdas` and `subqueries`), `planner` (a logical
-//! plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for tables that it does not
-//! know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans` (no
-//! full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses in
-//! joins), execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the
-//! original, `condition` a filter without a query.
+//! that users registered), `fold` (functions of the catalog), `travel` (tables as they were), `patterns` (columns by regular
+//! expressions), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping`, `lambdas` and `subqueries`),
+//! `planner` (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for
+//! tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column
+//! for another), `scans` (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of
+//! joins), `physical` (pauses in joins), execution. `settings` are the flags of the session, `hive` what one of them allows,
+//! `errors` the words of the original, `condition` a filter without a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
 //! of a script take effect together.
@@ -40,6 +40,7 @@ mod sets;
 pub(crate) mod settings;
 mod subqueries;
 mod tasks;
+mod travel;
 pub(crate) mod user_code;
 mod values;
 
@@ -254,6 +255,8 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),
         Statement::AlterTable(alter) => crate::ddl::alter_table(session, *alter, index).await.map(nothing),
         Statement::Truncate(truncate) => crate::ddl::truncate(session, truncate, index).await.map(nothing),
+        Statement::CloneTable(clone) => crate::ddl::clone_table(session, clone, index).await.map(nothing),
+        Statement::RestoreTable(restore) => crate::ddl::restore_table(session, restore, index).await.map(nothing),
         Statement::ShowTables { scope, like, only_views } => {
             crate::show::tables(session, scope.as_ref(), like.as_deref(), only_views).await
         }
@@ -261,6 +264,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
             crate::show::partitions(session, &table, partition.as_ref()).await
         }
         Statement::ShowCreateTable { table } => crate::show::create_table(session, &table).await,
+        Statement::ShowHistory { table } => crate::show::history(session, &table).await,
         Statement::ShowSchemas { project } => crate::show::schemas(session, project.as_ref()).await,
         Statement::Desc { table, extended, partition } => {
             crate::show::desc(session, &table, extended, partition.as_ref()).await
@@ -273,9 +277,39 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
             crate::ddl::drop_schema(session, &name, if_exists, index).await.map(nothing)
         }
         Statement::DescSchema { name } => crate::show::schema(session, &name).await,
+        Statement::CreateFunction { .. }
+        | Statement::DropFunction { .. }
+        | Statement::DropResource { .. }
+        | Statement::ShowFunctions { .. }
+        | Statement::ListResources
+        | Statement::DescFunction { .. }
+        | Statement::DescResource { .. } => run_registry(session, statement, index).await,
         Statement::Unsupported { what, position } => Err(errors::front_end(SqlError::unsupported(position, what))),
         Statement::Query(_) | Statement::Set { .. } | Statement::Use { .. } => {
             Err(Error::internal("a statement that has been handled"))
         }
+    }
+}
+
+/// The same for functions that users register, and their resources.
+async fn run_registry(session: &Session, statement: Statement, index: i64) -> Result<String> {
+    let nothing = |()| String::new();
+    match statement {
+        Statement::CreateFunction { name, class, resources } => {
+            crate::ddl::create_function(session, &name, class, &resources, index).await.map(nothing)
+        }
+        Statement::DropFunction { if_exists, name } => {
+            crate::ddl::drop_function(session, &name, if_exists, index).await.map(nothing)
+        }
+        Statement::DropResource { if_exists, name } => {
+            crate::ddl::drop_resource(session, &name, if_exists, index).await.map(nothing)
+        }
+        Statement::ShowFunctions { scope, like } => {
+            crate::show::functions(session, scope.as_ref(), like.as_deref()).await
+        }
+        Statement::ListResources => crate::show::resources(session).await,
+        Statement::DescFunction { name } => crate::show::desc_function(session, &name).await,
+        Statement::DescResource { name } => crate::show::desc_resource(session, &name).await,
+        _ => Err(Error::internal("no statement of the registry")),
     }
 }

@@ -1,6 +1,8 @@
 //! SHOW and DESC: what there is, as the text that clients of the original read.
 
 mod desc;
+mod history;
+mod registry;
 
 use std::fmt::Write;
 
@@ -19,6 +21,8 @@ use crate::query::{Session, names};
 use crate::system::SystemTable;
 
 pub(crate) use desc::desc;
+pub(crate) use history::history;
+pub(crate) use registry::{desc_function, desc_resource, functions, resources};
 
 /// So many rows are read from the metadata at once.
 const PAGE: i64 = 1000;

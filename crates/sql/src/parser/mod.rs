@@ -21,6 +21,7 @@ mod number;
 mod operand;
 mod pivot;
 mod query;
+mod registry;
 mod script;
 mod sets;
 mod unnest;

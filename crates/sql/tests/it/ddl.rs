@@ -1,7 +1,8 @@
 //! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
 
 use feitian_sql::{
-    AlterOp, Assignment, MergeAction, MergeClause, PartitionOp, Place, RowChange, Statement, object_parts, parse_script,
+    AlterOp, Assignment, Existing, MergeAction, MergeClause, PartitionOp, Place, RowChange, Statement, object_parts,
+    parse_script,
 };
 
 use crate::{error, lacking, one};
@@ -141,6 +142,31 @@ fn alter_forms() {
         }
         other => panic!("{other:?}"),
     }
+    match op("alter table t merge if exists partition (ds<'3'), partition (ds='5') overwrite partition (ds='4') purge")
+    {
+        AlterOp::MergePartitions { if_exists: true, sources, to } => {
+            assert_eq!((sources.len(), to.to_string().as_str()), (2, "ds=4"));
+        }
+        other => panic!("{other:?}"),
+    }
+    for (text, of_partition, compacts) in [
+        ("alter table t merge smallfiles", false, false),
+        ("alter table t partition (ds='1') merge smallfiles", true, false),
+        ("alter table t compact minor", false, true),
+        ("alter table t partition (ds='1') compact major", true, true),
+    ] {
+        let AlterOp::MergeFiles { partition, compact } = op(text) else { panic!("{text}") };
+        assert_eq!((partition.is_some(), compact), (of_partition, compacts), "{text}");
+    }
+    assert!(matches!(op("alter table t add columns (a int) first"), AlterOp::AddColumns { place: Place::First, .. }));
+    assert!(
+        matches!(op("alter table t add column a int after b"), AlterOp::AddColumns { place: Place::After(b), .. } if b == "b")
+    );
+    assert!(
+        matches!(op("alter table t replace columns (a int, b string)"), AlterOp::ReplaceColumns { columns } if columns.len() == 2)
+    );
+    let Statement::Truncate(t) = one("truncate table t partition (ds='1') columns (a, b)") else { panic!() };
+    assert_eq!((t.partitions.len(), t.columns.len()), (1, 2));
     let Statement::AlterTable(view) = one("ALTER VIEW v AS SELECT 1;") else { panic!() };
     assert!(view.view && matches!(view.op, AlterOp::SetQuery { query_text, .. } if query_text == "SELECT 1"));
     let Statement::AlterTable(view) = one("alter view a.b rename to c") else { panic!() };
@@ -305,6 +331,27 @@ fn commands() {
     let Statement::Explain { statement, extended: false } = one("explain insert into t select 1") else { panic!() };
     assert!(matches!(*statement, Statement::Insert(_)));
     assert!(matches!(one("truncate table t"), Statement::Truncate(_)));
+    assert!(matches!(one("show history for table p.t"), Statement::ShowHistory { .. }));
+    let Statement::RestoreTable(r) = one("restore table t to lsn '0000000000000012' as u") else { panic!() };
+    assert_eq!((r.version, r.to.is_some()), (12, true));
+    let Statement::CloneTable(c) = one("clone table a partition (ds='1'), partition (ds='2') to p.b if exists ignore")
+    else {
+        panic!()
+    };
+    assert_eq!((c.partitions.len(), c.existing), (2, Existing::Ignore));
+    assert!(
+        matches!(one("create function f as 'a.B' using 'x.py,y.jar'"), Statement::CreateFunction { class, resources, .. } if class == "a.B" && resources == "x.py,y.jar")
+    );
+    assert!(matches!(one("drop function if exists p.f"), Statement::DropFunction { if_exists: true, .. }));
+    assert!(
+        matches!(one("drop resource my-lib-1.0.jar;"), Statement::DropResource { if_exists: false, name } if name == "my-lib-1.0.jar")
+    );
+    assert!(matches!(one("desc resource a.py"), Statement::DescResource { name } if name == "a.py"));
+    assert!(matches!(one("desc function f"), Statement::DescFunction { .. }));
+    assert!(matches!(one("show functions like 'a*'"), Statement::ShowFunctions { scope: None, like: Some(_) }));
+    assert!(matches!(one("list functions"), Statement::ShowFunctions { like: None, .. }));
+    assert!(matches!(one("list resources"), Statement::ListResources));
+    assert!(matches!(one("clone table a to b"), Statement::CloneTable(c) if c.existing == Existing::Refuse));
     assert!(matches!(one("drop table t purge"), Statement::DropTable(d) if d.purge));
 }
 
@@ -313,19 +360,19 @@ fn commands() {
 fn statements_that_the_engine_lacks_are_named() {
     for (text, what) in [
         ("delete role reader", "DELETE"),
-        ("clone table a to b if exists overwrite", "CLONE"),
+        ("restore table t partition (ds='1') to lsn '3'", "RESTORE"),
         ("msck repair table t add partitions", "MSCK"),
         ("analyze table t compute statistics for columns (a)", "ANALYZE"),
         ("load overwrite table t from location 'oss://x'", "LOAD"),
         ("unload from t into location 'oss://x' stored as parquet", "UNLOAD"),
         ("grant select on table t to user ALIYUN$x@y.z", "GRANT"),
-        ("create function f as 'a.b.C' using 'x.jar'", "CREATE FUNCTION"),
+        ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
         ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
-        ("alter table t merge smallfiles", "ALTER TABLE … MERGE"),
+        ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
         ("set projectprotection=true", "SET"),
-        ("show history for table t", "SHOW HISTORY"),
+        ("show history for table t partition (ds='1')", "SHOW HISTORY"),
         ("whoami", "WHOAMI"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
         ("create view v(@a table(x bigint)) as select * from @a", "a view with parameters"),

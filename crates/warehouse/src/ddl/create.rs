@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use sqlparser::ast::{Query, Spanned};
 
 use super::{check_name, open};
-use crate::auto_partition::{AUTO_PARTITION, AutoPartition, UNITS};
+use crate::auto_partition::{ARRIVAL_COLUMN, ARRIVAL_PROPERTY, AUTO_PARTITION, AutoPartition, UNITS};
 use crate::catalog::NewTable;
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, run_plan};
@@ -34,7 +34,7 @@ const SHARDS: &str = "feitian.shards";
 const TABLE: &str = "MANAGED_TABLE";
 const VIEW: &str = "VIRTUAL_VIEW";
 
-fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
+pub(super) fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
     let detail = format!("table {project}.{name} is already defined");
     statement_error(Kind::Conflict, "ODPS-0130211", at, "Table or view already exists", &detail)
 }
@@ -116,15 +116,9 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
         view_text: None,
     };
     if let Some(like) = &create.like {
-        let other = open(session, like).await?;
-        new.schema = other.row.schema.clone();
-        if let Some(auto) = AutoPartition::of(&other.row) {
-            new.properties.insert(AUTO_PARTITION.to_string(), Value::String(auto.text()));
-        }
-        if new.comment.is_empty() {
-            new.comment = other.row.comment.clone();
-        }
+        resemble(&mut new, &open(session, like).await?.row);
     }
+    check_arrival(&new.properties, at)?;
     let result = match planned {
         Some(planned) => as_query(session, new, planned, at, index).await,
         None => {
@@ -137,6 +131,30 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
         Err(e) if e.code() == "ODPS-0130211" && create.if_not_exists => Ok(()),
         result => result,
     }
+}
+
+/// CREATE TABLE LIKE: the columns, the comment and how the other table is partitioned.
+fn resemble(new: &mut NewTable, other: &Table) {
+    new.schema = other.schema.clone();
+    if let Some(auto) = AutoPartition::of(other) {
+        new.properties.insert(AUTO_PARTITION.to_string(), Value::String(auto.text()));
+        let is_told = new.properties.keys().any(|k| k.eq_ignore_ascii_case(ARRIVAL_PROPERTY));
+        if auto.fills_arrival() && !is_told {
+            new.properties.insert(ARRIVAL_PROPERTY.to_string(), Value::String("true".to_string()));
+        }
+    }
+    if new.comment.is_empty() {
+        new.comment = other.comment.clone();
+    }
+}
+
+/// A table that asks for the time of arrival must be partitioned by it.
+pub(super) fn check_arrival(properties: &Map<String, Value>, at: Position) -> Result<()> {
+    if AutoPartition::misses_arrival(properties) {
+        let needs = format!("AUTO PARTITIONED BY (TRUNC_TIME({ARRIVAL_COLUMN}, 'unit'))");
+        return Err(semantic(at, format!("{ARRIVAL_PROPERTY} needs {needs}")));
+    }
+    Ok(())
 }
 
 /// A key is kept and shown, and nothing enforces it, as in tables of MaxCompute that are not transactional. In

@@ -131,8 +131,10 @@ impl Warehouse {
             let own = Step::Instance { id: instance.id.clone(), attempt: instance.attempt, step: record.step };
             let step = if i == last { own } else { Step::None };
             match self.catalog.roll_forward(record, &step).await {
-                Err(e) if e.kind() != Kind::Conflict => return Err(e),
-                _ => {}
+                Ok(()) => {}
+                // Given up, and the records after it are gone as well or are for the statement, which runs again.
+                Err(e) if e.kind() == Kind::Conflict => break,
+                Err(e) => return Err(e),
             }
         }
         // Others may have completed it, too, since this attempt claimed the instance.

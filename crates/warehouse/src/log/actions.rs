@@ -82,6 +82,8 @@ pub(super) struct CommitInfo {
     /// put anything here.
     #[serde(default)]
     pub(super) is_blind_append: serde_json::Value,
+    /// A text, unless another writer thinks otherwise.
+    pub(super) operation: Option<serde_json::Value>,
 }
 
 /// One line of a commit file; actions that do not matter to us have none of these.

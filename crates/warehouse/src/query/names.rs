@@ -19,6 +19,7 @@ use sqlparser::ast::{
 
 use super::Session;
 use super::errors::{semantic, statement_error};
+use super::travel::Travel;
 use crate::system::SystemTable;
 
 /// A table's project and its name there ([`local_name`]).
@@ -27,8 +28,6 @@ pub(crate) type TableName = (String, String);
 /// Ends the name of the table that UPDATE, DELETE or MERGE changes, in the query that they make: it is not looked up again.
 /// No name that a user writes ends so.
 pub(crate) const TARGET: &str = "\u{1}target";
-/// Tables with the first place of each.
-type Tables = BTreeMap<TableName, Position>;
 
 /// Project and table of a name, with the place where it stands.
 pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
@@ -115,25 +114,33 @@ pub(super) struct UnknownCall {
     pub(super) clause: Option<&'static str>,
 }
 
+/// The tables of a query.
+#[derive(Default)]
+pub(super) struct Named {
+    /// With the first place of each.
+    pub(super) tables: BTreeMap<TableName, Position>,
+    /// Those that are read as they were, by the name that they have in `tables`.
+    pub(super) travels: BTreeMap<TableName, Travel>,
+}
+
 struct Names<'a> {
     session: &'a Session,
     /// The table that the statement changes: `project.table.column` may name it.
     target: Option<TableName>,
     unknown: Vec<UnknownCall>,
-    tables: Tables,
+    found: Named,
     frames: Vec<Frame>,
 }
 
-/// Gives every table its full name; returns the tables with their places, and the calls of functions that are not ours.
+/// Gives every table its full name; returns the tables, and the calls of functions that are not ours.
 pub(super) fn resolve(
     query: &mut Query,
     session: &Session,
     target: Option<TableName>,
-) -> Result<(Tables, Vec<UnknownCall>)> {
-    let mut names =
-        Names { session, target, unknown: Vec::new(), tables: BTreeMap::new(), frames: Vec::new() };
+) -> Result<(Named, Vec<UnknownCall>)> {
+    let mut names = Names { session, target, unknown: Vec::new(), found: Named::default(), frames: Vec::new() };
     match query.visit(&mut names) {
-        ControlFlow::Continue(()) => Ok((names.tables, names.unknown)),
+        ControlFlow::Continue(()) => Ok((names.found, names.unknown)),
         ControlFlow::Break(e) => Err(e),
     }
 }
@@ -173,26 +180,38 @@ impl Names<'_> {
         if let TableFactor::Function { name, .. } = factor {
             return self.table_function(name);
         }
-        let TableFactor::Table { name, alias, .. } = factor else { return Ok(()) };
+        let TableFactor::Table { name, alias, version, .. } = factor else { return Ok(()) };
         let parts = object_parts(name);
         if let [single] = parts.as_slice()
             && self.is_with_query(single)
         {
-            return Ok(());
+            return match version {
+                None => Ok(()),
+                Some(_) => Err(semantic(name.span().into(), format!("{single} is a query, it has no versions"))),
+            };
         }
         if parts.last().is_some_and(|table| table.ends_with(TARGET)) {
             return Ok(());
         }
-        let (project, table, at) = table_name(name, self.session)?;
+        let (project, mut table, at) = table_name(name, self.session)?;
         let span = name.span();
         if alias.is_none() {
             let bare = split_local_name(&table).1.to_string();
             let name = Ident { value: bare, quote_style: Some('`'), span };
             *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
         }
+        if let Some(version) = version.take() {
+            if SystemTable::named(&project, &table).is_some() {
+                return Err(semantic(at, format!("{project}.{table} has no versions")));
+            }
+            let travel = Travel::new((project.clone(), table), version);
+            let key = travel.key();
+            table = key.1.clone();
+            self.found.travels.insert(key, travel);
+        }
         let ident = |value: &str| Ident { value: value.to_string(), quote_style: Some('`'), span };
         *name = ObjectName::from(vec![ident(&project), ident(&table)]);
-        self.tables.entry((project, table)).or_insert(at);
+        self.found.tables.entry((project, table)).or_insert(at);
         Ok(())
     }
 
@@ -249,7 +268,7 @@ impl Names<'_> {
             Expr::CompoundIdentifier(parts) if parts.len() > 2 => {
                 let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
                 let known = |project: &str, table: &str| {
-                    self.tables.keys().chain(&self.target).any(|(p, t)| p == project && t == table)
+                    self.found.tables.keys().chain(&self.target).any(|(p, t)| p == project && t == table)
                 };
                 let before_table = match names.as_slice() {
                     [project, schema, table, _, ..] if known(project, &local_name(schema, table)) => 2,

@@ -100,6 +100,7 @@ fn plan_at<'a>(
             hive::check(&query)?;
         }
         let (named, calls) = names::resolve(&mut query, &session, target.map(name_of))?;
+        let names::Named { tables: named, travels } = named;
         functions.load(&session, calls).await?;
         fold::fold(&mut query, &session).await?;
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
@@ -119,16 +120,20 @@ fn plan_at<'a>(
                 sources.insert((project, table), Arc::new(source));
                 continue;
             }
-            let open = open(&session, &project, &table, at).await?;
+            let key = (project, table);
+            let open = match travels.get(&key) {
+                Some(travel) => travel.open(&session, at).await?,
+                None => open(&session, &key.0, &key.1, at).await?,
+            };
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
                 view_source(&session, &state, &open, depth, read).await?
             } else {
-                read.entry((project.clone(), table.clone())).or_insert_with(|| open.clone());
+                read.entry(key.clone()).or_insert_with(|| open.clone());
                 // A table that is read twice is read at one version.
-                let pinned = read.get(&(project.clone(), table.clone())).unwrap_or(&open);
+                let pinned = read.get(&key).unwrap_or(&open);
                 Arc::new(DefaultTableSource::new(provider(pinned, session.warehouse.catalog())))
             };
-            sources.insert((project, table), source);
+            sources.insert(key, source);
         }
         patterns::expand(&mut query, &sources)?;
         prepare::prepare(&mut query, &session.settings)?;

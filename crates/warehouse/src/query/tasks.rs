@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use feitian_base::{Error, Kind, Result};
+use feitian_base::{Error, Result};
 use feitian_sql::{SqlError, Statement};
 use feitian_types::PartitionSpec;
 use sqlparser::ast::{Ident, ObjectName, Query};
@@ -116,11 +116,14 @@ fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     files.map(|f| f.object_meta.size).sum::<u64>() + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
 }
 
-/// Merge: `MERGE SMALLFILES` of a table or of partitions: small files that follow each other become one.
+/// Merge: `MERGE SMALLFILES` or `COMPACT` of a table or of partitions.
 pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
-    const MODES: [&str; 3] =
-        ["odps.merge.txn.table.compact", "odps.merge.cold.storage.mode", "odps.merge.archive.flag"];
-    if let Some(mode) = MODES.iter().find(|m| session.settings.get(m).is_some()) {
+    const OTHERS: [&str; 2] = ["odps.merge.cold.storage.mode", "odps.merge.archive.flag"];
+    const COMPACT: &str = "odps.merge.txn.table.compact";
+    let compact = session.settings.get(COMPACT);
+    let other = OTHERS.iter().find(|m| session.settings.get(m).is_some());
+    let unknown = compact.is_some_and(|way| !matches!(way, "major_compact" | "minor_compact"));
+    if let Some(mode) = other.or(unknown.then_some(&COMPACT)) {
         return Err(crate::unsupported(format!("a Merge task with {mode}")));
     }
     let text = session.instance.query.trim().trim_end_matches(';');
@@ -129,28 +132,13 @@ pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
     let parts = name.trim().split('.').map(|p| Ident::new(p.trim().trim_matches('`').to_lowercase()));
     let name = ObjectName::from(parts.collect::<Vec<_>>());
     crate::system::refuse_change_of(session, &name, "odps:Alter").await?;
-    let (project, table, place) = names::table_name(&name, session)?;
-    names::check_project(session, &project).await?;
-    let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
-        "ODPS-0130131" => errors::no_table(place, &project, &table),
-        _ => e,
-    })?;
-    let mut within = Vec::new();
     let inside = rest.trim().get("partition".len()..).unwrap_or_default().trim();
-    if let Some(spec) = inside.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
-        let spec = PartitionSpec::parse(spec).ok_or_else(|| Error::invalid(format!("'{spec}' is no partition")))?;
-        let leading = open.row.schema.partition_columns.iter().map_while(|c| spec.get(&c.name).map(str::to_string));
-        let values: Vec<String> = leading.collect();
-        if values.len() != spec.0.len() {
-            return Err(errors::semantic(place, format!("partition ({spec}) does not fit table {project}.{table}")));
+    let partition = match inside.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
+        Some(spec) => {
+            Some(PartitionSpec::parse(spec).ok_or_else(|| Error::invalid(format!("'{spec}' is no partition")))?)
         }
-        if session.warehouse.meta().list_partitions(&open.row.id, &values, None, 1, false).await?.is_empty() {
-            let detail = format!("partition ({spec}) of table {project}.{table} does not exist");
-            let general = "Partition does not exist";
-            return Err(errors::statement_error(Kind::NotFound, "ODPS-0130271", place, general, &detail));
-        }
-        within = values;
-    }
-    session.warehouse.join_files(&open.row.id, &within, 2).await?;
+        None => None,
+    };
+    crate::ddl::merge_files(session, &name, partition.as_ref(), compact.is_some()).await?;
     Ok(JobOutput::Text(String::new()))
 }

@@ -3,12 +3,15 @@
 
 mod columns;
 mod dml;
+mod lifecycle;
 mod old;
 mod powercut;
 mod profile;
 mod reads;
+mod registry;
 mod sql;
 mod storage;
 mod system;
+mod travel;
 mod uploads;
 mod watched;
