@@ -229,6 +229,7 @@ impl Meta {
                 "DELETE FROM partitions WHERE table_id = $1",
                 "DELETE FROM partition_drops WHERE table_id = $1",
                 "DELETE FROM commit_records WHERE table_id = $1",
+                "DELETE FROM grants WHERE object = $1",
                 "DELETE FROM tables WHERE id = $1",
             ] {
                 query(sql).bind(id).execute(tx.conn()).await?;
