@@ -213,7 +213,7 @@ impl Meta {
             let sql = "SELECT account_id FROM role_members WHERE project = $1 AND role = $2 LIMIT 1";
             if query(sql).bind(project).bind(role).fetch_optional(tx.conn()).await?.is_some() {
                 let message = format!("Role '{role}' still has users; REVOKE it from them first");
-                return Err(conflict("RoleInUse", message).into());
+                return Err(conflict("InvalidStateSetting", message).into());
             }
             let sql = "DELETE FROM grants WHERE project = $1 AND grantee = $2";
             let grantee = grantee_text(&Grantee::Role(role.to_string()));

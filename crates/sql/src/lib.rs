@@ -22,6 +22,6 @@ pub use refuse::check_query;
 pub use render::object_parts;
 pub use splitter::{Piece, split};
 pub use statement::{
-    AlterOp, AlterTable, AutoPartition, Clustering, ColumnRef, CreateTable, CreateView, DropTable, Insert,
-    PartitionCondition, PartitionOp, PartitionTerm, Place, Shards, Statement, Truncate,
+    AlterOp, AlterTable, AutoPartition, Clustering, ColumnRef, CreateTable, CreateView, DropTable, Holder, Insert,
+    PartitionCondition, PartitionOp, PartitionTerm, Place, Security, SecurityObject, Shards, Statement, Truncate,
 };

@@ -101,7 +101,7 @@ async fn a_role_gives_its_users_what_was_granted_to_it_for_as_long_as_they_have_
         assert_eq!(m.roles("p", Some("u2")).await.unwrap(), ["reader"]);
         assert_eq!(m.role_users("p", "reader").await.unwrap(), [account("u2")]);
         refused(m.role_users("p", "writer").await, Kind::NotFound, "NoSuchObject");
-        refused(m.drop_role("p", "reader", &Step::None).await, Kind::Conflict, "RoleInUse");
+        refused(m.drop_role("p", "reader", &Step::None).await, Kind::Conflict, "InvalidStateSetting");
         m.unassign_role("p", "reader", "u2", &Step::None).await.unwrap();
         refused(m.unassign_role("p", "reader", "u2", &Step::None).await, Kind::NotFound, "NoSuchObject");
         assert!(!may(m, "u2", &t1(), "Select").await);

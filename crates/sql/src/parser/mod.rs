@@ -15,12 +15,14 @@ mod from;
 mod function;
 mod insert;
 mod interval;
+mod jobs;
 mod lateral;
 mod number;
 mod operand;
 mod pivot;
 mod query;
 mod script;
+mod security;
 mod words;
 
 pub use lateral::is_table_function;

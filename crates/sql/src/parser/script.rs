@@ -110,7 +110,8 @@ impl<'a> Parser<'a> {
 /// True if tables may hold other rows after the statement. One that makes a table changes no other.
 pub(super) fn changes(statement: &Statement) -> bool {
     use Statement::{
-        AlterTable, CreateSchema, CreateView, DropSchema, DropTable, Insert, MultiInsert, Truncate, Unsupported,
+        AlterTable, CreateSchema, CreateView, DropSchema, DropTable, Insert, MultiInsert, Security, Truncate,
+        Unsupported,
     };
     matches!(
         statement,
@@ -122,6 +123,7 @@ pub(super) fn changes(statement: &Statement) -> bool {
             | Truncate(_)
             | CreateSchema { .. }
             | DropSchema { .. }
+            | Security(_)
             | Unsupported { .. }
     )
 }
