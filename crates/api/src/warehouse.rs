@@ -181,6 +181,18 @@ pub enum ResourceContent {
     Reference(String),
 }
 
+/// A statement about users, roles and rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityQuery {
+    /// It came with a bearer token.
+    pub by_token: bool,
+    /// The schema of names without one.
+    pub schema: String,
+    /// Two-part names mean schema and table.
+    pub has_schemas: bool,
+    pub text: String,
+}
+
 /// The warehouse as the network edge needs it.
 ///
 /// Project and table names are lower case; a table in another schema than `default` is named `schema.table`. Every
@@ -302,6 +314,10 @@ pub trait Warehouse: Send + Sync + 'static {
     /// Writes rows that are durable and visible when this returns.
     async fn write_stream(&self, session: &SessionInfo, batches: BatchSource) -> Result<()>;
     async fn close_stream(&self, session: &SessionInfo) -> Result<()>;
+
+    /// Runs a statement about users, roles and rights; its answer as JSON. Who may is asked there, because it depends on
+    /// the statement: `NoPermission`. `MethodNotAllowed` for one that is missing.
+    async fn security(&self, caller: &Caller, project: &str, query: SecurityQuery) -> Result<Value>;
 
     /// How each function of SQL is called, for example `abs(number)`; sorted.
     fn functions(&self) -> Vec<&'static str>;

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
 //! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
-//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
+//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show`, `security` (statements), `system` (the state as tables),
 //! `join`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
@@ -23,6 +23,7 @@ mod query;
 mod reader;
 mod resources;
 mod scan;
+mod security;
 mod show;
 mod stats;
 mod system;
@@ -46,6 +47,7 @@ pub use log::{DataFile, Snapshot};
 pub use reader::{Batches, RowRange};
 pub use resources::{ByteStream, NewResource, ResourceContent};
 pub use scan::provider;
+pub use security::{SecurityAnswer, SecurityRequest};
 pub use tables::{Page, TableInfo};
 pub use tunnel::{BatchSource, SessionInfo, SessionRequest};
 pub use writer::{NewFile, TableDir, partition_value, write_partitioned};

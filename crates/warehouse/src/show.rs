@@ -1,6 +1,7 @@
 //! SHOW and DESC: what there is, as the text that clients of the original read.
 
 mod desc;
+mod jobs;
 
 use std::fmt::Write;
 
@@ -15,10 +16,11 @@ use sqlparser::ast::{ObjectName, Spanned};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::query::errors::{self, semantic};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
 
 pub(crate) use desc::desc;
+pub(crate) use jobs::{describe as job, flags, kill, list as jobs, status as job_status};
 
 /// So many rows are read from the metadata at once.
 const PAGE: i64 = 1000;
@@ -29,11 +31,13 @@ async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
     if let Some(system) = SystemTable::named(&project, &table) {
         return Ok(system.described());
     }
-    names::check_project(session, &project).await?;
-    session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
+    rights::enter(session, &project).await?;
+    let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &table),
         _ => e,
-    })
+    })?;
+    rights::check_table(session, &open.row, "Describe", at).await?;
+    Ok(open)
 }
 
 /// The schema that `IN schema`, `IN project` or `IN project.schema` names.
@@ -50,7 +54,7 @@ async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<names
         _ => return Err(semantic(at, "a schema is named by project and schema")),
     };
     let name = names::SchemaName { project: project.to_string(), name: schema.to_string(), at };
-    names::check_project(session, &name.project).await?;
+    rights::check_project(session, &name.project, "List").await?;
     // The tables of the system need no project in which to be.
     if name.project != SYSTEM_PROJECT || name.name != DEFAULT_SCHEMA {
         names::check_schema_exists(session, &name).await?;
@@ -132,7 +136,7 @@ pub(crate) async fn partitions(
 /// `SHOW SCHEMAS [IN project]`: one name a line.
 pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> Result<String> {
     let project = project.map_or_else(|| session.project().to_string(), |p| object_parts(p).join("."));
-    names::check_project(session, &project).await?;
+    rights::check_project(session, &project, "List").await?;
     let (mut text, mut after) = (String::new(), None::<String>);
     loop {
         let page = session.warehouse.meta().list_schemas(&project, "", after.as_deref(), PAGE).await?;
@@ -147,7 +151,7 @@ pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> 
 /// `DESC SCHEMA`: a JSON object, which is what PyODPS reads (`odps/models/schema.py`, `SchemaDescription`).
 pub(crate) async fn schema(session: &Session, name: &ObjectName) -> Result<String> {
     let name = names::schema_of(session, name)?;
-    names::check_project(session, &name.project).await?;
+    rights::check_project(session, &name.project, "Read").await?;
     let schema = names::check_schema_exists(session, &name).await?;
     let zone = session.settings.time_zone()?;
     let zone = feitian_functions::parse_zone(&zone).map_err(|e| semantic(name.at, e.details))?;

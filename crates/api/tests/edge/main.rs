@@ -11,5 +11,6 @@ mod rest;
 mod stop;
 mod streams;
 mod tunnel;
+mod users;
 mod walk;
 mod world;

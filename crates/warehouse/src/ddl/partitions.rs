@@ -9,7 +9,7 @@ use feitian_types::{Column, PartitionSpec};
 use sqlparser::ast::{ObjectName, Spanned};
 
 use super::rewrite::{commit, copy_partition};
-use super::{invalid_view, open};
+use super::{invalid_view, open, open_for};
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::insert::ATTEMPTS;
@@ -237,7 +237,7 @@ async fn rename(
 /// `TRUNCATE TABLE t [PARTITION (…), …]`: the rows go, the partitions stay.
 pub(super) async fn truncate(session: &Session, truncate: Truncate, index: i64) -> Result<()> {
     let at = Position::from(truncate.table.span());
-    let table = open(session, &truncate.table).await?;
+    let table = open_for(session, &truncate.table, "Update").await?;
     let name = format!("{}.{}", table.row.project, table.row.local_name());
     if table.row.view_text.is_some() {
         return Err(invalid_view(at, format!("{name} is a view, it has no rows of its own")));

@@ -22,7 +22,9 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
-use super::{Session, cartesian, coerce, columns, errors, fold, hive, names, physical, planner, prepare, scans};
+use super::{
+    Session, cartesian, coerce, columns, errors, fold, hive, names, physical, planner, prepare, rights, scans,
+};
 use crate::catalog::OpenTable;
 use crate::provider;
 use crate::system::SystemTable;
@@ -81,7 +83,7 @@ fn plan_at<'a>(
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
         let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
         for project in projects {
-            names::check_project(&session, project).await?;
+            rights::enter(&session, project).await?;
         }
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
         for ((project, table), at) in named {
@@ -91,6 +93,7 @@ fn plan_at<'a>(
                 continue;
             }
             let open = open(&session, &project, &table, at).await?;
+            rights::check_table(&session, &open.row, "Select", at).await?;
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
                 view_source(&session, &state, &open, depth, read).await?
             } else {
@@ -135,7 +138,7 @@ async fn view_source(
     };
     let text = row.view_text.as_deref().unwrap_or_default();
     let query = parse_query(text).map_err(|e| resolving(errors::front_end(e)))?;
-    let inner = session.in_schema(&row.project, &row.schema_name);
+    let inner = session.in_view(row);
     let plan = plan_at(inner, state.clone(), *query, depth + 1, read).await.map_err(resolving)?;
     let columns = &row.schema.columns;
     if plan.schema().fields().len() != columns.len() {

@@ -13,7 +13,7 @@ use feitian_types::PartitionSpec;
 use sqlparser::ast::{Ident, ObjectName, Query};
 
 use super::select::physical_plan;
-use super::{Planned, Session, errors, names, parse, plan_query};
+use super::{Planned, Session, errors, names, parse, plan_query, rights};
 use crate::jobs::JobOutput;
 
 /// The queries inside a statement; ODPS-0121125 for one that we lack.
@@ -40,10 +40,11 @@ async fn check_targets(session: &Session, statement: &Statement) -> Result<()> {
     };
     for name in targets {
         let (project, table, place) = names::table_name(name, session)?;
-        names::check_project(session, &project).await?;
-        if session.warehouse.meta().table_named(&project, &table).await?.is_none() {
+        rights::enter(session, &project).await?;
+        let Some(row) = session.warehouse.meta().table_named(&project, &table).await? else {
             return Err(errors::no_table(place, &project, &table));
-        }
+        };
+        rights::check_table(session, &row, "Update", place).await?;
     }
     Ok(())
 }
@@ -119,11 +120,12 @@ pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
     let name = ObjectName::from(parts.collect::<Vec<_>>());
     crate::system::refuse_change_of(session, &name, "odps:Alter").await?;
     let (project, table, place) = names::table_name(&name, session)?;
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(place, &project, &table),
         _ => e,
     })?;
+    rights::check_table(session, &open.row, "Alter", place).await?;
     let mut within = Vec::new();
     let inside = rest.trim().get("partition".len()..).unwrap_or_default().trim();
     if let Some(spec) = inside.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
