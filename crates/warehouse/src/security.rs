@@ -169,7 +169,7 @@ impl<'a> Desk<'a> {
         let (meta, project, step) = (self.meta, self.place.project, &self.step);
         match &statement {
             Security::WhoAmI => {
-                return Ok(SecurityAnswer::Json(json!({ "ID": self.me.id, "DisplayName": self.me.name })));
+                return Ok(SecurityAnswer::Json(json!({ "DisplayName": self.me.name, "ID": self.me.id })));
             }
             Security::ListAccountProviders => return Ok(SecurityAnswer::Text("ALIYUN, RAM".to_string())),
             _ if self.by_token => {

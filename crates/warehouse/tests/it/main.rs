@@ -9,4 +9,5 @@ mod reads;
 mod sql;
 mod system;
 mod uploads;
+mod users;
 mod watched;
