@@ -6,6 +6,7 @@ mod old;
 mod powercut;
 mod profile;
 mod reads;
+mod shown;
 mod sql;
 mod system;
 mod uploads;
