@@ -87,6 +87,14 @@ pub enum Statement {
     ShowFlags {
         project: bool,
     },
+    /// `ANALYZE TABLE t [PARTITION (…)] COMPUTE STATISTICS [FOR COLUMNS [(…)]]`, and what `show` is true for:
+    /// `SHOW STATISTIC t [PARTITION (…)] COLUMNS [(…)]`. Without names of columns all are meant.
+    Statistic {
+        show: bool,
+        table: ObjectName,
+        partition: Option<PartitionSpec>,
+        columns: Vec<ColumnRef>,
+    },
     /// About users, roles and rights.
     Security(Box<Security>),
     /// MaxCompute has it, feitian does not yet. Only its first words were read.

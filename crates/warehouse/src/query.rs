@@ -276,6 +276,9 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         Statement::KillJob { id } => crate::show::kill(session, &id).await,
         Statement::DescribeJob { id } => crate::show::job(session, &id).await,
         Statement::ShowFlags { project } => crate::show::flags(session, project).await,
+        Statement::Statistic { show, table, partition, columns } => {
+            crate::show::statistic(session, &table, partition.as_ref(), &columns, show).await
+        }
         Statement::Security(statement) => crate::security::statement(session, *statement, index).await,
         Statement::Unsupported { what, position } => Err(errors::front_end(SqlError::unsupported(position, what))),
         Statement::Query(_) | Statement::Set { .. } | Statement::Use { .. } => {

@@ -2,6 +2,7 @@
 
 mod desc;
 mod jobs;
+mod statistic;
 
 use std::fmt::Write;
 
@@ -21,6 +22,7 @@ use crate::system::SystemTable;
 
 pub(crate) use desc::desc;
 pub(crate) use jobs::{describe as job, flags, kill, list as jobs, status as job_status};
+pub(crate) use statistic::statistic;
 
 /// So many rows are read from the metadata at once.
 const PAGE: i64 = 1000;

@@ -1,4 +1,4 @@
-//! Statements about jobs and settings: SHOW P, STATUS, KILL, DESC INSTANCE, SHOW FLAGS.
+//! Statements about jobs, settings and statistics: SHOW P, STATUS, KILL, DESC INSTANCE, SHOW FLAGS, ANALYZE, SHOW STATISTIC.
 
 use super::cursor::Parser;
 use crate::Result;
@@ -6,7 +6,7 @@ use crate::lexer::{Kind, Symbol};
 use crate::statement::Statement;
 
 impl Parser<'_> {
-    /// A statement about jobs or settings; `None`, and nothing read, if another one comes next.
+    /// A statement about jobs, settings or statistics; `None`, and nothing read, if another one comes next.
     pub(super) fn about_jobs(&mut self) -> Result<Option<Statement>> {
         let first = self.source(self.peek()).to_ascii_lowercase();
         let second = self.source(self.peek_at(1)).to_ascii_lowercase();
@@ -30,8 +30,32 @@ impl Parser<'_> {
                 self.take();
                 Statement::ShowFlags { project: first == "setproject" }
             }
+            ("analyze", "table") | ("show", "statistic") => self.statistic(first == "show")?,
             _ => return Ok(None),
         }))
+    }
+
+    /// `ANALYZE TABLE …`, or `SHOW STATISTIC …`
+    fn statistic(&mut self, show: bool) -> Result<Statement> {
+        let (at, what) = (self.position(), if show { "SHOW STATISTIC" } else { "ANALYZE" });
+        self.take();
+        self.take();
+        let table = self.object_name()?;
+        let partition = self.optional_partition()?;
+        let of_columns = match show {
+            true => self.eat(&["columns"]),
+            false => {
+                let computes = self.eat(&["compute", "statistics"]);
+                computes && (self.peek().kind == Kind::End || self.eat(&["for", "columns"]))
+            }
+        };
+        let has_list = of_columns && self.is_symbol(Symbol::LParen);
+        let columns = if has_list { self.column_names()? } else { Vec::new() };
+        // Deleting, histograms, and numbers of a whole table.
+        if !of_columns || self.peek().kind != Kind::End {
+            return Ok(self.skip(what, at));
+        }
+        Ok(Statement::Statistic { show, table, partition, columns })
     }
 
     /// The id of a job after so many words.

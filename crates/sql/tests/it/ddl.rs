@@ -256,7 +256,10 @@ fn statements_that_the_engine_lacks_are_named() {
         ("with x as (select 1) delete from t where a in (select * from x)", "DELETE"),
         ("clone table a to b if exists overwrite", "CLONE"),
         ("msck repair table t add partitions", "MSCK"),
-        ("analyze table t compute statistics for columns (a)", "ANALYZE"),
+        ("analyze table t delete statistics for columns (a)", "ANALYZE"),
+        ("analyze table t compute statistics for columns with histogram", "ANALYZE"),
+        ("show statistic t", "SHOW STATISTIC"),
+        ("show statistic_list", "SHOW STATISTIC_LIST"),
         ("load overwrite table t from location 'oss://x'", "LOAD"),
         ("unload from t into location 'oss://x' stored as parquet", "UNLOAD"),
         ("grant select on table t to user ALIYUN$x@y.z privilegeproperties ('conditions'='true')", "GRANT"),
@@ -340,6 +343,20 @@ fn rights_name_accounts_roles_and_objects_as_they_were_written() {
         error("grant"),
         "ODPS-0130161:[1,6] Parse exception - invalid token '<EOF>', expected a privilege or a role"
     );
+}
+
+// Forms: MaxCompute documentation, "ANALYZE".
+#[test]
+fn statistics_are_of_all_columns_or_of_those_that_are_named() {
+    let named = |text: &str| match one(text) {
+        Statement::Statistic { show, partition, columns, .. } => (show, partition.is_some(), columns.len()),
+        other => panic!("{text}: {other:?}"),
+    };
+    assert_eq!(named("analyze table t compute statistics"), (false, false, 0));
+    assert_eq!(named("analyze table p.t partition (ds='1') compute statistics for columns (a, b);"), (false, true, 2));
+    assert_eq!(named("analyze table t compute statistics for columns"), (false, false, 0));
+    assert_eq!(named("show statistic t columns"), (true, false, 0));
+    assert_eq!(named("SHOW STATISTIC t PARTITION (ds='1') COLUMNS (a)"), (true, true, 1));
 }
 
 #[test]
