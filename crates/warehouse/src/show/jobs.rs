@@ -6,7 +6,7 @@ use chrono::{Datelike, Days, NaiveDate, NaiveTime};
 use feitian_base::{Kind, Result, clock};
 use feitian_functions::parse_zone;
 use feitian_functions::time::{datetime_text, local_of_millis, millis_of};
-use feitian_meta::{Instance, InstanceState};
+use feitian_meta::{Instance, InstanceState, TOKEN_JOBS};
 use feitian_sql::Position;
 
 use crate::JobFilter;
@@ -39,8 +39,21 @@ fn day_of(text: &str) -> Result<NaiveDate> {
     day.ok_or_else(|| semantic(Position::UNKNOWN, format!("'{text}' is no day; write one like 2024-01-31")))
 }
 
+/// Refuses what a bearer token may not do, whose policy the job knows in two words only.
+fn refuse_token(session: &Session, but_with: Option<&str>, action: &str, resource: &str) -> Result<()> {
+    match rights::token_scope(session) {
+        Some(scope) if but_with != Some(scope.as_str()) => {
+            let why = "; the job came with a bearer token, which does not say so for all of them";
+            Err(rights::denied(action, resource, why, Position::UNKNOWN))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whose jobs the account may see: `None` means those of everybody in the project.
 async fn seen_owner(session: &Session) -> Result<Option<String>> {
+    let resource = format!("projects/{}/instances/*", session.instance.project);
+    refuse_token(session, Some(TOKEN_JOBS), "odps:Read", &resource)?;
     Ok(if rights::is_whole(session).await? { None } else { Some(session.instance.owner.clone()) })
 }
 
@@ -109,6 +122,8 @@ pub(crate) async fn status(session: &Session, id: &str) -> Result<String> {
 
 /// `KILL id`. A job that was killed before is killed: the statement may run a second time after a crash.
 pub(crate) async fn kill(session: &Session, id: &str) -> Result<String> {
+    let resource = format!("projects/{}/instances/{id}", session.instance.project);
+    refuse_token(session, None, "odps:Write", &resource)?;
     let job = find(session, id).await?;
     if job.id == session.instance.id {
         return Err(semantic(Position::UNKNOWN, "a job cannot kill itself"));
@@ -146,6 +161,7 @@ pub(crate) async fn flags(session: &Session, of_project: bool) -> Result<String>
     if !of_project {
         return Ok(session.settings.all().into_iter().map(|(key, value)| format!("{key}={value}\n")).collect());
     }
+    refuse_token(session, None, "odps:Read", &format!("projects/{}", session.project()))?;
     rights::check_project(session, session.project(), "Read").await?;
     let project = session.warehouse.meta().project(session.project()).await?;
     let properties = project.map(|p| p.properties).unwrap_or_default();

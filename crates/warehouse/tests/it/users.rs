@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use feitian_meta::{Grantee, Instance, InstanceState, Securable, Step, TOKEN_SETTING, TOKEN_TABLES};
+use feitian_meta::{Grantee, Instance, InstanceState, Securable, Step, TOKEN_JOBS, TOKEN_SETTING, TOKEN_TABLES};
 use feitian_warehouse::{NewJob, SecurityAnswer, SecurityRequest};
 
 use crate::sql::{Bench, OWNER};
@@ -224,6 +224,13 @@ async fn a_statement_about_rights_takes_effect_once_and_not_by_a_token() {
         let error = run_as(&bench, OWNER, query, &token).await.error.unwrap_or_default();
         assert!(error.starts_with("ODPS-0130013:") && error.contains("bearer token"), "{query}: {error}");
     }
+    for query in ["show p", "status x", "kill x", "desc instance x", "setproject"] {
+        let error = run_as(&bench, OWNER, query, &token).await.error.unwrap_or_default();
+        assert!(error.starts_with("ODPS-0130013:") && error.contains("bearer token"), "{query}: {error}");
+    }
+    let jobs = [(TOKEN_SETTING, TOKEN_JOBS)];
+    assert_eq!(run_as(&bench, OWNER, "show p", &jobs).await.state, InstanceState::Success);
+    assert_eq!(run_as(&bench, OWNER, "kill x", &jobs).await.state, InstanceState::Failed);
     assert!(meta.roles("demo", None).await.unwrap().is_empty());
     let ended = run_as(&bench, OWNER, "create role r; grant r to ALIYUN$other; select 1", &[]).await;
     assert_eq!((ended.state, ended.step), (InstanceState::Success, 2), "two statements have advanced the job");
