@@ -102,11 +102,12 @@ fn line(start: &str, run: &str, status: &str, id: &str, owner: &str, query: &str
 /// The job of this id, if the account may see it.
 async fn find(session: &Session, id: &str) -> Result<Instance> {
     let project = &session.instance.project;
+    let seen = seen_owner(session).await?;
     let found = match session.warehouse.instance(project, id).await {
         Err(e) if e.kind() == Kind::NotFound => return Err(semantic(Position::UNKNOWN, e.message())),
         found => found?,
     };
-    match seen_owner(session).await? {
+    match seen {
         Some(owner) if owner != found.owner => {
             let resource = format!("projects/{project}/instances/{id}");
             Err(rights::denied("odps:Read", &resource, "", Position::UNKNOWN))
