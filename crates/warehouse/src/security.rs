@@ -3,7 +3,7 @@
 //! The owner of a project and administrators change them; the owner of a table grants on it. Whoever may do everything in
 //! the project sees all of them, a user sees what is the user's own. A bearer token says who it stands for, no more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
 use feitian_base::{Error, Kind, Result, clock};
@@ -311,12 +311,11 @@ impl<'a> Desk<'a> {
     async fn list_users(&self) -> Result<SecurityAnswer> {
         self.must_see_all()?;
         let (meta, project) = (self.meta, self.place.project);
-        let mut names = vec![self.project.owner_name.clone()];
-        names.extend(meta.admitted(project).await?.into_iter().map(|a| a.name));
-        names.extend(meta.project_users(project).await?.into_iter().map(|a| a.name));
-        names[1..].sort();
-        names.dedup();
-        Ok(SecurityAnswer::lines(names.iter().map(String::as_str)))
+        let mut others: BTreeSet<String> = meta.admitted(project).await?.into_iter().map(|a| a.name).collect();
+        others.extend(meta.project_users(project).await?.into_iter().map(|a| a.name));
+        let owner = self.project.owner_name.as_str();
+        others.remove(owner);
+        Ok(SecurityAnswer::lines(std::iter::once(owner).chain(others.iter().map(String::as_str))))
     }
 
     /// Who has the role and what was granted to it, as the command line of the original shows it.
