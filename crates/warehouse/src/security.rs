@@ -180,8 +180,14 @@ impl<'a> Desk<'a> {
         }
         match statement {
             Security::WhoAmI | Security::ListAccountProviders => {}
-            Security::AddUser(name) => meta.add_user(project, &self.managed(&name).await?.id, step).await?,
-            Security::RemoveUser(name) => meta.remove_user(project, &self.managed(&name).await?.id, step).await?,
+            Security::AddUser(name) => {
+                let user = self.managed(&name).await?;
+                meta.add_user(project, &user.id, step).await.map_err(|e| by_name(e, &user))?;
+            }
+            Security::RemoveUser(name) => {
+                let user = self.managed(&name).await?;
+                meta.remove_user(project, &user.id, step).await.map_err(|e| by_name(e, &user))?;
+            }
             Security::ListUsers => return self.list_users().await,
             Security::CreateRole(role) => {
                 self.must_manage()?;
@@ -203,10 +209,12 @@ impl<'a> Desk<'a> {
                 return Ok(SecurityAnswer::lines(users.iter().map(|u| u.name.as_str())));
             }
             Security::GrantRole { role, user } => {
-                meta.assign_role(project, &role, &self.managed(&user).await?.id, step).await?;
+                let user = self.managed(&user).await?;
+                meta.assign_role(project, &role, &user.id, step).await.map_err(|e| by_name(e, &user))?;
             }
             Security::RevokeRole { role, user } => {
-                meta.unassign_role(project, &role, &self.managed(&user).await?.id, step).await?;
+                let user = self.managed(&user).await?;
+                meta.unassign_role(project, &role, &user.id, step).await.map_err(|e| by_name(e, &user))?;
             }
             Security::Grant { privileges, on, holder } => {
                 let (object, actions, grantee) = self.change(&privileges, &on, &holder).await?;
@@ -250,11 +258,21 @@ impl<'a> Desk<'a> {
         found.ok_or_else(|| missing(format!("there is no account '{name}'; names are written as in ALIYUN$anna")))
     }
 
+    /// Who is to hold a right. An account that may do everything anyway is refused: a REVOKE would take nothing from it.
     async fn grantee(&self, holder: &Holder) -> Result<Grantee> {
-        Ok(match holder {
-            Holder::User(name) => Grantee::User(self.account(name).await?.id),
-            Holder::Role(name) => Grantee::Role(name.clone()),
-        })
+        let name = match holder {
+            Holder::User(name) => name,
+            Holder::Role(name) => return Ok(Grantee::Role(name.clone())),
+        };
+        let (user, project) = (self.account(name).await?, self.place.project);
+        match self.meta.access(project, &user.id).await? {
+            Access::Granted => Ok(Grantee::User(user.id)),
+            Access::Whole => Err(invalid(format!(
+                "account '{name}' may do everything in project '{project}'; only after 'feitian project expel' and ADD USER \
+                 has it what is granted"
+            ))),
+            Access::None => Err(missing(format!("account '{name}' is no user of project '{project}'; ADD USER first"))),
+        }
     }
 
     /// The object of a grant, with its row if it is a table.
@@ -400,6 +418,12 @@ impl<'a> Desk<'a> {
         }
         Ok(SecurityAnswer::Json(json!({ "ACL": acl })))
     }
+}
+
+/// An error about an account, which the metadata know by its id, with the name.
+fn by_name(e: Error, account: &Account) -> Error {
+    let message = e.message().replace(&format!("'{}'", account.id), &format!("'{}'", account.name));
+    Error::new(e.kind(), e.code().to_string(), message)
 }
 
 /// The first of each run of grants with one object and one holder, and the actions of the run. They come in this order.
