@@ -422,6 +422,9 @@ impl<'a> Desk<'a> {
 
 /// An error about an account, which the metadata know by its id, with the name.
 fn by_name(e: Error, account: &Account) -> Error {
+    if !matches!(e.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict) {
+        return e;
+    }
     let message = e.message().replace(&format!("'{}'", account.id), &format!("'{}'", account.name));
     Error::new(e.kind(), e.code().to_string(), message)
 }
