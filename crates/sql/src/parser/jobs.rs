@@ -60,9 +60,9 @@ impl Parser<'_> {
 
     /// The id of a job after so many words.
     fn job_id(&mut self, words: usize) -> Result<String> {
-        (0..words).for_each(|_| {
+        for _ in 0..words {
             self.take();
-        });
+        }
         match self.peek().kind {
             Kind::Word | Kind::Number => {
                 let token = self.take();

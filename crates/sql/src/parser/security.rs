@@ -55,17 +55,17 @@ impl Parser<'_> {
 
     /// Takes so many words, which are the whole statement.
     fn bare(&mut self, words: usize, statement: Security) -> Option<Security> {
-        (0..words).for_each(|_| {
+        for _ in 0..words {
             self.take();
-        });
+        }
         Some(statement)
     }
 
     /// The name after so many words.
     fn named(&mut self, words: usize) -> Result<String> {
-        (0..words).for_each(|_| {
+        for _ in 0..words {
             self.take();
-        });
+        }
         self.principal("a name")
     }
 
