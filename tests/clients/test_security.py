@@ -183,11 +183,16 @@ class Security(ClientCase):
             f"grant label 2 on table {table} to user {name} with exp 1",
             f"set label 2 to user {name}",
             "set labelsecurity=true",
-            "install package demo.non_exist_package",
             "put policy p.json",
         ):
             with self.subTest(statement=statement), self.assertRaises(errors.MethodNotAllowed):
                 self.say(statement)
+        # The client waits for this one: odps/models/tests/test_security.py.
+        waited = self.o.run_security_query("INSTALL PACKAGE demo.non_exist_package")
+        with self.assertRaisesRegex(errors.SecurityQueryError, "packages are not supported"):
+            waited.wait_for_success()
+        self.assertTrue(waited.is_terminated)
+        self.assertFalse(waited.is_successful)
         role = self.project.roles.create(unique("role"))
         with self.assertRaises(errors.MethodNotAllowed):
             role.policy = {"Version": "1", "Statement": []}

@@ -3,7 +3,7 @@
 use feitian_meta::rows::{Grantee, Instance, InstanceState, Securable, Step, Table};
 use feitian_types::TableSchema;
 
-use crate::client::{Client, Credentials};
+use crate::client::{Client, Credentials, between};
 use crate::fake::two_columns;
 use crate::jobs::submit;
 use crate::world::World;
@@ -141,6 +141,22 @@ async fn a_token_of_a_user_goes_no_further_than_the_user() {
     world.fake.calls();
     token.post("/api/projects/p/authorization", ask).await.ok();
     assert_eq!(world.fake.calls(), ["security p ALIYUN$other token default false whoami"]);
+}
+
+// Clients ask for the end of what does not answer with 200: odps/models/project.py, AuthQueryInstance.
+#[tokio::test]
+async fn a_package_is_not_installed_and_the_client_learns_why() {
+    let world = World::new().await;
+    let demo = world.demo();
+    let ask = "<Authorization><Query>INSTALL PACKAGE q.pack</Query></Authorization>";
+    let reply = demo.post("/api/projects/p/authorization", ask).await.ok();
+    assert_eq!(reply.status.as_u16(), 202);
+    let id = between(&reply.text(), "<Result>", "</Result>").to_string();
+    let end = demo.get(&format!("/api/projects/p/authorization/{id}")).await.ok().text();
+    assert_eq!(between(&end, "<Status>", "</Status>"), "FAILED");
+    assert!(between(&end, "<Result>", "</Result>").contains("packages are not supported"), "{end}");
+    demo.get("/api/projects/p/authorization/another").await.refused(404, "NoSuchObject");
+    assert_eq!(world.fake.calls(), Vec::<String>::new());
 }
 
 #[tokio::test]
