@@ -28,6 +28,10 @@ pub enum Right {
     Signer,
     /// An account of the project that signs with its own key, or an administrator.
     Member,
+    /// [`Self::Member`], or a user to whom `CreateInstance` was granted.
+    Submit,
+    /// [`Self::Member`], or a user who submitted the job that the path names.
+    Job,
     /// The project's owner, or an administrator.
     Owner,
     /// An administrator.
@@ -68,6 +72,14 @@ impl Object {
     }
 }
 
+impl Right {
+    /// True for what takes a signature with a key: a bearer token may not do it, and an administrator may.
+    fn needs_key(self) -> bool {
+        use Right::{Account, Admin, Job, Member, Owner, Signer, Submit};
+        matches!(self, Account | Signer | Submit | Job | Member | Owner | Admin)
+    }
+}
+
 impl std::fmt::Display for Right {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -80,6 +92,8 @@ impl std::fmt::Display for Right {
             Self::AnyUser(action) => write!(f, "any user of the project; tokens: {action} on the project"),
             Self::Signer => f.write_str("any user of the project, or administrator"),
             Self::Member => f.write_str("account of the project, or administrator"),
+            Self::Submit => f.write_str("account of the project, user with odps:CreateInstance, or administrator"),
+            Self::Job => f.write_str("account of the project, user on own jobs, or administrator"),
             Self::Owner => f.write_str("owner of the project, or administrator"),
             Self::Admin => f.write_str("administrator"),
         }
@@ -96,7 +110,7 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
     }
     let caller = match (who, right) {
         (Identity::Nobody, _) => return Err(missing_credentials()),
-        (Identity::Token { .. }, Right::Account | Right::Signer | Right::Member | Right::Owner | Right::Admin) => {
+        (Identity::Token { .. }, right) if right.needs_key() => {
             return Err(denied("a bearer token may not do this; sign the request with an access key".to_string()));
         }
         (Identity::Account(caller) | Identity::Token { caller, .. }, _) => caller,
@@ -112,7 +126,7 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
         let hint = if name == SYSTEM_PROJECT { "; its tables are read with SQL" } else { "" };
         return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Project not found - '{name}'{hint}")));
     };
-    let manages = matches!(right, Right::Signer | Right::Member | Right::Owner) && caller.admin;
+    let manages = right.needs_key() && caller.admin;
     if right == Right::Owner && !manages && project.owner_id != caller.account_id {
         let (account, owner) = (&caller.name, &project.owner_name);
         return Err(denied(format!("account '{account}' is not the owner of project '{name}'; '{owner}' is")));
@@ -145,12 +159,12 @@ async fn check_grant(meta: &Meta, caller: &Caller, right: Right, project: &str, 
     let (object, action, resource) = match right {
         Right::AnyUser(_) | Right::Signer => return Ok(()),
         Right::Project(action) => (Securable::Project, action, format!("projects/{project}")),
-        Right::Sql => (Securable::Project, "odps:CreateInstance", format!("projects/{project}")),
-        Right::Object(action, Object::Instance) => {
+        Right::Sql | Right::Submit => (Securable::Project, "odps:CreateInstance", format!("projects/{project}")),
+        Right::Job | Right::Object(_, Object::Instance) => {
             let id = path.get("instance").unwrap_or_default();
             return match meta.instance_owner(project, id).await? {
                 Some(owner) if owner != caller.name => {
-                    Err(ungranted(caller, action, &format!("projects/{project}/instances/{id}")))
+                    Err(ungranted(caller, "odps:Read", &format!("projects/{project}/instances/{id}")))
                 }
                 // One that is not there is for the handler to say.
                 _ => Ok(()),

@@ -104,6 +104,12 @@ async fn a_user_sees_its_own_jobs_and_submits_them_when_that_was_granted() {
     user.put(&format!("/api/projects/p/instances/{foreign}"), "<Instance/>").await.refused(403, "NoPermission");
     user.get("/api/projects/p/instances").await.refused(403, "NoPermission");
     grant(&world, &Securable::Project, "List").await;
+    // The same by the admin API, which `feitian sql` uses.
+    user.get(&format!("/admin/v1/projects/p/instances/{own}")).await.ok();
+    user.get(&format!("/admin/v1/projects/p/instances/{foreign}")).await.refused(403, "NoPermission");
+    user.post(&format!("/admin/v1/projects/p/instances/{foreign}/stop"), "").await.refused(403, "NoPermission");
+    user.post("/admin/v1/projects/p/sql", r#"{"sql": "select 3;"}"#).await.ok();
+    user.get("/admin/v1/projects/p/instances").await.refused(403, "NoPermission");
     let listed = user.get("/api/projects/p/instances").await.ok().text();
     assert!(listed.contains(&own) && !listed.contains(&foreign), "{listed}");
     let listed = world.demo().get("/api/projects/p/instances").await.ok().text();
