@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use feitian_base::Result;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table, TableFilter};
+use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table};
 use feitian_sql::{Position, object_parts};
 use feitian_types::{Column, DataType, PartitionSpec};
 use serde_json::{Map, Value};
@@ -90,7 +90,9 @@ pub(crate) async fn tables(
 ) -> Result<String> {
     let schema = scope_of(session, scope).await?;
     let meta = session.warehouse.meta();
-    let filter = TableFilter { kind: only_views.then(|| "VIRTUAL_VIEW".to_string()), ..TableFilter::default() };
+    let kind = only_views.then_some("VIRTUAL_VIEW");
+    // Names are in lower case; what stands before the first star bounds what is read.
+    let prefix = like.and_then(|l| l.split(['*', '%']).next()).unwrap_or_default().to_lowercase();
     let (mut text, mut after) = (String::from("\n"), None::<String>);
     if schema.project == SYSTEM_PROJECT && schema.name == DEFAULT_SCHEMA && !only_views {
         for name in SystemTable::ALL.map(SystemTable::name).iter().filter(|n| like.is_none_or(|l| fits(n, l))) {
@@ -98,12 +100,12 @@ pub(crate) async fn tables(
         }
     }
     loop {
-        let page = meta.list_tables(&schema.project, &schema.name, &filter, after.as_deref(), PAGE).await?;
-        for row in page.iter().filter(|r| like.is_none_or(|l| fits(&r.name, l))) {
-            let _ = writeln!(text, "{}:{}", row.owner, row.name);
+        let page = meta.list_names(&schema.project, &schema.name, &prefix, kind, after.as_deref(), PAGE).await?;
+        for (name, owner) in page.iter().filter(|(name, _)| like.is_none_or(|l| fits(name, l))) {
+            let _ = writeln!(text, "{owner}:{name}");
         }
         match page.last() {
-            Some(last) if page.len() as i64 == PAGE => after = Some(last.name.clone()),
+            Some((last, _)) if page.len() as i64 == PAGE => after = Some(last.clone()),
             _ => return Ok(text),
         }
     }
