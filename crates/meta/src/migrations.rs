@@ -103,7 +103,7 @@ const V5: &[&str] = &[
     "CREATE TABLE grants (project TEXT NOT NULL, object TEXT NOT NULL, grantee TEXT NOT NULL, action TEXT NOT NULL, \
      PRIMARY KEY (project, object, grantee, action))",
     "CREATE INDEX grants_grantee ON grants (project, grantee)",
-    "CREATE INDEX grants_object ON grants (object) WHERE object <> ''",
+    "CREATE INDEX grants_object ON grants (object)",
 ];
 
 /// Brings the database to the newest version in one transaction; several processes may do so at once.

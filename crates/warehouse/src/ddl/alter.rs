@@ -55,7 +55,7 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
         AlterOp::SetQuery { query, query_text } => set_query(session, name, &query, &query_text, index).await,
         AlterOp::RenameTo { name: new } => rename(session, name, &new, index).await,
         AlterOp::ChangeOwner { owner } => {
-            rights::check_owner(session, &table.row, "CHANGEOWNER", at).await?;
+            rights::check_giver(session, &table.row, at).await?;
             if session.warehouse.meta().account_by_name(&owner).await?.is_none() {
                 return Err(semantic(at, format!("there is no account '{owner}'")));
             }

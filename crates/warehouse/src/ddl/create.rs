@@ -272,7 +272,7 @@ pub(super) async fn view(session: &Session, create: CreateView, index: i64) -> R
         Some(_) if create.if_not_exists => Ok(()),
         Some(row) if create.or_replace && row.view_text.is_some() => {
             // The view keeps its owner, with whose rights it reads.
-            rights::check_owner(session, &row, "the query of a view", at).await?;
+            rights::check_query(session, &row, at).await?;
             let before = row.schema_version;
             let row = Table {
                 schema,
@@ -318,7 +318,7 @@ pub(super) async fn set_query(
         return Err(super::invalid_view(at, format!("{}.{} is a table", view.row.project, view.row.local_name())));
     }
     // The view keeps its owner, with whose rights it reads.
-    rights::check_owner(session, &view.row, "the query of a view", at).await?;
+    rights::check_query(session, &view.row, at).await?;
     let columns = view_columns(session, (&view.row.project, &view.row.local_name()), query, &[], at).await?;
     super::update_row(session, name, &session.step(index), |row| {
         row.schema.columns.clone_from(&columns);

@@ -34,9 +34,9 @@ async fn access(session: &Session, name: &str, project: &str) -> Result<(Access,
     Ok((access, account.id))
 }
 
-/// True if the job's account may do everything in the project of the job.
-pub(crate) async fn is_whole(session: &Session) -> Result<bool> {
-    let (access, _) = access(session, &session.instance.owner, &session.instance.project).await?;
+/// True if the job's account may do everything in the project.
+pub(crate) async fn is_whole(session: &Session, project: &str) -> Result<bool> {
+    let (access, _) = access(session, &session.instance.owner, project).await?;
     Ok(access == Access::Whole)
 }
 
@@ -94,23 +94,37 @@ pub(crate) async fn check_table(session: &Session, table: &Table, action: &str, 
     {
         return Ok(());
     }
+    Err(denied(&format!("odps:{action}"), &resource_of(table), "", at))
+}
+
+/// A table or view as policies name it.
+fn resource_of(table: &Table) -> String {
     let within = match table.schema_name.as_str() {
         DEFAULT_SCHEMA => String::new(),
         schema => format!("schemas/{schema}/"),
     };
-    let resource = format!("projects/{}/{within}tables/{}", table.project, table.name);
-    Err(denied(&format!("odps:{action}"), &resource, "", at))
+    format!("projects/{}/{within}tables/{}", table.project, table.name)
 }
 
-/// Refuses everybody but those who may do everything in the table's project and the table's own owner: `what` would
-/// give whoever does it the rights of the owner.
-pub(crate) async fn check_owner(session: &Session, table: &Table, what: &str, at: Position) -> Result<()> {
-    let (access, _) = access(session, &session.instance.owner, &table.project).await?;
-    if access == Access::Whole || (access == Access::Granted && table.owner == session.instance.owner) {
+/// Refuses everybody but those who may do everything in the view's project and the view's own owner: it reads with the
+/// rights of its owner, and whoever changes its query would have them.
+pub(crate) async fn check_query(session: &Session, view: &Table, at: Position) -> Result<()> {
+    let (access, _) = access(session, &session.instance.owner, &view.project).await?;
+    if access == Access::Whole || (access == Access::Granted && view.owner == session.instance.owner) {
         return Ok(());
     }
-    let why = format!(", because {what} is for the owner of {}", table.local_name());
-    Err(denied("odps:Alter", &format!("projects/{}/tables/{}", table.project, table.local_name()), &why, at))
+    let why = format!(", because the query of a view is for the owner of {}", view.local_name());
+    Err(denied("odps:Alter", &resource_of(view), &why, at))
+}
+
+/// Refuses everybody but those who may do everything in the project. A user who gave a view away would read with the rights
+/// of the one who got it whatever later has the names in it.
+pub(crate) async fn check_giver(session: &Session, table: &Table, at: Position) -> Result<()> {
+    if is_whole(session, &table.project).await? {
+        return Ok(());
+    }
+    let why = ", because CHANGEOWNER is for the owner of the project and for accounts that were admitted";
+    Err(denied("odps:Alter", &resource_of(table), why, at))
 }
 
 async fn may(session: &Session, name: &str, table: &Table, action: &str) -> Result<bool> {

@@ -52,9 +52,9 @@ fn refuse_token(session: &Session, but_with: Option<&str>, action: &str, resourc
 
 /// Whose jobs the account may see: `None` means those of everybody in the project.
 async fn seen_owner(session: &Session) -> Result<Option<String>> {
-    let resource = format!("projects/{}/instances/*", session.instance.project);
-    refuse_token(session, Some(TOKEN_JOBS), "odps:Read", &resource)?;
-    Ok(if rights::is_whole(session).await? { None } else { Some(session.instance.owner.clone()) })
+    let project = &session.instance.project;
+    refuse_token(session, Some(TOKEN_JOBS), "odps:Read", &format!("projects/{project}/instances/*"))?;
+    Ok(if rights::is_whole(session, project).await? { None } else { Some(session.instance.owner.clone()) })
 }
 
 /// `SHOW P`: a line of headings, then one line for each job, the newest first.

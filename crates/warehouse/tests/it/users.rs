@@ -167,6 +167,8 @@ async fn a_view_shows_what_its_owner_may_see_and_only_the_owner_changes_it() {
     text(&bench, OWNER, "grant select on secret to user ALIYUN$other").await;
     text(&bench, USER, "create view own as select a from secret").await;
     assert_eq!(rows(&bench, "select a from own").await, ["42"]);
+    // With another owner it would go on to read what was granted to the user only until now.
+    refused(&bench, "alter view own changeowner to 'ALIYUN$demo'", "CHANGEOWNER").await;
     text(&bench, OWNER, "revoke select on secret from user ALIYUN$other").await;
     refused(&bench, "select a from own", "tables/secret}").await;
     bench.warehouse.shutdown().await;
