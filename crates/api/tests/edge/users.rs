@@ -110,6 +110,10 @@ async fn a_user_sees_its_own_jobs_and_submits_them_when_that_was_granted() {
     user.post(&format!("/admin/v1/projects/p/instances/{foreign}/stop"), "").await.refused(403, "NoPermission");
     user.post("/admin/v1/projects/p/sql", r#"{"sql": "select 3;"}"#).await.ok();
     user.get("/admin/v1/projects/p/instances").await.refused(403, "NoPermission");
+    // A known guid finds the job that has it, and this one is somebody else's.
+    let known = r#"{"sql": "select 4;", "guid": "g-1"}"#;
+    world.demo().post("/admin/v1/projects/p/sql", known).await.ok();
+    user.post("/admin/v1/projects/p/sql", known).await.refused(403, "NoPermission");
     let listed = user.get("/api/projects/p/instances").await.ok().text();
     assert!(listed.contains(&own) && !listed.contains(&foreign), "{listed}");
     let listed = world.demo().get("/api/projects/p/instances").await.ok().text();
