@@ -214,6 +214,11 @@ async fn jobs_are_shown_and_killed_by_those_who_may_see_them() {
         assert_eq!(killed, format!("Instance {} is killed.\n", waiting.id));
     }
     assert!(meta.instance("demo", &waiting.id).await.unwrap().unwrap().stop_requested);
+    // A page of a job shows how the same SQL went before.
+    let again = run_as(&bench, USER, "select 'a secret text'", &[]).await;
+    assert_eq!(bench.warehouse.earlier_run(&again).await.unwrap(), None);
+    let again = run_as(&bench, OWNER, "select 'a secret text'", &[]).await;
+    assert!(bench.warehouse.earlier_run(&again).await.unwrap().is_some());
     bench.warehouse.shutdown().await;
 }
 
