@@ -81,6 +81,7 @@ async fn a_grant_opens_the_actions_that_it_names_on_its_object() {
     user.get("/api/projects/p/tables").await.refused(403, "NoPermission");
     grant(&world, &Securable::Project, "List").await;
     user.get("/api/projects/p/tables").await.ok();
+    user.get("/api/projects/p/tables?extended").await.refused(403, "NoPermission");
     user.get("/api/projects/p").await.refused(403, "NoPermission");
     grant(&world, &Securable::Project, "Read").await;
     user.get("/api/projects/p").await.ok();
