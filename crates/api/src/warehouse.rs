@@ -221,6 +221,18 @@ pub enum ResourceContent {
     Reference(String),
 }
 
+/// A statement about users, roles and rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityQuery {
+    /// It came with a bearer token.
+    pub by_token: bool,
+    /// The schema of names without one.
+    pub schema: String,
+    /// Two-part names mean schema and table.
+    pub has_schemas: bool,
+    pub text: String,
+}
+
 /// The warehouse as the network edge needs it.
 ///
 /// Project and table names are lower case; a table in another schema than `default` is named `schema.table`. Every
@@ -359,6 +371,10 @@ pub trait Warehouse: Send + Sync + 'static {
     /// Makes these blocks of a write session visible, and no others, once. A second call answers as the first.
     /// `InvalidArgument` for a block that is not there.
     async fn commit_write(&self, session: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo>;
+
+    /// Runs a statement about users, roles and rights; its answer as JSON. Who may is asked there, because it depends on
+    /// the statement: `NoPermission`. `MethodNotAllowed` for one that is missing.
+    async fn security(&self, caller: &Caller, project: &str, query: SecurityQuery) -> Result<Value>;
 
     /// How each function of SQL is called, for example `abs(number)`; sorted.
     fn functions(&self) -> Vec<&'static str>;

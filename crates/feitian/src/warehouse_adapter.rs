@@ -248,6 +248,18 @@ impl edge::Warehouse for Adapter {
         self.warehouse.commit_write(&held(session), blocks).await.map(shown)
     }
 
+    async fn security(
+        &self,
+        caller: &edge::Caller,
+        project: &str,
+        query: edge::SecurityQuery,
+    ) -> Result<serde_json::Value> {
+        let edge::SecurityQuery { by_token, schema, has_schemas, text } = query;
+        let (account, project) = (caller.name.clone(), project.to_string());
+        let request = inner::SecurityRequest { account, by_token, project, schema, has_schemas, text };
+        Ok(self.warehouse.security(request).await?.into_json())
+    }
+
     fn functions(&self) -> Vec<&'static str> {
         feitian_functions::calls()
     }

@@ -39,7 +39,7 @@ impl Meta {
             if !is_at_rest(&mut tx, seen).await? {
                 return Ok(false);
             }
-            let sql = "SELECT id FROM sessions WHERE table_id = $1 AND kind <> 'download' \
+            let sql = "SELECT id FROM sessions WHERE table_id = $1 AND kind NOT IN ('download', 'storage_read') \
                        AND status IN ('normal', 'closing') AND expires_ms > $2 LIMIT 1";
             let writer = query(sql).bind(&seen.id).bind(dropped_ms).fetch_optional(tx.conn()).await?;
             if writer.is_some() {

@@ -29,6 +29,7 @@ mod requeue;
 mod resources;
 pub mod rows;
 mod schemas;
+mod security;
 mod sessions;
 mod settings;
 mod steps;

@@ -53,6 +53,50 @@ pub const TOKEN_JOBS: &str = "jobs";
 /// The token may read the tables of its project.
 pub const TOKEN_TABLES: &str = "tables";
 
+/// How far an account may go in a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It owns the project or was admitted to it: everything but what is the owner's alone.
+    Whole,
+    /// It is a user of the project: what was granted, and what it made itself.
+    Granted,
+    None,
+}
+
+/// The action that stands for every action on an object.
+pub const ALL_ACTIONS: &str = "All";
+
+/// Who may hold a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grantee {
+    /// The id of an account.
+    User(String),
+    /// The name of a role.
+    Role(String),
+}
+
+/// What a grant may be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Securable {
+    /// The project itself: actions such as `List` and `CreateTable`.
+    Project,
+    /// The table or view with this id: actions such as `Select`.
+    Table(String),
+}
+
+/// One action that was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    pub grantee: Grantee,
+    pub object: Securable,
+    /// Without `odps:`, for example `Select`.
+    pub action: String,
+    /// Where the table is now; empty for the project.
+    pub schema_name: String,
+    /// The table's name now; empty for the project.
+    pub table: String,
+}
+
 /// The schema that every project has; it needs no row.
 pub const DEFAULT_SCHEMA: &str = "default";
 

@@ -22,6 +22,7 @@ mod plans;
 mod projects;
 mod resources;
 mod schemas;
+mod security;
 mod sessions;
 mod system;
 mod tables;

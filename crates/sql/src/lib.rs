@@ -23,6 +23,6 @@ pub use render::object_parts;
 pub use splitter::{Piece, split};
 pub use statement::{
     AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateTable, CreateView, Dml,
-    DropTable, Existing, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place,
-    RestoreTable, RowChange, Shards, Statement, Truncate,
+    DropTable, Existing, Holder, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm,
+    Place, RestoreTable, RowChange, Security, SecurityObject, Shards, Statement, Truncate,
 };

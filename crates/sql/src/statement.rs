@@ -97,6 +97,39 @@ pub enum Statement {
         key: String,
         value: String,
     },
+    /// `SHOW P`: jobs of the project that were submitted from the first day to the last, today's without days; the newest
+    /// `limit`. Days are as written.
+    ShowJobs {
+        from: Option<String>,
+        to: Option<String>,
+        limit: Option<u32>,
+    },
+    /// `STATUS id`
+    JobStatus {
+        id: String,
+    },
+    /// `KILL id`
+    KillJob {
+        id: String,
+    },
+    /// `DESC INSTANCE id`
+    DescribeJob {
+        id: String,
+    },
+    /// `SHOW FLAGS` and `SET` alone: the settings in force. `SETPROJECT` alone: those of the project.
+    ShowFlags {
+        project: bool,
+    },
+    /// `ANALYZE TABLE t [PARTITION (…)] COMPUTE STATISTICS [FOR COLUMNS [(…)]]`, and what `show` is true for:
+    /// `SHOW STATISTIC t [PARTITION (…)] COLUMNS [(…)]`. Without names of columns all are meant.
+    Statistic {
+        show: bool,
+        table: ObjectName,
+        partition: Option<PartitionSpec>,
+        columns: Vec<ColumnRef>,
+    },
+    /// About users, roles and rights.
+    Security(Box<Security>),
     /// MaxCompute has it, feitian does not yet. Only its first words were read.
     Unsupported {
         what: String,
@@ -110,7 +143,7 @@ impl Statement {
         matches!(self, Self::Query(_))
     }
 
-    /// True if tables may hold other rows after the statement. One that makes a table changes no other.
+    /// True if queries may have other rows after the statement. One that makes a table changes no other.
     pub fn changes_rows(&self) -> bool {
         matches!(
             self,
@@ -121,11 +154,76 @@ impl Statement {
                 | Self::DropTable(_)
                 | Self::AlterTable(_)
                 | Self::Truncate(_)
+                | Self::CloneTable(_)
+                | Self::RestoreTable(_)
+                | Self::CreateFunction { .. }
+                | Self::DropFunction { .. }
+                | Self::DropResource { .. }
                 | Self::CreateSchema { .. }
                 | Self::DropSchema { .. }
+                | Self::Security(_)
                 | Self::Unsupported { .. }
         )
     }
+}
+
+/// A statement about users, roles and rights. Names of accounts and roles are as written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Security {
+    WhoAmI,
+    ListAccountProviders,
+    AddUser(String),
+    RemoveUser(String),
+    ListUsers,
+    CreateRole(String),
+    /// `DROP ROLE` and `DELETE ROLE`.
+    DropRole(String),
+    ListRoles,
+    /// `DESC ROLE`: what was granted to it, and who has it.
+    DescribeRole(String),
+    /// `SHOW PRINCIPALS role`: who has it.
+    ShowPrincipals(String),
+    GrantRole {
+        role: String,
+        user: String,
+    },
+    RevokeRole {
+        role: String,
+        user: String,
+    },
+    /// `GRANT privileges ON object TO holder`; privileges are as written.
+    Grant {
+        privileges: Vec<String>,
+        on: SecurityObject,
+        holder: Holder,
+    },
+    /// `REVOKE privileges ON object FROM holder`
+    Revoke {
+        privileges: Vec<String>,
+        on: SecurityObject,
+        holder: Holder,
+    },
+    /// `SHOW GRANTS [FOR holder] [ON object]` and `SHOW ACL FOR table`.
+    ShowGrants {
+        holder: Option<Holder>,
+        on: Option<SecurityObject>,
+    },
+}
+
+/// Who holds a right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    User(String),
+    Role(String),
+}
+
+/// What a right is on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SecurityObject {
+    /// A project by name; the one of the statement without a name.
+    Project(Option<String>),
+    /// A table or view.
+    Table(ObjectName),
 }
 
 /// `INSERT INTO|OVERWRITE [TABLE] t [PARTITION (…)] [(columns)] query`. The queries of a leading WITH are in `source`.

@@ -22,7 +22,7 @@ use sqlparser::ast::{ObjectName, Spanned};
 use crate::catalog::OpenTable;
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{self, semantic, statement_error};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
 
 pub(crate) use alter::LIFECYCLE_OFF;
@@ -52,7 +52,7 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
     failpoint::hit("ddl.before");
     let at = Position::from(drop.name.span());
     let (project, name, _) = names::table_name(&drop.name, session)?;
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let Some(row) = session.warehouse.meta().table_named(&project, &name).await? else {
         return match (drop.if_exists, drop.view) {
             (true, _) => Ok(()),
@@ -63,6 +63,7 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
             }
         };
     };
+    rights::check_table(session, &row, "Drop", at).await?;
     match (row.view_text.is_some(), drop.view) {
         (true, false) => {
             let detail = format!("{project}.{name} is a view, use DROP VIEW");
@@ -112,18 +113,25 @@ fn invalid_view(at: Position, detail: impl AsRef<str>) -> feitian_base::Error {
     statement_error(Kind::Invalid, "ODPS-0130231", at, "Invalid view", detail.as_ref())
 }
 
-/// The table or view `name`.
+/// The table or view `name`, which is to be altered.
 async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
+    open_for(session, name, "Alter").await
+}
+
+/// The table or view `name`, with which `action` is to be done.
+async fn open_for(session: &Session, name: &ObjectName, action: &str) -> Result<OpenTable> {
     let at = Position::from(name.span());
     let (project, table, _) = names::table_name(name, session)?;
     if let Some(system) = SystemTable::named(&project, &table) {
         return Ok(system.described());
     }
-    names::check_project(session, &project).await?;
-    session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
+    rights::enter(session, &project).await?;
+    let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &table),
         _ => e,
-    })
+    })?;
+    rights::check_table(session, &open.row, action, at).await?;
+    Ok(open)
 }
 
 /// Checks a new name of a table or view.

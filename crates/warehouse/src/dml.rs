@@ -25,19 +25,16 @@ use feitian_base::{Error, Kind, Result, failpoint, id};
 use feitian_sql::{Dml, Position, RowChange};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
 use sqlparser::ast::Spanned;
 
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace, RowsBy};
+use crate::ddl::is_transactional;
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{self, semantic};
-use crate::query::{Planned, Session, names, run_plan};
+use crate::query::{Planned, Session, names, rights, run_plan};
 use crate::writer::write_partitioned;
 use marks::{Marks, Rewritten};
-
-/// The property that a table needs; only its value `true` counts.
-const TRANSACTIONAL: &str = "transactional";
 
 /// Runs statement `index` of the session's job.
 pub(crate) async fn run(session: &Session, dml: &Dml, index: i64) -> Result<()> {
@@ -72,19 +69,19 @@ fn statement_of(dml: &Dml) -> RowsBy {
 async fn target(session: &Session, dml: &Dml) -> Result<OpenTable> {
     let at = Position::from(dml.table.span());
     let (project, name, _) = names::table_name(&dml.table, session)?;
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let table = session.warehouse.catalog().open(&project, &name).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &name),
         _ => e,
     })?;
+    // A condition tells of the rows, and what they become may, too.
+    for action in ["Select", "Update"] {
+        rights::check_table(session, &table.row, action, at).await?;
+    }
     if table.row.view_text.is_some() {
         return Err(semantic(at, format!("{project}.{name} is a view, its rows cannot be changed")));
     }
-    let properties: Map<String, Value> = serde_json::from_str(&table.row.properties).unwrap_or_default();
-    let is_on = |(key, value): (&String, &Value)| {
-        key.eq_ignore_ascii_case(TRANSACTIONAL) && value.as_str().is_some_and(|v| v.eq_ignore_ascii_case("true"))
-    };
-    if !properties.iter().any(is_on) {
+    if !is_transactional(&table.row) {
         let word = statement_of(dml).word();
         let detail = format!(
             "table {project}.{name} is not a transactional table, so {word} cannot change it; ALTER TABLE {project}.{name} \

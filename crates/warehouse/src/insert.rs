@@ -18,7 +18,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::query::errors::{self, semantic};
-use crate::query::{Pinned, Planned, Session, convert_column, hints, names, plan_pinned, plan_query, run_plan};
+use crate::query::{Pinned, Planned, Session, convert_column, hints, names, plan_pinned, plan_query, rights, run_plan};
 use crate::writer::{NewFile, partition_value, write_partitioned};
 
 /// A statement that met another one's commit runs again, at most so often.
@@ -193,11 +193,12 @@ fn spec_of(columns: &[Column], values: &[Option<String>]) -> String {
 async fn target(session: &Session, insert: &Insert) -> Result<Target> {
     let at = Position::from(insert.table.span());
     let (project, name, _) = names::table_name(&insert.table, session)?;
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let table = session.warehouse.catalog().open(&project, &name).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &name),
         _ => e,
     })?;
+    rights::check_table(session, &table.row, "Update", at).await?;
     if table.row.view_text.is_some() {
         return Err(semantic(at, format!("{project}.{name} is a view, rows cannot be inserted into it")));
     }

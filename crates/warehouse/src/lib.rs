@@ -2,8 +2,8 @@
 //!
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log`, `history` and `commit` (how rows become visible
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
-//! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show` (statements),
-//! `system` (the state as tables), `join`, `lifecycle`, `collect` and `check`.
+//! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
+//! (statements), `system` (the state as tables), `join`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -26,6 +26,7 @@ mod query;
 mod reader;
 mod resources;
 mod scan;
+mod security;
 mod show;
 mod stats;
 mod storage;
@@ -51,6 +52,7 @@ pub use log::{DataFile, Snapshot};
 pub use reader::{Batches, RowRange};
 pub use resources::{ByteStream, NewResource, ResourceContent};
 pub use scan::provider;
+pub use security::{SecurityAnswer, SecurityRequest};
 pub use storage::{ScanInfo, ScanOptions, Split};
 pub use tables::{Page, TableInfo};
 pub use tunnel::{BatchSource, SessionInfo, SessionRequest};

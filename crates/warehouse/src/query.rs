@@ -32,6 +32,7 @@ mod pivot;
 mod planner;
 mod prepare;
 mod pushdown;
+pub(crate) mod rights;
 mod rows;
 mod scans;
 mod script;
@@ -50,7 +51,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
-use feitian_meta::{Instance, Step};
+use feitian_meta::{Instance, Step, Table};
 use feitian_sql::{Parsed, SqlError, Statement, parse_script};
 use feitian_udf::Crew;
 
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     schema: String,
     /// What GETDATE returns.
     statement_ms: i64,
+    /// Project and owner of the view whose query is being planned.
+    view: Option<(String, String)>,
 }
 
 impl Session {
@@ -95,6 +98,12 @@ impl Session {
     /// The same session where names without project and schema mean these.
     pub(crate) fn in_schema(&self, project: &str, schema: &str) -> Self {
         Self { project: project.to_string(), schema: schema.to_string(), ..self.clone() }
+    }
+
+    /// The session in which the query of this view is planned.
+    pub(crate) fn in_view(&self, view: &Table) -> Self {
+        let inner = self.in_schema(&view.project, &view.schema_name);
+        Self { view: Some((view.project.clone(), view.owner.clone())), ..inner }
     }
 
     /// How statement `index` of this attempt takes effect.
@@ -151,6 +160,7 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         crew: ctx.crew.clone(),
         project: ctx.instance.project.clone(),
         statement_ms: clock::now_ms(),
+        view: None,
         warehouse,
     };
     match ctx.instance.task_type.to_ascii_uppercase().as_str() {
@@ -228,7 +238,7 @@ async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<J
 
 async fn use_project(session: &mut Session, name: &sqlparser::ast::ObjectName) -> Result<()> {
     let project = feitian_sql::object_parts(name).concat();
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     (session.project, session.schema) = (project, feitian_meta::DEFAULT_SCHEMA.to_string());
     Ok(())
 }
@@ -236,7 +246,7 @@ async fn use_project(session: &mut Session, name: &sqlparser::ast::ObjectName) -
 /// `USE SCHEMA s`: for the rest of the text.
 async fn use_schema(session: &mut Session, name: &sqlparser::ast::ObjectName) -> Result<()> {
     let at = names::schema_of(session, name)?;
-    names::check_project(session, &at.project).await?;
+    rights::enter(session, &at.project).await?;
     names::check_schema_exists(session, &at).await?;
     (session.project, session.schema) = (at.project, at.name);
     Ok(())
@@ -284,6 +294,17 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         | Statement::ListResources
         | Statement::DescFunction { .. }
         | Statement::DescResource { .. } => run_registry(session, statement, index).await,
+        Statement::ShowJobs { from, to, limit } => {
+            crate::show::jobs(session, from.as_deref(), to.as_deref(), limit).await
+        }
+        Statement::JobStatus { id } => crate::show::job_status(session, &id).await,
+        Statement::KillJob { id } => crate::show::kill(session, &id).await,
+        Statement::DescribeJob { id } => crate::show::job(session, &id).await,
+        Statement::ShowFlags { project } => crate::show::flags(session, project).await,
+        Statement::Statistic { show, table, partition, columns } => {
+            crate::show::statistic(session, &table, partition.as_ref(), &columns, show).await
+        }
+        Statement::Security(statement) => crate::security::statement(session, *statement, index).await,
         Statement::Unsupported { what, position } => Err(errors::front_end(SqlError::unsupported(position, what))),
         Statement::Query(_) | Statement::Set { .. } | Statement::Use { .. } => {
             Err(Error::internal("a statement that has been handled"))

@@ -318,13 +318,14 @@ impl Warehouse for Fake {
     async fn list_instances(
         &self,
         project: &str,
-        _filter: InstanceFilter,
+        filter: InstanceFilter,
         _marker: Option<&str>,
         limit: usize,
     ) -> Result<Page<Instance>> {
         self.note("list_instances");
         let all = self.instances.lock();
-        let mine: Vec<_> = all.values().rev().filter(|i| i.project == project).cloned().collect();
+        let fits = |i: &&Instance| i.project == project && filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let mine: Vec<_> = all.values().rev().filter(fits).cloned().collect();
         let next = (mine.len() > limit).then(|| mine[limit - 1].id.clone());
         Ok(Page { items: mine.into_iter().take(limit).collect(), next })
     }
@@ -624,6 +625,19 @@ impl Warehouse for Fake {
     async fn close_stream(&self, _session: &SessionInfo) -> Result<()> {
         self.note("close_stream");
         Ok(())
+    }
+
+    async fn security(&self, caller: &Caller, project: &str, query: SecurityQuery) -> Result<serde_json::Value> {
+        let SecurityQuery { by_token, schema, has_schemas, text } = query;
+        let way = if by_token { "token" } else { "key" };
+        self.note(format!("security {project} {} {way} {schema} {has_schemas} {text}", caller.name));
+        match text.as_str() {
+            "whoami" => Ok(serde_json::json!({ "ID": caller.account_id, "DisplayName": caller.name })),
+            "pai" => {
+                Err(Error::new(Kind::Unsupported, "MethodNotAllowed", "security statement 'pai' is not supported"))
+            }
+            _ => Ok("done \"it\"".into()),
+        }
     }
 
     fn functions(&self) -> Vec<&'static str> {

@@ -12,5 +12,6 @@ mod stop;
 mod storage;
 mod streams;
 mod tunnel;
+mod users;
 mod walk;
 mod world;

@@ -72,6 +72,12 @@ impl Parser<'_> {
         if first.kind != Kind::Word {
             return self.unexpected(None);
         }
+        if let Some(statement) = self.about_jobs()? {
+            return Ok(statement);
+        }
+        if let Some(statement) = self.security()? {
+            return Ok(statement);
+        }
         match self.source(first).to_ascii_lowercase().as_str() {
             "with" => self.with_statement(),
             "insert" => self.insert(None),

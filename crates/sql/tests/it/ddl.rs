@@ -1,8 +1,8 @@
 //! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
 
 use feitian_sql::{
-    AlterOp, Assignment, Existing, MergeAction, MergeClause, PartitionOp, Place, RowChange, Statement, object_parts,
-    parse_script,
+    AlterOp, Assignment, Existing, Holder, MergeAction, MergeClause, PartitionOp, Place, RowChange, Security,
+    SecurityObject, Statement, object_parts, parse_script,
 };
 
 use crate::{error, lacking, one};
@@ -362,10 +362,18 @@ fn statements_that_the_engine_lacks_are_named() {
         ("delete role reader", "DELETE"),
         ("restore table t partition (ds='1') to lsn '3'", "RESTORE"),
         ("msck repair table t add partitions", "MSCK"),
-        ("analyze table t compute statistics for columns (a)", "ANALYZE"),
+        ("analyze table t delete statistics for columns (a)", "ANALYZE"),
+        ("analyze table t compute statistics for columns with histogram", "ANALYZE"),
+        ("show statistic t", "SHOW STATISTIC"),
+        ("show statistic_list", "SHOW STATISTIC_LIST"),
         ("load overwrite table t from location 'oss://x'", "LOAD"),
         ("unload from t into location 'oss://x' stored as parquet", "UNLOAD"),
-        ("grant select on table t to user ALIYUN$x@y.z", "GRANT"),
+        ("grant select on table t to user ALIYUN$x@y.z privilegeproperties ('conditions'='true')", "GRANT"),
+        ("grant select(a) on table t to user ALIYUN$x", "GRANT"),
+        ("grant read on function f to user ALIYUN$x", "GRANT"),
+        ("revoke label 2 on table t from user ALIYUN$x", "REVOKE"),
+        ("show grants on resource r", "SHOW GRANTS"),
+        ("add tenant user ALIYUN$x", "ADD"),
         ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
         ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
@@ -373,7 +381,7 @@ fn statements_that_the_engine_lacks_are_named() {
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
         ("set projectprotection=true", "SET"),
         ("show history for table t partition (ds='1')", "SHOW HISTORY"),
-        ("whoami", "WHOAMI"),
+        ("setproject a.b=c", "SETPROJECT"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
         ("create view v(@a table(x bigint)) as select * from @a", "a view with parameters"),
         ("begin select 1", "BEGIN"),
@@ -406,4 +414,74 @@ fn scripts_keep_their_settings_texts_and_places() {
         error("select 1 from t where;"),
         "ODPS-0130161:[1,22] Parse exception - invalid token '<EOF>', expected an expression"
     );
+}
+
+// Forms: MaxCompute documentation, "User and permission management"; names of accounts as it writes them.
+#[test]
+fn rights_name_accounts_roles_and_objects_as_they_were_written() {
+    let security = |text: &str| match one(text) {
+        Statement::Security(statement) => *statement,
+        other => panic!("{text}: {other:?}"),
+    };
+    let user = |name: &str| Holder::User(name.to_string());
+    assert_eq!(security("add user ALIYUN$Anna@example.com;"), Security::AddUser("ALIYUN$Anna@example.com".into()));
+    assert_eq!(security("remove user RAM$corp:anna"), Security::RemoveUser("RAM$corp:anna".into()));
+    assert_eq!(security("delete role `r`"), Security::DropRole("r".into()));
+    let role = |role: &str, user: &str| Security::GrantRole { role: role.into(), user: user.into() };
+    assert_eq!(security("grant reader to ALIYUN$a"), role("reader", "ALIYUN$a"));
+    assert_eq!(security("GRANT ROLE reader TO USER ALIYUN$a"), role("reader", "ALIYUN$a"));
+    let Security::Grant { privileges, on, holder } = security("grant Select, describe on table p.t to USER a$b") else {
+        panic!()
+    };
+    assert_eq!((privileges, holder), (vec!["Select".to_string(), "describe".to_string()], user("a$b")));
+    assert!(matches!(on, SecurityObject::Table(name) if name.to_string() == "p.t"));
+    let Security::Revoke { on, holder, .. } = security("revoke all on project from role r") else { panic!() };
+    assert_eq!((on, holder), (SecurityObject::Project(None), Holder::Role("r".into())));
+    let Security::ShowGrants { holder: None, on: Some(SecurityObject::Table(name)) } = security("show grants on p.s.t")
+    else {
+        panic!()
+    };
+    assert_eq!(name.to_string(), "p.s.t");
+    assert!(matches!(security("show grants"), Security::ShowGrants { holder: None, on: None }));
+    assert!(matches!(security("show acl for t on type table"), Security::ShowGrants { on: Some(_), .. }));
+    assert!(matches!(one("desc role"), Statement::Desc { .. }), "a table may have this name");
+    assert_eq!(
+        error("grant"),
+        "ODPS-0130161:[1,6] Parse exception - invalid token '<EOF>', expected a privilege or a role"
+    );
+}
+
+// Forms: MaxCompute documentation, "ANALYZE".
+#[test]
+fn statistics_are_of_all_columns_or_of_those_that_are_named() {
+    let named = |text: &str| match one(text) {
+        Statement::Statistic { show, partition, columns, .. } => (show, partition.is_some(), columns.len()),
+        other => panic!("{text}: {other:?}"),
+    };
+    assert_eq!(named("analyze table t compute statistics"), (false, false, 0));
+    assert_eq!(named("analyze table p.t partition (ds='1') compute statistics for columns (a, b);"), (false, true, 2));
+    assert_eq!(named("analyze table t compute statistics for columns"), (false, false, 0));
+    assert_eq!(named("show statistic t columns"), (true, false, 0));
+    assert_eq!(named("SHOW STATISTIC t PARTITION (ds='1') COLUMNS (a)"), (true, true, 1));
+}
+
+#[test]
+fn jobs_are_named_by_their_ids_and_days() {
+    let id = "20240101000000000g2abcdefghjk";
+    assert_eq!(one(&format!("kill {id}")), Statement::KillJob { id: id.into() });
+    assert_eq!(one(&format!("status {id};")), Statement::JobStatus { id: id.into() });
+    assert_eq!(one(&format!("desc instance {id}")), Statement::DescribeJob { id: id.into() });
+    let jobs = |from: Option<&str>, to: Option<&str>, limit| Statement::ShowJobs {
+        from: from.map(str::to_string),
+        to: to.map(str::to_string),
+        limit,
+    };
+    assert_eq!(one("show p"), jobs(None, None, None));
+    assert_eq!(one("SHOW PROC 7"), jobs(None, None, Some(7)));
+    let text = "show instances from 2024-01-01 to '2024-01-31' 100";
+    assert_eq!(one(text), jobs(Some("2024-01-01"), Some("2024-01-31"), Some(100)));
+    assert_eq!(one("set"), Statement::ShowFlags { project: false });
+    assert_eq!(one("setproject"), Statement::ShowFlags { project: true });
+    assert!(error("show p from today").starts_with("ODPS-0130161:[1,13]"));
+    assert!(error("kill").starts_with("ODPS-0130161:[1,5]"));
 }

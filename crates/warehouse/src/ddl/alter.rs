@@ -18,7 +18,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::Change;
 use crate::query::errors::{self, semantic, statement_error};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 
 /// The table property that keeps the storage tiers of partitions.
 pub(super) const TIERS: &str = "feitian.tiers";
@@ -79,6 +79,7 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
         AlterOp::SetQuery { query, query_text } => set_query(session, name, &query, &query_text, index).await,
         AlterOp::RenameTo { name: new } => rename(session, name, &new, index).await,
         AlterOp::ChangeOwner { owner } => {
+            rights::check_giver(session, &table.row, at).await?;
             if session.warehouse.meta().account_by_name(&owner).await?.is_none() {
                 return Err(semantic(at, format!("there is no account '{owner}'")));
             }

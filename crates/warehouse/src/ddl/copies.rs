@@ -12,13 +12,13 @@ use super::alter::{LIFECYCLE_OFF, TIERS};
 use super::create::exists;
 use super::partitions::known;
 use super::rewrite::{commit, copied, part_of};
-use super::{check_name, invalid_view, open};
+use super::{check_name, invalid_view, open_for};
 use crate::catalog::{NewTable, OpenTable};
 use crate::commit::{Change, Replace};
 use crate::history::Point;
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{semantic, statement_error};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 
 /// Into a table that is there, so many partitions can be cloned at once.
 const MAX_CLONED_PARTITIONS: usize = 10_000;
@@ -27,10 +27,10 @@ fn shown(table: &OpenTable) -> String {
     format!("{}.{}", table.row.project, table.row.local_name())
 }
 
-/// The table `name`; a view has no rows to copy, and a table of the system no files.
-async fn open_table(session: &Session, name: &ObjectName) -> Result<OpenTable> {
+/// The table `name`, with which `action` is to be done; a view has no rows to copy, and a table of the system no files.
+async fn open_table(session: &Session, name: &ObjectName, action: &str) -> Result<OpenTable> {
     let at = Position::from(name.span());
-    let table = open(session, name).await?;
+    let table = open_for(session, name, action).await?;
     if table.row.view_text.is_some() {
         return Err(invalid_view(at, format!("{} is a view, it has no rows of its own", shown(&table))));
     }
@@ -43,9 +43,10 @@ async fn open_table(session: &Session, name: &ObjectName) -> Result<OpenTable> {
 /// `RESTORE TABLE t TO LSN 'n' [AS u]`
 pub(super) async fn restore(session: &Session, restore: RestoreTable, index: i64) -> Result<()> {
     let at = Position::from(restore.table.span());
+    let action = if restore.to.is_some() { "Select" } else { "Update" };
     let mut attempt = 1;
     loop {
-        let table = open_table(session, &restore.table).await?;
+        let table = open_table(session, &restore.table, action).await?;
         let (catalog, point) = (session.warehouse.catalog(), Point::Version(restore.version));
         let then = catalog.at_point(&table, point, session.statement_ms(), at).await?;
         if let Some(to) = &restore.to {
@@ -84,14 +85,14 @@ pub(super) async fn clone(session: &Session, clone: CloneTable, index: i64) -> R
     let at = Position::from(clone.from.span());
     let mut attempt = 1;
     loop {
-        let from = open_table(session, &clone.from).await?;
+        let from = open_table(session, &clone.from, "Select").await?;
         let mut named = BTreeMap::new();
         for spec in &clone.partitions {
             let partition = known(session, &from, spec, at).await?;
             named.insert(partition.spec, partition.values);
         }
         let (project, name, _) = names::table_name(&clone.to, session)?;
-        names::check_project(session, &project).await?;
+        rights::enter(session, &project).await?;
         let result = match session.warehouse.meta().table_named(&project, &name).await? {
             None if named.is_empty() => create(session, &from, &clone.to, index).await,
             None => create(session, &part_of(&from, &named.into_keys().collect())?, &clone.to, index).await,
@@ -109,7 +110,7 @@ pub(super) async fn clone(session: &Session, clone: CloneTable, index: i64) -> R
 async fn create(session: &Session, from: &OpenTable, to: &ObjectName, index: i64) -> Result<()> {
     let at = Position::from(to.span());
     let (project, name, _) = names::table_name(to, session)?;
-    names::check_project(session, &project).await?;
+    rights::check_project(session, &project, "CreateTable").await?;
     check_name(&name, at)?;
     names::check_schema(session, &project, &name, at).await?;
     if session.warehouse.meta().table_named(&project, &name).await?.is_some() {
@@ -162,7 +163,7 @@ async fn clone_into(
     index: i64,
 ) -> Result<()> {
     let at = Position::from(clone.to.span());
-    let to = open_table(session, &clone.to).await?;
+    let to = open_table(session, &clone.to, "Update").await?;
     if to.row.id == from.row.id {
         return Err(semantic(at, format!("table {} cannot be cloned to itself", shown(from))));
     }

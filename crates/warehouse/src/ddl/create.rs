@@ -11,11 +11,11 @@ use feitian_types::{Column, DataType, TableSchema};
 use serde_json::{Map, Value, json};
 use sqlparser::ast::{Query, Spanned};
 
-use super::{check_name, open};
+use super::{check_name, open, open_for};
 use crate::auto_partition::{ARRIVAL_COLUMN, ARRIVAL_PROPERTY, AUTO_PARTITION, AutoPartition, UNITS};
 use crate::catalog::NewTable;
 use crate::query::errors::{self, semantic, statement_error};
-use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, run_plan};
+use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, rights, run_plan};
 use crate::writer::write_partitioned;
 
 /// A table has at most so many levels of partitions.
@@ -86,7 +86,7 @@ pub(super) fn check_columns(schema: &TableSchema, at: Position) -> Result<()> {
 pub(super) async fn table(session: &Session, create: CreateTable, index: i64) -> Result<()> {
     let at = Position::from(create.name.span());
     let (project, name, _) = names::table_name(&create.name, session)?;
-    names::check_project(session, &project).await?;
+    rights::check_project(session, &project, "CreateTable").await?;
     check_name(&name, at)?;
     names::check_schema(session, &project, &name, at).await?;
     check_primary_key(&create, at)?;
@@ -116,7 +116,7 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
         view_text: None,
     };
     if let Some(like) = &create.like {
-        resemble(&mut new, &open(session, like).await?.row);
+        resemble(&mut new, &open_for(session, like, "Describe").await?.row);
     }
     check_arrival(&new.properties, at)?;
     let result = match planned {
@@ -278,7 +278,7 @@ async fn view_columns(
 pub(super) async fn view(session: &Session, create: CreateView, index: i64) -> Result<()> {
     let at = Position::from(create.name.span());
     let (project, name, _) = names::table_name(&create.name, session)?;
-    names::check_project(session, &project).await?;
+    rights::check_project(session, &project, "CreateTable").await?;
     check_name(&name, at)?;
     names::check_schema(session, &project, &name, at).await?;
     let columns = view_columns(session, (&project, &name), &create.query, &create.columns, at).await?;
@@ -289,6 +289,8 @@ pub(super) async fn view(session: &Session, create: CreateView, index: i64) -> R
     match meta.table_named(&project, &name).await? {
         Some(_) if create.if_not_exists => Ok(()),
         Some(row) if create.or_replace && row.view_text.is_some() => {
+            // The view keeps its owner, with whose rights it reads.
+            rights::check_query(session, &row, at).await?;
             let before = row.schema_version;
             let row = Table {
                 schema,
@@ -333,6 +335,8 @@ pub(super) async fn set_query(
     if view.row.view_text.is_none() {
         return Err(super::invalid_view(at, format!("{}.{} is a table", view.row.project, view.row.local_name())));
     }
+    // The view keeps its owner, with whose rights it reads.
+    rights::check_query(session, &view.row, at).await?;
     let columns = view_columns(session, (&view.row.project, &view.row.local_name()), query, &[], at).await?;
     super::update_row(session, name, &session.step(index), |row| {
         row.schema.columns.clone_from(&columns);

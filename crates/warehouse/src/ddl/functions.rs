@@ -6,7 +6,7 @@ use feitian_sql::Position;
 use sqlparser::ast::ObjectName;
 
 use crate::query::errors::{semantic, statement_error};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 
 /// The error of a change of the registry in the words of the original.
 fn ddl_error(e: Error, at: Position) -> Error {
@@ -21,7 +21,7 @@ fn ddl_error(e: Error, at: Position) -> Error {
 /// Where the function `name` is registered.
 pub(crate) async fn function_name(session: &Session, name: &ObjectName) -> Result<(Registered, Position)> {
     let (project, local, at) = names::table_name(name, session)?;
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let (schema, name) = split_local_name(&local);
     let (schema_name, name) = (schema.to_string(), name.to_string());
     Ok((Registered { project, schema_name, name }, at))
@@ -46,6 +46,7 @@ pub(crate) async fn create(
     index: i64,
 ) -> Result<()> {
     let (function, at) = function_name(session, name).await?;
+    rights::check_project(session, &function.project, "Write").await?;
     if function.name.is_empty() || !function.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         let rule = "a name has letters, digits and underscores";
         return Err(semantic(at, format!("invalid function name '{}': {rule}", function.name)));
@@ -62,6 +63,7 @@ pub(crate) async fn create(
 /// `DROP FUNCTION [IF EXISTS] f`
 pub(crate) async fn drop_function(session: &Session, name: &ObjectName, if_exists: bool, index: i64) -> Result<()> {
     let (function, at) = function_name(session, name).await?;
+    rights::check_project(session, &function.project, "Write").await?;
     failpoint::hit("ddl.before");
     dropped(session.warehouse.meta().drop_function(&function, &session.step(index)).await, if_exists, at)
 }
@@ -69,6 +71,7 @@ pub(crate) async fn drop_function(session: &Session, name: &ObjectName, if_exist
 /// `DROP RESOURCE [IF EXISTS] r`
 pub(crate) async fn drop_resource(session: &Session, name: &str, if_exists: bool, index: i64) -> Result<()> {
     let resource = resource_name(session, name)?;
+    rights::check_project(session, &resource.project, "Write").await?;
     failpoint::hit("ddl.before");
     let result = session.warehouse.meta().drop_resource(&resource, &session.step(index)).await;
     dropped(result, if_exists, Position::UNKNOWN)

@@ -11,7 +11,7 @@ use feitian_types::{Column, PartitionSpec};
 use sqlparser::ast::{ObjectName, Spanned};
 
 use super::rewrite::{Source, commit, copy_partitions, part_of, rewritten};
-use super::{invalid_view, open};
+use super::{invalid_view, open, open_for};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
@@ -311,7 +311,7 @@ pub(super) async fn truncate(session: &Session, truncate: Truncate, index: i64) 
     let at = Position::from(truncate.table.span());
     let mut attempt = 1;
     loop {
-        let table = open(session, &truncate.table).await?;
+        let table = open_for(session, &truncate.table, "Update").await?;
         let replace = truncated(session, &table, &truncate, at).await?;
         let change = match truncate.columns.as_slice() {
             [] => Change { replace, ..Change::append(table.row.clone(), Vec::new()) },

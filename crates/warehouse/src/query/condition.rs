@@ -64,6 +64,7 @@ impl Condition {
             schema: table.schema_name.clone(),
             statement_ms: now_ms,
             crew: Arc::default(),
+            view: None,
         };
         let state = session.state()?;
         let planned = plan_query(&session, &state, query).await?;

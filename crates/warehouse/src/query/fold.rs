@@ -11,7 +11,8 @@ use sqlparser::ast::{
 
 use super::Session;
 use super::errors::{semantic, statement_error};
-use super::names::{FOLDED, check_project, table_name, text_argument};
+use super::names::{FOLDED, table_name, text_argument};
+use super::rights;
 use crate::system::SystemTable;
 
 /// The arguments of a call that are literal texts, after the name of the function.
@@ -116,13 +117,14 @@ async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Val
             _ => Err(not_partitioned(at, function, &project, &table)),
         };
     }
-    check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let open = match session.warehouse.catalog().open(&project, &table).await {
         Ok(open) => open,
         Err(e) if e.kind() == Kind::NotFound && function == "table_exists" => return Ok(Value::Boolean(false)),
         Err(e) if e.kind() == Kind::NotFound => return Err(super::errors::no_table(at, &project, &table)),
         Err(e) => return Err(e),
     };
+    rights::check_table(session, &open.row, "Select", at).await?;
     if function == "table_exists" {
         return Ok(Value::Boolean(true));
     }

@@ -8,8 +8,7 @@ use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::{
-    DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Project, SYSTEM_PROJECT, Schema, TOKEN_SETTING,
-    local_name, split_local_name,
+    DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Schema, local_name, split_local_name,
 };
 use feitian_sql::{Position, object_parts};
 use sqlparser::ast::{
@@ -17,9 +16,9 @@ use sqlparser::ast::{
     TableFactor, Value, VisitMut, VisitorMut,
 };
 
-use super::Session;
 use super::errors::{semantic, statement_error};
 use super::travel::Travel;
+use super::{Session, rights};
 use crate::system::SystemTable;
 
 /// A table's project and its name there ([`local_name`]).
@@ -157,12 +156,10 @@ pub(super) async fn registered(session: &Session, name: &str) -> Result<Option<R
     };
     for (project, schema, name) in places {
         let meta = session.warehouse.meta();
-        if project != ours {
-            if meta.project(project).await?.is_none() {
-                continue;
-            }
-            check_project(session, project).await?;
+        if project != ours && meta.project(project).await?.is_none() {
+            continue;
         }
+        rights::enter(session, project).await?;
         let at = FunctionName { project: project.into(), schema_name: schema.into(), name: name.into() };
         if let Some(found) = meta.function(&at).await? {
             return Ok(Some(found));
@@ -366,44 +363,4 @@ fn constant(function: &Function, index: usize) -> Error {
     let at = Position::from(function.name.span());
     let detail = format!("argument {} of function {} must be a constant", index + 1, function.name);
     statement_error(Kind::Invalid, "ODPS-0121105", at, "Constant argument value expected", &detail)
-}
-
-/// How far the bearer token goes with which the job came; `None` if it came with a key. The job's own settings are asked,
-/// because a SET in its text is its client's word.
-pub(crate) fn token_scope(session: &Session) -> Option<String> {
-    let settings: serde_json::Value = serde_json::from_str(&session.instance.settings).unwrap_or_default();
-    settings.get(TOKEN_SETTING).map(|scope| scope.as_str().unwrap_or_default().to_string())
-}
-
-/// Refuses tables of projects that the owner of the job may not see. A bearer token opens one project, whatever its
-/// account may see. Everybody may look into `sys`, where each finds what he may see.
-pub(crate) async fn check_project(session: &Session, project: &str) -> Result<Option<Project>> {
-    let meta = session.warehouse.meta();
-    if project == session.instance.project {
-        return meta.project(project).await;
-    }
-    let Some(found) = meta.project(project).await? else {
-        if project == SYSTEM_PROJECT {
-            return Ok(None);
-        }
-        let text = format!(
-            "ODPS-0420111:[0,0] Project not found - {project}; a schema needs its project before it, as in {}.{project}.t, \
-             or SET odps.namespace.schema=true",
-            session.project()
-        );
-        return Err(Error::new(Kind::NotFound, "ODPS-0420111", text));
-    };
-    let account = meta.account_by_name(&session.instance.owner).await?;
-    let allowed = match &account {
-        Some(a) if token_scope(session).is_none() => a.admin || meta.is_admitted(project, &a.id).await?,
-        _ => false,
-    };
-    if allowed {
-        return Ok(Some(found));
-    }
-    let detail = format!(
-        "Authorization Failed [4019], You have NO privilege 'odps:Read' on {{acs:odps:*:projects/{project}}}; its owner may \
-         admit the account of this job"
-    );
-    Err(statement_error(Kind::Denied, "ODPS-0130013", Position::UNKNOWN, "Authorization exception", &detail))
 }

@@ -24,7 +24,8 @@ use sqlparser::ast::Query;
 use super::names::TableName;
 use super::user_code::UserFunctions;
 use super::{
-    Session, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare, scans,
+    Session, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare,
+    rights, scans,
 };
 use crate::catalog::OpenTable;
 use crate::provider;
@@ -106,7 +107,7 @@ fn plan_at<'a>(
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
         let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
         for project in projects {
-            names::check_project(&session, project).await?;
+            rights::enter(&session, project).await?;
         }
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
         if let Some(target) = target {
@@ -123,7 +124,11 @@ fn plan_at<'a>(
             let key = (project, table);
             let open = match travels.get(&key) {
                 Some(travel) => travel.open(&session, at).await?,
-                None => open(&session, &key.0, &key.1, at).await?,
+                None => {
+                    let open = open(&session, &key.0, &key.1, at).await?;
+                    rights::check_table(&session, &open.row, "Select", at).await?;
+                    open
+                }
             };
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
                 view_source(&session, &state, &open, depth, read).await?
@@ -172,7 +177,7 @@ async fn view_source(
     };
     let text = row.view_text.as_deref().unwrap_or_default();
     let query = parse_query(text).map_err(|e| resolving(errors::front_end(e)))?;
-    let inner = session.in_schema(&row.project, &row.schema_name);
+    let inner = session.in_view(row);
     let plan = plan_at(inner, state.clone(), *query, depth + 1, read, None).await.map_err(resolving)?;
     let columns = &row.schema.columns;
     if plan.schema().fields().len() != columns.len() {

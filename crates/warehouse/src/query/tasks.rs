@@ -13,7 +13,7 @@ use feitian_types::PartitionSpec;
 use sqlparser::ast::{Ident, ObjectName, Query};
 
 use super::select::physical_plan;
-use super::{Planned, Session, errors, names, parse, plan_query};
+use super::{Planned, Session, errors, names, parse, plan_query, rights};
 use crate::jobs::JobOutput;
 
 /// The queries inside a statement; ODPS-0121125 for one that we lack.
@@ -40,10 +40,11 @@ async fn check_targets(session: &Session, statement: &Statement) -> Result<()> {
     };
     for name in targets {
         let (project, table, place) = names::table_name(name, session)?;
-        names::check_project(session, &project).await?;
-        if session.warehouse.meta().table_named(&project, &table).await?.is_none() {
+        rights::enter(session, &project).await?;
+        let Some(row) = session.warehouse.meta().table_named(&project, &table).await? else {
             return Err(errors::no_table(place, &project, &table));
-        }
+        };
+        rights::check_table(session, &row, "Update", place).await?;
     }
     Ok(())
 }

@@ -9,9 +9,9 @@ use sqlparser::ast::{
     BinaryOperator, Expr, Function, Ident, ObjectName, TableVersion, TypedString, Value, ValueWithSpan,
 };
 
-use super::Session;
 use super::errors::{no_table, semantic};
-use super::names::{TableName, check_project, table_name, text_argument};
+use super::names::{TableName, table_name, text_argument};
+use super::{Session, rights};
 use crate::catalog::OpenTable;
 use crate::ddl::is_transactional;
 use crate::history::Point;
@@ -78,11 +78,14 @@ impl Travel {
     }
 }
 
+/// The table of today, of which the rows are to be read.
 async fn open_named(session: &Session, project: &str, table: &str, at: Position) -> Result<OpenTable> {
-    session.warehouse.catalog().open(project, table).await.map_err(|e| match e.code() {
+    let open = session.warehouse.catalog().open(project, table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => no_table(at, project, table),
         _ => e,
-    })
+    })?;
+    rights::check_table(session, &open.row, "Select", at).await?;
+    Ok(open)
 }
 
 fn is_call_of(function: &Function, name: &str) -> bool {
@@ -134,7 +137,7 @@ async fn latest(session: &Session, function: &Function, at: Position) -> Result<
     };
     let name = ObjectName::from(table.split('.').map(|p| Ident::new(p.trim().to_lowercase())).collect::<Vec<_>>());
     let (project, table, _) = table_name(&name, session)?;
-    check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let open = open_named(session, &project, &table, at).await?;
     let kept = session.warehouse.catalog().history(&open, session.statement_ms()).await?;
     kept.into_iter().filter(|v| v.changes_rows).nth(n - 1).ok_or_else(|| {

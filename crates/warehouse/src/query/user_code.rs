@@ -35,7 +35,7 @@ use super::errors::{front_end, semantic};
 use super::hints;
 use super::names::{self, OF_A_USER, UnknownCall};
 use super::select::assignable;
-use super::{Session, errors};
+use super::{Session, errors, rights};
 
 /// The resources of all functions that an instance uses lie in memory meanwhile.
 const MAX_RESOURCE_BYTES: u64 = 256 << 20;
@@ -228,7 +228,11 @@ async fn find(session: &Session, name: &str, at: Position) -> Result<UserFunctio
 async fn resources(session: &Session, function: &Registered, at: Position) -> Result<Vec<ResourceRow>> {
     let mut rows = Vec::with_capacity(function.resources.len());
     for name in &function.resources {
-        names::check_project(session, &name.project).await?;
+        // In another project whoever may register functions there may read what they read.
+        match name.project == function.at.project {
+            true => rights::enter(session, &name.project).await.map(drop)?,
+            false => rights::check_project(session, &name.project, "Write").await?,
+        }
         let Some(row) = session.warehouse.meta().resource(name).await? else {
             let text = format!("resource {} of function {} is not there any more", name.name, function.at.name);
             return Err(semantic(at, text));

@@ -11,8 +11,8 @@ use sqlparser::ast::ObjectName;
 
 use super::{PAGE, fits, scope_of};
 use crate::ddl::{function_name, resource_name};
-use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
+use crate::query::{Session, rights};
 
 /// Times as the session's clock shows them.
 fn clock(session: &Session) -> Result<impl Fn(i64) -> String + use<>> {
@@ -82,6 +82,7 @@ fn lines(pairs: &[(&str, &str)]) -> String {
 pub(crate) async fn desc_function(session: &Session, name: &ObjectName) -> Result<String> {
     let (function, at) = function_name(session, name).await?;
     if let Some(f) = session.warehouse.meta().function(&function).await? {
+        rights::check_project(session, &function.project, "List").await?;
         let created = clock(session)?(f.created_ms);
         let resources = resources_of(&f);
         return Ok(lines(&[
@@ -105,6 +106,7 @@ pub(crate) async fn desc_function(session: &Session, name: &ObjectName) -> Resul
 /// `DESC RESOURCE r`
 pub(crate) async fn desc_resource(session: &Session, name: &str) -> Result<String> {
     let at = resource_name(session, name)?;
+    rights::check_project(session, &at.project, "List").await?;
     let Some(r) = session.warehouse.meta().resource(&at).await? else {
         let detail = format!("resource {}.{name} cannot be resolved", at.project);
         return Err(statement_error(
