@@ -110,20 +110,32 @@ struct Asked {
 /// Whether the text changes nothing. One that cannot be read fails as a job, with an error of its own.
 fn only_looks(text: &str) -> bool {
     use Statement::{
-        Desc, DescSchema, Explain, Query, Set, ShowCreateTable, ShowPartitions, ShowSchemas, ShowTables, Use,
+        Desc, DescFunction, DescResource, DescSchema, DescribeJob, Explain, JobStatus, ListResources, Query, Set,
+        ShowCreateTable, ShowFlags, ShowFunctions, ShowHistory, ShowJobs, ShowPartitions, ShowSchemas, ShowTables,
+        Statistic, Use,
     };
     let looks = |statement: &Statement| {
         matches!(
             statement,
             Query(_)
                 | Desc { .. }
+                | DescFunction { .. }
+                | DescResource { .. }
                 | DescSchema { .. }
+                | DescribeJob { .. }
                 | Explain { .. }
+                | JobStatus { .. }
+                | ListResources
                 | Set { .. }
                 | ShowCreateTable { .. }
+                | ShowFlags { .. }
+                | ShowFunctions { .. }
+                | ShowHistory { .. }
+                | ShowJobs { .. }
                 | ShowPartitions { .. }
                 | ShowSchemas { .. }
                 | ShowTables { .. }
+                | Statistic { .. }
                 | Use { .. }
         )
     };

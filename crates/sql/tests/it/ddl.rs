@@ -359,7 +359,6 @@ fn commands() {
 #[test]
 fn statements_that_the_engine_lacks_are_named() {
     for (text, what) in [
-        ("delete role reader", "DELETE"),
         ("restore table t partition (ds='1') to lsn '3'", "RESTORE"),
         ("msck repair table t add partitions", "MSCK"),
         ("analyze table t delete statistics for columns (a)", "ANALYZE"),

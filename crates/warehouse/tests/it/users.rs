@@ -74,6 +74,19 @@ async fn each_statement_asks_for_its_own_privilege() {
         ("insert into secret values (1)", "odps:Update"),
         ("insert overwrite table t partition (ds='1') select 1", "odps:Update"),
         ("truncate table secret", "odps:Update"),
+        ("truncate table secret columns (a)", "odps:Update"),
+        ("update secret set a = 1", SELECT),
+        ("delete from secret where a = 42", SELECT),
+        ("merge into secret using t on secret.a = t.a when matched then delete", SELECT),
+        ("explain delete from secret", SELECT),
+        ("select a from secret version as of 1", SELECT),
+        ("select a from t timestamp as of get_latest_timestamp('secret')", SELECT),
+        ("clone table secret to mine", SELECT),
+        ("restore table secret to lsn '0'", "odps:Update"),
+        ("restore table secret to lsn '0' as mine", SELECT),
+        ("show history for table secret", "odps:Describe"),
+        ("alter table t merge partition (ds='1') overwrite partition (ds='2')", "odps:Alter"),
+        ("alter table secret merge smallfiles", "odps:Alter"),
         ("alter table t add partition (ds='2')", "odps:Alter"),
         ("alter table t drop partition (ds='1')", "odps:Alter"),
         ("alter table secret rename to mine", "odps:Alter"),
@@ -92,6 +105,12 @@ async fn each_statement_asks_for_its_own_privilege() {
         ("create view mine as select 1 as a", "odps:CreateTable"),
         ("create schema s", "odps:Write"),
         ("drop schema if exists s", "odps:Write"),
+        ("create function f as 'mod.Class' using ''", "odps:Write"),
+        ("drop function if exists f", "odps:Write"),
+        ("drop resource if exists mod.py", "odps:Write"),
+        ("show functions", "odps:List"),
+        ("list resources", "odps:List"),
+        ("desc resource mod.py", "odps:List"),
         ("setproject", "odps:Read"),
         ("add user ALIYUN$other", "ALIYUN$other"),
         ("create role r", "ALIYUN$other"),
@@ -118,6 +137,8 @@ async fn a_grant_opens_its_object_and_no_other_until_it_is_revoked() {
     assert!(text(&bench, USER, "desc t").await.contains("bigint"));
     refused(&bench, "select t.a from t join secret on t.a = secret.a where t.ds = '1'", "tables/secret}").await;
     refused(&bench, "insert into t partition (ds='1') values (3)", "odps:Update").await;
+    refused(&bench, "delete from t where ds = '1'", "odps:Update").await;
+    refused(&bench, "clone table t to copied", "odps:CreateTable").await;
     text(&bench, OWNER, "create role writer; grant update on t to role writer; grant writer to ALIYUN$other").await;
     text(&bench, USER, "insert into t partition (ds='1') values (3)").await;
     assert_eq!(rows(&bench, "select count(*) from t where ds = '1'").await, ["3"]);
