@@ -47,6 +47,7 @@ async fn a_table_that_was_changed_since_it_was_seen_stays() {
         // Somebody writes into it, until the session expires. Who reads does not keep it.
         m.create_session(&session("s1", "upload")).await.unwrap();
         m.create_session(&Session { expires_ms: 200_000, ..session("s2", "download") }).await.unwrap();
+        m.create_session(&Session { expires_ms: 200_000, ..session("s3", "storage_read") }).await.unwrap();
         assert!(!m.expire_table(&t, 9_000).await.unwrap());
         assert!(m.expire_table(&t, 100_000).await.unwrap());
     })
