@@ -53,7 +53,7 @@ pub async fn submit(call: &Call, caller: &Caller, envelope: Envelope, task: Task
 }
 
 /// Refuses the job of somebody else, which a known guid finds, to users who may look at their own jobs only.
-async fn refuse_foreign(call: &Call, caller: &Caller, instance: &Instance) -> Result<()> {
+pub async fn refuse_foreign(call: &Call, caller: &Caller, instance: &Instance) -> Result<()> {
     let manages = caller.admin && matches!(call.identity, Identity::Account(_));
     if instance.owner == caller.name || manages {
         return Ok(());

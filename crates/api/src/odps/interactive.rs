@@ -39,7 +39,10 @@ pub async fn query(call: &Call, session_id: &str, number: &str) -> Result<Instan
     };
     let number = number.parse::<u64>().map_err(|_| missing())?;
     let found = call.state.warehouse.instance_of_guid(call.project(), &guid(session_id, number)).await?;
-    found.ok_or_else(missing)
+    let job = found.ok_or_else(missing)?;
+    // Whoever may do everything in the project may run queries in the session of somebody who may not see them.
+    jobs::refuse_foreign(call, call.caller()?, &job).await?;
+    Ok(job)
 }
 
 /// `?info&key=`: the session's status, or the result or the source of one of its queries.
