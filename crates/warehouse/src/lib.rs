@@ -1,9 +1,9 @@
 //! The warehouse: tables in Delta Lake, the tunnel that loads them, and the jobs that query them.
 //!
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
-//! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan` (tables inside a query),
-//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
-//! `join`, `collect` and `check`.
+//! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan` (tables
+//! inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show` (statements), `system` (the
+//! state as tables), `join`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 

@@ -15,8 +15,8 @@ use feitian_store::LocalStore;
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
 use feitian_warehouse::{
-    BatchSource, Change, Config, NewFile, NewTable, Replace, RowRange, SessionInfo, SessionRequest, UserCode, Warehouse,
-    check,
+    BatchSource, Change, Config, NewFile, NewTable, Replace, RowRange, SessionInfo, SessionRequest, UserCode,
+    Warehouse, check,
 };
 use futures::StreamExt;
 use object_store::ObjectStore;
