@@ -336,7 +336,8 @@ pub trait Warehouse: Send + Sync + 'static {
     /// request before, so that a request that comes twice opens one. It is known for a day at least.
     /// `ObjectAlreadyExists` when that id was for something else.
     async fn open_upload(&self, caller: &Caller, id: &str, request: SessionRequest) -> Result<SessionInfo>;
-    /// An upload, download, stream or storage_write session of this table; `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.
+    /// An upload, download, stream or storage_write session of this table;
+    /// `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.
     async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo>;
     /// Writes one block. It is durable when this returns, and replaces an earlier block of the same id. On error, or
     /// when the future is dropped, the block is as it was before.

@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use feitian_base::{Error, Kind, Result};
 use feitian_functions::registry;
 use feitian_sql::{
-    Assignment, Dml, MergeAction, MergeClause, PartitionTerm, Position, RowChange, SqlError, parse_query, types,
+    Assignment, Dml, MergeAction, MergeClause, PartitionTerm, Position, RowChange, SqlError, object_parts, parse_query,
+    types,
 };
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
@@ -21,7 +22,7 @@ use sqlparser::ast::{
 use super::plan::{DELETE, INSERT, UPDATE};
 use crate::catalog::OpenTable;
 use crate::query::errors::{self, semantic, statement_error};
-use crate::query::names::TARGET;
+use crate::query::names::{TARGET, is_ours};
 use crate::scan::{FILE_COLUMN, ROW_COLUMN};
 use crate::writer::{NULL_PARTITION, partition_value};
 
@@ -233,7 +234,9 @@ impl Visitor for Aggregates {
             && self.depth == 0
             && f.over.is_none()
         {
-            self.found |= registry().aggregate.contains_key(&f.name.to_string().to_lowercase());
+            let name = object_parts(&f.name).join(".");
+            // One of a user may be an aggregate.
+            self.found |= registry().aggregate.contains_key(&name) || !is_ours(&name);
         }
         ControlFlow::Continue(())
     }
@@ -258,7 +261,8 @@ fn check_copies(set: &[Assignment]) -> Result<()> {
         let (Some(x), Some(y)) = (select_of(&a.value), select_of(&b.value)) else { continue };
         if x.select_token.0.span == y.select_token.0.span && is_total(x) != is_total(y) {
             let at = place_of(&a.value, a.column.position);
-            let what = "this query for several columns of SET, some with aggregates and some without,";
+            let what =
+                "this query for several columns of SET, some with aggregates or functions of users and some without,";
             return Err(errors::front_end(SqlError::unsupported(at, what)));
         }
     }

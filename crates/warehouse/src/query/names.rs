@@ -222,7 +222,8 @@ impl Names<'_> {
 
     fn table_function(&mut self, name: &mut ObjectName) -> Result<()> {
         match object_parts(name).as_slice() {
-            [known] if feitian_sql::is_table_function(known) => {}
+            // UNNEST comes only from FROM; the parser refuses it in LATERAL VIEW.
+            [known] if feitian_sql::is_table_function(known) || known == "unnest" => {}
             [known] if feitian_functions::registry().contains(known) => {
                 let detail = format!("function '{known}' is not a table function");
                 return Err(semantic(name.span().into(), detail));
@@ -334,7 +335,7 @@ impl VisitorMut for Names<'_> {
 }
 
 /// True if feitian has a function of this name, of whatever kind.
-pub(super) fn is_ours(name: &str) -> bool {
+pub(crate) fn is_ours(name: &str) -> bool {
     let special = FOLDED.contains(&name) || REWRITTEN.contains(&name);
     special || feitian_sql::is_table_function(name) || feitian_functions::registry().contains(name)
 }
