@@ -257,7 +257,8 @@ def engine_round(engine, files, scale, scratch, rounds, steps):
         # Our own child has just written it.
         found.answers = pickle.load(file)
     os.remove(answers)
-    shutil.rmtree(scratch)
+    # Spark's own processes may still be removing theirs.
+    shutil.rmtree(scratch, ignore_errors=True)
     return found
 
 
