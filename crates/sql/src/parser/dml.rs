@@ -26,7 +26,7 @@ impl Parser<'_> {
             let (table, alias, change) = match () {
                 () if p.is("update") => p.update()?,
                 () if p.is("delete") => p.delete()?,
-                () => p.merge()?,
+                () => p.merge_into()?,
             };
             Ok(Statement::Dml(Box::new(Dml { table, alias, with, change })))
         })
@@ -53,7 +53,7 @@ impl Parser<'_> {
         Ok((table, alias, RowChange::Delete { partition, selection }))
     }
 
-    fn merge(&mut self) -> Result<(ObjectName, Option<Ident>, RowChange)> {
+    fn merge_into(&mut self) -> Result<(ObjectName, Option<Ident>, RowChange)> {
         self.expect("merge")?;
         self.expect("into")?;
         let table = self.object_name()?;
