@@ -36,7 +36,8 @@ pub(crate) fn plan(raw: RawWindowExpr) -> Result<Result<Expr, RawWindowExpr>> {
         SAMPLE => SAMPLE,
         _ => return Ok(Err(raw)),
     };
-    if !raw.order_by.is_empty() || raw.window_frame != WindowFrame::new(None) || raw.null_treatment.is_some() {
+    let other = raw.null_treatment.is_some() || raw.filter.is_some() || raw.distinct;
+    if other || !raw.order_by.is_empty() || raw.window_frame != WindowFrame::new(None) {
         return Err(FunctionError::window(format!("{name} takes PARTITION BY in OVER and nothing else")).into());
     }
     let RawWindowExpr { args, partition_by, .. } = raw;
