@@ -2,7 +2,7 @@
 
 A message is 16 bytes (kind, zero, length of the rest; little endian) and the rest. Kinds of questions stand in
 `main`; an answer is DONE or RAISED. Columns have Arrow's memory layout: see `frame.rs`, which writes what is read here
-and reads what is written here. Only the standard library of Python 3.7 is used.
+and reads what is written here. Only the standard library of Python 3.9 is used.
 """
 
 import array
