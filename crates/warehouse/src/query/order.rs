@@ -7,6 +7,8 @@
 mod estimate;
 mod region;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -8,9 +8,9 @@ use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
-/// More inputs than these are not put into another order.
+/// More inputs than these, semi and anti joins counted, are not put into another order.
 pub(super) const MOST_INPUTS: usize = 12;
-/// With more semi and anti joins than these, they all stay above the inner joins.
+/// With more semi and anti joins than these, everything stays in its order: each of them doubles what is tried.
 const MOST_REDUCERS: usize = 4;
 
 /// They are told apart by the bits of a number.
@@ -50,8 +50,8 @@ impl Region {
     pub(super) fn below(plan: &LogicalPlan) -> Option<Self> {
         let mut parts = Parts::default();
         parts.take(plan)?;
-        let enough = parts.inputs.len() + parts.reducers.len() >= 3 && parts.inputs.len() >= 2;
-        if !enough || parts.inputs.len() > MOST_INPUTS || parts.reducers.len() > MOST_REDUCERS {
+        let parties = parts.inputs.len() + parts.reducers.len();
+        if !(3..=MOST_INPUTS).contains(&parties) || parts.inputs.len() < 2 || parts.reducers.len() > MOST_REDUCERS {
             return None;
         }
         if !have_names_of_their_own(&parts) {
