@@ -42,6 +42,7 @@ pub(crate) mod settings;
 mod subqueries;
 mod tasks;
 mod travel;
+mod unsorted;
 pub(crate) mod user_code;
 mod values;
 
@@ -135,7 +136,8 @@ impl Session {
         config.options_mut().extensions.insert(options);
         // Which side of a join is kept in memory is chosen with its order.
         config.options_mut().optimizer.join_reordering = false;
-        let rules = pushdown::guarded(state.physical_optimizers());
+        let mut rules = pushdown::guarded(state.physical_optimizers());
+        rules.push(Arc::new(unsorted::Unsorted));
         let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
         Ok(builder.with_physical_optimizer_rules(rules).build())
     }
