@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use feitian_base::Result;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table};
+use feitian_meta::{Claim, DEFAULT_SCHEMA, SYSTEM_PROJECT, Table, Target};
 use feitian_sql::{Position, object_parts};
 use feitian_types::{Column, DataType, PartitionSpec};
 use serde_json::{Map, Value};
@@ -159,7 +159,9 @@ pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> 
 /// `DESC SCHEMA`: a JSON object, which is what PyODPS reads (`odps/models/schema.py`, `SchemaDescription`).
 pub(crate) async fn schema(session: &Session, name: &ObjectName) -> Result<String> {
     let name = names::schema_of(session, name)?;
-    rights::check_project(session, &name.project, "Read").await?;
+    let read = Target::of_project(&name.project, "schemas", &name.name);
+    let wanted = [("Read", Target::project(&name.project)), ("Read", read)];
+    rights::check(session, &name.project, &wanted, Claim::Nothing).await?;
     let schema = names::check_schema_exists(session, &name).await?;
     let zone = session.settings.time_zone()?;
     let zone = feitian_functions::parse_zone(&zone).map_err(|e| semantic(name.at, e.details))?;

@@ -77,7 +77,7 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
             partitions::known(session, &table, &spec, at).await.map(|_| ())
         }
         AlterOp::SetQuery { query, query_text } => set_query(session, name, &query, &query_text, index).await,
-        AlterOp::RenameTo { name: new } => rename(session, name, &new, index).await,
+        AlterOp::RenameTo { name: new } => rename(session, &table.row, name, &new, index).await,
         AlterOp::ChangeOwner { owner } => {
             rights::check_giver(session, &table.row, at).await?;
             if session.warehouse.meta().account_by_name(&owner).await?.is_none() {
@@ -187,7 +187,7 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
     Ok(())
 }
 
-async fn rename(session: &Session, name: &ObjectName, new: &ObjectName, index: i64) -> Result<()> {
+async fn rename(session: &Session, row: &Table, name: &ObjectName, new: &ObjectName, index: i64) -> Result<()> {
     let at = Position::from(new.span());
     let (project, old, _) = names::table_name(name, session)?;
     let schema = split_local_name(&old).0;
@@ -196,6 +196,8 @@ async fn rename(session: &Session, name: &ObjectName, new: &ObjectName, index: i
         return Err(semantic(at, format!("RENAME TO cannot move table {project}.{old} to {new_project}.{new_name}")));
     }
     check_name(&new_name, at)?;
+    let renamed = Table { name: split_local_name(&new_name).1.to_string(), ..row.clone() };
+    rights::check_rename(session, row, &renamed, at).await?;
     let result = update_row(session, name, &session.step(index), |row| {
         row.name = split_local_name(&new_name).1.to_string();
         Ok(())
@@ -227,6 +229,7 @@ async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) 
         if new.schema == table.row.schema {
             return Ok(());
         }
+        keep_labels(session, &table, &new.schema, at).await?;
         let result = apply(session, &table, new, index, at).await;
         match result {
             Err(e) if e.kind() == Kind::Conflict && attempt < crate::insert::ATTEMPTS => attempt += 1,
@@ -254,6 +257,16 @@ fn keep_partition_source(table: &OpenTable, op: &AlterOp, at: Position) -> Resul
     match changes {
         true => Err(semantic(at, format!("column {} cannot be changed: {} is the partition", auto.source, auto.sql()))),
         false => Ok(()),
+    }
+}
+
+/// Refuses to take its name from a column with a label, by which the label knows it.
+async fn keep_labels(session: &Session, table: &OpenTable, new: &TableSchema, at: Position) -> Result<()> {
+    let labels = session.warehouse.meta().labels(&table.row.id).await?;
+    let is_lost = |name: &str| !name.is_empty() && !new.columns.iter().any(|c| c.name == name);
+    match labels.iter().find(|(name, level)| *level > 0 && is_lost(name)) {
+        Some((name, level)) => Err(semantic(at, format!("column {name} has the label {level}; SET LABEL 0 first"))),
+        None => Ok(()),
     }
 }
 

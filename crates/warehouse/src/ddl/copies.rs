@@ -50,6 +50,7 @@ pub(super) async fn restore(session: &Session, restore: RestoreTable, index: i64
         let (catalog, point) = (session.warehouse.catalog(), Point::Version(restore.version));
         let then = catalog.at_point(&table, point, session.statement_ms(), at).await?;
         if let Some(to) = &restore.to {
+            rights::check_labels(session, &table.row, &then.row.schema.columns, at).await?;
             return create(session, &then, to, index).await;
         }
         let (newest, old) = (table.data()?, then.data()?);
@@ -86,6 +87,7 @@ pub(super) async fn clone(session: &Session, clone: CloneTable, index: i64) -> R
     let mut attempt = 1;
     loop {
         let from = open_table(session, &clone.from, "Select").await?;
+        rights::check_labels(session, &from.row, &from.row.schema.columns, at).await?;
         let mut named = BTreeMap::new();
         for spec in &clone.partitions {
             let partition = known(session, &from, spec, at).await?;

@@ -5,6 +5,7 @@ mod columns;
 mod dml;
 mod lifecycle;
 mod old;
+mod policies;
 mod powercut;
 mod profile;
 mod reads;
