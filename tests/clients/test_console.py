@@ -377,6 +377,36 @@ class Console(ClientCase):
                 page = visitor.open(f"/console/projects/{project}/jobs?{query}").text
                 self.assertNotIn(jobs[0], page)
 
+    def test_jobs_that_did_not_end_well_are_found_by_the_address(self):
+        name, _, visitor = self.someone()
+        project = unique("broken")
+        visitor.submit("/console", {"action": "create", "name": project})
+        many = "(SELECT EXPLODE(SEQUENCE(1, 100000)) AS n)"
+        texts = {
+            "good": "SELECT 1 AS n",
+            "failed": "SELECT * FROM not_there_at_all",
+            "stopped": f"SET odps.sql.allow.cartesian=true; SELECT COUNT(*) FROM {many} a JOIN {many} b ON a.n <> b.n",
+        }
+        jobs = {word: visitor.run(project, text) for word, text in texts.items()}
+        self.assertEqual(visitor.submit(jobs["stopped"], {"action": "stop"}).status_code, 303)
+        states = {word: visitor.ended(job)["state"] for word, job in jobs.items()}
+        self.assertEqual(states, {"good": "Success", "failed": "Failed", "stopped": "Cancelled"})
+        owner = name.replace("$", "%24")
+        for query, want in (
+            ("status=failed", {"failed"}),
+            (f"status=Failed&owner={owner}&from=2001-01-01T00:00", {"failed"}),
+            ("status=failed&owner=nobody", set()),
+            ("status=failed&to=2001-01-01T00:00", set()),
+            ("status=Cancelled", {"stopped"}),
+            ("status=Terminated", {"good", "failed", "stopped"}),
+        ):
+            with self.subTest(query=query):
+                page = visitor.open(f"/console/projects/{project}/jobs?{query}").text
+                self.assertEqual({word for word, job in jobs.items() if f'href="{job}"' in page}, want)
+        self.assertEqual(visitor.open(f"/console/projects/{project}/jobs?status=broken").status_code, 400)
+        listed = self.server.cli("instance", "list", "--project", project, "--status", "failed")
+        self.assertEqual([job["state"] for job in listed], ["Failed"])
+
     def test_members_are_admitted_and_expelled(self):
         owner = self.owner()
         name, key, visitor = self.someone()
@@ -402,6 +432,7 @@ class Console(ClientCase):
             "/console/projects/demo/sql",
             "/console/projects/demo/jobs",
             "/console/projects/demo/jobs?status=Running",
+            "/console/projects/demo/jobs?status=failed",
             "/console/projects/demo/members",
             "/console/projects/demo/upload",
             f"/console/projects/demo/tables/{table.name}",

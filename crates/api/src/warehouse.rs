@@ -96,7 +96,8 @@ pub struct QueueLoad {
 /// Which instances to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceFilter {
-    /// `Running`, `Suspended` or `Terminated`; anything else lists all.
+    /// `Running` (which wait too), `Suspended` or `Terminated`, or of these `Failed` or `Cancelled`; anything else lists
+    /// all.
     pub status: Option<String>,
     pub from_ms: Option<i64>,
     pub to_ms: Option<i64>,

@@ -376,7 +376,7 @@ pub enum KeyVerb {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  feitian instance list --status running
+  feitian instance list --status failed
   feitian instance show 20240102030405123gabcdefghijkm")]
 pub struct InstanceArgs {
     #[command(subcommand)]
@@ -415,12 +415,14 @@ pub enum InstanceVerb {
     Result { id: String },
 }
 
-/// The states that clients know.
+/// The states that clients know, and of what has ended what did not end well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum StatusFilter {
     Suspended,
     Running,
     Terminated,
+    Failed,
+    Cancelled,
 }
 
 /// Remove files that nothing refers to any more.

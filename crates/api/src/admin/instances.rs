@@ -105,9 +105,10 @@ pub async fn list(call: Call) -> Answer {
     };
     let status = call.query.get("status").map(str::to_string);
     if let Some(status) = &status
-        && !matches!(status.as_str(), "Running" | "Suspended" | "Terminated")
+        && !matches!(status.as_str(), "Running" | "Suspended" | "Terminated" | "Failed" | "Cancelled")
     {
-        return Err(Error::invalid(format!("status must be Running, Suspended or Terminated, not '{status}'")));
+        let words = "Running, Suspended, Terminated, Failed or Cancelled";
+        return Err(Error::invalid(format!("status must be {words}, not '{status}'")));
     }
     let filter = InstanceFilter {
         status,

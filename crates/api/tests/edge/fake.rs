@@ -324,7 +324,14 @@ impl Warehouse for Fake {
     ) -> Result<Page<Instance>> {
         self.note("list_instances");
         let all = self.instances.lock();
-        let fits = |i: &&Instance| i.project == project && filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let has_state = |i: &Instance| match filter.status.as_deref() {
+            None => true,
+            Some("Running") => !i.state.is_terminal(),
+            Some("Terminated") => i.state.is_terminal(),
+            Some(word) => i.state.as_str() == word,
+        };
+        let has_owner = |i: &Instance| filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let fits = |i: &&Instance| i.project == project && has_owner(i) && has_state(i);
         let mine: Vec<_> = all.values().rev().filter(fits).cloned().collect();
         let next = (mine.len() > limit).then(|| mine[limit - 1].id.clone());
         Ok(Page { items: mine.into_iter().take(limit).collect(), next })

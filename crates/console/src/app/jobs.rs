@@ -16,6 +16,8 @@ use crate::show;
 
 /// Jobs of one page.
 const PAGE: usize = 50;
+/// States that the list can be filtered by, as the admin API calls them.
+const STATES: [&str; 4] = ["Running", "Terminated", "Failed", "Cancelled"];
 /// Characters of a statement that a line shows.
 const QUERY: usize = 120;
 
@@ -85,11 +87,7 @@ pub(super) async fn show(call: Call) -> Answer {
     let mut shell = Shell::of_project(&call, Section::Jobs, words.jobs)?;
     let zone = project_zone(&call).await?;
     let text = |key: &str| call.query.get(key).unwrap_or_default().trim().to_string();
-    let (status, owner, from, to) = (text("status"), text("owner"), text("from"), text("to"));
-    if !matches!(status.as_str(), "" | "Running" | "Terminated") {
-        let message = format!("status must be Running or Terminated, not '{status}'");
-        return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
-    }
+    let (status, owner, from, to) = (status(&text("status"))?, text("owner"), text("from"), text("to"));
     let some = |text: &str| Some(text.to_string()).filter(|t| !t.is_empty());
     let filter = InstanceFilter {
         status: some(&status),
@@ -114,6 +112,18 @@ pub(super) async fn show(call: Call) -> Answer {
     let first = if call.query.get("marker").is_some() { address(None) } else { String::new() };
     let jobs = page.items.into_iter().map(|i| line(&shell, i, zone)).collect();
     shell.answer(&JobsPage { shell: &shell, status, owner, from, to, jobs, next, first, zone: zone.name() })
+}
+
+/// The word of a state, in any case; empty for all.
+fn status(word: &str) -> Result<String> {
+    match STATES.iter().find(|known| known.eq_ignore_ascii_case(word)) {
+        Some(known) => Ok((*known).to_string()),
+        None if word.is_empty() => Ok(String::new()),
+        None => {
+            let message = format!("status must be one of {}, not '{word}'", STATES.join(", "));
+            Err(Error::new(Kind::Invalid, "InvalidParameter", message))
+        }
+    }
 }
 
 /// A reading of the clock of `zone`, as `datetime-local` fields send it, in milliseconds since 1970-01-01 UTC. Where the
@@ -180,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn a_state_is_one_word_in_any_case() {
+        for (word, known) in [("", ""), ("failed", "Failed"), ("CANCELLED", "Cancelled"), ("Running", "Running")] {
+            assert_eq!(status(word).unwrap(), known);
+        }
+        for word in ["fail", "Success", "Failed,Cancelled", "\u{202e}"] {
+            assert!(status(word).unwrap_err().message().contains("Terminated, Failed, Cancelled"), "{word}");
+        }
+    }
+
+    #[test]
     fn a_statement_is_shown_on_one_line() {
         assert_eq!(one_line("select\n  1,\t2;\r\n"), "select 1, 2;");
         assert_eq!(one_line(&"x".repeat(200)).chars().count(), QUERY + 1);
@@ -192,6 +212,8 @@ mod tests {
             hints("p", &running),
             ["feitian instance list --project p --status running", "GET /admin/v1/projects/p/instances?status=Running"]
         );
+        let failed = InstanceFilter { status: Some("Failed".into()), ..InstanceFilter::default() };
+        assert_eq!(hints("p", &failed)[0], "feitian instance list --project p --status failed");
         let late = InstanceFilter { from_ms: Some(5), owner: Some("ALIYUN$a".into()), ..InstanceFilter::default() };
         assert_eq!(hints("p", &late), ["GET /admin/v1/projects/p/instances?owner=ALIYUN%24a&from_ms=5"]);
     }

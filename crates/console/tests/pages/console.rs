@@ -429,6 +429,38 @@ async fn tables_show_columns_partitions_and_rows_as_text() {
     assert_eq!(columns["columns"][1], serde_json::json!({"name": "n", "type": "bigint"}));
 }
 
+#[tokio::test]
+async fn jobs_that_did_not_end_well_are_found_by_the_address() {
+    let world = World::new().await;
+    let good = crate::submit(&world, "select 1;").await;
+    let failed = crate::submit(&world, "fail").await;
+    let stopped = crate::submit(&world, "queue").await;
+    world.demo().post(&format!("/admin/v1/projects/p/instances/{stopped}/stop"), "").await.ok();
+    let browser = Browser::of(&world, "demokey1").await;
+    for (query, shown) in [
+        ("status=failed", [false, true, false]),
+        ("status=Failed&owner=ALIYUN%24demo&from=2001-01-01T00%3A00", [false, true, false]),
+        ("status=failed&owner=ALIYUN%24other", [false, false, false]),
+        ("status=cancelled", [false, false, true]),
+        ("status=terminated", [true, true, true]),
+        ("status=", [true, true, true]),
+    ] {
+        let page = browser.get(&format!("/console/projects/p/jobs?{query}")).await.ok().text();
+        assert_eq!([&good, &failed, &stopped].map(|id| page.contains(id.as_str())), shown, "{query}");
+    }
+    let page = browser.get("/console/projects/p/jobs?status=failed").await.ok().text();
+    assert!(page.contains("<option value=\"Failed\" selected>"), "the form keeps what was chosen");
+    for same in
+        ["feitian instance list --project p --status failed", "GET /admin/v1/projects/p/instances?status=Failed"]
+    {
+        assert!(page.contains(same), "{same}");
+    }
+    let listed = world.demo().get("/admin/v1/projects/p/instances?status=Failed").await.ok().json();
+    assert_eq!(listed["instances"][0]["id"], failed.as_str());
+    assert_eq!(listed["instances"].as_array().unwrap().len(), 1);
+    world.demo().get("/admin/v1/projects/p/instances?status=Broken").await.refused(400, "InvalidArgument");
+}
+
 /// The id of a form for loading a file, as the page has it.
 fn form_id(page: &Reply) -> String {
     between(&page.text(), "name=\"form\" value=\"", "\"").to_string()
