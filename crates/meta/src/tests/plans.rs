@@ -54,6 +54,8 @@ async fn listings_and_hot_paths_are_index_ranges() {
     // Sums are grouped after that.
     let sums = plan(&m, crate::system::SUMS).await;
     assert!(sums.contains("SEARCH t USING INDEX tables_live") && !sums.contains("SCAN"), "{sums}");
+    let sums = plan(&m, crate::system::SUMS_OF_ONE).await;
+    assert!(sums.contains("SEARCH partitions USING INDEX"), "{sums}");
     // The jobs that run or wait are few, and the index of their state holds no others; they are sorted after that.
     for (class, index) in [(Running, "USING INDEX instances_running"), (Waiting, "USING INDEX instances_waiting")] {
         for (project, owner) in [(true, true), (true, false), (false, true), (false, false)] {
