@@ -6,7 +6,6 @@
 mod complete;
 mod csv_file;
 mod form;
-mod hints;
 mod home;
 mod job;
 mod jobs;

@@ -15,6 +15,7 @@ mod dag;
 mod events;
 mod failure;
 mod gantt;
+mod hints;
 mod job;
 mod lang;
 mod links;

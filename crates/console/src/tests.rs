@@ -293,7 +293,13 @@ fn a_result_and_the_run_before_are_shown() {
     );
     holds(
         &page,
-        &["odps.sql.timezone", "feitian instance show 20240101000000000gabc --project p", "/logview/profile?p=p"],
+        &[
+            "odps.sql.timezone",
+            "feitian instance show 20240101000000000gabc --project p\n",
+            "feitian instance result 20240101000000000gabc --project p --output csv\n",
+            "GET /admin/v1/projects/p/instances/20240101000000000gabc</code>",
+            "/logview/profile?p=p",
+        ],
     );
 }
 

@@ -68,7 +68,7 @@ struct RestTemplate<'a> {
     comparison: String,
     measures: Vec<crate::compare::Measure>,
     settings: Vec<rest::Setting>,
-    command: String,
+    commands: String,
     profile: String,
 }
 
@@ -141,7 +141,7 @@ impl Frame {
             comparison,
             measures,
             settings: rest::settings(&instance.settings),
-            command: rest::command(instance),
+            commands: rest::commands(instance),
             profile: self.links.job("profile"),
         })
     }

@@ -9,11 +9,11 @@ use feitian_meta::rows::{Instance, InstanceState};
 use futures::StreamExt;
 
 use super::form::Form;
-use super::hints::feitian;
 use super::jobs::state;
 use super::shell::{Section, Shell, hardened, wants_json};
 use super::words;
 use crate::failure::{Failure, first_words};
+use crate::hints::{get, of_job, segment};
 use crate::job::is_number;
 use crate::show::{self, fill};
 use crate::sql::{Line, listing};
@@ -88,7 +88,7 @@ pub(super) async fn show(call: Call) -> Answer {
     if !is_over {
         shell.refresh = REFRESH;
     }
-    shell.hints = hints(&instance);
+    shell.hints = hints(&instance, call.query.get("start").unwrap_or_default());
     let failure = instance.error.as_deref().map(Failure::of);
     let is_sql = instance.task_type.to_ascii_uppercase().starts_with("SQL");
     let listing = listing(&instance.query, is_sql, failure.as_ref().and_then(|f| f.place));
@@ -103,7 +103,7 @@ pub(super) async fn show(call: Call) -> Answer {
         lines: listing.lines,
         output: output(&call, &shell, &instance).await?,
         logview: shell.logview(&instance.id),
-        edit: shell.within(&format!("/sql?job={}", super::hints::segment(&instance.id))),
+        edit: shell.within(&format!("/sql?job={}", segment(&instance.id))),
         address,
         shell: &shell,
     };
@@ -229,14 +229,12 @@ pub(super) fn cells(row: Vec<Option<String>>) -> Vec<Option<String>> {
     row.into_iter().map(|cell| cell.map(|text| show::short(&text, CELL))).collect()
 }
 
-fn hints(instance: &Instance) -> Vec<String> {
-    let (id, project) = (instance.id.as_str(), instance.project.as_str());
-    let mut hints = vec![feitian(["instance", "show", id, "--project", project])];
+fn hints(instance: &Instance, start: &str) -> Vec<String> {
+    let mut hints = of_job(instance);
     if instance.is_select {
-        hints.push(feitian(["instance", "result", id, "--project", project, "--output", "csv"]));
-    }
-    if !instance.state.is_terminal() {
-        hints.push(feitian(["instance", "stop", id, "--project", project]));
+        let count = PAGE.to_string();
+        let page = [("start", start), ("count", count.as_str())];
+        hints.push(get(["projects", &instance.project, "instances", &instance.id, "rows"], &page));
     }
     hints
 }

@@ -9,9 +9,9 @@ use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::rows::{Instance, InstanceState};
 use url::form_urlencoded::Serializer;
 
-use super::hints::{feitian, word};
 use super::shell::{Section, Shell};
 use super::words;
+use crate::hints::{feitian, get, word};
 use crate::show;
 
 /// Jobs of one page.
@@ -95,7 +95,7 @@ pub(super) async fn show(call: Call) -> Answer {
         to_ms: instant("to", &to, zone)?,
         owner: some(&owner),
     };
-    shell.hints = hints(call.project(), &filter);
+    shell.hints = hints(call.project(), &filter, call.query.get("marker").unwrap_or_default());
     let page = call.state.warehouse.list_instances(call.project(), filter, call.query.get("marker"), PAGE).await?;
     let filters = [("status", &status), ("owner", &owner), ("from", &from), ("to", &to)];
     let address = |marker: Option<&str>| {
@@ -145,26 +145,21 @@ fn instant(key: &str, text: &str, zone: Tz) -> Result<Option<i64>> {
     Ok(Some(at.map_or(clock.and_utc().timestamp_millis(), |at| at.timestamp_millis())))
 }
 
-fn hints(project: &str, filter: &InstanceFilter) -> Vec<String> {
+fn hints(project: &str, filter: &InstanceFilter, marker: &str) -> Vec<String> {
+    let [from, to] = [filter.from_ms, filter.to_ms].map(|ms| ms.map_or(String::new(), |ms| ms.to_string()));
+    let [status, owner] = [&filter.status, &filter.owner].map(|text| text.as_deref().unwrap_or_default());
+    let query =
+        [("status", status), ("owner", owner), ("from_ms", from.as_str()), ("to_ms", to.as_str()), ("marker", marker)];
+    let call = get(["projects", project, "instances"], &query);
+    // The command knows no times, no owners and no markers.
+    if query[1..].iter().any(|(_, value)| !value.is_empty()) {
+        return vec![call];
+    }
     let mut command = feitian(["instance", "list", "--project", project]);
-    if let Some(status) = &filter.status {
+    if !status.is_empty() {
         command.push_str(&format!(" --status {}", word(&status.to_lowercase())));
     }
-    let mut query = Serializer::new(String::new());
-    let numbers = [("from_ms", filter.from_ms), ("to_ms", filter.to_ms)];
-    let numbers = numbers.into_iter().filter_map(|(key, ms)| Some((key, ms?.to_string())));
-    let texts = [("status", &filter.status), ("owner", &filter.owner)];
-    let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.clone()?)));
-    query.extend_pairs(texts.chain(numbers));
-    let query = query.finish();
-    let mark = if query.is_empty() { "" } else { "?" };
-    let request = format!("GET /admin/v1/projects/{project}/instances{mark}{query}");
-    // The command knows no times and no owners.
-    if filter.from_ms.is_some() || filter.to_ms.is_some() || filter.owner.is_some() {
-        vec![request]
-    } else {
-        vec![command, request]
-    }
+    vec![command, call]
 }
 
 #[cfg(test)]
@@ -209,12 +204,14 @@ mod tests {
     fn the_command_or_the_call_has_the_same_filters() {
         let running = InstanceFilter { status: Some("Running".into()), ..InstanceFilter::default() };
         assert_eq!(
-            hints("p", &running),
+            hints("p", &running, ""),
             ["feitian instance list --project p --status running", "GET /admin/v1/projects/p/instances?status=Running"]
         );
         let failed = InstanceFilter { status: Some("Failed".into()), ..InstanceFilter::default() };
-        assert_eq!(hints("p", &failed)[0], "feitian instance list --project p --status failed");
+        assert_eq!(hints("p", &failed, "")[0], "feitian instance list --project p --status failed");
         let late = InstanceFilter { from_ms: Some(5), owner: Some("ALIYUN$a".into()), ..InstanceFilter::default() };
-        assert_eq!(hints("p", &late), ["GET /admin/v1/projects/p/instances?owner=ALIYUN%24a&from_ms=5"]);
+        assert_eq!(hints("p", &late, ""), ["GET /admin/v1/projects/p/instances?owner=ALIYUN%24a&from_ms=5"]);
+        let next = hints("p", &InstanceFilter::default(), "i1");
+        assert_eq!(next, ["GET /admin/v1/projects/p/instances?marker=i1"]);
     }
 }

@@ -17,11 +17,11 @@ use feitian_types::Column;
 
 use super::complete::KEYWORDS;
 use super::form::Form;
-use super::hints::{feitian, segment};
 use super::home::is_of_the_form;
 use super::jobs::{self, JobLine};
 use super::shell::{Section, Shell, hardened, wants_json};
 use super::words;
+use crate::hints::{feitian, get, segment};
 use crate::show;
 
 /// Statements that the history shows.
@@ -129,7 +129,14 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, text: St
     let mut shell = Shell::of_project(call, Section::Sql, words::of(call)?.workbench)?;
     let zone = project_zone(call).await?;
     let statement = if text.trim().is_empty() { "SELECT 1".to_string() } else { show::short(text.trim(), HINT) };
-    shell.hints = vec![feitian(["sql", "--project", call.project(), "-e", &statement])];
+    shell.hints = vec![
+        // The script of the page puts the statement that it has sent into the first one.
+        feitian(["sql", "--project", call.project(), "-e", &statement]),
+        format!("POST /admin/v1/projects/{}/sql", segment(call.project())),
+        get(["projects", call.project(), "instances"], &[("owner", call.caller()?.name.as_str())]),
+        get(["projects", call.project(), "tables"], &[]),
+        get(["functions"], &[]),
+    ];
     let page = SqlPage {
         history: history(call, &shell, zone).await?,
         failure: failure.map_or(String::new(), |e| show::seen(e.message()).into_owned()),
