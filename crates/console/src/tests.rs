@@ -247,14 +247,25 @@ fn a_failed_job_shows_what_its_code_means_and_where_in_the_sql() {
             "FAILED: ODPS-0130131:[1,15] Table not found",
             "At line 1, column 15",
             "<a href=\"#place\">",
-            explained.title,
+            explained.en.title,
             "<a href=\"/logview/errors/ODPS-0130131\">",
             "<span class=\"k\">from</span> <mark id=\"place\"",
             ">t</mark>",
             "No stages are kept for this job.",
         ],
     );
-    holds(&page(Lang::Zh, &job, &nothing()), &["位置：第 1 行，第 15 列", "ODPS-0130131 的原因和处理办法"]);
+    let what_happened = "语句或客户端使用了不存在的表或视图。";
+    assert!(explained.zh.text.contains(&format!("## 发生了什么\n\n{what_happened}\n")));
+    let chinese = page(Lang::Zh, &job, &nothing());
+    holds(
+        &chinese,
+        &[
+            "位置：第 1 行，第 15 列",
+            "ODPS-0130131：表不存在。</strong>",
+            what_happened,
+            "ODPS-0130131 的原因和处理办法",
+        ],
+    );
     // A code that nobody has written about is shown without a link.
     let unknown = Instance { error: Some("X-1: odd".into()), ..instance(InstanceState::Cancelled) };
     let unknown = page(Lang::En, &Job { instance: unknown, ..job }, &nothing());
@@ -326,8 +337,15 @@ fn every_code_has_a_page_and_the_list_leads_to_it() {
         for page in codes::all() {
             assert!(list.contains(&format!("href=\"/logview/errors/{}\"", page.code)), "{}", page.code);
             let shown = frame(lang).code(page, "nonce").unwrap();
-            holds(&shown, &["<h1><span class=\"mono\">", page.code, "<h2>"]);
-            assert!(!shown.contains("<script"), "{}", page.code);
+            let parts = match lang {
+                Lang::En => ["What happened", "Likely cause", "What to do"],
+                Lang::Zh => ["发生了什么", "可能的原因", "处理办法"],
+            };
+            let [first, second, third] = parts.map(|part| format!("<h2>{part}</h2>"));
+            holds(&shown, &["<h1><span class=\"mono\">", page.code, &first, &second, &third]);
+            assert!(!shown.contains("<script") && !shown.contains(".md\""), "{}", page.code);
+            let command = format!("feitian explain {}{}<", page.code, if lang == Lang::Zh { " --lang zh" } else { "" });
+            assert!(shown.contains(&command), "{}", page.code);
         }
     }
 }

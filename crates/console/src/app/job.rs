@@ -156,7 +156,7 @@ fn failure_view(shell: &Shell, failure: &Failure) -> FailureView {
         place,
         code,
         address: shell.code(code),
-        words: failure.page.map_or(String::new(), first_words),
+        words: failure.page.map_or(String::new(), |page| first_words(shell.lang.explanation(page).text)),
     }
 }
 
