@@ -34,6 +34,8 @@
 //! | `POST /admin/v1/projects/{project}/instances/{instance}/stop` | member | -> `InstanceView` |
 //! | `GET /admin/v1/projects/{project}/instances/{instance}/rows?start=&count=&format=json` | member | -> `Rows`, or CSV with `format=csv` |
 //!
+//! Pages for people read what these answer, through the functions below.
+//!
 //! "Member" is an account of the project or an administrator; "owner" is the project's owner or an administrator.
 //! `{account}` is a name or an id, `{table}` is `t`, or `s.t` in a schema. Bearer tokens are not accepted. Errors are
 //! `ErrorBody`. Every call may be sent again: creating what exists with the same content answers as the first time,
@@ -47,7 +49,13 @@ pub(crate) mod server;
 pub(crate) mod tables;
 pub mod types;
 
-pub use instances::{get as instance_json, rows as instance_rows, stop_instance, submit_sql};
+pub use instances::{
+    earlier_of, ended_of, get as instance_json, instance_of, instances_of, profile_of, queue_of, result_of,
+    result_rows, rows as instance_rows, stop_instance, submit_sql,
+};
 pub use keys::{create_key, delete_key, keys_of, set_key_enabled};
 pub use projects::{admit_account, create_project, default_properties, expel_account, members_of, project_of, visible};
-pub use tables::{Texts, first_rows, partitions_of, schemas_of, table_of, tables_of};
+pub use tables::{
+    Texts, first_rows, functions_of, last_partition, names_of, partitions_of, schemas_of, table_named, table_of,
+    tables_of,
+};

@@ -331,6 +331,29 @@ fn a_task_that_is_no_sql_is_shown_as_it_is() {
 }
 
 #[test]
+fn what_pages_show_is_what_the_admin_api_answers() {
+    // A file is loaded by an upload of the tunnel's; and whether one's own key ends by itself is no page.
+    let apart = ["app/keys.rs", "app/upload.rs"];
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut asking) = (vec![src.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            if [concat!("state", ".warehouse"), concat!("state", ".meta")].iter().any(|part| text.contains(part)) {
+                asking.push(path.strip_prefix(&src).unwrap().to_str().unwrap().to_string());
+            }
+        }
+    }
+    asking.sort();
+    assert_eq!(asking, apart, "ask a function of feitian_api::admin that an operation of /admin/v1 answers from");
+}
+
+#[test]
 fn every_code_has_a_page_and_the_list_leads_to_it() {
     for lang in [Lang::En, Lang::Zh] {
         let list = frame(lang).codes(codes::all(), "nonce").unwrap();

@@ -23,27 +23,49 @@ const MOST_ROWS: u64 = 100;
 /// Rows as texts; `None` is NULL.
 pub type Texts = Vec<Vec<Option<String>>>;
 
-/// Tables and views by name, each with what it holds: those of the schema and with the beginning that the query names.
-/// A size is missing for a view, and for a table with too many partitions to add up for a list.
-pub async fn tables_of(call: &Call, size: usize) -> Result<Page<(Table, Option<PartitionSums>)>> {
-    let (warehouse, query) = (&call.state.warehouse, &call.query);
+/// Tables and views by name: those of the schema and with the beginning that the query names.
+async fn page_of(call: &Call, size: usize) -> Result<Page<Table>> {
+    let query = &call.query;
     let schema = query.get("schema").unwrap_or(DEFAULT_SCHEMA).to_lowercase();
     let prefix = query.get("prefix").map(|prefix| prefix.trim().to_lowercase());
     let (prefix, marker) = (prefix.as_deref(), query.get("marker"));
-    let page = warehouse.list_tables(call.project(), &schema, prefix, None, None, marker, size).await?;
-    let sizes = warehouse.table_sizes(&page.items).await?;
+    call.state.warehouse.list_tables(call.project(), &schema, prefix, None, None, marker, size).await
+}
+
+/// A page of tables with what each holds. A size is missing for a view, and for a table with too many partitions to add
+/// up for a list.
+pub async fn tables_of(call: &Call, size: usize) -> Result<Page<(Table, Option<PartitionSums>)>> {
+    let page = page_of(call, size).await?;
+    let sizes = call.state.warehouse.table_sizes(&page.items).await?;
     Ok(Page { items: page.items.into_iter().zip(sizes).collect(), next: page.next })
+}
+
+/// The same page, of their names within the project.
+pub async fn names_of(call: &Call, size: usize) -> Result<Page<String>> {
+    let page = page_of(call, size).await?;
+    Ok(Page { items: page.items.iter().map(Table::local_name).collect(), next: page.next })
 }
 
 /// The table of the path, with what it holds.
 pub async fn table_of(call: &Call) -> Result<TableInfo> {
-    call.state.warehouse.table(call.project(), call.table()).await
+    table_named(call, call.table()).await
+}
+
+/// A table of the project by its name there.
+pub async fn table_named(call: &Call, name: &str) -> Result<TableInfo> {
+    call.state.warehouse.table(call.project(), name).await
 }
 
 /// The partitions of the table of the path, by value or from the last one on.
 pub async fn partitions_of(call: &Call, reverse: bool, size: usize) -> Result<Page<Partition>> {
     let marker = call.query.get("marker");
     call.state.warehouse.list_partitions(call.project(), call.table(), None, reverse, marker, size).await
+}
+
+/// The last partition by value of a table of the project.
+pub async fn last_partition(call: &Call, table: &str) -> Result<Option<Partition>> {
+    let page = call.state.warehouse.list_partitions(call.project(), table, None, true, None, 1).await?;
+    Ok(page.items.into_iter().next())
 }
 
 /// The first rows of the table of the path, or of one of its partitions, in the time zone of the project.
@@ -142,9 +164,11 @@ pub async fn schemas(call: Call) -> Answer {
     answers::json(&SchemaList { schemas: page.items.into_iter().map(schema).collect(), next: page.next })
 }
 
-/// How each function of SQL is called, for every account alike.
+/// How each function of SQL is called.
+pub fn functions_of(call: &Call) -> Vec<&'static str> {
+    call.state.warehouse.functions()
+}
+
 pub async fn functions(call: Call) -> Answer {
-    answers::json(&FunctionList {
-        functions: call.state.warehouse.functions().into_iter().map(str::to_string).collect(),
-    })
+    answers::json(&FunctionList { functions: functions_of(&call).into_iter().map(str::to_string).collect() })
 }

@@ -265,6 +265,20 @@ pub struct InstanceView {
     pub owner: String,
     /// `Waiting`, `Running`, `Success`, `Failed` or `Cancelled`.
     pub state: String,
+    #[serde(default)]
+    pub task_name: String,
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
+    #[serde(default)]
+    pub task_type: String,
+    /// 0 goes first, 9 last.
+    #[serde(default)]
+    pub priority: i64,
+    /// Counts how often it was begun.
+    #[serde(default)]
+    pub attempt: i64,
+    /// It was asked to stop.
+    #[serde(default)]
+    pub stopping: bool,
     /// In listings no more than its first 4096 characters.
     pub query: String,
     pub submitted_ms: i64,
@@ -284,12 +298,28 @@ pub struct InstanceView {
     /// Place in the queue while it waits, 1 is next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_place: Option<usize>,
+    /// What it waits for; never in listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueView>,
+    /// The run of the same SQL before it, once it has ended; never in listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<String>,
     pub settings: serde_json::Value,
     #[serde(default)]
     pub stages: Vec<StageView>,
     /// What it did or has done so far, by stages and operators; never in listings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<serde_json::Value>,
+}
+
+/// How many jobs run, and how many may at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueView {
+    pub project_running: usize,
+    pub project_limit: usize,
+    /// Of any project, in the process that answers.
+    pub process_running: usize,
+    pub process_limit: usize,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -189,6 +189,9 @@ async fn sql_is_run_waited_for_and_read() {
     assert!(failed["error"].as_str().unwrap().starts_with("ODPS-0130131:[1,15]"));
     let queued = post(&demo, "/admin/v1/projects/p/sql", json!({"sql": "queue"})).await.ok().json();
     assert_eq!(queued["queue_place"], 3);
+    // The limits of the warehouse in memory.
+    let limits = json!({"project_running": 4, "project_limit": 4, "process_running": 5, "process_limit": 8});
+    assert_eq!((&queued["queue"], &queued["stopping"], &queued["earlier"]), (&limits, &json!(false), &Value::Null));
     let target = format!("/admin/v1/projects/p/instances/{}", queued["id"].as_str().unwrap());
     for _ in 0..2 {
         let stopped = demo.post(&format!("{target}/stop"), "").await.ok().json();

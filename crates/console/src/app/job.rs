@@ -80,7 +80,7 @@ pub(super) struct Heading {
 
 /// `GET /console/projects/{project}/jobs/{instance}`
 pub(super) async fn show(call: Call) -> Answer {
-    let instance = call.state.warehouse.instance(call.project(), call.instance()).await?;
+    let instance = admin::instance_of(&call, call.instance()).await?;
     let mut shell = Shell::of_project(&call, Section::Jobs, &format!("{} {}", words::of(&call)?.job, call.instance()))?;
     let (state, class) = state(&shell, &instance);
     let is_over = instance.state.is_terminal();
@@ -183,15 +183,15 @@ async fn output(call: &Call, shell: &Shell, instance: &Instance) -> Result<Outpu
 }
 
 async fn rows(call: &Call, shell: &Shell, instance: &Instance) -> Result<OutputView> {
-    let warehouse = &call.state.warehouse;
-    let set = warehouse.result(instance).await?;
+    let set = admin::result_of(call, instance).await?;
     let zone = instance_zone(call, instance).await?;
     let start = call.query.number("start")?.unwrap_or(0).min(set.num_rows);
     let shown: Option<Vec<String>> = match set.columns.len() {
         0..=COLUMNS => None,
         _ => Some(set.columns.iter().take(COLUMNS).map(|c| c.name.clone()).collect()),
     };
-    let (columns, mut batches) = warehouse.read_result(instance, RowRange { start, count: PAGE }, shown).await?;
+    let range = RowRange { start, count: PAGE };
+    let (columns, mut batches) = admin::result_rows(call, instance, range, shown).await?;
     let mut texts = Vec::new();
     while let Some(batch) = batches.next().await {
         text_rows(&columns, zone, &batch?, &mut texts)?;

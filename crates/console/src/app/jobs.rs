@@ -4,7 +4,7 @@ use askama::Template;
 use chrono::{NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use feitian_api::warehouse::InstanceFilter;
-use feitian_api::{Answer, Call, project_zone};
+use feitian_api::{Answer, Call, admin, project_zone};
 use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::rows::{Instance, InstanceState};
 use url::form_urlencoded::Serializer;
@@ -96,7 +96,7 @@ pub(super) async fn show(call: Call) -> Answer {
         owner: some(&owner),
     };
     shell.hints = hints(call.project(), &filter, call.query.get("marker").unwrap_or_default());
-    let page = call.state.warehouse.list_instances(call.project(), filter, call.query.get("marker"), PAGE).await?;
+    let page = admin::instances_of(&call, filter, call.query.get("marker"), PAGE).await?;
     let filters = [("status", &status), ("owner", &owner), ("from", &from), ("to", &to)];
     let address = |marker: Option<&str>| {
         let mut query = Serializer::new(String::new());

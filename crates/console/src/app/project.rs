@@ -68,7 +68,6 @@ pub(super) async fn show(call: Call) -> Answer {
     let zone = project_zone(&call).await?;
     let schema = call.query.get("schema").unwrap_or(DEFAULT_SCHEMA).to_lowercase();
     let prefix = call.query.get("prefix").unwrap_or_default().trim().to_lowercase();
-    let (warehouse, project) = (&call.state.warehouse, call.project());
     let page = admin::tables_of(&call, PAGE).await?;
     let next = page.next.map_or(String::new(), |marker| address(&shell, &schema, &prefix, Some(&marker)));
     let line = |(t, sums): (Table, Option<PartitionSums>)| Line {
@@ -84,7 +83,7 @@ pub(super) async fn show(call: Call) -> Answer {
         not_said: if sums.is_none() && t.view_text.is_none() { shell.w.many_partitions } else { "" },
     };
     let tables: Vec<Line> = page.items.into_iter().map(line).collect();
-    let newest = warehouse.list_instances(project, InstanceFilter::default(), None, NEWEST_JOBS).await?;
+    let newest = admin::instances_of(&call, InstanceFilter::default(), None, NEWEST_JOBS).await?;
     let jobs: Vec<JobLine> = newest.items.into_iter().map(|i| jobs::line(&shell, i, zone)).collect();
     let schemas = schema_links(&call, &shell, &schema).await?;
     shell.hints = hints(&call, &schema, &prefix);

@@ -59,7 +59,7 @@ struct Statement {
 /// `GET /console/projects/{project}/sql`, with the text of `?job=`, with `?text=`, or about `?table=`.
 pub(super) async fn show(call: Call) -> Answer {
     let text = if let Some(job) = call.query.get("job") {
-        call.state.warehouse.instance(call.project(), job).await?.query
+        admin::instance_of(&call, job).await?.query
     } else if let Some(table) = call.query.get("table") {
         about(&call, &table.to_lowercase()).await
     } else {
@@ -84,15 +84,13 @@ pub(super) async fn run(call: Call) -> Answer {
 /// A statement to begin with: the first rows of a table, of its last partition if it has some. A table that is not there
 /// is an error of the statement.
 async fn about(call: &Call, table: &str) -> String {
-    let warehouse = &call.state.warehouse;
-    let columns = match warehouse.table(call.project(), table).await {
+    let columns = match admin::table_named(call, table).await {
         Ok(info) => info.table.schema.partition_columns,
         Err(_) => Vec::new(),
     };
     let mut only = String::new();
     if !columns.is_empty()
-        && let Ok(last) = warehouse.list_partitions(call.project(), table, None, true, None, 1).await
-        && let Some(partition) = last.items.first()
+        && let Ok(Some(partition)) = admin::last_partition(call, table).await
     {
         only = within_partition(&columns, &partition.values);
     }
@@ -153,7 +151,7 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, text: St
 /// The last different statements of the caller in the project; long ones that begin alike count as one.
 async fn history(call: &Call, shell: &Shell, zone: chrono_tz::Tz) -> Result<Vec<Statement>> {
     let filter = InstanceFilter { owner: Some(call.caller()?.name.clone()), ..InstanceFilter::default() };
-    let jobs = call.state.warehouse.list_instances(call.project(), filter, None, LOOKED_AT).await?;
+    let jobs = admin::instances_of(call, filter, None, LOOKED_AT).await?;
     let mut seen = HashSet::new();
     let fresh = |i: &Instance| i.task_type.eq_ignore_ascii_case("SQL") && seen.insert(i.query.clone());
     let statement = |instance: Instance| Statement {

@@ -224,7 +224,7 @@ async fn make_table(call: &Call, upload: &Upload, session_id: &str) -> Result<()
         Err(e) if e.kind() == Kind::NotFound => {}
         found => return found.map(drop),
     }
-    match warehouse.table(project, &upload.table).await {
+    match admin::table_named(call, &upload.table).await {
         Err(e) if e.kind() == Kind::NotFound && upload.partition.is_empty() => {}
         // A file that does not fit leaves nothing, no empty partition either.
         Ok(found) => return upload.rows(call, &found.table.schema.columns).await.map(drop),
@@ -244,7 +244,7 @@ async fn outcome(call: &Call, table: &str, session_id: &str) -> Result<Loaded> {
         let message = format!("there is no upload '{session_id}' of yours that has ended");
         return Err(Error::new(Kind::NotFound, "NoSuchUpload", message));
     }
-    let now = warehouse.table(project, table).await?.table;
+    let now = admin::table_named(call, table).await?.table;
     // Made after the form was shown: by the form.
     let is_new = id::ulid_ms(session_id).is_some_and(|shown| shown <= now.created_ms);
     let columns = if is_new { session.columns.as_slice() } else { &[] };
