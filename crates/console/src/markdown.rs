@@ -84,8 +84,8 @@ fn item(line: &str) -> Option<(&'static str, &str)> {
     (!number.is_empty() && number.len() < 4 && number.bytes().all(|b| b.is_ascii_digit())).then_some(("ol", text))
 }
 
-/// Code in back quotes, `**bold**`, `*stress*` and links of one paragraph.
-fn inline(text: &str, beside: &str) -> String {
+/// Code in back quotes, `**bold**`, `*stress*` and links of one paragraph, as HTML.
+pub(crate) fn inline(text: &str, beside: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     while let Some(at) = rest.find(['`', '*', '[']) {

@@ -80,7 +80,7 @@ struct FailureView {
     is_shown: bool,
     code: &'static str,
     title: &'static str,
-    words: String,
+    words_html: String,
     more: String,
     address: String,
 }
@@ -230,7 +230,7 @@ fn failure_view(frame: &Frame, failure: &failure::Failure, is_shown: bool) -> Fa
         is_shown,
         code,
         title: explanation.map_or("", |e| e.title),
-        words: explanation.map_or(String::new(), |e| failure::first_words(e.text)),
+        words_html: explanation.map_or(String::new(), |e| failure::first_words(e.text, &frame.links.any_code())),
         more: crate::show::fill(w.error_more, &[("code", code)]),
         address: frame.links.code(code),
     }

@@ -54,7 +54,7 @@ struct FailureView {
     place: String,
     code: &'static str,
     address: String,
-    words: String,
+    words_html: String,
 }
 
 /// What the job gave back. Texts are empty when there is nothing to say.
@@ -156,7 +156,9 @@ fn failure_view(shell: &Shell, failure: &Failure) -> FailureView {
         place,
         code,
         address: shell.code(code),
-        words: failure.page.map_or(String::new(), |page| first_words(shell.lang.explanation(page).text)),
+        words_html: failure.page.map_or(String::new(), |page| {
+            first_words(shell.lang.explanation(page).text, &format!("{}{{}}", shell.code("")))
+        }),
     }
 }
 
