@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use feitian_base::Result;
+use feitian_meta::PartitionSums;
 use feitian_meta::rows::{Block, Instance, ObjectName, Partition, Resource, Session, Table};
 use feitian_types::{Column, PartitionSpec};
 use futures::stream::BoxStream;
@@ -96,7 +97,8 @@ pub struct QueueLoad {
 /// Which instances to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceFilter {
-    /// `Running`, `Suspended` or `Terminated`; anything else lists all.
+    /// `Running` (which wait too), `Suspended` or `Terminated`, or of these `Failed` or `Cancelled`; anything else lists
+    /// all.
     pub status: Option<String>,
     pub from_ms: Option<i64>,
     pub to_ms: Option<i64>,
@@ -297,6 +299,9 @@ pub trait Warehouse: Send + Sync + 'static {
         marker: Option<&str>,
         limit: usize,
     ) -> Result<Page<Table>>;
+    /// What each of these tables holds, as of its last commit: `None` for a view, and for a table with so many partitions
+    /// that adding them up would keep a list waiting. [`Warehouse::table`] tells it for every table.
+    async fn table_sizes(&self, tables: &[Table]) -> Result<Vec<Option<PartitionSums>>>;
     /// Partitions whose leading columns have the values of `prefix`, by value; `marker` is the last spec seen.
     async fn list_partitions(
         &self,

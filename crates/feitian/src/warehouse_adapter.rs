@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use feitian_api::warehouse as edge;
 use feitian_base::Result;
-use feitian_meta::TableFilter;
 use feitian_meta::rows::{Instance, Partition, Resource, Table};
+use feitian_meta::{PartitionSums, TableFilter};
 use feitian_types::{Column, PartitionSpec};
 use feitian_warehouse as inner;
 
@@ -114,6 +114,10 @@ impl edge::Warehouse for Adapter {
         let text = |value: Option<&str>| value.map(str::to_string);
         let filter = TableFilter { prefix: text(prefix), owner: text(owner), kind: text(kind) };
         self.warehouse.list_tables(project, schema, filter, marker, limit).await.map(page)
+    }
+
+    async fn table_sizes(&self, tables: &[Table]) -> Result<Vec<Option<PartitionSums>>> {
+        self.warehouse.table_sizes(tables).await
     }
 
     async fn list_partitions(

@@ -473,6 +473,8 @@ pub enum StateClass {
     Running,
     /// `Success`, `Failed` and `Cancelled`.
     Terminal,
+    Failed,
+    Cancelled,
 }
 
 /// Which instances to list; the default lists all.

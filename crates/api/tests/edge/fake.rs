@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use feitian_api::warehouse::*;
 use feitian_base::{Error, Kind, Result, clock, id};
+use feitian_meta::PartitionSums;
 use feitian_meta::rows::{Block, Instance, InstanceState, Partition, Resource, Session, Table};
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
@@ -324,7 +325,14 @@ impl Warehouse for Fake {
     ) -> Result<Page<Instance>> {
         self.note("list_instances");
         let all = self.instances.lock();
-        let fits = |i: &&Instance| i.project == project && filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let has_state = |i: &Instance| match filter.status.as_deref() {
+            None => true,
+            Some("Running") => !i.state.is_terminal(),
+            Some("Terminated") => i.state.is_terminal(),
+            Some(word) => i.state.as_str() == word,
+        };
+        let has_owner = |i: &Instance| filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let fits = |i: &&Instance| i.project == project && has_owner(i) && has_state(i);
         let mine: Vec<_> = all.values().rev().filter(fits).cloned().collect();
         let next = (mine.len() > limit).then(|| mine[limit - 1].id.clone());
         Ok(Page { items: mine.into_iter().take(limit).collect(), next })
@@ -406,6 +414,17 @@ impl Warehouse for Fake {
         let items: Vec<Table> = fitting.by_ref().take(limit).collect();
         let next = fitting.next().and(items.last().map(|t| t.name.clone()));
         Ok(Page { items, next })
+    }
+
+    /// Table `pt` counts as one with too many partitions.
+    async fn table_sizes(&self, tables: &[Table]) -> Result<Vec<Option<PartitionSums>>> {
+        self.note("table_sizes");
+        let size = |table: &Table| {
+            let num_rows = self.visible(&table.name).len() as i64;
+            let sums = PartitionSums { num_partitions: 0, num_rows, num_bytes: 1_234_567, num_files: 3 };
+            (table.name != "pt").then_some(sums)
+        };
+        Ok(tables.iter().map(size).collect())
     }
 
     async fn list_partitions(
