@@ -320,8 +320,17 @@ impl Warehouse {
         if status == "closed" {
             return Ok(info.clone());
         }
-        if status == "normal" && !self.meta.set_session_status(session_id, "normal", "closing").await? {
-            tracing::info!(session = %session_id, "two commits of one session at once");
+        if status != "normal" || !self.meta.set_session_status(session_id, "normal", "closing").await? {
+            // Another request has begun to commit it, or has ended it, or its time is over.
+            match self.meta.session(session_id).await?.map(|s| s.status).as_deref() {
+                Some("closing") => tracing::info!(session = %session_id, "a commit of a session that is closing"),
+                Some("closed") => return self.closed(info).await,
+                status => {
+                    let status = status.unwrap_or("gone");
+                    let text = format!("session '{session_id}' is {status}: it cannot be committed; open a new one");
+                    return Err(Error::new(Kind::Conflict, "StatusConflict", text));
+                }
+            }
         }
         failpoint::hit("upload.closing");
         let table = self.catalog.open_id(&info.session.table_id).await;
@@ -338,9 +347,14 @@ impl Warehouse {
             }
             return Err(e);
         }
+        self.closed(info).await
+    }
+
+    /// The answer to every commit that succeeds.
+    async fn closed(&self, info: &SessionInfo) -> Result<SessionInfo> {
         let mut answer = info.clone();
         answer.session.status = "closed".to_string();
-        answer.blocks = self.meta.blocks(session_id).await?;
+        answer.blocks = self.meta.blocks(&info.session.id).await?;
         Ok(answer)
     }
 
