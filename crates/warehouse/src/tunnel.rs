@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use crate::Warehouse;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
+use crate::keys::refuse_plain_writes;
 use crate::log::DataFile;
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, files_of, read};
 use crate::storage::dynamic::{files_of_blocks, is_dynamic};
@@ -79,6 +80,7 @@ impl Warehouse {
     async fn new_upload(&self, session_id: String, owner: &str, request: &SessionRequest) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
+        refuse_plain_writes(&table.row)?;
         let spec = self.writable_partition(&table, request).await?;
         self.new_session(session_id, "upload", owner, &table, spec, request.overwrite, -1, 0, String::new()).await
     }
@@ -100,6 +102,7 @@ impl Warehouse {
     pub async fn create_stream(&self, owner: &str, request: SessionRequest) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
+        refuse_plain_writes(&table.row)?;
         if let Some(wanted) = request.schema_version.filter(|v| *v != table.row.schema_version) {
             let text =
                 format!("table {} has schema version {}, not {wanted}", table.row.name, table.row.schema_version);
