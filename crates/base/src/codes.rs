@@ -132,6 +132,7 @@ const FILES: &[(&str, &str)] = pages![
     "StreamSessionNotFound",
     "TableModified",
     "Unauthorized",
+    "UpsertSessionNotFound",
 ];
 
 #[cfg(test)]
