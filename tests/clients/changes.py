@@ -45,6 +45,14 @@ def main():
         with o.execute_sql(f"select a.id, b.name from {plain} a join {plain} b on a.id = b.id").open_reader() as reader:
             assert reader.count > 0
         o.execute_sql(f"drop table copied_{n}")
+        key, keyed = "id bigint not null, name string, primary key (id)", f"keyed_{n}"
+        o.execute_sql(f"create table {keyed} ({key}) tblproperties ('transactional'='true')")
+        for _ in range(2):
+            session = tunnel.create_upsert_session(keyed)
+            with session.open_upsert_stream() as stream:
+                for row in rows[:5]:
+                    stream.upsert(session.new_record(row))
+            session.commit()
 
 
 if __name__ == "__main__":

@@ -149,6 +149,7 @@ const FILES: &[(&str, &str, &str)] = pages![
     "StreamSessionNotFound",
     "TableModified",
     "Unauthorized",
+    "UpsertSessionNotFound",
 ];
 
 #[cfg(test)]

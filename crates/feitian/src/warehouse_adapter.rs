@@ -213,6 +213,24 @@ impl edge::Warehouse for Adapter {
         self.warehouse.close_stream(&held(session)).await
     }
 
+    async fn create_upsert(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
+        self.warehouse.create_upsert(&caller.name, wanted(request)).await.map(shown)
+    }
+
+    async fn write_upsert(
+        &self,
+        session: &edge::SessionInfo,
+        bucket: u64,
+        num_rows: u64,
+        batches: edge::BatchSource,
+    ) -> Result<()> {
+        self.warehouse.write_upsert(&held(session), bucket, num_rows, batches).await
+    }
+
+    async fn abort_upsert(&self, session: &edge::SessionInfo) -> Result<()> {
+        self.warehouse.abort_upsert(&held(session)).await
+    }
+
     async fn create_scan(
         &self,
         caller: &edge::Caller,

@@ -377,8 +377,8 @@ pub struct Outcome {
     pub summary: String,
 }
 
-/// A session of the tunnel, whose `kind` is `upload`, `download` or `stream`, or of the storage API: `storage_read` or
-/// `storage_write`.
+/// A session of the tunnel, whose `kind` is `upload`, `download`, `stream` or `upsert`, or of the storage API:
+/// `storage_read` or `storage_write`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: String,
@@ -391,7 +391,7 @@ pub struct Session {
     /// Canonical partition spec; empty when the table has no partitions.
     pub partition: String,
     pub overwrite: bool,
-    /// `normal`, `closing`, `closed`, `expired`.
+    /// `normal`, `closing`, `closed`, `aborted`, `expired`.
     pub status: String,
     /// The account that opened it.
     pub owner: String,
@@ -399,7 +399,7 @@ pub struct Session {
     pub created_ms: i64,
     pub expires_ms: i64,
     /// JSON, opaque here: what a `storage_read` session reads, how many partitions rows of a `storage_write` session may
-    /// name. Empty for others.
+    /// name, the key and the buckets of an `upsert` session. Empty for others.
     pub options: String,
 }
 

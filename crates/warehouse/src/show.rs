@@ -18,6 +18,7 @@ use sqlparser::ast::{ObjectName, Spanned};
 
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
+use crate::keys::key_names;
 use crate::query::errors::{self, semantic};
 use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
@@ -182,10 +183,13 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
 }
 
+fn name_text(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if plain { name.to_string() } else { format!("`{}`", name.replace('`', "``")) }
+}
+
 fn column_text(column: &Column) -> String {
-    let plain = column.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let name = if plain { column.name.clone() } else { format!("`{}`", column.name.replace('`', "``")) };
-    let mut text = format!("{name} {}", type_text(&column.ty));
+    let mut text = format!("{} {}", name_text(&column.name), type_text(&column.ty));
     if !column.nullable {
         text.push_str(" NOT NULL");
     }
@@ -247,7 +251,13 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
         let names = row.schema.columns.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ");
         return Ok(format!("CREATE VIEW IF NOT EXISTS {name}({names}) AS {query};"));
     }
-    let mut text = format!("CREATE TABLE IF NOT EXISTS {name}({})", list(&row.schema.columns));
+    let mut text = format!("CREATE TABLE IF NOT EXISTS {name}({}", list(&row.schema.columns));
+    let key = key_names(&row);
+    if !key.is_empty() {
+        let names: Vec<String> = key.iter().map(|name| name_text(name)).collect();
+        let _ = write!(text, ", PRIMARY KEY({})", names.join(", "));
+    }
+    text.push(')');
     if !row.comment.is_empty() {
         let _ = write!(text, " COMMENT {}", quoted(&row.comment));
     }

@@ -537,6 +537,7 @@ impl Warehouse for Fake {
         let code = match kind {
             "upload" | "storage_write" => "NoSuchUpload",
             "download" => "NoSuchDownload",
+            "upsert" => "UpsertSessionNotFound",
             _ => "StreamSessionNotFound",
         };
         match known {
@@ -643,6 +644,36 @@ impl Warehouse for Fake {
 
     async fn close_stream(&self, _session: &SessionInfo) -> Result<()> {
         self.note("close_stream");
+        Ok(())
+    }
+
+    async fn create_upsert(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
+        self.note("create_upsert");
+        let mut info = self.open("upsert", request)?;
+        info.session.options = r#"{"hash_key":["n"],"buckets":2}"#.into();
+        self.sessions.lock().insert(info.session.id.clone(), info.clone());
+        Ok(info)
+    }
+
+    async fn write_upsert(
+        &self,
+        session: &SessionInfo,
+        bucket: u64,
+        num_rows: u64,
+        batches: BatchSource,
+    ) -> Result<()> {
+        self.note(format!("write_upsert {bucket} {num_rows}"));
+        let batches = self.drawn(batches).await?;
+        let block_id = self.block_count() as i64;
+        self.blocks.lock().insert((session.session.id.clone(), block_id), batches);
+        Ok(())
+    }
+
+    async fn abort_upsert(&self, session: &SessionInfo) -> Result<()> {
+        self.note("abort_upsert");
+        if let Some(stored) = self.sessions.lock().get_mut(&session.session.id) {
+            stored.session.status = "aborted".into();
+        }
         Ok(())
     }
 

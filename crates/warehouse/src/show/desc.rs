@@ -12,6 +12,7 @@ use sqlparser::ast::{ObjectName, Spanned};
 
 use super::open;
 use crate::catalog::OpenTable;
+use crate::keys::key_names;
 use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
 
@@ -186,7 +187,9 @@ fn extended_info(table: &OpenTable, bytes: i64, files: i64) -> String {
         ("PhysicalSize:", bytes.to_string()),
         ("FileNum:", files.to_string()),
     ];
-    for (name, value) in known {
+    let key = key_names(&table.row);
+    let key = (!key.is_empty()).then(|| ("PrimaryKey:", format!("[{}]", key.join(", "))));
+    for (name, value) in known.into_iter().chain(key) {
         let _ = writeln!(text, "| {} {} |", left(name, 25), left(&value, 56));
     }
     for (name, value) in super::properties(&table.row) {

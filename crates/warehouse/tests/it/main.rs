@@ -3,6 +3,7 @@
 
 mod columns;
 mod dml;
+mod keys;
 mod lifecycle;
 mod old;
 mod policies;
