@@ -119,6 +119,28 @@ class OneTruth(unittest.TestCase):
         with job.open_reader(tunnel=True) as reader:
             self.assertEqual([(r[0], r[1]) for r in reader], [(1, None), (2, 5)])
 
+    def test_rows_that_change_are_what_others_read(self):
+        name = harness.unique("t")
+        self.o.execute_sql(
+            f"CREATE TABLE {name} (n BIGINT, s STRING) PARTITIONED BY (p STRING) TBLPROPERTIES ('transactional'='true')"
+        )
+        self.o.execute_sql(f"INSERT INTO {name} PARTITION (p) VALUES (1, 'a', 'x'), (2, 'b', 'x'), (3, 'c', 'y')")
+        self.o.execute_sql(f"UPDATE {name} SET s = 'u' WHERE p = 'x' AND n = 1")
+        self.o.execute_sql(f"DELETE FROM {name} WHERE p = 'y'")
+        self.o.execute_sql(
+            f"MERGE INTO {name} t USING (SELECT 2 AS k UNION ALL SELECT 4) src ON t.n = src.k AND t.p = 'x' "
+            "WHEN MATCHED THEN UPDATE SET s = 'm' WHEN NOT MATCHED THEN INSERT VALUES (src.k, 'new', 'z')"
+        )
+        (directory,) = glob.glob(os.path.join(self.server.data, "warehouse", "demo", f"{name}-*"))
+        table = DeltaTable(directory)
+        found = sorted((row["n"], row["s"], row["p"]) for row in table.to_pyarrow_table().to_pylist())
+        self.assertEqual(found, [(1, "u", "x"), (2, "m", "x"), (4, "new", "z")])
+        # The names of operations are those of the Delta protocol.
+        self.assertEqual([entry["operation"] for entry in table.history(3)], ["MERGE", "DELETE", "UPDATE"])
+        self.collect()
+        self.assertEqual(self.files(name), self.delta(name))
+        self.assertEqual([p.partition_spec["p"] for p in self.o.get_table(name).partitions], ["x", "y", "z"])
+
     def test_files_that_no_one_names_go(self):
         name = harness.unique("t")
         self.o.create_table(name, "n bigint")

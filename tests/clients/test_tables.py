@@ -57,6 +57,25 @@ class Tables(ClientCase):
                 self.o.execute_sql(refused)
             self.assertIn("ODPS-0130071", str(caught.exception))
 
+    def test_a_table_partitions_itself_by_the_time_of_arrival(self):
+        source, name = self.name(), self.name()
+        self.o.execute_sql(f"CREATE TABLE {source} AS SELECT 'a' a, 1L b UNION ALL SELECT 'b', 2L")
+        table = self.o.create_table(
+            name,
+            ("_partitiontime timestamp_ntz, a string, b bigint", "trunc_time(_partitiontime, 'day') as pt"),
+            table_properties={"ingestion_time_partition": "true"},
+        )
+        # PyODPS does not ask the server for it; its own test sets it as well (odps/models/tests/test_tableio.py).
+        table.table_properties = {"ingestion_time_partition": "true"}
+        for overwrite in (False, True):
+            self.o.write_sql_result_to_table(name, f"SELECT * FROM {source}", overwrite=overwrite)
+        rows = self.query(f"SELECT pt, `_partitiontime`, a, b FROM {name} WHERE pt > '' ORDER BY b LIMIT 9")
+        # The clock may pass midnight between the two writings, then both days have rows.
+        self.assertEqual(len(rows), 2 * len({row[0] for row in rows}))
+        for day, arrived, _, _ in rows:
+            self.assertEqual(arrived.strftime("%Y-%m-%d %H:%M:%S"), f"{day} 00:00:00")
+        self.assertTrue(table.exist_partition(f"pt='{rows[-1][0]}'"))
+
     def test_clauses_that_do_not_move_rows_are_shown_as_written(self):
         name = self.name()
         self.o.execute_sql(

@@ -129,8 +129,11 @@ impl Target {
             segments.remove(0);
         }
         let mut schema = None;
-        if surface == Surface::Tunnel && segments.len() > 4 && segments[2] == "schemas" && segments[4] == "tables" {
-            schema = segments.drain(2..4).next_back();
+        // Behind `projects/p`, which is behind `api/storage/v1` in the storage API.
+        let at = if segments.first().is_some_and(|s| s == "api") { 5 } else { 2 };
+        let named = |i: usize, word: &str| segments.get(i).is_some_and(|s| s == word);
+        if surface == Surface::Tunnel && named(at, "schemas") && named(at + 2, "tables") {
+            schema = segments.drain(at..at + 2).next_back();
         }
         Ok(Self { surface, segments, schema, query: Query::parse(parts.uri.query().unwrap_or_default()) })
     }

@@ -1,9 +1,9 @@
 //! Every network edge of feitian: it translates and decides nothing.
 //!
 //! A request goes through one path (`dispatch`): [`operations`] says what it is, `auth` who sent it, [`rights`] whether
-//! that may be, then its handler in `odps` (REST), `tunnel`, [`admin`] or `health` calls the [`Warehouse`] and answers.
-//! What comes out when something fails stands in `error`. Pages for people stand in a crate above this one and reach the
-//! same path through [`AppState::with_pages`].
+//! that may be, then its handler in `odps` (REST), `tunnel`, `storage`, [`admin`] or `health` calls the [`Warehouse`] and
+//! answers. What comes out when something fails stands in `error`. Pages for people stand in a crate above this one and
+//! reach the same path through [`AppState::with_pages`].
 //!
 //! The binary builds an [`AppState`] from its parts, turns it into a router and serves it:
 //!
@@ -47,6 +47,7 @@ mod server;
 pub mod sessions;
 mod settings;
 mod state;
+mod storage;
 mod tokens;
 mod tunnel;
 pub mod warehouse;

@@ -4,6 +4,7 @@ pub mod functions;
 pub mod instance_detail;
 pub mod instance_docs;
 pub mod instances;
+pub mod interactive;
 pub mod partitions;
 pub mod projects;
 pub mod quotas;

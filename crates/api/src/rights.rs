@@ -1,7 +1,7 @@
 //! Who may do what: the one function that every operation passes before its handler runs.
 
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::{Meta, SYSTEM_PROJECT, split_local_name};
+use feitian_meta::{Access, Meta, SYSTEM_PROJECT, Securable, split_local_name};
 
 use crate::call::{IN_SCHEMA, Params};
 use crate::identity::{Grant, Identity, missing_credentials};
@@ -22,8 +22,16 @@ pub enum Right {
     Object(&'static str, Object),
     /// An account of the project, or a token whose policy allows everything that SQL could do there.
     Sql,
+    /// An account or user of the project, or a token whose policy allows this action on the project.
+    AnyUser(&'static str),
+    /// An account or user of the project that signs with its own key, or an administrator.
+    Signer,
     /// An account of the project that signs with its own key, or an administrator.
     Member,
+    /// [`Self::Member`], or a user to whom `CreateInstance` was granted.
+    Submit,
+    /// [`Self::Member`], or a user who submitted the job that the path names.
+    Job,
     /// The project's owner, or an administrator.
     Owner,
     /// An administrator.
@@ -64,6 +72,14 @@ impl Object {
     }
 }
 
+impl Right {
+    /// True for what takes a signature with a key: a bearer token may not do it, and an administrator may.
+    fn needs_key(self) -> bool {
+        use Right::{Account, Admin, Job, Member, Owner, Signer, Submit};
+        matches!(self, Account | Signer | Submit | Job | Member | Owner | Admin)
+    }
+}
+
 impl std::fmt::Display for Right {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -73,7 +89,11 @@ impl std::fmt::Display for Right {
             Self::Project(action) => write!(f, "{action} on the project"),
             Self::Object(action, object) => write!(f, "{action} on the {}", object.words().1),
             Self::Sql => f.write_str("odps:CreateInstance; tokens: every table action"),
+            Self::AnyUser(action) => write!(f, "any user of the project; tokens: {action} on the project"),
+            Self::Signer => f.write_str("any user of the project, or administrator"),
             Self::Member => f.write_str("account of the project, or administrator"),
+            Self::Submit => f.write_str("account of the project, user with odps:CreateInstance, or administrator"),
+            Self::Job => f.write_str("account of the project, user on own jobs, or administrator"),
             Self::Owner => f.write_str("owner of the project, or administrator"),
             Self::Admin => f.write_str("administrator"),
         }
@@ -90,7 +110,7 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
     }
     let caller = match (who, right) {
         (Identity::Nobody, _) => return Err(missing_credentials()),
-        (Identity::Token { .. }, Right::Account | Right::Member | Right::Owner | Right::Admin) => {
+        (Identity::Token { .. }, right) if right.needs_key() => {
             return Err(denied("a bearer token may not do this; sign the request with an access key".to_string()));
         }
         (Identity::Account(caller) | Identity::Token { caller, .. }, _) => caller,
@@ -106,13 +126,17 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
         let hint = if name == SYSTEM_PROJECT { "; its tables are read with SQL" } else { "" };
         return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Project not found - '{name}'{hint}")));
     };
-    let manages = matches!(right, Right::Member | Right::Owner) && caller.admin;
+    let manages = right.needs_key() && caller.admin;
     if right == Right::Owner && !manages && project.owner_id != caller.account_id {
         let (account, owner) = (&caller.name, &project.owner_name);
         return Err(denied(format!("account '{account}' is not the owner of project '{name}'; '{owner}' is")));
     }
-    if !manages && !meta.is_admitted(name, &caller.account_id).await? {
-        return Err(foreign_project(caller, name));
+    if !manages {
+        match meta.access(name, &caller.account_id).await? {
+            Access::Whole => {}
+            Access::Granted => check_grant(meta, caller, right, name, path).await?,
+            Access::None => return Err(foreign_project(caller, name)),
+        }
     }
     let Identity::Token { grant, .. } = who else { return Ok(()) };
     authorize_token(grant, right, name, path)?;
@@ -129,12 +153,59 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
     Ok(())
 }
 
+/// What a user may do who neither owns the project nor was admitted to it: what was granted to the user or to one of its
+/// roles, everything with the tables that it owns, and everything with the jobs that it submitted.
+async fn check_grant(meta: &Meta, caller: &Caller, right: Right, project: &str, path: &Params) -> Result<()> {
+    let (object, action, resource) = match right {
+        Right::AnyUser(_) | Right::Signer => return Ok(()),
+        Right::Project(action) => (Securable::Project, action, format!("projects/{project}")),
+        Right::Sql | Right::Submit => (Securable::Project, "odps:CreateInstance", format!("projects/{project}")),
+        Right::Job | Right::Object(_, Object::Instance) => {
+            let id = path.get("instance").unwrap_or_default();
+            return match meta.instance_owner(project, id).await? {
+                Some(owner) if owner != caller.name => {
+                    Err(ungranted(caller, "odps:Read", &format!("projects/{project}/instances/{id}")))
+                }
+                // One that is not there is for the handler to say.
+                _ => Ok(()),
+            };
+        }
+        Right::Object(action, Object::Table) => {
+            let local = path.get("table").unwrap_or_default();
+            let Some(table) = meta.table_named(project, local).await? else {
+                let message = format!("Table not found - table {project}.{local} cannot be resolved");
+                return Err(Error::new(Kind::NotFound, "NoSuchTable", message));
+            };
+            if table.owner == caller.name {
+                return Ok(());
+            }
+            (Securable::Table(table.id), action, format!("projects/{project}/tables/{local}"))
+        }
+        _ => {
+            return Err(denied(format!(
+                "account '{}' is a user of project '{project}' and has what was granted; this is for its owner and for \
+                 accounts that were admitted",
+                caller.name
+            )));
+        }
+    };
+    let bare = action.strip_prefix("odps:").unwrap_or(action);
+    match meta.is_granted(project, &caller.account_id, &object, bare).await? {
+        true => Ok(()),
+        false => Err(ungranted(caller, action, &resource)),
+    }
+}
+
+fn ungranted(caller: &Caller, action: &str, resource: &str) -> Error {
+    denied(format!("account '{}' has no privilege {action} on acs:odps:*:{resource}; ask for a GRANT", caller.name))
+}
+
 fn authorize_token(grant: &Grant, right: Right, project: &str, path: &Params) -> Result<()> {
     if grant.project != project {
         return Err(denied(format!("this bearer token was issued for project '{}' only", grant.project)));
     }
     let (action, resource) = match right {
-        Right::Project(action) => (action, format!("projects/{project}")),
+        Right::Project(action) | Right::AnyUser(action) => (action, format!("projects/{project}")),
         Right::Object(action, object) => {
             let (word, segment) = object.words();
             let name = path.get(segment).unwrap_or("*");

@@ -2,6 +2,7 @@
 //!
 //! The binary implements it over the real warehouse; tests implement it in memory.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub struct NewJob {
     /// The `<Job>` element as submitted.
     pub source: String,
     pub task_name: String,
-    /// `SQL`, `SQLCost` or `Merge`.
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
     pub task_type: String,
     pub query: String,
     pub settings: Vec<(String, String)>,
@@ -155,6 +156,45 @@ pub struct SessionInfo {
     pub blocks: Vec<Block>,
 }
 
+/// What a read session of the storage API reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanOptions {
+    /// Data columns by name; all columns of both kinds when neither list has a name.
+    pub columns: Vec<String>,
+    pub partition_columns: Vec<String>,
+    /// Partitions to read; all when there is none.
+    pub partitions: Vec<String>,
+    pub split: Split,
+    /// A split may hold rows of several partitions.
+    pub cross_partition: bool,
+    /// What follows WHERE in SQL; empty for all rows.
+    pub filter: String,
+}
+
+/// How the rows of a read session are divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Into splits of about so many bytes of files.
+    Bytes(u64),
+    /// Into so many splits, fewer when there are fewer rows.
+    Count(u64),
+    /// Not at all: readers ask for rows by number.
+    Rows,
+}
+
+/// A read session with what its document shows. `session.record_count` are its rows before the filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanInfo {
+    pub session: Session,
+    pub options: ScanOptions,
+    /// The data columns that are read, and the partition columns behind them.
+    pub columns: Vec<Column>,
+    pub partition_columns: Vec<Column>,
+    pub num_splits: u64,
+    /// Bytes of the files that are read.
+    pub num_bytes: u64,
+}
+
 /// The content of a resource as it arrives or leaves.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
@@ -181,6 +221,18 @@ pub enum ResourceContent {
     Reference(String),
 }
 
+/// A statement about users, roles and rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityQuery {
+    /// It came with a bearer token.
+    pub by_token: bool,
+    /// The schema of names without one.
+    pub schema: String,
+    /// Two-part names mean schema and table.
+    pub has_schemas: bool,
+    pub text: String,
+}
+
 /// The warehouse as the network edge needs it.
 ///
 /// Project and table names are lower case; a table in another schema than `default` is named `schema.table`. Every
@@ -194,6 +246,8 @@ pub trait Warehouse: Send + Sync + 'static {
     /// The instance survives a crash once this returns. Dropping the future may or may not submit.
     async fn submit(&self, caller: &Caller, project: &str, job: NewJob) -> Result<Instance>;
     async fn instance(&self, project: &str, id: &str) -> Result<Instance>;
+    /// The instance that was submitted with this `guid`.
+    async fn instance_of_guid(&self, project: &str, guid: &str) -> Result<Option<Instance>>;
     /// Returns when the instance has ended, `limit` has passed or the server stops, whichever is first.
     async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance>;
     /// Asks the instance to end; `InvalidStateSetting` when it has ended already.
@@ -282,7 +336,8 @@ pub trait Warehouse: Send + Sync + 'static {
     /// request before, so that a request that comes twice opens one. It is known for a day at least.
     /// `ObjectAlreadyExists` when that id was for something else.
     async fn open_upload(&self, caller: &Caller, id: &str, request: SessionRequest) -> Result<SessionInfo>;
-    /// An upload, download or stream session of this table; `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.
+    /// An upload, download, stream or storage_write session of this table;
+    /// `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.
     async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo>;
     /// Writes one block. It is durable when this returns, and replaces an earlier block of the same id. On error, or
     /// when the future is dropped, the block is as it was before.
@@ -302,6 +357,25 @@ pub trait Warehouse: Send + Sync + 'static {
     /// Writes rows that are durable and visible when this returns.
     async fn write_stream(&self, session: &SessionInfo, batches: BatchSource) -> Result<()>;
     async fn close_stream(&self, session: &SessionInfo) -> Result<()>;
+
+    /// Opens a read session of the version that is newest now.
+    async fn create_scan(&self, caller: &Caller, project: &str, table: &str, options: ScanOptions) -> Result<ScanInfo>;
+    /// A read session of this table; `NoSuchDownload`.
+    async fn scan(&self, project: &str, table: &str, id: &str) -> Result<ScanInfo>;
+    /// The rows of one split, in an order that never changes, or `rows` by number where the session is not split. Every
+    /// row is in one split.
+    async fn read_scan(&self, scan: &ScanInfo, split: u64, rows: Option<RowRange>) -> Result<(Vec<Column>, Batches)>;
+    /// Opens a write session (kind `storage_write`); its blocks are written with [`Warehouse::write_block`]. Without a
+    /// partition the rows of a partitioned table name theirs, in columns behind the others, at most `partition_limit`.
+    async fn create_write(&self, caller: &Caller, request: SessionRequest, partition_limit: u64)
+    -> Result<SessionInfo>;
+    /// Makes these blocks of a write session visible, and no others, once. A second call answers as the first.
+    /// `InvalidArgument` for a block that is not there.
+    async fn commit_write(&self, session: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo>;
+
+    /// Runs a statement about users, roles and rights; its answer as JSON. Who may is asked there, because it depends on
+    /// the statement: `NoPermission`. `MethodNotAllowed` for one that is missing.
+    async fn security(&self, caller: &Caller, project: &str, query: SecurityQuery) -> Result<Value>;
 
     /// How each function of SQL is called, for example `abs(number)`; sorted.
     fn functions(&self) -> Vec<&'static str>;

@@ -89,6 +89,7 @@ const FILES: &[(&str, &str)] = pages![
     "ODPS-0121125",
     "ODPS-0121145",
     "ODPS-0123031",
+    "ODPS-0123055",
     "ODPS-0123091",
     "ODPS-0123105",
     "ODPS-0123131",

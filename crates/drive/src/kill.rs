@@ -30,6 +30,8 @@ const POINTS: &[&str] = &[
     "commit.before_log",
     "commit.after_log",
     "commit.after_settle",
+    "dml.before_rewrite",
+    "dml.before_commit",
     "ddl.before_log",
     "ddl.before_row",
     "ddl.before",

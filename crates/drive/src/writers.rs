@@ -26,6 +26,8 @@ pub enum Kind {
     Overwrite,
     /// An upload that replaces the table.
     Replace,
+    /// MERGE INTO, UPDATE, DELETE in turn: the table holds the rows of the last one, none after DELETE.
+    Change,
     /// CREATE TABLE, ALTER TABLE ADD PARTITION, DROP TABLE.
     Ddl,
     /// Create a table out of a query, read it, drop it.
@@ -37,8 +39,8 @@ pub enum Kind {
 }
 
 /// The writers that begin anew with a table of their own from time to time.
-pub const KINDS: [Kind; 7] =
-    [Kind::Upload, Kind::Insert, Kind::Overwrite, Kind::Replace, Kind::Ddl, Kind::Ctas, Kind::Resource];
+pub const KINDS: [Kind; 8] =
+    [Kind::Upload, Kind::Insert, Kind::Overwrite, Kind::Replace, Kind::Change, Kind::Ddl, Kind::Ctas, Kind::Resource];
 
 /// An operation whose answer did not come.
 enum Open {
@@ -117,8 +119,9 @@ impl Writer {
     pub fn create(&self) -> Option<String> {
         let parts = if self.partition().is_empty() { "" } else { " PARTITIONED BY (p STRING)" };
         let columns = "writer BIGINT, seq BIGINT, row_no BIGINT, crc STRING";
+        let properties = if self.kind == Kind::Change { " TBLPROPERTIES ('transactional'='true')" } else { "" };
         let own = self.has_rows();
-        own.then(|| format!("CREATE TABLE IF NOT EXISTS {} ({columns}){parts}", self.table))
+        own.then(|| format!("CREATE TABLE IF NOT EXISTS {} ({columns}){parts}{properties}", self.table))
     }
 
     fn guid(&self, seq: i64) -> String {
@@ -138,6 +141,7 @@ impl Writer {
                 self.job(client, format!("INSERT {verb} TABLE {target} VALUES {}", values(self.id, seq)), seq)
             }
             Kind::Resource => self.write_content(client, seq),
+            Kind::Change => self.job(client, self.change(seq), seq),
             Kind::Ddl => self.job(client, self.ddl(seq), seq),
             Kind::Ctas => self.job(client, self.ctas(seq), seq),
         }
@@ -160,6 +164,21 @@ impl Writer {
             0 => format!("CREATE TABLE {table} AS SELECT * FROM VALUES {v} t({columns})"),
             1 => format!("SELECT * FROM {table}"),
             _ => format!("DROP TABLE {table}"),
+        }
+    }
+
+    /// The rows of the table become those of `seq`, or go.
+    fn change(&self, seq: i64) -> String {
+        let (table, v, columns) = (&self.table, values(self.id, seq), "writer,seq,row_no,crc");
+        let source = format!("(SELECT * FROM VALUES {v} v({columns})) s");
+        let (on, set) = (format!("{table}.row_no = s.row_no"), "SET seq = s.seq, crc = s.crc");
+        match seq % 3 {
+            0 => format!(
+                "MERGE INTO {table} USING {source} ON {on} WHEN MATCHED THEN UPDATE {set} \
+                 WHEN NOT MATCHED THEN INSERT ({columns}) VALUES (s.writer, s.seq, s.row_no, s.crc)"
+            ),
+            1 => format!("UPDATE {table} {set} FROM {source} WHERE {on}"),
+            _ => format!("DELETE FROM {table} WHERE seq = {}L", seq - 1),
         }
     }
 
@@ -210,7 +229,8 @@ impl Writer {
             Kind::Upload | Kind::Insert | Kind::Stream => {
                 self.visible.insert(seq);
             }
-            Kind::Overwrite | Kind::Replace | Kind::Resource => self.visible = BTreeSet::from([seq]),
+            Kind::Change if seq % 3 == 2 => self.visible.clear(),
+            Kind::Overwrite | Kind::Replace | Kind::Change | Kind::Resource => self.visible = BTreeSet::from([seq]),
             Kind::Ddl | Kind::Ctas => {
                 let table = format!("{}_{}", self.table, seq / 3);
                 if seq % 3 == 2 {

@@ -45,6 +45,7 @@ pub enum Command {
     Status(StatusArgs),
     Check(CheckArgs),
     Explain(ExplainArgs),
+    UdfWorker(UdfWorkerArgs),
 }
 
 /// Start the server on this machine.
@@ -98,6 +99,14 @@ pub struct SettingsArgs {
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub struct NodeArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<String>,
+}
+
+/// Become a process for user code (the server starts it).
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub struct UdfWorkerArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub rest: Vec<String>,
 }

@@ -16,6 +16,7 @@ pub use keys::{KEYS, Key};
 pub use origin::Origin;
 
 use feitian_api::Network;
+use feitian_warehouse::UserCode;
 
 use crate::failure::{Failure, Result};
 
@@ -52,6 +53,7 @@ pub struct Config {
     pub query_spill: u64,
     pub query_running_per_project: usize,
     pub query_running_total: usize,
+    pub user_code: UserCode,
     pub server_grace: Duration,
     pub server_proxies: Vec<Network>,
     /// Text and origin of what is not built in, by key; of several sources the one that won.

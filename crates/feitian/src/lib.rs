@@ -75,6 +75,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Answer> {
         Command::Status(args) => commands::admin::status(&args, out),
         Command::Check(args) => commands::check::run(&args, out),
         Command::Explain(args) => commands::explain::run(&args, out),
+        Command::UdfWorker(args) => Err(feitian_udf::sandbox::become_worker(&args.rest).into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Joins the network edge and the warehouse: the edge's trait over the real warehouse, by conversions alone.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ impl edge::Warehouse for Adapter {
 
     async fn instance(&self, project: &str, id: &str) -> Result<Instance> {
         self.warehouse.instance(project, id).await
+    }
+
+    async fn instance_of_guid(&self, project: &str, guid: &str) -> Result<Option<Instance>> {
+        self.warehouse.meta().instance_of_guid(project, guid).await
     }
 
     async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance> {
@@ -204,6 +209,57 @@ impl edge::Warehouse for Adapter {
         self.warehouse.close_stream(&held(session)).await
     }
 
+    async fn create_scan(
+        &self,
+        caller: &edge::Caller,
+        project: &str,
+        table: &str,
+        options: edge::ScanOptions,
+    ) -> Result<edge::ScanInfo> {
+        self.warehouse.create_scan(&caller.name, project, table, scan_in(options)).await.map(scan_out)
+    }
+
+    async fn scan(&self, project: &str, table: &str, id: &str) -> Result<edge::ScanInfo> {
+        self.warehouse.scan(project, table, id).await.map(scan_out)
+    }
+
+    async fn read_scan(
+        &self,
+        scan: &edge::ScanInfo,
+        split: u64,
+        range: Option<edge::RowRange>,
+    ) -> Result<(Vec<Column>, edge::Batches)> {
+        let edge::ScanInfo { session, options, columns, partition_columns, num_splits, num_bytes } = scan.clone();
+        let options = scan_in(options);
+        let scan = inner::ScanInfo { session, options, columns, partition_columns, num_splits, num_bytes };
+        self.warehouse.read_scan(&scan, split, range.map(rows)).await
+    }
+
+    async fn create_write(
+        &self,
+        caller: &edge::Caller,
+        request: edge::SessionRequest,
+        partition_limit: u64,
+    ) -> Result<edge::SessionInfo> {
+        self.warehouse.create_write(&caller.name, wanted(request), partition_limit).await.map(shown)
+    }
+
+    async fn commit_write(&self, session: &edge::SessionInfo, blocks: &BTreeSet<i64>) -> Result<edge::SessionInfo> {
+        self.warehouse.commit_write(&held(session), blocks).await.map(shown)
+    }
+
+    async fn security(
+        &self,
+        caller: &edge::Caller,
+        project: &str,
+        query: edge::SecurityQuery,
+    ) -> Result<serde_json::Value> {
+        let edge::SecurityQuery { by_token, schema, has_schemas, text } = query;
+        let (account, project) = (caller.name.clone(), project.to_string());
+        let request = inner::SecurityRequest { account, by_token, project, schema, has_schemas, text };
+        Ok(self.warehouse.security(request).await?.into_json())
+    }
+
     fn functions(&self) -> Vec<&'static str> {
         feitian_functions::calls()
     }
@@ -249,4 +305,26 @@ fn shown(info: inner::SessionInfo) -> edge::SessionInfo {
 fn held(info: &edge::SessionInfo) -> inner::SessionInfo {
     let edge::SessionInfo { session, columns, partition_columns, blocks } = info.clone();
     inner::SessionInfo { session, columns, partition_columns, blocks }
+}
+
+fn scan_in(options: edge::ScanOptions) -> inner::ScanOptions {
+    let edge::ScanOptions { columns, partition_columns, partitions, split, cross_partition, filter } = options;
+    let split = match split {
+        edge::Split::Bytes(each) => inner::Split::Bytes(each),
+        edge::Split::Count(count) => inner::Split::Count(count),
+        edge::Split::Rows => inner::Split::Rows,
+    };
+    inner::ScanOptions { columns, partition_columns, partitions, split, cross_partition, filter }
+}
+
+fn scan_out(scan: inner::ScanInfo) -> edge::ScanInfo {
+    let inner::ScanInfo { session, options, columns, partition_columns, num_splits, num_bytes } = scan;
+    let inner::ScanOptions { columns: c, partition_columns: p, partitions, split, cross_partition, filter } = options;
+    let split = match split {
+        inner::Split::Bytes(each) => edge::Split::Bytes(each),
+        inner::Split::Count(count) => edge::Split::Count(count),
+        inner::Split::Rows => edge::Split::Rows,
+    };
+    let options = edge::ScanOptions { columns: c, partition_columns: p, partitions, split, cross_partition, filter };
+    edge::ScanInfo { session, options, columns, partition_columns, num_splits, num_bytes }
 }

@@ -3,8 +3,10 @@
 //! Most are DataFusion's own; [`plan`] gives those whose arguments or results differ their shape.
 
 mod avg;
+mod bins;
 mod by_key;
 mod doubles;
+mod hll;
 mod keyed;
 mod percentile;
 mod sum;
@@ -31,6 +33,7 @@ use self::doubles::doubles;
 use crate::coercion::is_text;
 use crate::docs::Entry;
 use crate::error::FunctionError;
+use crate::kernel::Function;
 
 /// A name whose calls [`plan`] replaces; it never reaches execution.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -122,7 +125,12 @@ const DOCS: &[Entry] = &[
 ];
 
 pub(crate) fn docs() -> Vec<Entry> {
-    DOCS.to_vec()
+    [DOCS, bins::DOCS, hll::DOCS].concat()
+}
+
+/// The scalar functions of this family.
+pub(crate) fn scalars() -> Vec<Function> {
+    vec![hll::extract()]
 }
 
 /// Every aggregate function by its name.
@@ -150,8 +158,9 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
         let marker = Marker { name, signature: Signature::variadic_any(Volatility::Immutable) };
         all.insert(name, Arc::new(AggregateUDF::from(marker)));
     }
-    for udaf in by_key::functions().into_iter().chain(keyed::functions()) {
-        all.insert(udaf.0, Arc::new(udaf.1));
+    let own = by_key::functions().into_iter().chain(keyed::functions()).chain(hll::functions());
+    for (name, udaf) in own.chain([bins::function()]) {
+        all.insert(name, Arc::new(udaf));
     }
     all
 }
@@ -363,7 +372,9 @@ pub fn plan_window(raw: RawWindowExpr) -> Result<Result<Expr, RawWindowExpr>> {
         let plan = |args| Ok(plan_window(RawWindowExpr { args, ..raw.clone() })?.ok());
         return array_of(ps, &raw.args, plan).map(Ok);
     }
-    let WindowFunctionDefinition::AggregateUDF(func) = &raw.func_def else { return Ok(Err(raw)) };
+    let WindowFunctionDefinition::AggregateUDF(func) = &raw.func_def else {
+        return crate::window::plan_by_others(raw);
+    };
     let call = Aggregate {
         name: func.name().to_string(),
         args: raw.args.clone(),

@@ -28,6 +28,11 @@ const TABLES: &[Entry] = &[
     ("explode", "explode(array | map)", "A row for each item of an array, or for each key and value of a map."),
     ("inline", "inline(array)", "A row for each struct of an array, a column for each field."),
     (
+        "json_explode",
+        "json_explode(json)",
+        "A row for each member of a JSON object, or with NULL as key for each item of a JSON array.",
+    ),
+    (
         "json_tuple",
         "json_tuple(text, 'key', …)",
         "One row: the values of keys of a JSON object, each as GET_JSON_OBJECT gives it.",
@@ -55,6 +60,7 @@ const TABLES: &[Entry] = &[
 /// Functions of the planner, which have no kernel.
 const PLANNED: &[Entry] = &[
     ("cast", "cast(value as type)", "The value as another type."),
+    ("get_user_id", "get_user_id()", "The id of the account whose job the statement is, as text."),
     ("max_pt", "max_pt('table')", "The largest value of the first partition column among partitions with rows."),
     ("partition_exists", "partition_exists('table', 'value', …)", "Whether the table has such a partition."),
     ("table_exists", "table_exists('table')", "Whether there is such a table."),

@@ -10,8 +10,9 @@ mod scan;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder};
 use datafusion::common::Result;
 use datafusion::logical_expr::ScalarUDF;
 
@@ -95,6 +96,37 @@ pub(crate) fn functions() -> Vec<Function> {
 /// The functions whose type follows from the value of an argument.
 pub(crate) fn udfs() -> Vec<ScalarUDF> {
     vec![read::from_json()]
+}
+
+/// Of the JSON value in each row of a text column the parts as a list: members of an object or items of an array. With
+/// `names` the members' names, and NULL for items; else the values as text.
+///
+/// ODPS-0121095 for other JSON values and for what is no JSON.
+pub fn json_parts(texts: &ArrayRef, names: bool) -> Result<ArrayRef> {
+    let texts = arrow::compute::cast(texts, &arrow::datatypes::DataType::Utf8)?;
+    let texts = texts.as_string::<i32>();
+    let mut out = ListBuilder::new(StringBuilder::new());
+    for row in 0..texts.len() {
+        if texts.is_null(row) {
+            out.append(false);
+            continue;
+        }
+        let text = texts.value(row);
+        let json = Json::parse(text).filter(|json| matches!(json.kind(), Kind::Object | Kind::Array));
+        let Some(json) = json else {
+            let shown: String = text.chars().take(64).collect();
+            let detail = format!("json_explode: '{shown}' is neither an object nor an array");
+            return Err(FunctionError::arguments(detail).into());
+        };
+        for (name, value) in json.members() {
+            out.values().append_value(if names { &*name } else { value.raw() });
+        }
+        for value in json.items() {
+            out.values().append_option((!names).then(|| value.raw()));
+        }
+        out.append(true);
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 /// The paths of one call, each read once.

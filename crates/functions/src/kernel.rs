@@ -43,6 +43,7 @@ pub(crate) enum DataType0 {
     Date,
     Datetime,
     Timestamp,
+    TimestampNtz,
     Texts,
     Json,
 }
@@ -60,6 +61,7 @@ impl DataType0 {
             Self::Date => T::Date,
             Self::Datetime => T::Datetime,
             Self::Timestamp => T::Timestamp,
+            Self::TimestampNtz => T::TimestampNtz,
             Self::Texts => T::Array(Box::new(T::String)),
             Self::Json => T::Json,
         };

@@ -9,6 +9,7 @@ mod arith;
 mod cast;
 mod charset;
 pub mod coercion;
+mod columns;
 mod cond;
 mod date;
 mod digest;
@@ -25,6 +26,7 @@ mod net;
 mod options;
 mod pattern;
 mod regexp;
+mod sketch;
 mod string;
 pub mod time;
 mod url;
@@ -39,8 +41,10 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUD
 pub use aggregate::{aggregate_argument, plan_aggregate, plan_window};
 pub use arith::{Arithmetic, Negate, Op};
 pub use cast::{Cast, cast_array, castable, double_text, is_plain_widening};
+pub use columns::{ColumnPattern, is_column_pattern};
 pub use docs::{calls, sql_markdown};
 pub use error::FunctionError;
+pub use json::json_parts;
 pub use options::{Context, FunctionOptions, parse_zone};
 pub use window::shape_window;
 
@@ -93,6 +97,7 @@ fn build() -> Registry {
         net::functions(),
         identity::functions(),
         hash::functions(),
+        aggregate::scalars(),
     ];
     for function in families.into_iter().flatten() {
         scalar.insert(function.name.to_string(), Arc::new(function.into_udf()));

@@ -5,6 +5,7 @@ mod joined;
 mod lambda;
 mod maps;
 mod pick;
+mod reduce;
 mod sequence;
 mod sets;
 
@@ -19,10 +20,8 @@ use arrow::datatypes::{DataType, Field, Fields};
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, HigherOrderUDF, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-
-pub(crate) use lambda::functions as with_lambdas;
 
 use crate::coercion::{Param, common_of, is_text, map_type, type_name};
 use crate::docs::Entry;
@@ -46,7 +45,12 @@ pub(crate) const DOCS: &[Entry] = &[
 
 /// The entries of every file of this family.
 pub(crate) fn docs() -> Vec<Entry> {
-    [DOCS, arrays::DOCS, sets::DOCS, maps::DOCS, sequence::DOCS, joined::DOCS, lambda::DOCS].concat()
+    [DOCS, arrays::DOCS, sets::DOCS, maps::DOCS, sequence::DOCS, joined::DOCS, lambda::DOCS, reduce::DOCS].concat()
+}
+
+/// The functions that take lambdas.
+pub(crate) fn with_lambdas() -> Vec<HigherOrderUDF> {
+    lambda::functions().into_iter().chain(reduce::functions()).collect()
 }
 
 pub(crate) fn functions() -> Vec<Function> {

@@ -1,6 +1,7 @@
 //! Window functions under MaxCompute's names; ranks are BIGINT.
 
 mod moving;
+mod planned;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,6 +21,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 
+pub(crate) use planned::plan as plan_by_others;
+
 use crate::docs::Entry;
 use crate::error::FunctionError;
 
@@ -27,6 +30,11 @@ use crate::error::FunctionError;
 const NEED_ORDER: [&str; 8] = ["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"];
 
 pub(crate) const DOCS: &[Entry] = &[
+    (
+        "cluster_sample",
+        "cluster_sample(n[, m]) over (…)",
+        "TRUE for n rows of the partition by chance; with m for m of n parts of them.",
+    ),
     ("cume_dist", "cume_dist() over (…)", "Which part of the rows is not after this one."),
     ("dense_rank", "dense_rank() over (…)", "The rank, without gaps after rows that are equal."),
     ("first_value", "first_value(value[, ignore_nulls]) over (…)", "The value of the frame's first row."),
@@ -37,12 +45,13 @@ pub(crate) const DOCS: &[Entry] = &[
     ("ntile", "ntile(n) over (…)", "Which of n parts of nearly equal size the row falls into."),
     ("percent_rank", "percent_rank() over (…)", "The rank from 0 to 1."),
     ("rank", "rank() over (…)", "One more than the number of rows before this one."),
+    ("ratio_to_report", "ratio_to_report(x) over (…)", "Which part of the partition's sum the value is, as DOUBLE."),
     ("row_number", "row_number() over (…)", "The number of the row from 1."),
 ];
 
 /// Every window function by its name.
 pub(crate) fn functions() -> HashMap<&'static str, Arc<WindowUDF>> {
-    HashMap::from([
+    let mut all = HashMap::from([
         ("cume_dist", df::cume_dist::cume_dist_udwf()),
         ("dense_rank", bigint(df::rank::dense_rank_udwf())),
         ("first_value", df::nth_value::first_value_udwf()),
@@ -54,7 +63,9 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<WindowUDF>> {
         ("percent_rank", df::rank::percent_rank_udwf()),
         ("rank", bigint(df::rank::rank_udwf())),
         ("row_number", bigint(df::row_number::row_number_udwf())),
-    ])
+    ]);
+    all.extend(planned::functions());
+    all
 }
 
 fn bigint(inner: Arc<WindowUDF>) -> Arc<WindowUDF> {

@@ -20,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     wire::RECORDS,
     wire::ARROW_FRAMES,
     wire::ARROW_MESSAGES,
+    wire::ARROW_STREAMS,
     wire::COMPRESSION,
     wire::XML,
     wire::SCHEMAS,

@@ -161,14 +161,26 @@ impl Meta {
 
     /// Takes back a record whose commit will never be in the log; nothing happens when it is gone.
     pub async fn abandon_commit(&self, record_id: &str) -> Result<()> {
+        self.abandon_commits(&[record_id]).await
+    }
+
+    /// [`Meta::abandon_commit`] of all records of a step at once, so that no crash can leave a part of them to be rolled
+    /// forward alone.
+    pub async fn abandon_commits(&self, record_ids: &[&str]) -> Result<()> {
         write_tx!(self, |tx| {
-            query("DELETE FROM commit_records WHERE id = $1").bind(record_id).execute(tx.conn()).await?;
+            for id in record_ids {
+                query("DELETE FROM commit_records WHERE id = $1").bind(*id).execute(tx.conn()).await?;
+            }
             Ok(())
         })
     }
 }
 
-async fn put(tx: &mut Tx, record: &CommitRecord, expected_schema_version: i64) -> Result<CommitRecord, Fault> {
+pub(crate) async fn put(
+    tx: &mut Tx,
+    record: &CommitRecord,
+    expected_schema_version: i64,
+) -> Result<CommitRecord, Fault> {
     if record.attempt > 0 {
         hold_instance(tx, &record.owner, record.attempt, record.step).await?;
     }

@@ -9,8 +9,9 @@ use crate::db::Meta;
 use crate::fault::{Fault, conflict, corrupt, not_found};
 use crate::range;
 use crate::resources::no_such_resource;
-use crate::rows::{Function, ObjectName, local_name};
+use crate::rows::{Function, ObjectName, Step, local_name};
 use crate::schemas::hold_schema;
+use crate::steps::advance;
 use crate::tx::Tx;
 
 macro_rules! function_columns {
@@ -55,10 +56,11 @@ async fn check_resources(tx: &mut Tx, function: &Function) -> Result<(), Fault> 
 }
 
 impl Meta {
-    /// Registers a function. `Conflict` `ObjectAlreadyExists` when the name is taken, `NotFound` without its project,
-    /// its schema or one of its resources.
-    pub async fn create_function(&self, function: &Function) -> Result<()> {
+    /// Registers a function and advances `step`. `Conflict` `ObjectAlreadyExists` when the name is taken, `NotFound`
+    /// without its project, its schema or one of its resources.
+    pub async fn create_function(&self, function: &Function, step: &Step) -> Result<()> {
         write_tx!(self, |tx| {
+            advance(&mut tx, step).await?;
             let at = &function.at;
             hold_schema(&mut tx, &at.project, &at.schema_name).await?;
             check_resources(&mut tx, function).await?;
@@ -164,9 +166,10 @@ impl Meta {
         Ok(all(&rows, read_function)?)
     }
 
-    /// Removes the function. `NotFound` `NoSuchObject` when there is none.
-    pub async fn drop_function(&self, at: &ObjectName) -> Result<()> {
+    /// Removes the function and advances `step`. `NotFound` `NoSuchObject` when there is none.
+    pub async fn drop_function(&self, at: &ObjectName, step: &Step) -> Result<()> {
         write_tx!(self, |tx| {
+            advance(&mut tx, step).await?;
             let sql = "DELETE FROM functions WHERE project = $1 AND schema_name = $2 AND name = $3";
             let done = query(sql).bind(&at.project).bind(&at.schema_name).bind(&at.name).execute(tx.conn()).await?;
             if done.rows_affected() == 0 { Err(no_such_function(at).into()) } else { Ok(()) }

@@ -213,6 +213,13 @@ impl Meta {
         Ok(one(row, read_instance)?)
     }
 
+    /// The job that was submitted with this `guid`, with its result.
+    pub async fn instance_of_guid(&self, project: &str, guid: &str) -> Result<Option<Instance>> {
+        let sql = concat!("SELECT ", all_columns!(), " FROM instances WHERE project = $1 AND guid = $2 AND guid <> ''");
+        let row = query(sql).bind(project).bind(guid).fetch_optional(self.reader()).await.map_err(Fault::from)?;
+        Ok(one(row, read_instance)?)
+    }
+
     /// State and attempt alone: cheap enough to ask again and again.
     pub async fn instance_state(&self, project: &str, id: &str) -> Result<Option<(InstanceState, i64)>> {
         let sql = "SELECT state, attempt FROM instances WHERE id = $1 AND project = $2";

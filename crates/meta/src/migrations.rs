@@ -11,7 +11,7 @@ use crate::tx::Tx;
 ///
 /// Types are BIGINT, TEXT and BLOB only. Columns that may be large come last: SQLite reads a row from the left and
 /// leaves their pages alone when they are not asked for.
-const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5, V6];
 
 const V1: &[&str] = &[
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, enabled BIGINT NOT NULL, \
@@ -90,6 +90,24 @@ const V3: &[&str] = &[
 /// narrower index where there are two columns; no name of a project has a slash.
 const V4: &[&str] =
     &["CREATE INDEX instances_project_owner ON instances ((project || '/' || owner), submitted_ms, id)"];
+
+/// What a session of the storage API reads.
+const V5: &[&str] = &["ALTER TABLE sessions ADD COLUMN options TEXT NOT NULL DEFAULT ''"];
+
+/// Users of a project who have only what is granted, roles, and grants. `object` is empty for the project and else the id
+/// of a table, `grantee` is `user/` and an account's id or `role/` and a name.
+const V6: &[&str] = &[
+    "CREATE TABLE project_users (project TEXT NOT NULL, account_id TEXT NOT NULL, PRIMARY KEY (project, account_id))",
+    "CREATE TABLE roles (project TEXT NOT NULL, name TEXT NOT NULL, created_ms BIGINT NOT NULL, \
+     PRIMARY KEY (project, name))",
+    "CREATE TABLE role_members (project TEXT NOT NULL, role TEXT NOT NULL, account_id TEXT NOT NULL, \
+     PRIMARY KEY (project, account_id, role))",
+    "CREATE INDEX role_members_role ON role_members (project, role)",
+    "CREATE TABLE grants (project TEXT NOT NULL, object TEXT NOT NULL, grantee TEXT NOT NULL, action TEXT NOT NULL, \
+     PRIMARY KEY (project, object, grantee, action))",
+    "CREATE INDEX grants_grantee ON grants (project, grantee)",
+    "CREATE INDEX grants_object ON grants (object)",
+];
 
 /// Brings the database to the newest version in one transaction; several processes may do so at once.
 pub(crate) async fn run(meta: &Meta) -> Result<()> {

@@ -6,7 +6,7 @@ use sqlx::query;
 
 use crate::cells::{Cells, all, one};
 use crate::db::Meta;
-use crate::fault::{Fault, not_found};
+use crate::fault::{Fault, ddl_conflict, not_found};
 use crate::partition_rows::{self, Existing, partition_columns, read_partition, sort_key};
 use crate::range;
 use crate::rows::{Partition, PartitionChange, Step};
@@ -42,6 +42,18 @@ async fn hold_live(tx: &mut Tx, table_id: &str) -> Result<(), Fault> {
         Some(_) => Ok(()),
         None => Err(no_such_table(table_id).into()),
     }
+}
+
+/// Whether an open commit record drops the partition: its text lists the specs of those under `drop`.
+async fn is_being_dropped(tx: &mut Tx, table_id: &str, spec: &str) -> Result<bool, Fault> {
+    let sql = "SELECT actions FROM commit_records WHERE table_id = $1";
+    for row in query(sql).bind(table_id).fetch_all(tx.conn()).await? {
+        let actions: serde_json::Value = serde_json::from_str(&Cells::new(&row).text()?).unwrap_or_default();
+        if actions["drop"].as_array().is_some_and(|specs| specs.iter().any(|s| s.as_str() == Some(spec))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Meta {
@@ -122,7 +134,8 @@ impl Meta {
         Ok(all(&rows, read_partition)?)
     }
 
-    /// Sets the time of the last change of data of one partition and advances `step`. `NotFound` `NoSuchPartition`.
+    /// Sets the time of the last change of data of one partition and advances `step`. `NotFound` `NoSuchPartition`;
+    /// `Conflict` `ODPS-0110061` while an open commit record drops the partition: it may be gone at once.
     pub async fn touch_partition(&self, table_id: &str, spec: &str, modified_ms: i64, step: &Step) -> Result<()> {
         write_tx!(self, |tx| {
             advance(&mut tx, step).await?;
@@ -131,6 +144,10 @@ impl Meta {
             if change.execute(tx.conn()).await?.rows_affected() == 0 {
                 let message = format!("Partition not found - '{spec}'; SHOW PARTITIONS lists those that exist");
                 return Err(not_found("NoSuchPartition", message).into());
+            }
+            // After the row: on PostgreSQL its lock orders us with whoever announces the end of what nobody touches.
+            if is_being_dropped(&mut tx, table_id, spec).await? {
+                return Err(ddl_conflict(format!("partition '{spec}' is being dropped")).into());
             }
             Ok(())
         })

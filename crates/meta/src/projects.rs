@@ -10,6 +10,7 @@ use crate::db::Meta;
 use crate::fault::{Fault, conflict, not_found};
 use crate::range;
 use crate::rows::{Account, Project, SYSTEM_PROJECT};
+use crate::security::{forget_project, forget_user};
 use crate::tx::Tx;
 
 /// The owner's name is joined, so that a project never shows a name that its account has no more.
@@ -156,7 +157,7 @@ impl Meta {
                 .execute(tx.conn())
                 .await?;
             query("DELETE FROM admissions WHERE project = $1").bind(name).execute(tx.conn()).await?;
-            Ok(())
+            forget_project(&mut tx, name).await
         })
     }
 
@@ -174,11 +175,12 @@ impl Meta {
         })
     }
 
-    /// Takes an admission back; nothing happens when there is none. The owner stays in.
+    /// Takes an admission back, and whatever was granted; nothing happens when there is none. The owner stays in.
     pub async fn expel(&self, project: &str, account_id: &str) -> Result<()> {
         write_tx!(self, |tx| {
             let sql = "DELETE FROM admissions WHERE project = $1 AND account_id = $2";
             query(sql).bind(project).bind(account_id).execute(tx.conn()).await?;
+            forget_user(&mut tx, project, account_id).await?;
             Ok(())
         })
     }

@@ -8,8 +8,9 @@ use crate::cells::{Cells, all, one};
 use crate::db::Meta;
 use crate::fault::{Fault, conflict, not_found};
 use crate::range;
-use crate::rows::{ObjectName, Resource};
+use crate::rows::{ObjectName, Resource, Step};
 use crate::schemas::hold_schema;
+use crate::steps::advance;
 use crate::tx::Tx;
 
 macro_rules! resource_columns {
@@ -162,9 +163,10 @@ impl Meta {
         Ok(all(&rows, read_resource)?)
     }
 
-    /// Removes the row; the file is collected later. `NotFound` `NoSuchObject` when there is none.
-    pub async fn drop_resource(&self, at: &ObjectName) -> Result<()> {
+    /// Removes the row and advances `step`; the file is collected later. `NotFound` `NoSuchObject` when there is none.
+    pub async fn drop_resource(&self, at: &ObjectName, step: &Step) -> Result<()> {
         write_tx!(self, |tx| {
+            advance(&mut tx, step).await?;
             let sql = "DELETE FROM resources WHERE project = $1 AND schema_name = $2 AND name = $3";
             let done = query(sql).bind(&at.project).bind(&at.schema_name).bind(&at.name).execute(tx.conn()).await?;
             if done.rows_affected() == 0 { Err(no_such_resource(at).into()) } else { Ok(()) }

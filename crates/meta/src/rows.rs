@@ -53,6 +53,50 @@ pub const TOKEN_JOBS: &str = "jobs";
 /// The token may read the tables of its project.
 pub const TOKEN_TABLES: &str = "tables";
 
+/// How far an account may go in a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It owns the project or was admitted to it: everything but what is the owner's alone.
+    Whole,
+    /// It is a user of the project: what was granted, and what it made itself.
+    Granted,
+    None,
+}
+
+/// The action that stands for every action on an object.
+pub const ALL_ACTIONS: &str = "All";
+
+/// Who may hold a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grantee {
+    /// The id of an account.
+    User(String),
+    /// The name of a role.
+    Role(String),
+}
+
+/// What a grant may be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Securable {
+    /// The project itself: actions such as `List` and `CreateTable`.
+    Project,
+    /// The table or view with this id: actions such as `Select`.
+    Table(String),
+}
+
+/// One action that was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    pub grantee: Grantee,
+    pub object: Securable,
+    /// Without `odps:`, for example `Select`.
+    pub action: String,
+    /// Where the table is now; empty for the project.
+    pub schema_name: String,
+    /// The table's name now; empty for the project.
+    pub table: String,
+}
+
 /// The schema that every project has; it needs no row.
 pub const DEFAULT_SCHEMA: &str = "default";
 
@@ -222,7 +266,7 @@ pub struct Instance {
     /// The `<Job>` element as submitted.
     pub source: String,
     pub task_name: String,
-    /// `SQL`, `SQLCost` or `Merge`.
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
     pub task_type: String,
     pub query: String,
     /// JSON object of strings: hints of the task.
@@ -265,7 +309,8 @@ pub struct Outcome {
     pub summary: String,
 }
 
-/// A tunnel session. `kind` is `upload`, `download` or `stream`.
+/// A session of the tunnel, whose `kind` is `upload`, `download` or `stream`, or of the storage API: `storage_read` or
+/// `storage_write`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: String,
@@ -273,7 +318,7 @@ pub struct Session {
     pub project: String,
     pub table_id: String,
     pub schema_version: i64,
-    /// Downloads: the log version that is read. Others: -1.
+    /// Downloads and reads: the log version that is read. Others: -1.
     pub log_version: i64,
     /// Canonical partition spec; empty when the table has no partitions.
     pub partition: String,
@@ -285,6 +330,9 @@ pub struct Session {
     pub record_count: i64,
     pub created_ms: i64,
     pub expires_ms: i64,
+    /// JSON, opaque here: what a `storage_read` session reads, how many partitions rows of a `storage_write` session may
+    /// name. Empty for others.
+    pub options: String,
 }
 
 /// A block of an upload session, already durable as a data file.

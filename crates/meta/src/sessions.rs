@@ -13,7 +13,7 @@ use crate::steps::{hold_session, wrong_status};
 macro_rules! session_columns {
     () => {
         "id, kind, project, table_id, schema_version, log_version, partition_spec, overwrite, status, owner, \
-         record_count, created_ms, expires_ms"
+         record_count, created_ms, expires_ms, options"
     };
 }
 pub(crate) use session_columns;
@@ -67,6 +67,7 @@ pub(crate) fn read_session_cells(c: &mut Cells<'_>) -> Result<Session, Fault> {
         record_count: c.int()?,
         created_ms: c.int()?,
         expires_ms: c.int()?,
+        options: c.text()?,
     })
 }
 
@@ -89,7 +90,7 @@ impl Meta {
             let sql = concat!(
                 "INSERT INTO sessions (",
                 session_columns!(),
-                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING"
+                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"
             );
             let done = query(sql)
                 .bind(&session.id)
@@ -105,6 +106,7 @@ impl Meta {
                 .bind(session.record_count)
                 .bind(session.created_ms)
                 .bind(session.expires_ms)
+                .bind(&session.options)
                 .execute(tx.conn())
                 .await?;
             if done.rows_affected() == 0 {

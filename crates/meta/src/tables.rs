@@ -77,6 +77,10 @@ pub(crate) const LIST: &str = concat!(
     "ORDER BY name LIMIT $7"
 );
 
+/// The query of [`Meta::list_names`].
+pub(crate) const LIST_NAMES: &str = "SELECT name, owner FROM tables WHERE project = $1 AND schema_name = $2 \
+    AND name >= $3 AND name < $4 AND dropped_ms IS NULL AND ($5 IS NULL OR kind = $5) ORDER BY name LIMIT $6";
+
 /// The query of [`Meta::table`].
 pub(crate) const BY_NAME: &str = concat!(
     "SELECT ",
@@ -171,6 +175,34 @@ impl Meta {
         Ok(all(&rows, read_table)?)
     }
 
+    /// Name and owner of at most `limit` live tables and views whose names begin with `prefix` and come after `after`, by
+    /// name; `kind` as in [`TableFilter`]. Without the columns, which are most of a row.
+    pub async fn list_names(
+        &self,
+        project: &str,
+        schema_name: &str,
+        prefix: &str,
+        kind: Option<&str>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>> {
+        let (low, high) = range::page(prefix, after);
+        let rows = query(LIST_NAMES)
+            .bind(project)
+            .bind(schema_name)
+            .bind(low)
+            .bind(high)
+            .bind(kind)
+            .bind(limit.max(0))
+            .fetch_all(self.reader())
+            .await
+            .map_err(Fault::from)?;
+        Ok(all(&rows, |row| {
+            let mut c = Cells::new(row);
+            Ok((c.text()?, c.text()?))
+        })?)
+    }
+
     /// Writes the whole row over the live one of the same id and advances `step`. `log_version` and `modified_ms`
     /// never go back: a commit may have raised them since the caller read the row.
     ///
@@ -229,6 +261,7 @@ impl Meta {
                 "DELETE FROM partitions WHERE table_id = $1",
                 "DELETE FROM partition_drops WHERE table_id = $1",
                 "DELETE FROM commit_records WHERE table_id = $1",
+                "DELETE FROM grants WHERE object = $1",
                 "DELETE FROM tables WHERE id = $1",
             ] {
                 query(sql).bind(id).execute(tx.conn()).await?;

@@ -13,6 +13,7 @@ use crate::rows::*;
 
 mod accounts;
 mod commits;
+mod expiry;
 mod functions;
 mod instances;
 mod open;
@@ -21,6 +22,7 @@ mod plans;
 mod projects;
 mod resources;
 mod schemas;
+mod security;
 mod sessions;
 mod system;
 mod tables;
@@ -259,5 +261,6 @@ fn session(id: &str, kind: &str) -> Session {
         record_count: 0,
         created_ms: 9_000,
         expires_ms: 100_000,
+        options: String::new(),
     }
 }

@@ -12,7 +12,8 @@ use sqlparser::ast::{
     JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, Offset, OrderBy, OrderByExpr,
     OrderByKind, OrderByOptions, PivotValueSource, Query, ReplaceSelectElement, ReplaceSelectItem, Select,
     SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned,
-    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With,
+    TableAlias, TableAliasColumnDef, TableFactor, TableVersion, TableWithJoins, Values, WildcardAdditionalOptions,
+    With,
 };
 use sqlparser::tokenizer::Span;
 
@@ -58,11 +59,11 @@ fn first_of<T: Spanned + ?Sized>(node: &T, parts: &[(bool, &str)]) -> Result<()>
 fn check(query: &Query) -> Result<()> {
     let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
         query;
-    if let Some(With { with_token, recursive, cte_tables }) = with {
-        if *recursive {
-            return refuse(with_token.0.span, "WITH RECURSIVE");
-        }
+    if let Some(With { with_token: _, recursive, cte_tables }) = with {
         cte_tables.iter().try_for_each(check_cte)?;
+        if *recursive {
+            cte_tables.iter().try_for_each(check_recursive)?;
+        }
     }
     check_body(body)?;
     if let Some(OrderBy { kind, interpolate }) = order_by {
@@ -106,6 +107,23 @@ fn check_cte(cte: &Cte) -> Result<()> {
     check(query)
 }
 
+/// Of a UNION in WITH RECURSIVE the planner takes the branches, and forgets what stands around them.
+fn check_recursive(cte: &Cte) -> Result<()> {
+    let Query { with, body, order_by, limit_clause, .. } = &*cte.query;
+    if !matches!(&**body, SetExpr::SetOperation { op: SetOperator::Union, .. }) {
+        return Ok(());
+    }
+    let around = [
+        (with.is_some(), "WITH in a query of WITH RECURSIVE"),
+        (order_by.is_some(), "ORDER BY in a query of WITH RECURSIVE"),
+        (limit_clause.is_some(), "LIMIT in a query of WITH RECURSIVE"),
+    ];
+    match around.iter().find(|(there, _)| *there) {
+        Some((_, what)) => refuse(cte.alias.name.span, what),
+        None => Ok(()),
+    }
+}
+
 #[recursive::recursive]
 fn check_body(body: &SetExpr) -> Result<()> {
     match body {
@@ -120,7 +138,8 @@ fn check_body(body: &SetExpr) -> Result<()> {
                 SetOperator::Minus => return refuse(right.span(), "MINUS"),
             }
             match set_quantifier {
-                // The engine looks for each row of one side on the other, and forgets how often it has found it.
+                // The engine looks for each row of one side on the other, and forgets how often it has found it; the parser
+                // writes these in another way.
                 SetQuantifier::All if *op != SetOperator::Union => {
                     return refuse(right.span(), "INTERSECT ALL and EXCEPT ALL");
                 }
@@ -302,9 +321,10 @@ fn check_table(table: &TableFactor) -> Result<()> {
             index_hints,
         } => {
             check_alias(alias.as_ref())?;
+            let is_as_of = matches!(version, Some(TableVersion::TimestampAsOf(_) | TableVersion::VersionAsOf(_)));
             let others = [
                 (args.is_some(), "a table function"),
-                (version.is_some(), "time travel (AS OF)"),
+                (version.is_some() && !is_as_of, "time travel of another kind than AS OF"),
                 (sample.is_some(), "TABLESAMPLE"),
                 (!with_hints.is_empty() || !index_hints.is_empty(), "a table hint"),
                 (*with_ordinality, "WITH ORDINALITY"),
@@ -374,7 +394,10 @@ fn check_join(join: &Join) -> Result<()> {
         | JoinOperator::FullOuter(c)
         | JoinOperator::LeftSemi(c)
         | JoinOperator::LeftAnti(c)
-        | JoinOperator::CrossJoin(c @ JoinConstraint::None) => c,
+        | JoinOperator::CrossJoin(c @ JoinConstraint::None)
+        // INTERSECT ALL and EXCEPT ALL.
+        | JoinOperator::Semi(c @ JoinConstraint::None)
+        | JoinOperator::Anti(c @ JoinConstraint::None) => c,
         JoinOperator::CrossJoin(_) => return refuse(relation.span(), "CROSS JOIN with a condition"),
         JoinOperator::Semi(_) | JoinOperator::RightSemi(_) => return refuse(relation.span(), "RIGHT SEMI JOIN"),
         JoinOperator::Anti(_) | JoinOperator::RightAnti(_) => return refuse(relation.span(), "RIGHT ANTI JOIN"),

@@ -1,7 +1,7 @@
 //! What a parsed statement says. Names are lower case; queries are sqlparser trees whose spans point into the user's text.
 
 use feitian_types::{Column, DataType, PartitionSpec};
-use sqlparser::ast::{ObjectName, Query};
+use sqlparser::ast::{Expr, Ident, ObjectName, Query, TableFactor, TableWithJoins, With};
 
 use crate::Position;
 
@@ -12,11 +12,14 @@ pub enum Statement {
     Insert(Box<Insert>),
     /// `FROM t INSERT … SELECT … INSERT … SELECT …`: every source has the same FROM.
     MultiInsert(Vec<Insert>),
+    Dml(Box<Dml>),
     CreateTable(Box<CreateTable>),
     DropTable(DropTable),
     CreateView(Box<CreateView>),
     AlterTable(Box<AlterTable>),
     Truncate(Truncate),
+    CloneTable(CloneTable),
+    RestoreTable(RestoreTable),
     CreateSchema {
         if_not_exists: bool,
         name: ObjectName,
@@ -37,6 +40,36 @@ pub enum Statement {
         partition: Option<PartitionSpec>,
     },
     ShowCreateTable {
+        table: ObjectName,
+    },
+    /// `CREATE FUNCTION f AS 'class' USING 'resource,…'`
+    CreateFunction {
+        name: ObjectName,
+        class: String,
+        resources: String,
+    },
+    DropFunction {
+        if_exists: bool,
+        name: ObjectName,
+    },
+    DropResource {
+        if_exists: bool,
+        name: String,
+    },
+    /// `SHOW FUNCTIONS [IN project[.schema]] [LIKE 'a*']`
+    ShowFunctions {
+        scope: Option<ObjectName>,
+        like: Option<String>,
+    },
+    ListResources,
+    DescFunction {
+        name: ObjectName,
+    },
+    DescResource {
+        name: String,
+    },
+    /// `SHOW HISTORY FOR TABLE t`
+    ShowHistory {
         table: ObjectName,
     },
     ShowSchemas {
@@ -64,6 +97,39 @@ pub enum Statement {
         key: String,
         value: String,
     },
+    /// `SHOW P`: jobs of the project that were submitted from the first day to the last, today's without days; the newest
+    /// `limit`. Days are as written.
+    ShowJobs {
+        from: Option<String>,
+        to: Option<String>,
+        limit: Option<u32>,
+    },
+    /// `STATUS id`
+    JobStatus {
+        id: String,
+    },
+    /// `KILL id`
+    KillJob {
+        id: String,
+    },
+    /// `DESC INSTANCE id`
+    DescribeJob {
+        id: String,
+    },
+    /// `SHOW FLAGS` and `SET` alone: the settings in force. `SETPROJECT` alone: those of the project.
+    ShowFlags {
+        project: bool,
+    },
+    /// `ANALYZE TABLE t [PARTITION (…)] COMPUTE STATISTICS [FOR COLUMNS [(…)]]`, and what `show` is true for:
+    /// `SHOW STATISTIC t [PARTITION (…)] COLUMNS [(…)]`. Without names of columns all are meant.
+    Statistic {
+        show: bool,
+        table: ObjectName,
+        partition: Option<PartitionSpec>,
+        columns: Vec<ColumnRef>,
+    },
+    /// About users, roles and rights.
+    Security(Box<Security>),
     /// MaxCompute has it, feitian does not yet. Only its first words were read.
     Unsupported {
         what: String,
@@ -76,6 +142,88 @@ impl Statement {
     pub fn is_query(&self) -> bool {
         matches!(self, Self::Query(_))
     }
+
+    /// True if queries may have other rows after the statement. One that makes a table changes no other.
+    pub fn changes_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Insert(_)
+                | Self::MultiInsert(_)
+                | Self::Dml(_)
+                | Self::CreateView(_)
+                | Self::DropTable(_)
+                | Self::AlterTable(_)
+                | Self::Truncate(_)
+                | Self::CloneTable(_)
+                | Self::RestoreTable(_)
+                | Self::CreateFunction { .. }
+                | Self::DropFunction { .. }
+                | Self::DropResource { .. }
+                | Self::CreateSchema { .. }
+                | Self::DropSchema { .. }
+                | Self::Security(_)
+                | Self::Unsupported { .. }
+        )
+    }
+}
+
+/// A statement about users, roles and rights. Names of accounts and roles are as written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Security {
+    WhoAmI,
+    ListAccountProviders,
+    AddUser(String),
+    RemoveUser(String),
+    ListUsers,
+    CreateRole(String),
+    /// `DROP ROLE` and `DELETE ROLE`.
+    DropRole(String),
+    ListRoles,
+    /// `DESC ROLE`: what was granted to it, and who has it.
+    DescribeRole(String),
+    /// `SHOW PRINCIPALS role`: who has it.
+    ShowPrincipals(String),
+    GrantRole {
+        role: String,
+        user: String,
+    },
+    RevokeRole {
+        role: String,
+        user: String,
+    },
+    /// `GRANT privileges ON object TO holder`; privileges are as written.
+    Grant {
+        privileges: Vec<String>,
+        on: SecurityObject,
+        holder: Holder,
+    },
+    /// `REVOKE privileges ON object FROM holder`
+    Revoke {
+        privileges: Vec<String>,
+        on: SecurityObject,
+        holder: Holder,
+    },
+    /// `SHOW GRANTS [FOR holder] [ON object]` and `SHOW ACL FOR table`.
+    ShowGrants {
+        holder: Option<Holder>,
+        on: Option<SecurityObject>,
+    },
+}
+
+/// Who holds a right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    User(String),
+    Role(String),
+}
+
+/// What a right is on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SecurityObject {
+    /// A project by name; the one of the statement without a name.
+    Project(Option<String>),
+    /// A table or view.
+    Table(ObjectName),
 }
 
 /// `INSERT INTO|OVERWRITE [TABLE] t [PARTITION (…)] [(columns)] query`. The queries of a leading WITH are in `source`.
@@ -90,6 +238,55 @@ pub struct Insert {
     /// The column list, empty if there is none.
     pub columns: Vec<ColumnRef>,
     pub source: Box<Query>,
+}
+
+/// `UPDATE`, `DELETE` or `MERGE INTO`: rows that are there change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dml {
+    pub table: ObjectName,
+    /// What the statement calls the table, if not by its name.
+    pub alias: Option<Ident>,
+    /// The queries of a leading WITH.
+    pub with: Option<With>,
+    pub change: RowChange,
+}
+
+/// What [`Dml`] does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowChange {
+    /// `SET … [FROM …] [WHERE …]`. No column is assigned twice.
+    Update { set: Vec<Assignment>, from: Vec<TableWithJoins>, selection: Option<Box<Expr>> },
+    /// `[PARTITION (…)] [WHERE …]`
+    Delete { partition: Vec<PartitionTerm>, selection: Option<Box<Expr>> },
+    /// `USING source ON condition WHEN …`: at least one clause, at most one of each action, each of which rows can reach.
+    Merge { source: Box<TableFactor>, on: Box<Expr>, clauses: Vec<MergeClause> },
+}
+
+/// `column = value`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    pub column: ColumnRef,
+    pub value: Expr,
+}
+
+/// `WHEN [NOT] MATCHED [AND condition] THEN action`: NOT MATCHED if it is an INSERT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MergeClause {
+    pub position: Position,
+    pub condition: Option<Expr>,
+    pub action: MergeAction,
+}
+
+/// What MERGE does with a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MergeAction {
+    Update(Vec<Assignment>),
+    Delete,
+    /// The column list is empty if there is none.
+    Insert {
+        columns: Vec<ColumnRef>,
+        values: Vec<Expr>,
+    },
 }
 
 /// A name with its place.
@@ -190,8 +387,14 @@ pub struct AlterTable {
 /// What to change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AlterOp {
+    /// `ADD COLUMNS [IF NOT EXISTS] (a type, …) [FIRST|AFTER x]`. Without a place they follow the others.
     AddColumns {
         if_not_exists: bool,
+        columns: Vec<Column>,
+        place: Place,
+    },
+    /// `REPLACE COLUMNS (a type, …)`: exactly these; one whose name is there keeps its values.
+    ReplaceColumns {
         columns: Vec<Column>,
     },
     DropColumns {
@@ -264,6 +467,17 @@ pub enum AlterOp {
         from: PartitionSpec,
         to: PartitionSpec,
     },
+    /// `MERGE [IF EXISTS] PARTITION (…), … OVERWRITE PARTITION (…) [PURGE]`.
+    MergePartitions {
+        if_exists: bool,
+        sources: Vec<Vec<PartitionCondition>>,
+        to: PartitionSpec,
+    },
+    /// `[PARTITION (…)] MERGE SMALLFILES`, or `COMPACT MAJOR|MINOR`. A partition may name the leading columns only.
+    MergeFiles {
+        partition: Option<PartitionSpec>,
+        compact: bool,
+    },
     SetClustering {
         clustering: Clustering,
     },
@@ -275,7 +489,7 @@ pub enum AlterOp {
     },
 }
 
-/// Where a changed column goes.
+/// Where a new or changed column goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Stay,
@@ -303,9 +517,36 @@ pub enum PartitionOp {
     Like,
 }
 
-/// `TRUNCATE TABLE t [PARTITION (…), …]`; without partitions the whole table.
+/// `TRUNCATE TABLE t [PARTITION (…), …] [COLUMNS (a, …)]`; without partitions the whole table, without columns its rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Truncate {
     pub table: ObjectName,
     pub partitions: Vec<PartitionSpec>,
+    /// Columns whose values become NULL while the rows stay; empty if the rows go.
+    pub columns: Vec<ColumnRef>,
+}
+
+/// `CLONE TABLE a [PARTITION (…), …] TO b [IF EXISTS OVERWRITE|IGNORE]`; without partitions the whole table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CloneTable {
+    pub from: ObjectName,
+    pub partitions: Vec<PartitionSpec>,
+    pub to: ObjectName,
+    pub existing: Existing,
+}
+
+/// What CLONE TABLE does about a table or a partition that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    Refuse,
+    Overwrite,
+    Ignore,
+}
+
+/// `RESTORE TABLE t TO LSN 'version' [AS u]`: `t`, or a new table `u`, has the rows of that version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreTable {
+    pub table: ObjectName,
+    pub version: i64,
+    pub to: Option<ObjectName>,
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -96,6 +97,13 @@ impl<L: FileLayer> LocalStore<L> {
     /// An empty path, and a segment that is reserved or not a plain name.
     pub fn path_to_filesystem(&self, location: &Path) -> Result<PathBuf> {
         self.disk.file_of(location)
+    }
+
+    /// Refuses objects from now on, as on a full disk, that would leave less than `bytes` of the file system free;
+    /// objects of up to 64 KiB are refused at half of that. What else lies on it can then go on when objects fill it.
+    /// Writes at the same time may each see the same space, and take a little of what is kept.
+    pub fn keep_free(&self, bytes: u64) {
+        self.disk.kept_free.store(bytes, Ordering::Relaxed);
     }
 
     /// Bytes that may still be written.

@@ -386,6 +386,7 @@ impl Catalog {
             add: files.into_iter().map(|f| Arc::new(with_nulls(f, row))).collect(),
             remove: Vec::new(),
             keeps_rows: false,
+            is_blind_append: false,
             partition_columns: row.schema.partition_columns.iter().map(|c| c.name.clone()).collect(),
         };
         let log = self.log(row);

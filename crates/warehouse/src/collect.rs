@@ -21,6 +21,7 @@ use crate::commit::Intent;
 use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 use crate::resources::RESOURCES;
+use crate::storage::dynamic::files_of_block;
 use crate::writer::object_path;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
@@ -42,9 +43,13 @@ impl Warehouse {
     pub async fn collect(&self, older_than: Duration) -> Result<u64> {
         let retained = older_than.min(RETAINED);
         let mut cutoff = clock::now_ms() - older_than.as_millis() as i64;
+        // What was retained when a running instance was started is what it may read.
+        let mut since = clock::now_ms() - retained.as_millis() as i64;
         if let Some(oldest) = self.oldest_running_ms().await? {
             cutoff = cutoff.min(oldest - 1);
+            since = since.min(oldest - retained.as_millis() as i64);
         }
+        let since = since.min(cutoff);
         self.meta.expire_sessions(clock::now_ms()).await?;
         let mut gone = 0;
         for table in self.meta.all_tables().await? {
@@ -54,7 +59,7 @@ impl Warehouse {
             gone += match table.dropped_ms {
                 Some(dropped) if dropped < clock::now_ms() - retained.as_millis() as i64 => self.forget(&table).await?,
                 // One table that cannot be read must not keep the garbage of all others.
-                _ => self.collect_table(&table, cutoff, retained).await.unwrap_or_else(|e| {
+                _ => self.collect_table(&table, cutoff, since, retained).await.unwrap_or_else(|e| {
                     tracing::error!(table = %table.id, error = ?e, "the files of a table were not collected");
                     0
                 }),
@@ -119,12 +124,11 @@ impl Warehouse {
         Ok(running.iter().filter_map(|i| i.started_ms).min())
     }
 
-    async fn collect_table(&self, table: &Table, cutoff: i64, retained: Duration) -> Result<u64> {
+    /// Removes what is older than `cutoff` and no version since `since` names.
+    async fn collect_table(&self, table: &Table, cutoff: i64, since: i64, retained: Duration) -> Result<u64> {
         // Listed before the references are read: a file that is committed meanwhile is young or in an open record.
         let listed = self.list_files(&table.location).await?;
         let age = retained.as_millis() as i64;
-        // What a running instance began to read stays, however short versions are retained.
-        let since = cutoff.min(clock::now_ms() - age);
         let References { files: keep, oldest_version } = self.references(table, since).await?;
         let mut gone = match self.catalog.log(table).clean(since - age, oldest_version).await {
             Ok(gone) => gone,
@@ -151,8 +155,15 @@ impl Warehouse {
         let mut files = HashSet::new();
         let at = |path: String| object_path(&table.location, &path);
         // In the order in which files go from one to the next, so that none slips through.
-        for session in self.meta.open_sessions(Some("upload"), Some(&table.id)).await? {
-            files.extend(self.meta.blocks(&session.id).await?.into_iter().map(|b| at(b.path)));
+        for kind in ["upload", "storage_write"] {
+            for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
+                for block in self.meta.blocks(&session.id).await? {
+                    match block.path.is_empty() {
+                        true => files.extend(files_of_block(&block)?.into_iter().map(|f| at(f.path))),
+                        false => files.extend([at(block.path)]),
+                    }
+                }
+            }
         }
         for record in self.meta.open_commit_records(Some(&table.id)).await? {
             if let Ok(intent) = serde_json::from_str::<Intent>(&record.actions) {
@@ -160,10 +171,11 @@ impl Warehouse {
             }
         }
         let newest = self.catalog.peek(table).await?;
-        let downloads = self.meta.open_sessions(Some("download"), Some(&table.id)).await?;
-        let oldest_version = downloads.iter().map(|s| s.log_version).fold(newest.version, i64::min);
+        let mut reading = self.meta.open_sessions(Some("download"), Some(&table.id)).await?;
+        reading.extend(self.meta.open_sessions(Some("storage_read"), Some(&table.id)).await?);
+        let oldest_version = reading.iter().map(|s| s.log_version).fold(newest.version, i64::min);
         // What a younger session reads and the table has lost since was removed after `since`, and stays for that.
-        let old = downloads.iter().filter(|s| s.created_ms < since + CLOCKS_MS);
+        let old = reading.iter().filter(|s| s.created_ms < since + CLOCKS_MS);
         let mut versions: HashSet<i64> = old.map(|s| s.log_version).collect();
         files.extend(self.catalog.log(table).removed_since(newest.version, since).await?.into_iter().map(at));
         files.extend(newest.files().iter().map(|f| at(f.path.clone())));

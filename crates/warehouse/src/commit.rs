@@ -14,7 +14,16 @@
 //! A record that only joins files ([`Replace::Files`]) is carried out if the newest version still has all of them, and else
 //! given up: its files then have other rows than the table.
 //!
+//! So it is with a record that changes rows of files ([`Replace::Rows`]): what it wrote was made of those files.
+//!
+//! A change that read its table is refused when others have changed the table since ([`Change::must_be_unchanged`]). One
+//! that only takes and exchanges rows may come before appends that looked at nothing ([`Change::spares_appends`]): the
+//! result is that of running it before them. Whether an append is such a one is in its version of the log.
+//!
 //! No record is carried out when the columns have changed since it was put: its files are of the old ones.
+//!
+//! A record that is given up takes those with it that its statement put for other tables, as far as no log has them: carried
+//! out alone they would end the statement without the rows of this table.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -41,6 +50,31 @@ pub enum Replace {
     ///
     /// A way of replacing of its own, so that a feitian that does not know it cannot take such a record for an append.
     Files(Vec<String>),
+    /// The files with these paths, of which rows have changed or gone; the rows that stay are in the new files.
+    Rows {
+        by: RowsBy,
+        paths: Vec<String>,
+        partitions: Vec<String>,
+    },
+}
+
+/// The statement that changes rows of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowsBy {
+    Update,
+    Delete,
+    Merge,
+}
+
+impl RowsBy {
+    /// The statement's word, which is Delta's name of the operation, too.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Merge => "MERGE",
+        }
+    }
 }
 
 /// A change of one table's rows, columns or partitions.
@@ -57,6 +91,8 @@ pub struct Change {
     pub drop_partitions: Vec<String>,
     /// The statement also read this table: refuse if it has a newer version than `read_version`.
     pub must_be_unchanged: bool,
+    /// With `must_be_unchanged`: appends of those who did not read the table do not count.
+    pub spares_appends: bool,
     /// The columns afterwards, when they change.
     pub new_schema: Option<TableSchema>,
 }
@@ -72,6 +108,7 @@ impl Change {
             create_partitions: Vec::new(),
             drop_partitions: Vec::new(),
             must_be_unchanged: false,
+            spares_appends: false,
             new_schema: None,
         }
     }
@@ -85,6 +122,8 @@ pub(crate) struct Intent {
     create: Vec<Vec<String>>,
     drop: Vec<String>,
     unchanged: bool,
+    #[serde(default)]
+    spares_appends: bool,
     schema: Option<TableSchema>,
     /// The schema version of the table that the files are for. Records of the first feitian do not tell.
     #[serde(default)]
@@ -98,6 +137,26 @@ impl Intent {
             Replace::Files(paths) => Some(paths),
             _ => None,
         }
+    }
+
+    /// The paths of the files that must be there, because the new ones hold rows of them.
+    fn needed(&self) -> Option<&[String]> {
+        match &self.replace {
+            Replace::Files(paths) | Replace::Rows { paths, .. } => Some(paths),
+            _ => None,
+        }
+    }
+
+    /// Whether others have changed what the statement read at `read_version`. Versions that only joined files have changed
+    /// nothing that a statement could have read.
+    fn is_outdated(&self, snapshot: &Snapshot, read_version: i64) -> bool {
+        let changed = if self.spares_appends { snapshot.rewritten_version } else { snapshot.data_version };
+        self.unchanged && changed > read_version
+    }
+
+    /// Rows come, and nobody has looked at what is there.
+    fn is_blind_append(&self) -> bool {
+        self.replace == Replace::Nothing && !self.unchanged && self.drop.is_empty() && self.schema.is_none()
     }
 }
 
@@ -121,8 +180,11 @@ impl Catalog {
     /// the instance's attempt, 0 for sessions.
     ///
     /// # Errors
-    /// - `ODPS-0110061` (`Conflict`): a table that had to be unchanged is not; nothing was changed; run the statement again.
-    /// - `SchemaModified`, `NoSuchTable`: the table is not what it was when the work began; nothing was changed.
+    /// - `ODPS-0110061` (`Conflict`): a table that had to be unchanged is not; run the statement again.
+    /// - `SchemaModified`, `NoSuchTable`: the table is not what it was when the work began.
+    ///
+    /// That table and those of the changes after it were not changed. What those before it got they do not get again when
+    /// the statement runs again.
     pub async fn commit(
         &self,
         changes: Vec<Change>,
@@ -147,14 +209,17 @@ impl Catalog {
     /// Carries out a record that its writer may have left, and advances its owner. Safe at any time and by any process: the
     /// log's `txn` decides.
     pub(crate) async fn carry_out(&self, record: &CommitRecord) -> Result<()> {
-        let step = self.step_of(record).await?;
+        let open = self.meta().commit_records_of(&record.owner).await?;
+        if !open.iter().any(|r| r.id == record.id) {
+            // Somebody has ended it since it was found, or given it up with another one of its statement.
+            return Ok(());
+        }
+        let step = self.step_of(record, open.len() == 1).await?;
         self.roll_forward(record, &step).await
     }
 
-    /// Who advances with a record that its writer did not finish.
-    async fn step_of(&self, record: &CommitRecord) -> Result<Step> {
-        let others = self.meta().commit_records_of(&record.owner).await?;
-        let is_last = others.last().is_none_or(|last| last.id == record.id);
+    /// Who advances with a record that its writer did not finish: nobody while the statement has others.
+    async fn step_of(&self, record: &CommitRecord, is_last: bool) -> Result<Step> {
         Ok(match record.attempt {
             _ if !is_last => Step::None,
             0 if self.meta().session(&record.owner).await?.is_some() => Step::Session { id: record.owner.clone() },
@@ -163,8 +228,42 @@ impl Catalog {
         })
     }
 
-    /// Steps 3 to 5 for one record.
+    /// Steps 3 to 5 for one record. When it cannot be carried out, nor are the others of its statement that are in no log.
     pub(crate) async fn roll_forward(&self, record: &CommitRecord, step: &Step) -> Result<()> {
+        match self.forward(record, step).await? {
+            None => Ok(()),
+            Some(refusal) => {
+                self.give_up(record).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes a record back, and what its statement announced for other tables. Those that a log has are ended first, and
+    /// advance nobody: while this record is there, nobody else takes the statement for ended.
+    async fn give_up(&self, record: &CommitRecord) -> Result<()> {
+        let open = self.meta().commit_records_of(&record.owner).await?;
+        let mut gone = vec![record.id.as_str()];
+        for other in &open {
+            if other.step != record.step || other.id == record.id {
+                continue;
+            }
+            let is_in_log = match self.meta().table_by_id(&other.table_id).await? {
+                Some(table) => {
+                    let snapshot = self.newest(&table).await?;
+                    self.is_done(&self.log(&table), &snapshot, other).await?
+                }
+                None => false,
+            };
+            if !is_in_log || self.forward(other, &Step::None).await?.is_some() {
+                gone.push(&other.id);
+            }
+        }
+        self.meta().abandon_commits(&gone).await
+    }
+
+    /// Steps 3 to 5 for one record, or why it cannot be carried out: then it is still there.
+    async fn forward(&self, record: &CommitRecord, step: &Step) -> Result<Option<Error>> {
         let intent: Intent = serde_json::from_str(&record.actions).map_err(|e| {
             Error::new(Kind::Corrupt, "InternalServerError", format!("commit record {}: {e}", record.id))
         })?;
@@ -172,11 +271,15 @@ impl Catalog {
         let _guard = entry.lock.lock().await;
         // Read under the lock: a commit of this process that changes the columns has ended.
         let Some(table) = self.meta().table_by_id(&record.table_id).await? else {
-            return self.meta().abandon_commit(&record.id).await;
+            self.meta().abandon_commit(&record.id).await?;
+            return Ok(None);
         };
         let name = || format!("{}.{}", table.project, table.local_name());
         let (code, text) = match self.drive(&table, record, &intent).await? {
-            Driven::Done(snapshot) => return self.end(&table, record, &intent, &snapshot, step).await,
+            Driven::Done(snapshot) => {
+                self.end(&table, record, &intent, &snapshot, step).await?;
+                return Ok(None);
+            }
             Driven::Conflict => {
                 let text = format!("table {} was changed while this statement ran; run it again", name());
                 ("ODPS-0110061", format!("ODPS-0110061:[0,0] Failed to run ddltask - {text}"))
@@ -185,8 +288,7 @@ impl Catalog {
                 ("SchemaModified", format!("the columns of table {} have changed; read its schema again", name()))
             }
         };
-        self.meta().abandon_commit(&record.id).await?;
-        Err(Error::new(Kind::Conflict, code, text))
+        Ok(Some(Error::new(Kind::Conflict, code, text)))
     }
 
     /// Steps 4 and 5.
@@ -214,9 +316,8 @@ impl Catalog {
                 log.sync_names().await?;
                 return Ok(Driven::Done(snapshot));
             }
-            // Versions that only joined files have changed nothing that a statement could have read.
-            let changed = intent.unchanged && snapshot.data_version > record.read_version;
-            if changed || !self.can_join(table, intent, &snapshot).await? {
+            let is_outdated = intent.is_outdated(&snapshot, record.read_version);
+            if is_outdated || !self.has_needed(table, intent, &snapshot).await? {
                 return Ok(Driven::Conflict);
             }
             if self.has_other_columns(table, record, intent, &snapshot).await? {
@@ -291,10 +392,10 @@ impl Catalog {
         Ok(None)
     }
 
-    /// Whether all files of a join are there, old and new. A record that lay open where an older feitian ran may have lost
-    /// its new file.
-    async fn can_join(&self, table: &Table, intent: &Intent, snapshot: &Snapshot) -> Result<bool> {
-        let Some(paths) = intent.joined() else { return Ok(true) };
+    /// Whether all files are there of a change that exchanges files, old and new. A record that lay open where an older
+    /// feitian ran may have lost its new ones.
+    async fn has_needed(&self, table: &Table, intent: &Intent, snapshot: &Snapshot) -> Result<bool> {
+        let Some(paths) = intent.needed() else { return Ok(true) };
         if !paths.iter().all(|path| snapshot.file(path).is_some()) {
             return Ok(false);
         }
@@ -367,13 +468,15 @@ async fn put(log: &DeltaLog, snapshot: &Snapshot, commit: &Commit, record: &Comm
     Ok(false)
 }
 
-fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
+/// The record that announces `change`, and the schema version that its table must have.
+pub(crate) fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64) -> Result<(CommitRecord, i64)> {
     let intent = Intent {
         files: change.files,
         replace: change.replace,
         create: change.create_partitions,
         drop: change.drop_partitions,
         unchanged: change.must_be_unchanged,
+        spares_appends: change.spares_appends,
         schema: change.new_schema,
         schema_version: Some(change.table.schema_version),
     };
@@ -398,7 +501,9 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
     }
     let files = snapshot.files().iter();
     let remove = match &intent.replace {
-        Replace::Files(paths) => paths.iter().filter_map(|p| snapshot.file(p)).cloned().collect(),
+        Replace::Files(paths) | Replace::Rows { paths, .. } => {
+            paths.iter().filter_map(|p| snapshot.file(p)).cloned().collect()
+        }
         Replace::Table => files.cloned().collect(),
         _ if specs.is_empty() => Vec::new(),
         _ => files.filter(|f| specs.contains(snapshot.spec_of(f).as_str())).cloned().collect(),
@@ -406,6 +511,7 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
     let operation = match &intent.replace {
         Replace::Files(_) => "OPTIMIZE",
         Replace::Nothing => "WRITE",
+        Replace::Rows { by, .. } => by.word(),
         Replace::Table | Replace::Partitions(_) => "OVERWRITE",
     };
     Commit {
@@ -417,6 +523,7 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
         remove,
         partition_columns: snapshot.partition_columns.clone(),
         keeps_rows: intent.joined().is_some(),
+        is_blind_append: intent.is_blind_append(),
     }
 }
 
@@ -434,7 +541,9 @@ fn touched_specs(table: &Table, intent: &Intent, drop: &[String], snapshot: &Sna
     let mut specs: BTreeSet<String> = intent.files.iter().map(|f| snapshot.spec_of(f)).collect();
     match &intent.replace {
         Replace::Nothing | Replace::Files(_) => {}
-        Replace::Partitions(replaced) => specs.extend(replaced.iter().cloned()),
+        Replace::Partitions(touched) | Replace::Rows { partitions: touched, .. } => {
+            specs.extend(touched.iter().cloned());
+        }
         Replace::Table if table.schema.is_partitioned() => specs.extend(partition_specs(snapshot)),
         Replace::Table => {
             specs.insert(String::new());

@@ -4,7 +4,10 @@
 //! goes through the commit protocol.
 
 mod alter;
+mod copies;
 mod create;
+mod files;
+mod functions;
 mod partitions;
 mod rewrite;
 mod schemas;
@@ -13,16 +16,19 @@ use std::time::Duration;
 
 use feitian_base::{Kind, Result, clock, failpoint};
 use feitian_meta::{Step, Table, split_local_name};
-use feitian_sql::{AlterTable, CreateTable, CreateView, DropTable, Position, Truncate};
+use feitian_sql::{AlterTable, CloneTable, CreateTable, CreateView, DropTable, Position, RestoreTable, Truncate};
 use sqlparser::ast::{ObjectName, Spanned};
 
 use crate::catalog::OpenTable;
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{self, semantic, statement_error};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
 
+pub(crate) use alter::LIFECYCLE_OFF;
 pub(crate) use create::CLUSTERING;
+pub(crate) use files::{is_transactional, merge as merge_files};
+pub(crate) use functions::{create as create_function, drop_function, drop_resource, function_name, resource_name};
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};
 
 /// `CREATE TABLE`
@@ -46,7 +52,7 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
     failpoint::hit("ddl.before");
     let at = Position::from(drop.name.span());
     let (project, name, _) = names::table_name(&drop.name, session)?;
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let Some(row) = session.warehouse.meta().table_named(&project, &name).await? else {
         return match (drop.if_exists, drop.view) {
             (true, _) => Ok(()),
@@ -57,6 +63,7 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
             }
         };
     };
+    rights::check_table(session, &row, "Drop", at).await?;
     match (row.view_text.is_some(), drop.view) {
         (true, false) => {
             let detail = format!("{project}.{name} is a view, use DROP VIEW");
@@ -86,22 +93,45 @@ pub(crate) async fn truncate(session: &Session, truncate: Truncate, index: i64) 
     Ok(())
 }
 
+/// `CLONE TABLE`
+pub(crate) async fn clone_table(session: &Session, clone: CloneTable, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    copies::clone(session, clone, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
+/// `RESTORE TABLE`
+pub(crate) async fn restore_table(session: &Session, restore: RestoreTable, index: i64) -> Result<()> {
+    failpoint::hit("ddl.before");
+    copies::restore(session, restore, index).await?;
+    failpoint::hit("ddl.after");
+    Ok(())
+}
+
 fn invalid_view(at: Position, detail: impl AsRef<str>) -> feitian_base::Error {
     statement_error(Kind::Invalid, "ODPS-0130231", at, "Invalid view", detail.as_ref())
 }
 
-/// The table or view `name`.
+/// The table or view `name`, which is to be altered.
 async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
+    open_for(session, name, "Alter").await
+}
+
+/// The table or view `name`, with which `action` is to be done.
+async fn open_for(session: &Session, name: &ObjectName, action: &str) -> Result<OpenTable> {
     let at = Position::from(name.span());
     let (project, table, _) = names::table_name(name, session)?;
     if let Some(system) = SystemTable::named(&project, &table) {
         return Ok(system.described());
     }
-    names::check_project(session, &project).await?;
-    session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
+    rights::enter(session, &project).await?;
+    let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &table),
         _ => e,
-    })
+    })?;
+    rights::check_table(session, &open.row, action, at).await?;
+    Ok(open)
 }
 
 /// Checks a new name of a table or view.

@@ -18,7 +18,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::query::errors::{self, semantic};
-use crate::query::{Pinned, Planned, Session, convert_column, hints, names, plan_pinned, plan_query, run_plan};
+use crate::query::{Pinned, Planned, Session, convert_column, hints, names, plan_pinned, plan_query, rights, run_plan};
 use crate::writer::{NewFile, partition_value, write_partitioned};
 
 /// A statement that met another one's commit runs again, at most so often.
@@ -128,9 +128,8 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
 fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     let clash = match (&earlier.replace, &change.replace) {
         (Replace::Nothing, Replace::Nothing) => None,
-        (Replace::Table | Replace::Files(_), _) | (_, Replace::Table | Replace::Files(_)) => {
-            Some("the table".to_string())
-        }
+        (Replace::Table | Replace::Files(_) | Replace::Rows { .. }, _)
+        | (_, Replace::Table | Replace::Files(_) | Replace::Rows { .. }) => Some("the table".to_string()),
         (Replace::Partitions(a), Replace::Partitions(b)) => a.iter().find(|spec| b.contains(spec)).cloned(),
         (Replace::Partitions(a), Replace::Nothing) => written(&change).into_iter().find(|spec| a.contains(spec)),
         (Replace::Nothing, Replace::Partitions(b)) => written(earlier).into_iter().find(|spec| b.contains(spec)),
@@ -142,7 +141,7 @@ fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     }
     let specs = |replace| match replace {
         Replace::Partitions(specs) => specs,
-        Replace::Nothing | Replace::Table | Replace::Files(_) => Vec::new(),
+        Replace::Nothing | Replace::Table | Replace::Files(_) | Replace::Rows { .. } => Vec::new(),
     };
     let mut replaced = specs(std::mem::take(&mut earlier.replace));
     replaced.extend(specs(change.replace));
@@ -194,11 +193,12 @@ fn spec_of(columns: &[Column], values: &[Option<String>]) -> String {
 async fn target(session: &Session, insert: &Insert) -> Result<Target> {
     let at = Position::from(insert.table.span());
     let (project, name, _) = names::table_name(&insert.table, session)?;
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let table = session.warehouse.catalog().open(&project, &name).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &name),
         _ => e,
     })?;
+    rights::check_table(session, &table.row, "Update", at).await?;
     if table.row.view_text.is_some() {
         return Err(semantic(at, format!("{project}.{name} is a view, rows cannot be inserted into it")));
     }
@@ -345,7 +345,7 @@ fn incompatible(plan: &LogicalPlan, index: usize, to: &Column, insert: &Insert) 
 }
 
 /// What a column gets that an INSERT leaves out: its DEFAULT, or NULL.
-async fn default_value(session: &Session, state: &SessionState, column: &Column) -> Result<Expr> {
+pub(crate) async fn default_value(session: &Session, state: &SessionState, column: &Column) -> Result<Expr> {
     let text = format!("SELECT {}", column.default.as_deref().unwrap_or("NULL"));
     let query = feitian_sql::parse_query(&text).map_err(errors::front_end)?;
     let planned = plan_query(session, state, *query).await?;

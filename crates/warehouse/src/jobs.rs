@@ -22,6 +22,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use feitian_base::{Error, Kind, Result, clock, failpoint, id};
 use feitian_meta::{Instance, InstanceFilter, InstanceState, StateClass};
 use feitian_types::Column;
+use feitian_udf::Crew;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,7 @@ pub struct NewJob {
     /// The `<Job>` element as submitted.
     pub source: String,
     pub task_name: String,
-    /// `SQL`, `SQLCost` or `Merge`.
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
     pub task_type: String,
     pub query: String,
     pub settings: Vec<(String, String)>,
@@ -66,6 +67,8 @@ pub(crate) struct JobContext {
     pub(crate) warehouse: Warehouse,
     pub(crate) instance: Instance,
     pub(crate) progress: Arc<Progress>,
+    /// The processes of its user code.
+    pub(crate) crew: Arc<Crew>,
 }
 
 /// What the last statement of a job gives back.

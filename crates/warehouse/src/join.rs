@@ -47,7 +47,7 @@ fn stem(path: &str) -> Option<&str> {
 }
 
 /// The path of a file that comes where the one of this path comes, and nowhere else.
-fn path_in_place_of(path: &str) -> Option<String> {
+pub(crate) fn path_in_place_of(path: &str) -> Option<String> {
     let stem = stem(path)?;
     let (dir, name) = stem.rsplit_once('/').map_or(("", stem), |(dir, name)| (dir, name));
     let (prefix, block) = name.rsplit_once('-')?;

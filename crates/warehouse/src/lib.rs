@@ -1,9 +1,9 @@
 //! The warehouse: tables in Delta Lake, the tunnel that loads them, and the jobs that query them.
 //!
-//! Read in this order: [`Warehouse`], `catalog` (tables by name), `log` and `commit` (how rows become visible exactly
-//! once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` (sessions), `scan` (tables inside a query),
-//! `jobs` (instances and their queue), `query`, `insert`, `ddl`, `show` (statements), `system` (the state as tables),
-//! `join`, `collect` and `check`.
+//! Read in this order: [`Warehouse`], `catalog` (tables by name), `log`, `history` and `commit` (how rows become visible
+//! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
+//! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
+//! (statements), `system` (the state as tables), `join`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -14,17 +14,22 @@ mod collect;
 mod commit;
 mod ddl;
 mod disk;
+mod dml;
 mod engine;
+mod history;
 mod insert;
 mod jobs;
 mod join;
+mod lifecycle;
 mod log;
 mod query;
 mod reader;
 mod resources;
 mod scan;
+mod security;
 mod show;
 mod stats;
+mod storage;
 mod system;
 mod tables;
 mod tunnel;
@@ -39,18 +44,22 @@ use feitian_meta::Meta;
 use object_store::ObjectStore;
 
 pub use catalog::{Catalog, NewTable, OpenTable, STORE_URL, table_not_found};
-pub use commit::{Change, Replace};
+pub use commit::{Change, Replace, RowsBy};
 pub use engine::Engine;
+pub use feitian_udf::Settings as UserCode;
 pub use jobs::*;
 pub use log::{DataFile, Snapshot};
 pub use reader::{Batches, RowRange};
 pub use resources::{ByteStream, NewResource, ResourceContent};
 pub use scan::provider;
+pub use security::{SecurityAnswer, SecurityRequest};
+pub use storage::{ScanInfo, ScanOptions, Split};
 pub use tables::{Page, TableInfo};
 pub use tunnel::{BatchSource, SessionInfo, SessionRequest};
 pub use writer::{NewFile, TableDir, partition_value, write_partitioned};
 
 pub(crate) use engine::engine_error;
+use query::user_code::Signatures;
 
 /// What the warehouse needs to know of the machine and the operator's wishes.
 #[derive(Debug, Clone)]
@@ -71,6 +80,8 @@ pub struct Config {
     pub node: String,
     /// `odps.sql.timezone` of projects that do not set it.
     pub default_project_timezone: String,
+    /// What user code may use.
+    pub user_code: UserCode,
     /// What `sys.config` shows.
     pub settings: Vec<Setting>,
 }
@@ -99,6 +110,7 @@ pub struct Warehouse {
     pub(crate) tasks: Tasks,
     pub(crate) engine: Engine,
     pub(crate) jobs: Jobs,
+    pub(crate) signatures: Arc<Signatures>,
 }
 
 impl Warehouse {
@@ -116,7 +128,7 @@ impl Warehouse {
         let catalog = Catalog::new(meta.clone(), store.clone(), tasks.clone());
         let engine = Engine::new(&config, store)?;
         let (config, jobs) = (Arc::new(config), Jobs::default());
-        let warehouse = Self { meta, catalog, config, tasks, engine, jobs };
+        let warehouse = Self { meta, catalog, config, tasks, engine, jobs, signatures: Arc::default() };
         warehouse.complete_commits(i64::MAX).await?;
         Ok(warehouse)
     }

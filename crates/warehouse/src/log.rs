@@ -6,6 +6,7 @@
 mod actions;
 mod checkpoint;
 mod clean;
+mod history;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use actions::{Commit, MetadataAction};
 use actions::{Txn, data_file, lines};
+pub(crate) use history::Version;
 
 use crate::writer::NULL_PARTITION;
 
@@ -61,6 +63,8 @@ pub struct Snapshot {
     pub(crate) data_version: i64,
     /// When `data_version` was committed.
     pub(crate) data_ms: i64,
+    /// The last version that did more to rows or columns than a blind append; a checkpoint is taken for one, too.
+    pub(crate) rewritten_version: i64,
     /// The last version that described the table anew, at most; a checkpoint is taken for one, too.
     pub(crate) described_version: i64,
     /// Names of the partition columns, in order.
@@ -97,7 +101,7 @@ impl Txns {
 impl Snapshot {
     /// What there is before version 0.
     pub(crate) fn before_first() -> Self {
-        Self { version: -1, data_version: -1, described_version: -1, ..Self::default() }
+        Self { version: -1, data_version: -1, rewritten_version: -1, described_version: -1, ..Self::default() }
     }
 
     fn txns_from(from: i64) -> Arc<Mutex<Txns>> {
@@ -111,8 +115,22 @@ impl Snapshot {
 
     /// The file with this path, if it is part of this version.
     pub(crate) fn file(&self, path: &str) -> Option<&Arc<DataFile>> {
-        let at = self.files.binary_search_by(|f| f.path.as_str().cmp(path)).ok()?;
-        self.files.get(at)
+        self.files.get(self.place_of(path)?)
+    }
+
+    /// The place of the file with this path among [`Snapshot::files`].
+    pub(crate) fn place_of(&self, path: &str) -> Option<usize> {
+        self.files.binary_search_by(|f| f.path.as_str().cmp(path)).ok()
+    }
+
+    /// This version as if it had only the files that `keep` picks: for reading a part of the table.
+    pub(crate) fn only(&self, keep: impl Fn(&DataFile) -> bool) -> Self {
+        Self {
+            partition_columns: self.partition_columns.clone(),
+            files: self.files.iter().filter(|f| keep(f)).cloned().collect(),
+            txns: self.txns.clone(),
+            ..*self
+        }
     }
 
     /// Rows of this version.
@@ -274,18 +292,18 @@ impl DeltaLog {
             timestamp_ms: base.timestamp_ms,
             data_version: base.data_version,
             data_ms: base.data_ms,
+            rewritten_version: base.rewritten_version,
             described_version: base.described_version,
             partition_columns: base.partition_columns.clone(),
             files: Vec::new(),
             txns: base.txns.clone(),
         };
         let (mut added, mut removed) = (Vec::new(), HashSet::new());
-        let mut changes_data = false;
+        let (mut changes_data, mut takes_data, mut is_blind) = (false, false, false);
         for (i, line) in lines(bytes) {
             let line = line.map_err(|e| self.corrupt(format!("version {version}, line {i}: {e}")))?;
-            changes_data |= line.meta_data.is_some()
-                || line.add.as_ref().is_some_and(|a| a.data_change)
-                || line.remove.as_ref().is_some_and(|r| r.data_change);
+            takes_data |= line.meta_data.is_some() || line.remove.as_ref().is_some_and(|r| r.data_change);
+            changes_data |= takes_data || line.add.as_ref().is_some_and(|a| a.data_change);
             if line.add.as_ref().is_some_and(|a| a.deletion_vector.is_some()) {
                 let why = format!("version {version}, line {i}: deletion vectors are not supported");
                 return Err(self.corrupt(why));
@@ -299,6 +317,7 @@ impl DeltaLog {
             }
             if let Some(c) = line.commit_info {
                 next.timestamp_ms = c.timestamp;
+                is_blind |= c.is_blind_append.as_bool().unwrap_or_default();
             }
             removed.extend(line.remove.map(|r| r.file()));
             added.extend(line.add);
@@ -308,6 +327,9 @@ impl DeltaLog {
         }
         if changes_data {
             (next.data_version, next.data_ms) = (version, next.timestamp_ms);
+        }
+        if takes_data || (changes_data && !is_blind) {
+            next.rewritten_version = version;
         }
         let added: Vec<_> = added.into_iter().map(|a| Arc::new(data_file(a, &next.partition_columns))).collect();
         next.files = merge(&base.files, added, &removed);

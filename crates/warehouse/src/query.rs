@@ -1,36 +1,49 @@
 //! Statements: from the text of a job to what it answers.
 //!
-//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `fold` (functions of
-//! the catalog), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping` and `subqueries`), `planner`
-//! (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows` and `pivot` for tables that it does
-//! not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column for another), `scans`
-//! (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of joins), `physical` (pauses
-//! in joins), execution. `settings` are the flags of the session, `hive` what one of them allows, `errors` the words of the original.
-//! Statements that change something are in `insert` and `ddl`, those that describe in `show`.
+//! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `user_code` (functions
+//! that users registered), `fold` (functions of the catalog), `travel` (tables as they were), `patterns` (columns by regular
+//! expressions), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping`, `lambdas` and `subqueries`),
+//! `planner` (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for
+//! tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column
+//! for another), `scans` (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of
+//! joins), `physical` (pauses in joins), execution. `settings` are the flags of the session, `hive` what one of them allows,
+//! `errors` the words of the original, `condition` a filter without a query.
+//!
+//! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
+//! of a script take effect together.
 
 mod cartesian;
 mod casts;
 mod coerce;
 mod columns;
+mod condition;
 pub(crate) mod errors;
 mod fold;
 mod grouping;
 pub(crate) mod hints;
 mod hive;
+mod lambdas;
 mod lateral;
 pub(crate) mod names;
 mod order;
+mod patterns;
 mod physical;
 mod pivot;
 mod planner;
 mod prepare;
 mod pushdown;
+pub(crate) mod rights;
 mod rows;
 mod scans;
+mod script;
 mod select;
+mod sets;
 pub(crate) mod settings;
 mod subqueries;
 mod tasks;
+mod travel;
+mod unsorted;
+pub(crate) mod user_code;
 mod values;
 
 use std::sync::Arc;
@@ -39,15 +52,17 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
-use feitian_meta::{Instance, Step};
+use feitian_meta::{Instance, Step, Table};
 use feitian_sql::{Parsed, SqlError, Statement, parse_script};
+use feitian_udf::Crew;
 
 use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
 
+pub(crate) use condition::{Condition, RowFilter};
 pub(crate) use select::{
-    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_pinned, plan_query, run_plan,
-    type_of_column,
+    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
+    run_plan, type_of_column,
 };
 use settings::Settings;
 
@@ -58,12 +73,16 @@ pub(crate) struct Session {
     pub(crate) instance: Instance,
     pub(crate) settings: Settings,
     pub(crate) progress: Arc<Progress>,
+    /// The processes of the job's user code.
+    crew: Arc<Crew>,
     /// The project of names without one: the instance's, until USE.
     project: String,
     /// The schema of names without one: `odps.default.schema`, until USE SCHEMA.
     schema: String,
     /// What GETDATE returns.
     statement_ms: i64,
+    /// Project and owner of the view whose query is being planned.
+    view: Option<(String, String)>,
 }
 
 impl Session {
@@ -80,6 +99,12 @@ impl Session {
     /// The same session where names without project and schema mean these.
     pub(crate) fn in_schema(&self, project: &str, schema: &str) -> Self {
         Self { project: project.to_string(), schema: schema.to_string(), ..self.clone() }
+    }
+
+    /// The session in which the query of this view is planned.
+    pub(crate) fn in_view(&self, view: &Table) -> Self {
+        let inner = self.in_schema(&view.project, &view.schema_name);
+        Self { view: Some((view.project.clone(), view.owner.clone())), ..inner }
     }
 
     /// How statement `index` of this attempt takes effect.
@@ -111,7 +136,8 @@ impl Session {
         config.options_mut().extensions.insert(options);
         // Which side of a join is kept in memory is chosen with its order.
         config.options_mut().optimizer.join_reordering = false;
-        let rules = pushdown::guarded(state.physical_optimizers());
+        let mut rules = pushdown::guarded(state.physical_optimizers());
+        rules.push(Arc::new(unsorted::Unsorted));
         let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
         Ok(builder.with_physical_optimizer_rules(rules).build())
     }
@@ -133,14 +159,18 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         settings,
         instance: ctx.instance.clone(),
         progress: ctx.progress.clone(),
+        crew: ctx.crew.clone(),
         project: ctx.instance.project.clone(),
         statement_ms: clock::now_ms(),
+        view: None,
         warehouse,
     };
     match ctx.instance.task_type.to_ascii_uppercase().as_str() {
         "SQL" => run_script(&mut session).await,
         "SQLCOST" => tasks::cost(&mut session).await,
         "MERGE" => tasks::merge(&session).await,
+        // An interactive session holds nothing: its queries are jobs of their own.
+        "SQLRT" => Ok(JobOutput::Text(String::new())),
         other => Err(crate::unsupported(format!("a task of type {other}"))),
     }
 }
@@ -156,7 +186,7 @@ fn parse(session: &mut Session) -> Result<Vec<Parsed>> {
 }
 
 async fn run_script(session: &mut Session) -> Result<JobOutput> {
-    let statements = parse(session)?;
+    let mut statements = parse(session)?;
     let mut queries = statements.iter().filter(|s| s.statement.is_query());
     if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
         return Err(errors::semantic(
@@ -164,7 +194,7 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
             "only one SELECT of a text can give its rows, this is the second",
         ));
     }
-    refuse_atomic_script(session, &statements)?;
+    let together = script::gather(session, &mut statements)?;
     let mut output = JobOutput::Text(String::new());
     for (index, parsed) in statements.into_iter().enumerate() {
         let index = index as i64;
@@ -183,7 +213,12 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
             // It changes nothing, so that it can run again for its rows.
             Statement::Query(query) => output = query_rows(session, *query).await?,
             _ if done => {}
+            // It waits for the last INSERT of its script.
+            Statement::MultiInsert(inserts) if inserts.is_empty() => {}
             statement => {
+                if let Some(together) = together.as_ref().filter(|together| together.index == index) {
+                    together.check(session, &statement).await?;
+                }
                 let text = run_statement(session, statement, index).await?;
                 // Rows of an earlier query stay the answer of a text that goes on with statements without one.
                 if matches!(output, JobOutput::Text(_)) {
@@ -193,18 +228,6 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
         }
     }
     Ok(output)
-}
-
-/// In script mode all writes take effect together; ours take effect one by one, so there may be only one.
-fn refuse_atomic_script(session: &Session, statements: &[Parsed]) -> Result<()> {
-    let writes = |s: &&Parsed| matches!(s.statement, Statement::Insert(_) | Statement::MultiInsert(_));
-    match statements.iter().filter(writes).nth(1) {
-        Some(second) if session.settings.is_script() => {
-            let what = "several INSERTs in one script (odps.sql.submit.mode=script)";
-            Err(errors::front_end(SqlError::unsupported(second.position, what)))
-        }
-        _ => Ok(()),
-    }
 }
 
 async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<JobOutput> {
@@ -217,7 +240,7 @@ async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<J
 
 async fn use_project(session: &mut Session, name: &sqlparser::ast::ObjectName) -> Result<()> {
     let project = feitian_sql::object_parts(name).concat();
-    names::check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     (session.project, session.schema) = (project, feitian_meta::DEFAULT_SCHEMA.to_string());
     Ok(())
 }
@@ -225,7 +248,7 @@ async fn use_project(session: &mut Session, name: &sqlparser::ast::ObjectName) -
 /// `USE SCHEMA s`: for the rest of the text.
 async fn use_schema(session: &mut Session, name: &sqlparser::ast::ObjectName) -> Result<()> {
     let at = names::schema_of(session, name)?;
-    names::check_project(session, &at.project).await?;
+    rights::enter(session, &at.project).await?;
     names::check_schema_exists(session, &at).await?;
     (session.project, session.schema) = (at.project, at.name);
     Ok(())
@@ -238,11 +261,14 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
     match statement {
         Statement::Insert(insert) => crate::insert::run(session, &[*insert], index).await.map(nothing),
         Statement::MultiInsert(inserts) => crate::insert::run(session, &inserts, index).await.map(nothing),
+        Statement::Dml(dml) => crate::dml::run(session, &dml, index).await.map(nothing),
         Statement::CreateTable(create) => crate::ddl::create_table(session, *create, index).await.map(nothing),
         Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),
         Statement::AlterTable(alter) => crate::ddl::alter_table(session, *alter, index).await.map(nothing),
         Statement::Truncate(truncate) => crate::ddl::truncate(session, truncate, index).await.map(nothing),
+        Statement::CloneTable(clone) => crate::ddl::clone_table(session, clone, index).await.map(nothing),
+        Statement::RestoreTable(restore) => crate::ddl::restore_table(session, restore, index).await.map(nothing),
         Statement::ShowTables { scope, like, only_views } => {
             crate::show::tables(session, scope.as_ref(), like.as_deref(), only_views).await
         }
@@ -250,6 +276,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
             crate::show::partitions(session, &table, partition.as_ref()).await
         }
         Statement::ShowCreateTable { table } => crate::show::create_table(session, &table).await,
+        Statement::ShowHistory { table } => crate::show::history(session, &table).await,
         Statement::ShowSchemas { project } => crate::show::schemas(session, project.as_ref()).await,
         Statement::Desc { table, extended, partition } => {
             crate::show::desc(session, &table, extended, partition.as_ref()).await
@@ -262,9 +289,50 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
             crate::ddl::drop_schema(session, &name, if_exists, index).await.map(nothing)
         }
         Statement::DescSchema { name } => crate::show::schema(session, &name).await,
+        Statement::CreateFunction { .. }
+        | Statement::DropFunction { .. }
+        | Statement::DropResource { .. }
+        | Statement::ShowFunctions { .. }
+        | Statement::ListResources
+        | Statement::DescFunction { .. }
+        | Statement::DescResource { .. } => run_registry(session, statement, index).await,
+        Statement::ShowJobs { from, to, limit } => {
+            crate::show::jobs(session, from.as_deref(), to.as_deref(), limit).await
+        }
+        Statement::JobStatus { id } => crate::show::job_status(session, &id).await,
+        Statement::KillJob { id } => crate::show::kill(session, &id).await,
+        Statement::DescribeJob { id } => crate::show::job(session, &id).await,
+        Statement::ShowFlags { project } => crate::show::flags(session, project).await,
+        Statement::Statistic { show, table, partition, columns } => {
+            crate::show::statistic(session, &table, partition.as_ref(), &columns, show).await
+        }
+        Statement::Security(statement) => crate::security::statement(session, *statement, index).await,
         Statement::Unsupported { what, position } => Err(errors::front_end(SqlError::unsupported(position, what))),
         Statement::Query(_) | Statement::Set { .. } | Statement::Use { .. } => {
             Err(Error::internal("a statement that has been handled"))
         }
+    }
+}
+
+/// The same for functions that users register, and their resources.
+async fn run_registry(session: &Session, statement: Statement, index: i64) -> Result<String> {
+    let nothing = |()| String::new();
+    match statement {
+        Statement::CreateFunction { name, class, resources } => {
+            crate::ddl::create_function(session, &name, class, &resources, index).await.map(nothing)
+        }
+        Statement::DropFunction { if_exists, name } => {
+            crate::ddl::drop_function(session, &name, if_exists, index).await.map(nothing)
+        }
+        Statement::DropResource { if_exists, name } => {
+            crate::ddl::drop_resource(session, &name, if_exists, index).await.map(nothing)
+        }
+        Statement::ShowFunctions { scope, like } => {
+            crate::show::functions(session, scope.as_ref(), like.as_deref()).await
+        }
+        Statement::ListResources => crate::show::resources(session).await,
+        Statement::DescFunction { name } => crate::show::desc_function(session, &name).await,
+        Statement::DescResource { name } => crate::show::desc_resource(session, &name).await,
+        _ => Err(Error::internal("no statement of the registry")),
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType as ArrowType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType as ArrowType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -33,6 +33,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use feitian_types::arrow::{engine_field, engine_type};
 use feitian_types::{Column, DataType};
 use object_store::ObjectMeta;
+use parquet::arrow::RowNumber;
 
 use self::counted::CountedRows;
 use crate::catalog::{Catalog, OpenTable, STORE_URL};
@@ -40,25 +41,33 @@ use crate::disk;
 use crate::log::{DataFile, Snapshot};
 use crate::writer::{NULL_PARTITION, object_path};
 
+/// The column that tells where the file of a row stands in [`Snapshot::files`], in [`provider_of_places`].
+pub(crate) const FILE_COLUMN: &str = "__feitian_file";
+/// The column that tells the number of a row in its file, from 0.
+pub(crate) const ROW_COLUMN: &str = "__feitian_row";
+
 /// The table as the query engine sees it: engine-form columns, then partition columns.
 pub fn provider(table: &OpenTable, _catalog: &Catalog) -> Arc<dyn TableProvider> {
-    let columns = table.row.schema.columns.clone();
-    let partition_columns = table.row.schema.partition_columns.clone();
-    let fields: Vec<_> = columns.iter().chain(&partition_columns).map(engine_field).collect();
-    Arc::new(TableScan {
-        schema: Arc::new(Schema::new(fields)),
-        columns,
-        partition_columns,
-        location: table.row.location.clone(),
-        snapshot: table.snapshot.clone().unwrap_or_default(),
-        statistics: OnceLock::new(),
-    })
+    Arc::new(TableScan::new(table, Vec::new()))
+}
+
+/// The same, then [`FILE_COLUMN`] and [`ROW_COLUMN`], which tell each row from every other.
+pub(crate) fn provider_of_places(table: &OpenTable) -> Arc<dyn TableProvider> {
+    Arc::new(TableScan::new(table, vec![place_field(FILE_COLUMN), place_field(ROW_COLUMN)]))
+}
+
+/// The Parquet reader fills a field of this extension type.
+fn place_field(name: &str) -> Field {
+    let field = Field::new(name, ArrowType::Int64, true);
+    if name == ROW_COLUMN { field.with_extension_type(RowNumber) } else { field }
 }
 
 struct TableScan {
     schema: SchemaRef,
     columns: Vec<Column>,
     partition_columns: Vec<Column>,
+    /// The fields of a row's place, if they are wanted.
+    places: Vec<FieldRef>,
     location: String,
     snapshot: Arc<Snapshot>,
     /// Read when the planner first asks for them.
@@ -81,6 +90,21 @@ enum Use {
 }
 
 impl TableScan {
+    fn new(table: &OpenTable, places: Vec<Field>) -> Self {
+        let columns = table.row.schema.columns.clone();
+        let partition_columns = table.row.schema.partition_columns.clone();
+        let fields = columns.iter().chain(&partition_columns).map(engine_field).chain(places.iter().cloned());
+        Self {
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            columns,
+            partition_columns,
+            places: places.into_iter().map(Arc::new).collect(),
+            location: table.row.location.clone(),
+            snapshot: table.snapshot.clone().unwrap_or_default(),
+            statistics: OnceLock::new(),
+        }
+    }
+
     fn use_of(&self, filter: &Expr) -> Use {
         let columns = filter.column_refs();
         let plain = !filter.is_volatile() && !has_subquery(filter) && !columns.is_empty();
@@ -152,6 +176,8 @@ impl TableScan {
             version: None,
         };
         let values = self.partition_columns.iter().zip(&file.partition_values).map(|(c, v)| scalar(c, v.as_deref()));
+        let place = |_: &FieldRef| self.snapshot.place_of(&file.path).and_then(|place| i64::try_from(place).ok());
+        let values = values.chain(self.places.first().map(place).map(ScalarValue::Int64));
         let mut out = PartitionedFile::new_from_meta(meta).with_partition_values(values.collect());
         if file.num_rows >= 0 {
             let unknown = datafusion::common::ColumnStatistics::new_unknown();
@@ -171,7 +197,7 @@ fn stored_as_is(ty: &DataType) -> bool {
 }
 
 /// Filters come with the table's name before their columns; here there is one table only.
-fn unqualified(filter: Expr) -> DfResult<Expr> {
+pub(crate) fn unqualified(filter: Expr) -> DfResult<Expr> {
     use datafusion::common::tree_node::Transformed;
     let strip = |e: Expr| match e {
         Expr::Column(mut c) if c.relation.is_some() => {
@@ -183,7 +209,7 @@ fn unqualified(filter: Expr) -> DfResult<Expr> {
     filter.transform(strip).map(|t| t.data)
 }
 
-fn has_subquery(filter: &Expr) -> bool {
+pub(crate) fn has_subquery(filter: &Expr) -> bool {
     let mut found = false;
     let _ = filter.apply(|e| {
         found |= matches!(
@@ -253,9 +279,10 @@ impl TableProvider for TableScan {
         }
         let (file_fields, place) = self.file_fields();
         let num_file_fields = file_fields.len();
-        let partition_fields: Vec<FieldRef> =
-            self.partition_columns.iter().map(|c| Arc::new(engine_field(c).with_nullable(true))).collect();
-        let num_columns = num_file_fields + partition_fields.len();
+        let (of_file, of_row) = self.places.split_at(self.places.len().min(1));
+        let partition_fields = self.partition_columns.iter().map(|c| Arc::new(engine_field(c).with_nullable(true)));
+        let partition_fields: Vec<FieldRef> = partition_fields.chain(of_file.iter().cloned()).collect();
+        let num_columns = num_file_fields + partition_fields.len() + of_row.len();
         // What to read, and how each wanted column is made of it.
         let (mut read, mut made) = (Vec::new(), Vec::new());
         for i in &wanted {
@@ -263,18 +290,21 @@ impl TableProvider for TableScan {
                 Some(c) => {
                     let at = place[c.name.as_str()];
                     let width = if stored_as_is(&c.ty) { 1 } else { disk::disk_fields_of([c]).len() };
-                    made.push((c, read.len(), width));
+                    made.push((c.name.as_str(), Some(c).filter(|c| !stored_as_is(&c.ty)), read.len(), width));
                     read.extend(at..at + width);
                 }
                 None => {
-                    made.push((&self.partition_columns[i - self.columns.len()], read.len(), 1));
+                    made.push((self.schema.field(*i).name().as_str(), None, read.len(), 1));
                     read.push(num_file_fields + i - self.columns.len());
                 }
             }
         }
         let group = FileGroup::new(files.iter().map(|f| self.partitioned_file(f, num_columns)).collect());
         let file_schema = Arc::new(Schema::new(file_fields));
-        let table_schema = FileTableSchema::builder(file_schema).with_table_partition_cols(partition_fields).build();
+        let table_schema = FileTableSchema::builder(file_schema)
+            .with_table_partition_cols(partition_fields)
+            .with_virtual_columns(of_row.to_vec())
+            .build();
         let statistics = statistics::of_files(&files, table_schema.table_schema(), &self.columns, &read);
         let source = ParquetSource::new(table_schema);
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
@@ -284,20 +314,20 @@ impl TableProvider for TableScan {
             .with_limit(limit)
             .build();
         let scan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(config);
-        if made.iter().all(|(c, _, _)| stored_as_is(&c.ty) || self.is_partition(&c.name)) {
+        if made.iter().all(|(_, converted, _, _)| converted.is_none()) {
             return Ok(scan);
         }
         let input = scan.schema();
         let column = |at: usize| Arc::new(ColumnExpr::new(input.field(at).name(), at)) as Arc<dyn PhysicalExpr>;
-        let expressions = made.iter().map(|(c, at, width)| {
-            let main = column(*at);
-            let expr = if stored_as_is(&c.ty) || self.is_partition(&c.name) {
-                main
-            } else {
-                let parts = (0..*width).map(|k| column(at + k)).collect();
-                Arc::new(ToEngine { column: (*c).clone(), parts }) as Arc<dyn PhysicalExpr>
+        let expressions = made.iter().map(|(name, converted, at, width)| {
+            let expr = match converted {
+                None => column(*at),
+                Some(c) => {
+                    let parts = (0..*width).map(|k| column(at + k)).collect();
+                    Arc::new(ToEngine { column: (*c).clone(), parts }) as Arc<dyn PhysicalExpr>
+                }
             };
-            ProjectionExpr::new(expr, c.name.clone())
+            ProjectionExpr::new(expr, name.to_string())
         });
         Ok(Arc::new(ProjectionExec::try_new(expressions.collect::<Vec<_>>(), scan)?))
     }
@@ -316,10 +346,6 @@ impl TableScan {
             }
         }
         (fields, place)
-    }
-
-    fn is_partition(&self, name: &str) -> bool {
-        self.partition_columns.iter().any(|c| c.name == name)
     }
 }
 

@@ -1,12 +1,16 @@
 //! SHOW and DESC: what there is, as the text that clients of the original read.
 
 mod desc;
+mod history;
+mod jobs;
+mod registry;
+mod statistic;
 
 use std::fmt::Write;
 
 use feitian_base::Result;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table, TableFilter};
+use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table};
 use feitian_sql::{Position, object_parts};
 use feitian_types::{Column, DataType, PartitionSpec};
 use serde_json::{Map, Value};
@@ -15,10 +19,14 @@ use sqlparser::ast::{ObjectName, Spanned};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::query::errors::{self, semantic};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
 
 pub(crate) use desc::desc;
+pub(crate) use history::history;
+pub(crate) use jobs::{describe as job, flags, kill, list as jobs, status as job_status};
+pub(crate) use registry::{desc_function, desc_resource, functions, resources};
+pub(crate) use statistic::statistic;
 
 /// So many rows are read from the metadata at once.
 const PAGE: i64 = 1000;
@@ -29,11 +37,13 @@ async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
     if let Some(system) = SystemTable::named(&project, &table) {
         return Ok(system.described());
     }
-    names::check_project(session, &project).await?;
-    session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
+    rights::enter(session, &project).await?;
+    let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
         "ODPS-0130131" => errors::no_table(at, &project, &table),
         _ => e,
-    })
+    })?;
+    rights::check_table(session, &open.row, "Describe", at).await?;
+    Ok(open)
 }
 
 /// The schema that `IN schema`, `IN project` or `IN project.schema` names.
@@ -50,7 +60,7 @@ async fn scope_of(session: &Session, scope: Option<&ObjectName>) -> Result<names
         _ => return Err(semantic(at, "a schema is named by project and schema")),
     };
     let name = names::SchemaName { project: project.to_string(), name: schema.to_string(), at };
-    names::check_project(session, &name.project).await?;
+    rights::check_project(session, &name.project, "List").await?;
     // The tables of the system need no project in which to be.
     if name.project != SYSTEM_PROJECT || name.name != DEFAULT_SCHEMA {
         names::check_schema_exists(session, &name).await?;
@@ -84,7 +94,9 @@ pub(crate) async fn tables(
 ) -> Result<String> {
     let schema = scope_of(session, scope).await?;
     let meta = session.warehouse.meta();
-    let filter = TableFilter { kind: only_views.then(|| "VIRTUAL_VIEW".to_string()), ..TableFilter::default() };
+    let kind = only_views.then_some("VIRTUAL_VIEW");
+    // Names are in lower case; what stands before the first star bounds what is read.
+    let prefix = like.and_then(|l| l.split(['*', '%']).next()).unwrap_or_default().to_lowercase();
     let (mut text, mut after) = (String::from("\n"), None::<String>);
     if schema.project == SYSTEM_PROJECT && schema.name == DEFAULT_SCHEMA && !only_views {
         for name in SystemTable::ALL.map(SystemTable::name).iter().filter(|n| like.is_none_or(|l| fits(n, l))) {
@@ -92,12 +104,12 @@ pub(crate) async fn tables(
         }
     }
     loop {
-        let page = meta.list_tables(&schema.project, &schema.name, &filter, after.as_deref(), PAGE).await?;
-        for row in page.iter().filter(|r| like.is_none_or(|l| fits(&r.name, l))) {
-            let _ = writeln!(text, "{}:{}", row.owner, row.name);
+        let page = meta.list_names(&schema.project, &schema.name, &prefix, kind, after.as_deref(), PAGE).await?;
+        for (name, owner) in page.iter().filter(|(name, _)| like.is_none_or(|l| fits(name, l))) {
+            let _ = writeln!(text, "{owner}:{name}");
         }
         match page.last() {
-            Some(last) if page.len() as i64 == PAGE => after = Some(last.name.clone()),
+            Some((last, _)) if page.len() as i64 == PAGE => after = Some(last.clone()),
             _ => return Ok(text),
         }
     }
@@ -132,7 +144,7 @@ pub(crate) async fn partitions(
 /// `SHOW SCHEMAS [IN project]`: one name a line.
 pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> Result<String> {
     let project = project.map_or_else(|| session.project().to_string(), |p| object_parts(p).join("."));
-    names::check_project(session, &project).await?;
+    rights::check_project(session, &project, "List").await?;
     let (mut text, mut after) = (String::new(), None::<String>);
     loop {
         let page = session.warehouse.meta().list_schemas(&project, "", after.as_deref(), PAGE).await?;
@@ -147,7 +159,7 @@ pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> 
 /// `DESC SCHEMA`: a JSON object, which is what PyODPS reads (`odps/models/schema.py`, `SchemaDescription`).
 pub(crate) async fn schema(session: &Session, name: &ObjectName) -> Result<String> {
     let name = names::schema_of(session, name)?;
-    names::check_project(session, &name.project).await?;
+    rights::check_project(session, &name.project, "Read").await?;
     let schema = names::check_schema_exists(session, &name).await?;
     let zone = session.settings.time_zone()?;
     let zone = feitian_functions::parse_zone(&zone).map_err(|e| semantic(name.at, e.details))?;

@@ -78,7 +78,7 @@ impl SystemTable {
             Self::Config => "Settings of the process that runs the query.",
             Self::Instances => "Jobs, for as long as they are remembered.",
             Self::Partitions => "Partitions of partitioned tables.",
-            Self::Sessions => "Tunnel sessions, until a day after their end.",
+            Self::Sessions => "Sessions of the tunnel and the storage API, until a day after their end.",
             Self::Tables => "Tables and views.",
             Self::Tasks => "Stages of jobs.",
         }
@@ -198,11 +198,14 @@ fn changed(statement: &Statement) -> Vec<(&ObjectName, &'static str)> {
     match statement {
         Statement::Insert(insert) => vec![(&insert.table, "odps:Update")],
         Statement::MultiInsert(inserts) => inserts.iter().map(|i| (&i.table, "odps:Update")).collect(),
+        Statement::Dml(dml) => vec![(&dml.table, "odps:Update")],
         Statement::CreateTable(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::CreateView(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::DropTable(drop) => vec![(&drop.name, "odps:Drop")],
         Statement::AlterTable(alter) => vec![(&alter.name, "odps:Alter")],
         Statement::Truncate(truncate) => vec![(&truncate.table, "odps:Update")],
+        Statement::CloneTable(clone) => vec![(&clone.to, "odps:CreateTable")],
+        Statement::RestoreTable(restore) => vec![(restore.to.as_ref().unwrap_or(&restore.table), "odps:Update")],
         _ => Vec::new(),
     }
 }

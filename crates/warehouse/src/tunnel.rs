@@ -1,5 +1,6 @@
 //! Tunnel sessions: uploads in blocks that become visible at once, downloads of a fixed version, streams.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -14,6 +15,7 @@ use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::log::DataFile;
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, files_of, read};
+use crate::storage::dynamic::{files_of_blocks, is_dynamic};
 use crate::writer::{FileWriter, NewFile, file_name, partition_dir};
 
 /// Batches of one upload; drawn on a blocking thread. An `Err` makes the whole block void.
@@ -78,7 +80,7 @@ impl Warehouse {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
         let spec = self.writable_partition(&table, request).await?;
-        self.new_session(session_id, "upload", owner, &table, spec, request.overwrite, -1, 0).await
+        self.new_session(session_id, "upload", owner, &table, spec, request.overwrite, -1, 0, String::new()).await
     }
 
     /// Opens a download session: it reads the version that is newest now, for as long as it lives.
@@ -90,7 +92,8 @@ impl Warehouse {
             self.known_partition(&table.row, &spec).await?;
         }
         let rows: i64 = files_of(&snapshot, &spec).iter().map(|f| f.num_rows.max(0)).sum();
-        self.new_session(id::ulid(), "download", owner, &table, spec, false, snapshot.version, rows).await
+        let (id, version, none) = (id::ulid(), snapshot.version, String::new());
+        self.new_session(id, "download", owner, &table, spec, false, version, rows, none).await
     }
 
     /// Opens a stream session.
@@ -103,7 +106,7 @@ impl Warehouse {
             return Err(Error::new(Kind::NotFound, "NoSuchSchema", text));
         }
         let spec = self.writable_partition(&table, &request).await?;
-        self.new_session(id::ulid(), "stream", owner, &table, spec, false, -1, 0).await
+        self.new_session(id::ulid(), "stream", owner, &table, spec, false, -1, 0, String::new()).await
     }
 
     async fn writable_partition(&self, table: &OpenTable, request: &SessionRequest) -> Result<String> {
@@ -145,7 +148,7 @@ impl Warehouse {
     }
 
     #[allow(clippy::too_many_arguments)]
-    async fn new_session(
+    pub(crate) async fn new_session(
         &self,
         session_id: String,
         kind: &str,
@@ -155,6 +158,7 @@ impl Warehouse {
         overwrite: bool,
         log_version: i64,
         record_count: i64,
+        options: String,
     ) -> Result<SessionInfo> {
         let now = clock::now_ms();
         let session = Session {
@@ -171,6 +175,7 @@ impl Warehouse {
             record_count,
             created_ms: now,
             expires_ms: now + SESSION_MS,
+            options,
         };
         failpoint::hit("session.before_row");
         self.meta.create_session(&session).await?;
@@ -185,8 +190,8 @@ impl Warehouse {
     /// `SchemaModified` when its columns changed.
     pub async fn session(&self, kind: &str, project: &str, table: &str, session_id: &str) -> Result<SessionInfo> {
         let code = match kind {
-            "upload" => "NoSuchUpload",
-            "download" => "NoSuchDownload",
+            "upload" | "storage_write" => "NoSuchUpload",
+            "download" | "storage_read" => "NoSuchDownload",
             _ => "StreamSessionNotFound",
         };
         let missing = || Error::new(Kind::NotFound, code, format!("{kind} session '{session_id}' does not exist"));
@@ -218,14 +223,16 @@ impl Warehouse {
         if !(0..=MAX_BLOCK_ID).contains(&block_id) {
             return Err(Error::invalid(format!("block id {block_id} is not between 0 and {MAX_BLOCK_ID}")));
         }
-        let written = self.write_rows(info, &info.session.id, block_id, batches).await?;
-        let (path, num_rows, num_bytes, stats) = match written {
-            Some(f) => (f.path, f.num_rows, f.num_bytes, f.stats.unwrap_or_default()),
-            None => Default::default(),
-        };
+        let (session_id, path, stats) = (info.session.id.clone(), String::new(), String::new());
+        let mut block = Block { session_id, block_id, path, num_rows: 0, num_bytes: 0, stats };
+        if is_dynamic(info) {
+            self.write_dynamic(info, &mut block, batches).await?;
+        } else if let Some(f) = self.write_rows(info, &info.session.id, block_id, batches).await? {
+            (block.num_rows, block.num_bytes) = (f.num_rows, f.num_bytes);
+            (block.path, block.stats) = (f.path, f.stats.unwrap_or_default());
+        }
         failpoint::hit("block.before_row");
-        let session_id = info.session.id.clone();
-        self.meta.put_block(&Block { session_id, block_id, path, num_rows, num_bytes, stats }).await?;
+        self.meta.put_block(&block).await?;
         failpoint::hit("block.after_row");
         Ok(())
     }
@@ -278,6 +285,36 @@ impl Warehouse {
 
     /// Makes the session's blocks visible, once; a repeated call answers the same.
     pub async fn commit_upload(&self, info: &SessionInfo) -> Result<SessionInfo> {
+        self.commit_session(info, None).await
+    }
+
+    /// Makes these blocks of a write session visible, and no others, once; a repeated call answers the same.
+    pub async fn commit_write(&self, info: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo> {
+        if info.session.status != "closed" {
+            // Before the session takes no more rows: a wrong request must not open it again under a right one.
+            let named = self.blocks_of(info, Some(blocks)).await?;
+            if is_dynamic(info) {
+                files_of_blocks(info, &named)?;
+            }
+        }
+        self.commit_session(info, Some(blocks)).await
+    }
+
+    /// The blocks of a session that have rows, or those of `only`, which must be there.
+    async fn blocks_of(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<Vec<Block>> {
+        let mut blocks = self.meta.blocks(&info.session.id).await?;
+        if let Some(only) = only {
+            blocks.retain(|b| only.contains(&b.block_id));
+            if blocks.len() < only.len() {
+                let text = "a block is to be committed that this session does not have; write it first";
+                return Err(Error::invalid(text));
+            }
+        }
+        blocks.retain(|b| b.num_rows > 0);
+        Ok(blocks)
+    }
+
+    async fn commit_session(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<SessionInfo> {
         let session_id = &info.session.id;
         let status = info.session.status.as_str();
         if status == "closed" {
@@ -289,7 +326,7 @@ impl Warehouse {
         failpoint::hit("upload.closing");
         let table = self.catalog.open_id(&info.session.table_id).await;
         let done = match table {
-            Ok(table) => self.commit_blocks(info, table).await,
+            Ok(table) => self.commit_blocks(info, only, table).await,
             Err(e) => Err(e),
         };
         if let Err(e) = done
@@ -312,24 +349,27 @@ impl Warehouse {
         Ok(self.meta.session(session_id).await?.is_some_and(|s| s.status == "closed"))
     }
 
-    async fn commit_blocks(&self, info: &SessionInfo, table: OpenTable) -> Result<()> {
+    async fn commit_blocks(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>, table: OpenTable) -> Result<()> {
         let session = &info.session;
         let step = Step::Session { id: session.id.clone() };
-        let blocks: Vec<Block> = self.meta.blocks(&session.id).await?.into_iter().filter(|b| b.num_rows > 0).collect();
-        if blocks.is_empty() && !session.overwrite {
+        let blocks = self.blocks_of(info, only).await?;
+        let is_dynamic = is_dynamic(info);
+        // Rows that name their partitions overwrite those, and none without any.
+        if blocks.is_empty() && (!session.overwrite || is_dynamic) {
             self.meta.set_session_status(&session.id, "closing", "closed").await?;
             return Ok(());
         }
-        let files = self.join_small(info, &table, blocks).await?;
+        let (files, specs) = match is_dynamic {
+            true => files_of_blocks(info, &blocks)?,
+            false => (self.join_small(info, &table, blocks).await?, vec![session.partition.clone()]),
+        };
         failpoint::hit("upload.joined");
         let mut row = table.row;
         row.schema_version = session.schema_version;
         let mut change = Change::append(row, files);
         if session.overwrite {
-            change.replace = match session.partition.as_str() {
-                "" => Replace::Table,
-                spec => Replace::Partitions(vec![spec.to_string()]),
-            };
+            let is_whole = info.partition_columns.is_empty();
+            change.replace = if is_whole { Replace::Table } else { Replace::Partitions(specs) };
         }
         if !session.partition.is_empty() {
             change.create_partitions = vec![partition_values(session)];

@@ -1,8 +1,8 @@
 //! How much of a foreign stream may be in memory at once.
 
 /// Bounds for decoders. Whatever a length field says, a decoder holds at most about
-/// `batch_bytes + max_row_bytes` (record stream) or twice `max_message_bytes` (Arrow), and it allocates only for bytes
-/// that have arrived.
+/// `batch_bytes + max_row_bytes` (record stream) or twice `max_message_bytes` (Arrow; three times where buffers are
+/// compressed), and it allocates only for bytes that have arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest STRING, VARCHAR, CHAR, JSON, BINARY or DECIMAL text in bytes, at any depth of nesting.

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use feitian_base::{Error, Kind, Result, clock};
-use feitian_meta::rows::{DEFAULT_SCHEMA, Function, ObjectName};
+use feitian_meta::rows::{DEFAULT_SCHEMA, Function, ObjectName, Step};
 use feitian_wire::xml::{docs, parse_function};
 
 use crate::answers;
@@ -86,7 +86,7 @@ async fn requested(call: &Call, name: Option<ObjectName>) -> Result<Function> {
 }
 
 pub async fn create(call: Call) -> Answer {
-    call.state.meta.create_function(&requested(&call, None).await?).await?;
+    call.state.meta.create_function(&requested(&call, None).await?, &Step::None).await?;
     answers::empty(StatusCode::CREATED)
 }
 
@@ -104,7 +104,7 @@ pub async fn change_owner(call: Call) -> Answer {
 }
 
 pub async fn delete(call: Call) -> Answer {
-    call.state.meta.drop_function(&call.object("function")).await?;
+    call.state.meta.drop_function(&call.object("function"), &Step::None).await?;
     answers::empty(StatusCode::OK)
 }
 

@@ -8,6 +8,7 @@ use feitian_meta::rows::{Instance, InstanceState};
 use serde_json::{Map, Value, json};
 
 use super::instances::{check_task, status};
+use super::interactive;
 use crate::answers::{self, plain_time, set_header};
 use crate::call::{Answer, Call};
 use crate::warehouse::Stage;
@@ -151,10 +152,11 @@ fn stage_detail(instance: &Instance, stage: &Value) -> Value {
     json!({ "name": id, "instances": (0..workers).map(worker).collect::<Vec<_>>() })
 }
 
-/// `?info&key=`: jobs give no warnings, and nothing else is kept under a key.
+/// `?info&key=`: jobs give no warnings, and nothing else is kept under a key but by sessions.
 pub async fn info(call: Call) -> Answer {
-    instance(&call).await?;
+    let instance = instance(&call).await?;
     match call.query.get("key") {
+        Some(key) if interactive::is_session(&instance) => interactive::info(&call, &instance, key).await,
         Some("warnings") => answers::json(&json!({ "warnings": {} })),
         Some(key) => {
             let message = format!("task information '{key}' is not kept; only 'warnings' is");
@@ -164,10 +166,13 @@ pub async fn info(call: Call) -> Answer {
     }
 }
 
-/// Clients may set information that no task reads; they take an empty answer as "unknown key".
+/// Sessions take queries. Clients may set information that no task reads; they take an empty answer as "unknown key".
 pub async fn put_info(call: Call) -> Answer {
-    call.document().await?;
-    instance(&call).await?;
+    let body = call.document().await?;
+    let instance = instance(&call).await?;
+    if interactive::is_session(&instance) {
+        return interactive::put(&call, &instance, &body).await;
+    }
     answers::empty(StatusCode::OK)
 }
 

@@ -53,7 +53,8 @@ fn failure(instance: &Instance) -> String {
     instance.error.as_ref().map_or_else(|| instance.state.as_str().to_string(), |e| format!("FAILED: {e}"))
 }
 
-async fn csv_of(call: &Call, instance: &Instance) -> Result<Vec<u8>> {
+/// The rows of a query as CSV, up to the project's limit.
+pub async fn csv_of(call: &Call, instance: &Instance) -> Result<Vec<u8>> {
     let range = RowRange { start: 0, count: read_limit(call).await? };
     let (columns, batches) = call.state.warehouse.read_result(instance, range, None).await?;
     let csv = csv_text(&columns, instance_zone(call, instance).await?, batches).await?;

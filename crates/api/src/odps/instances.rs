@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::Response;
 use feitian_base::{Error, Kind, Result, clock};
-use feitian_meta::rows::{Instance, InstanceState};
+use feitian_meta::rows::{Access, Instance, InstanceState};
 use feitian_wire::xml::docs::{self, InstanceStatus};
 use feitian_wire::xml::{parse_instance, parse_stop};
 
@@ -96,7 +96,15 @@ pub async fn stop(call: Call) -> Answer {
     answers::empty(StatusCode::OK)
 }
 
-fn filter(call: &Call) -> Result<InstanceFilter> {
+/// Whose jobs to list, if not everybody's. A user who has only what was granted sees its own.
+async fn listed_owner(call: &Call) -> Result<Option<String>> {
+    let caller = call.caller()?;
+    let access = call.state.meta.access(call.project(), &caller.account_id).await?;
+    let only_own = call.query.get("onlyowner") == Some("yes") || access != Access::Whole;
+    Ok(only_own.then(|| caller.name.clone()))
+}
+
+async fn filter(call: &Call) -> Result<InstanceFilter> {
     call.refuse_parameters(&["jobname", "quotaIndex"])?;
     let status = call.query.get("status").map(str::to_string);
     if let Some(status) = &status
@@ -109,11 +117,7 @@ fn filter(call: &Call) -> Result<InstanceFilter> {
         Some(text) => date_range(text)?,
         None => (None, None),
     };
-    let owner = match call.query.get("onlyowner") {
-        Some("yes") => Some(call.caller()?.name.clone()),
-        _ => None,
-    };
-    Ok(InstanceFilter { status, from_ms, to_ms, owner })
+    Ok(InstanceFilter { status, from_ms, to_ms, owner: listed_owner(call).await? })
 }
 
 /// `from:to` in epoch seconds; either side may be missing.
@@ -131,7 +135,7 @@ fn date_range(text: &str) -> Result<(Option<i64>, Option<i64>)> {
 }
 
 pub async fn list(call: Call) -> Answer {
-    let (filter, size) = (filter(&call)?, call.page_size(PAGE)?);
+    let (filter, size) = (filter(&call).await?, call.page_size(PAGE)?);
     let marker = call.query.get("marker");
     let page = call.state.warehouse.list_instances(call.project(), filter, marker, size).await?;
     let summary = |i: Instance| docs::InstanceSummary {
@@ -148,10 +152,7 @@ pub async fn list(call: Call) -> Answer {
 /// Jobs that run or wait.
 pub async fn list_cached(call: Call) -> Answer {
     call.refuse_parameters(&["status", "quotaIndex"])?;
-    let owner = match call.query.get("onlyowner") {
-        Some("yes") => Some(call.caller()?.name.clone()),
-        _ => None,
-    };
+    let owner = listed_owner(&call).await?;
     let filter = InstanceFilter { status: Some("Running".into()), owner, ..InstanceFilter::default() };
     let (marker, size) = (call.query.get("marker"), call.page_size(PAGE)?);
     let page = call.state.warehouse.list_instances(call.project(), filter, marker, size).await?;

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::rows::{ObjectName, Resource};
+use feitian_meta::rows::{ObjectName, Resource, Step};
 use feitian_wire::xml::docs;
 use futures::StreamExt;
 
@@ -211,6 +211,6 @@ pub async fn merge_into(call: Call) -> Answer {
 }
 
 pub async fn delete(call: Call) -> Answer {
-    call.state.meta.drop_resource(&call.object("resource")).await?;
+    call.state.meta.drop_resource(&call.object("resource"), &Step::None).await?;
     answers::empty(StatusCode::OK)
 }

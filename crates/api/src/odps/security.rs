@@ -1,34 +1,53 @@
-//! Security statements, bearer tokens and the accounts of a project.
+//! Security statements, bearer tokens, and the accounts and roles of a project.
 
+use axum::http::StatusCode;
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::rows::Account;
+use feitian_meta::rows::{Account, DEFAULT_SCHEMA};
 use feitian_wire::xml::{docs, parse_authorization};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::answers;
 use crate::call::{Answer, Call};
+use crate::identity::Identity;
+use crate::warehouse::SecurityQuery;
 
-/// Answers `whoami` and `list accountproviders`; every other statement is refused by its text.
+/// The id under which INSTALL PACKAGE is asked about.
+const PACKAGE: &str = "install-package";
+
+/// Runs a statement about users, roles and rights.
 pub async fn query(call: Call) -> Answer {
     let request = parse_authorization(&call.document().await?)?;
-    let words: Vec<String> = request.query.trim_end_matches(';').split_whitespace().map(str::to_lowercase).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let result = match words[..] {
-        ["whoami"] => {
-            let caller = call.caller()?;
-            json!({ "ID": caller.account_id, "DisplayName": caller.name })
-        }
-        ["list", "accountproviders"] => json!("ALIYUN, RAM"),
-        _ => {
-            let message = format!(
-                "security statement '{}' is not supported; accounts enter a project by 'feitian project admit'",
-                request.query
-            );
-            return Err(Error::new(Kind::Unsupported, "MethodNotAllowed", message));
-        }
+    let mut words = request.query.split_whitespace().map(str::to_lowercase);
+    if (words.next().as_deref(), words.next().as_deref()) == (Some("install"), Some("package")) {
+        // Clients take the answer for an id and ask for its end: odps/models/tests/test_security.py of PyODPS.
+        let mut response = answers::xml(docs::authorization(PACKAGE))?;
+        *response.status_mut() = StatusCode::ACCEPTED;
+        return Ok(response);
+    }
+    let setting = |key: &str| request.settings.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.trim());
+    let is_on = |key: &str| setting(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let has_schemas = is_on("odps.namespace.schema") || is_on("odps.sql.allow.namespace.schema");
+    let schema = if has_schemas { setting("odps.default.schema") } else { None };
+    let query = SecurityQuery {
+        by_token: matches!(call.identity, Identity::Token { .. }),
+        schema: schema.filter(|s| !s.is_empty()).unwrap_or(DEFAULT_SCHEMA).to_lowercase(),
+        has_schemas,
+        text: request.query.clone(),
     };
+    let result = call.state.warehouse.security(call.caller()?, call.project(), query).await?;
     answers::xml(docs::authorization(&result.to_string()))
+}
+
+/// How a statement ended that clients wait for: there is one, and it fails.
+pub async fn ended(call: Call) -> Answer {
+    let id = call.segment("query");
+    if id != PACKAGE {
+        let message = format!("there is no security query '{id}' in project '{}'", call.project());
+        return Err(Error::new(Kind::NotFound, "NoSuchObject", message));
+    }
+    let why = "packages are not supported; GRANT on tables, or on views of them";
+    answers::xml(docs::authorization_query(docs::AuthorizationState::Failed, why))
 }
 
 #[derive(Deserialize)]
@@ -46,15 +65,17 @@ pub async fn sign_token(call: Call) -> Answer {
     answers::xml(docs::authorization(&token))
 }
 
-/// The owner and the admitted accounts.
+/// The owner, the admitted accounts and the users.
 async fn accounts(call: &Call) -> Result<Vec<Account>> {
-    let meta = &call.state.meta;
-    let mut all = meta.admitted(call.project()).await?;
-    if let Some(project) = meta.project(call.project()).await?
-        && let Some(owner) = meta.account(&project.owner_id).await?
-        && !all.iter().any(|a| a.id == owner.id)
-    {
-        all.insert(0, owner);
+    let (meta, project) = (&call.state.meta, call.project());
+    let mut all: Vec<Account> = Vec::new();
+    if let Some(project) = meta.project(project).await? {
+        all.extend(meta.account(&project.owner_id).await?);
+    }
+    for account in meta.admitted(project).await?.into_iter().chain(meta.project_users(project).await?) {
+        if !all.iter().any(|a| a.id == account.id) {
+            all.push(account);
+        }
     }
     Ok(all)
 }
@@ -68,14 +89,48 @@ pub async fn users(call: Call) -> Answer {
     answers::xml(docs::users(&users))
 }
 
-/// By id, or by name with `type=displayname`.
-pub async fn user(call: Call) -> Answer {
+/// The account of the path: by id, or by name too with `type=displayname`, which clients also send beside an id.
+async fn account(call: &Call) -> Result<Account> {
     let (wanted, by_name) = (call.segment("user"), call.query.get("type") == Some("displayname"));
-    let fits = |a: &&Account| if by_name { a.name == wanted } else { a.id == wanted };
     let missing = || {
         let message = format!("'{wanted}' is no account of project '{}'", call.project());
         Error::new(Kind::NotFound, "NoSuchObject", message)
     };
-    let all = accounts(&call).await?;
-    answers::xml(docs::user(&document(all.iter().find(fits).ok_or_else(missing)?)))
+    let fits = |a: &Account| a.id == wanted || (by_name && a.name == wanted);
+    accounts(call).await?.into_iter().find(fits).ok_or_else(missing)
+}
+
+pub async fn user(call: Call) -> Answer {
+    answers::xml(docs::user(&document(&account(&call).await?)))
+}
+
+pub async fn user_roles(call: Call) -> Answer {
+    let account = account(&call).await?;
+    let roles = call.state.meta.roles(call.project(), Some(&account.id)).await?;
+    answers::xml(docs::roles(&roles.into_iter().map(role_document).collect::<Vec<_>>()))
+}
+
+fn role_document(name: String) -> docs::Role {
+    docs::Role { name, comment: String::new() }
+}
+
+pub async fn roles(call: Call) -> Answer {
+    call.refuse_parameters(&["name"])?;
+    let roles = call.state.meta.roles(call.project(), None).await?;
+    answers::xml(docs::roles(&roles.into_iter().map(role_document).collect::<Vec<_>>()))
+}
+
+pub async fn role(call: Call) -> Answer {
+    let (project, wanted) = (call.project(), call.segment("role"));
+    let found = call.state.meta.roles(project, None).await?.into_iter().find(|r| r == wanted);
+    let missing = || {
+        let message = format!("Role not found - '{wanted}' in project '{project}'");
+        Error::new(Kind::NotFound, "NoSuchObject", message)
+    };
+    answers::xml(docs::role(&role_document(found.ok_or_else(missing)?)))
+}
+
+pub async fn role_users(call: Call) -> Answer {
+    let users = call.state.meta.role_users(call.project(), call.segment("role")).await?;
+    answers::xml(docs::users(&users.iter().map(document).collect::<Vec<_>>()))
 }

@@ -49,12 +49,12 @@ const ADMIN: &[Operation] = &[
     op("AdminAdmit", "POST", "/admin/v1/projects/{project}/members", &[], Right::Owner).done(run!(projects::admit)),
     op("AdminExpel", "DELETE", "/admin/v1/projects/{project}/members/{account}", &[], Right::Owner)
         .done(run!(projects::expel)),
-    op("AdminSubmitSql", "POST", "/admin/v1/projects/{project}/sql", &[], Right::Member).done(run!(instances::submit)),
+    op("AdminSubmitSql", "POST", "/admin/v1/projects/{project}/sql", &[], Right::Submit).done(run!(instances::submit)),
     op("AdminListInstances", "GET", "/admin/v1/projects/{project}/instances", &[], Right::Member)
         .done(run!(instances::list)),
-    op("AdminGetInstance", "GET", INSTANCE, &[], Right::Member).done(run!(instances::get)),
-    op("AdminStopInstance", "POST", "/admin/v1/projects/{project}/instances/{instance}/stop", &[], Right::Member)
+    op("AdminGetInstance", "GET", INSTANCE, &[], Right::Job).done(run!(instances::get)),
+    op("AdminStopInstance", "POST", "/admin/v1/projects/{project}/instances/{instance}/stop", &[], Right::Job)
         .done(run!(instances::stop)),
-    op("AdminInstanceRows", "GET", "/admin/v1/projects/{project}/instances/{instance}/rows", &[], Right::Member)
+    op("AdminInstanceRows", "GET", "/admin/v1/projects/{project}/instances/{instance}/rows", &[], Right::Job)
         .done(run!(instances::rows)),
 ];

@@ -8,6 +8,7 @@ use crate::odps::{
 use crate::rights::{Object, Right};
 
 const READ: Right = Right::Project("odps:Read");
+const ANY_USER: Right = Right::AnyUser("odps:Read");
 const LIST: Right = Right::Project("odps:List");
 const WRITE: Right = Right::Project("odps:Write");
 const TABLE: Right = Right::Object("odps:Describe", Object::Table);
@@ -56,7 +57,7 @@ const SERVICE: &[Operation] = &[
     op("PutUsageLogs", "PUT", "/projects/{project}/logs", &[], Right::Signed)
         .partial(run!(service::logs), "accepted and dropped"),
     op("GetMcqaConnection", "GET", "/connection/mcqa", &[], Right::Signed).refused("no interactive quotas"),
-    op("GetTunnelEndpoint", "GET", "/projects/{project}/tunnel", &["service"], READ)
+    op("GetTunnelEndpoint", "GET", "/projects/{project}/tunnel", &["service"], ANY_USER)
         .done(run!(service::tunnel_endpoint)),
 ];
 
@@ -107,7 +108,7 @@ const TABLES: &[Operation] = &[
         .done(run!(partitions::get_extended)),
 ];
 
-const NO_UDF: &str = "registered and shown; a query that calls one is refused";
+const NO_UDF: &str = "queries run functions in Python 3; those in Java are refused";
 const NO_VOLUME_RESOURCES: &str = "types file, py, jar, archive and table; not those of volumes";
 
 const FUNCTIONS: &[Operation] = &[
@@ -167,7 +168,7 @@ const INSTANCES: &[Operation] = &[
     op("ListCachedInstances", "GET", "/projects/{project}/cachedinstances", &[], LIST)
         .partial(run!(instances::list_cached), "running and waiting jobs; filters are refused"),
     op("CreateInstance", "POST", "/projects/{project}/instances", &[], Right::Sql)
-        .partial(run!(instances::create), "tasks SQL, SQLCost and Merge; one task per job"),
+        .partial(run!(instances::create), "tasks SQL, SQLCost, SQLRT and Merge; one task per job"),
     op("GetInstance", "GET", "/projects/{project}/instances/{instance}", &[], INSTANCE).done(run!(instances::get)),
     op("GetInstanceStatus", "GET", "/projects/{project}/instances/{instance}", &["instancestatus"], INSTANCE)
         .done(run!(instances::wait)),
@@ -188,11 +189,12 @@ const INSTANCES: &[Operation] = &[
     op("GetWorkerLog", "GET", "/projects/{project}/instances/{instance}", &["log"], INSTANCE)
         .flags(&["id", "logtype", "size"])
         .refused("workers keep no logs"),
-    op("GetTaskInfo", "GET", "/projects/{project}/instances/{instance}", &["info"], INSTANCE)
-        .flags(&["key"])
-        .partial(run!(instance_detail::info), "key warnings only"),
+    op("GetTaskInfo", "GET", "/projects/{project}/instances/{instance}", &["info"], INSTANCE).flags(&["key"]).partial(
+        run!(instance_detail::info),
+        "key warnings; of interactive sessions their status, results and sources",
+    ),
     op("PutTaskInfo", "PUT", "/projects/{project}/instances/{instance}", &["info"], STOP)
-        .partial(run!(instance_detail::put_info), "answers empty: no task takes information while it runs"),
+        .partial(run!(instance_detail::put_info), "queries of interactive sessions; answers empty elsewhere"),
     op("GetInstanceQuota", "GET", "/projects/{project}/instances/{instance}", &["instancequota"], INSTANCE)
         .partial(run!(instance_detail::quota), "the one default quota"),
     op("GetInstanceQueueing", "GET", "/projects/{project}/instances/{instance}", &["cached"], INSTANCE)
@@ -200,23 +202,24 @@ const INSTANCES: &[Operation] = &[
     op("StopInstance", "PUT", "/projects/{project}/instances/{instance}", &[], STOP).done(run!(instances::stop)),
 ];
 
-const NO_ROLES: &str = "accounts are admitted to projects whole; there are no roles";
+const NO_POLICIES: &str = "roles have no policies; GRANT to them";
 
 const SECURITY: &[Operation] = &[
-    op("RunSecurityQuery", "POST", "/projects/{project}/authorization", &[], READ)
-        .partial(run!(security::query), "whoami and list accountproviders"),
-    op("SignBearerToken", "POST", "/projects/{project}/authorization", &["sign_bearer_token"], Right::Member)
+    op("RunSecurityQuery", "POST", "/projects/{project}/authorization", &[], ANY_USER)
+        .partial(run!(security::query), "users, roles, grants on the project and its tables; others are refused"),
+    op("SignBearerToken", "POST", "/projects/{project}/authorization", &["sign_bearer_token"], Right::Signer)
         .partial(run!(security::sign_token), "policies with Effect, Action and Resource"),
-    op("GetSecurityQuery", "GET", "/projects/{project}/authorization/{query}", &[], READ)
-        .refused("security queries answer at once"),
+    op("GetSecurityQuery", "GET", "/projects/{project}/authorization/{query}", &[], ANY_USER)
+        .partial(run!(security::ended), "INSTALL PACKAGE, which fails; all others answer at once"),
     op("ListUsers", "GET", "/projects/{project}/users", &[], Right::Member).done(run!(security::users)),
     op("GetUser", "GET", "/projects/{project}/users/{user}", &[], Right::Member).done(run!(security::user)),
-    op("ListUserRoles", "GET", "/projects/{project}/users/{user}", &["roles"], Right::Member).refused(NO_ROLES),
-    op("ListRoles", "GET", "/projects/{project}/roles", &[], LIST).refused(NO_ROLES),
-    op("GetRole", "GET", "/projects/{project}/roles/{role}", &[], ROLE).refused(NO_ROLES),
-    op("ListRoleUsers", "GET", "/projects/{project}/roles/{role}", &["users"], ROLE).refused(NO_ROLES),
-    op("GetRolePolicy", "GET", "/projects/{project}/roles/{role}", &["policy"], ROLE).refused(NO_ROLES),
-    op("PutRolePolicy", "PUT", "/projects/{project}/roles/{role}", &["policy"], Right::Owner).refused(NO_ROLES),
+    op("ListUserRoles", "GET", "/projects/{project}/users/{user}", &["roles"], Right::Member)
+        .done(run!(security::user_roles)),
+    op("ListRoles", "GET", "/projects/{project}/roles", &[], LIST).done(run!(security::roles)),
+    op("GetRole", "GET", "/projects/{project}/roles/{role}", &[], ROLE).done(run!(security::role)),
+    op("ListRoleUsers", "GET", "/projects/{project}/roles/{role}", &["users"], ROLE).done(run!(security::role_users)),
+    op("GetRolePolicy", "GET", "/projects/{project}/roles/{role}", &["policy"], ROLE).refused(NO_POLICIES),
+    op("PutRolePolicy", "PUT", "/projects/{project}/roles/{role}", &["policy"], Right::Owner).refused(NO_POLICIES),
 ];
 
 const QUOTAS: &[Operation] = &[

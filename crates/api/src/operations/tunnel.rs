@@ -60,7 +60,7 @@ const RESULTS: &[Operation] = &[
         .partial(run!(results::read), "without raw_size, which is not advertised"),
     op("ReadCachedResult", "GET", IN, &["data", "cached"], INSTANCE)
         .flags(&["arrow", "columns", "queryid"])
-        .refused("no interactive sessions"),
+        .partial(run!(results::read_cached), "queries of interactive sessions, without raw_size"),
 ];
 
 const PREVIEW: &[Operation] =

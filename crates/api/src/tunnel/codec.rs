@@ -1,9 +1,10 @@
 //! From bodies to batches and back: which format, which compression, which limits a tunnel request asks for.
 
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::time::{Duration, Instant};
 
 use arrow::array::Array;
+use arrow::buffer::Buffer;
 use arrow::record_batch::RecordBatch;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
@@ -35,10 +36,18 @@ pub async fn max_field_bytes(call: &Call) -> Result<usize> {
     Ok(bytes.clamp(default.max_field_bytes, default.max_row_bytes))
 }
 
+/// What the rows of an upload are written in.
+enum Form {
+    Records,
+    /// Arrow messages in checksummed chunks, without their schema.
+    ArrowMessages,
+    ArrowStream,
+}
+
 /// How the body of an upload is to be read.
 pub struct Input {
     columns: Vec<Column>,
-    arrow: bool,
+    form: Form,
     compression: Codec,
     limits: Limits,
 }
@@ -46,25 +55,38 @@ pub struct Input {
 impl Input {
     /// Reads what the request says about its body. Columns without an Arrow form are refused before a byte is read.
     pub async fn of(call: &Call, columns: &[Column]) -> Result<Self> {
+        let form = if call.query.has("arrow") { Form::ArrowMessages } else { Form::Records };
+        Self::in_form(call, columns, form).await
+    }
+
+    /// The body is a complete Arrow stream, as the storage API has it.
+    pub async fn of_stream(call: &Call, columns: &[Column]) -> Result<Self> {
+        Self::in_form(call, columns, Form::ArrowStream).await
+    }
+
+    async fn in_form(call: &Call, columns: &[Column], form: Form) -> Result<Self> {
         let compression = Codec::from_token(call.header(CONTENT_ENCODING.as_str()).unwrap_or_default())?;
-        let arrow = call.query.has("arrow");
-        if arrow {
+        if !matches!(form, Form::Records) {
             feitian_wire::arrow_frame::wire_schema(columns, Flavour::TableTunnel)?;
         }
         let limits = Limits { max_field_bytes: max_field_bytes(call).await?, ..Limits::default() };
-        Ok(Self { columns: columns.to_vec(), arrow, compression, limits })
+        Ok(Self { columns: columns.to_vec(), form, compression, limits })
     }
 
     /// The batches of the body. They are decoded where the iterator is drawn.
     pub fn source(self, reader: BodyReader) -> BatchSource {
         let plain = self.compression.reader(reader);
-        if self.arrow {
-            match ArrowDecoder::new(&self.columns, FrameReader::new(plain), self.limits) {
+        let failed = |e: Error| -> BatchSource { Box::new(std::iter::once(Err(e))) };
+        match self.form {
+            Form::Records => Box::new(Decoder::new(&self.columns, plain, self.limits)),
+            Form::ArrowMessages => match ArrowDecoder::new(&self.columns, FrameReader::new(plain), self.limits) {
                 Ok(decoder) => Box::new(decoder),
-                Err(e) => Box::new(std::iter::once(Err(e))),
-            }
-        } else {
-            Box::new(Decoder::new(&self.columns, plain, self.limits))
+                Err(e) => failed(e),
+            },
+            Form::ArrowStream => match ArrowDecoder::of_stream(&self.columns, BufReader::new(plain), self.limits) {
+                Ok(decoder) => Box::new(decoder),
+                Err(e) => failed(e),
+            },
         }
     }
 }
@@ -225,6 +247,35 @@ pub async fn respond_preview(call: &Call, columns: Vec<Column>, batches: Batches
                 out.write_all(&piece).map_err(from_io)?;
             }
         }
+        out.finish()
+    };
+    let mut response = Response::new(body_of(&call.state, permit, batches, encode).await?);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
+}
+
+/// Answers with a complete Arrow stream, its schema also when there are no rows, in batches of at most `max_rows`. Its
+/// buffers are compressed with `compression`, the body is not.
+pub async fn respond_stream(
+    call: &Call,
+    columns: Vec<Column>,
+    batches: Batches,
+    compression: Codec,
+    max_rows: usize,
+) -> Answer {
+    let permit = StreamPermit::acquire(&call.state).await?;
+    let mut stream = IpcStream::compressed(&columns, Flavour::TableTunnel, compression)?;
+    let encode = move |batches: &mut BlockingBatches, mut out: BodyWriter| {
+        let mut send = |pieces: Vec<Buffer>| pieces.iter().try_for_each(|piece| out.write_all(piece).map_err(from_io));
+        for batch in batches {
+            for slice in slices(&batch?) {
+                for from in (0..slice.num_rows()).step_by(max_rows) {
+                    let rows = slice.slice(from, max_rows.min(slice.num_rows() - from));
+                    send(stream.encode(&rows)?)?;
+                }
+            }
+        }
+        send(stream.finish()?)?;
         out.finish()
     };
     let mut response = Response::new(body_of(&call.state, permit, batches, encode).await?);

@@ -6,12 +6,14 @@
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::Instance;
 use feitian_types::TableSchema;
-use feitian_wire::schema_json::{Session, download_session};
+use feitian_wire::schema_json::{Session, download_session, schema_json};
 
 use super::codec::Output;
 use super::session;
 use crate::answers;
 use crate::call::{Answer, Call};
+use crate::odps::instances::wait_for;
+use crate::odps::interactive;
 use crate::odps::projects::read_limit;
 use crate::warehouse::{RowRange, RowSet};
 
@@ -72,4 +74,44 @@ pub async fn read(call: Call) -> Answer {
     let output = Output::of_result(&call, wanted.as_deref())?;
     let (columns, batches) = call.state.warehouse.read_result(&download.instance, range, wanted).await?;
     output.respond(&call, columns, batches).await
+}
+
+/// The rows of a query of an interactive session, once it has ended. Their schema is a header.
+pub async fn read_cached(call: Call) -> Answer {
+    call.refuse_parameters(&["raw_size"])?;
+    let opened = call.state.warehouse.instance(call.project(), call.instance()).await?;
+    let query = interactive::query(&call, &opened.id, call.query.need("queryid")?).await?;
+    let query = wait_for(&call, &query.id, call.state.settings.limits.admin_wait).await?;
+    let rows = call.state.warehouse.result(&query).await?;
+    let wanted = session::wanted_columns(&call, "columns", &rows.columns)?;
+    let output = Output::of_result(&call, wanted.as_deref())?;
+    let all = RowRange { start: 0, count: rows.num_rows };
+    let (columns, batches) = call.state.warehouse.read_result(&query, all, wanted).await?;
+    let mut response = output.respond(&call, columns, batches).await?;
+    let schema = TableSchema { columns: rows.columns, partition_columns: Vec::new() };
+    answers::set_header(&mut response, "odps-tunnel-schema", &in_ascii(&schema_json(&schema).to_string()));
+    Ok(response)
+}
+
+/// The same JSON with everything that a header cannot carry as `\uXXXX`.
+fn in_ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if c.is_ascii() => out.push(c),
+            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 8259, section 7: U+1D11E is the pair D834 DD1E.
+    #[test]
+    fn a_header_holds_any_name() {
+        assert_eq!(in_ascii("{\"a\":\"\u{e9}\u{1d11e}\"}"), "{\"a\":\"\\u00e9\\ud834\\udd1e\"}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A warehouse in memory that writes down every call it gets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub struct Fake {
     tables: Mutex<BTreeMap<String, Table>>,
     instances: Mutex<BTreeMap<String, Instance>>,
     sessions: Mutex<HashMap<String, SessionInfo>>,
+    scans: Mutex<HashMap<String, ScanInfo>>,
     blocks: Mutex<BTreeMap<(String, i64), Vec<RecordBatch>>>,
     rows: Mutex<HashMap<String, Vec<RecordBatch>>>,
     /// An instance came to its end.
@@ -55,6 +56,7 @@ impl Fake {
             tables: Mutex::default(),
             instances: Mutex::default(),
             sessions: Mutex::default(),
+            scans: Mutex::default(),
             blocks: Mutex::default(),
             rows: Mutex::default(),
             ended: Notify::new(),
@@ -157,6 +159,23 @@ impl Fake {
         Ok(SessionInfo { session, columns: schema.columns, partition_columns: schema.partition_columns, blocks })
     }
 
+    /// Makes the blocks visible that `wanted` takes, once.
+    fn commit(&self, session: &SessionInfo, wanted: impl Fn(i64) -> bool) -> Result<SessionInfo> {
+        let mut sessions = self.sessions.lock();
+        let stored = sessions.get_mut(&session.session.id).unwrap();
+        if stored.session.status == "normal" {
+            stored.session.status = "closed".into();
+            let name = self.tables.lock().values().find(|t| t.id == session.session.table_id).unwrap().name.clone();
+            let blocks = self.blocks.lock();
+            let mine = blocks.iter().filter(|((s, id), _)| *s == session.session.id && wanted(*id));
+            let mine = mine.flat_map(|(_, b)| b.clone());
+            self.rows.lock().entry(name).or_default().extend(mine);
+        }
+        let session = stored.session.clone();
+        drop(sessions);
+        self.info(session)
+    }
+
     fn open(&self, kind: &str, request: SessionRequest) -> Result<SessionInfo> {
         let table = self.found(&request.project, &request.table)?;
         if request.schema_version.is_some_and(|v| v != table.schema_version) {
@@ -179,6 +198,7 @@ impl Fake {
             record_count: self.visible(&table.name).len() as i64,
             created_ms: clock::now_ms(),
             expires_ms: clock::now_ms() + 86_400_000,
+            options: String::new(),
         };
         let info = self.info(session)?;
         self.sessions.lock().insert(info.session.id.clone(), info.clone());
@@ -269,6 +289,11 @@ impl Warehouse for Fake {
         instance.ok_or_else(|| missing("NoSuchObject", "the instance"))
     }
 
+    async fn instance_of_guid(&self, project: &str, guid: &str) -> Result<Option<Instance>> {
+        self.note("instance_of_guid");
+        Ok(self.instances.lock().values().find(|i| i.project == project && i.guid == guid).cloned())
+    }
+
     /// Does not listen for the stop of the server: the edge must.
     async fn wait(&self, project: &str, id: &str, limit: Duration) -> Result<Instance> {
         self.note(format!("wait {id}"));
@@ -293,13 +318,14 @@ impl Warehouse for Fake {
     async fn list_instances(
         &self,
         project: &str,
-        _filter: InstanceFilter,
+        filter: InstanceFilter,
         _marker: Option<&str>,
         limit: usize,
     ) -> Result<Page<Instance>> {
         self.note("list_instances");
         let all = self.instances.lock();
-        let mine: Vec<_> = all.values().rev().filter(|i| i.project == project).cloned().collect();
+        let fits = |i: &&Instance| i.project == project && filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let mine: Vec<_> = all.values().rev().filter(fits).cloned().collect();
         let next = (mine.len() > limit).then(|| mine[limit - 1].id.clone());
         Ok(Page { items: mine.into_iter().take(limit).collect(), next })
     }
@@ -490,7 +516,7 @@ impl Warehouse for Fake {
         let table = self.found(project, table)?;
         let known = self.sessions.lock().get(id).map(|i| i.session.clone());
         let code = match kind {
-            "upload" => "NoSuchUpload",
+            "upload" | "storage_write" => "NoSuchUpload",
             "download" => "NoSuchDownload",
             _ => "StreamSessionNotFound",
         };
@@ -509,18 +535,61 @@ impl Warehouse for Fake {
 
     async fn commit_upload(&self, session: &SessionInfo) -> Result<SessionInfo> {
         self.note("commit_upload");
-        let mut sessions = self.sessions.lock();
-        let stored = sessions.get_mut(&session.session.id).unwrap();
-        if stored.session.status == "normal" {
-            stored.session.status = "closed".into();
-            let name = self.tables.lock().values().find(|t| t.id == session.session.table_id).unwrap().name.clone();
-            let blocks = self.blocks.lock();
-            let mine = blocks.iter().filter(|((s, _), _)| *s == session.session.id).flat_map(|(_, b)| b.clone());
-            self.rows.lock().entry(name).or_default().extend(mine);
+        self.commit(session, |_| true)
+    }
+
+    async fn commit_write(&self, session: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo> {
+        self.note(format!("commit_write {blocks:?}"));
+        let known = |id: &i64| self.blocks.lock().contains_key(&(session.session.id.clone(), *id));
+        if !blocks.iter().all(known) {
+            return Err(Error::invalid("a block is not there"));
         }
-        let session = stored.session.clone();
-        drop(sessions);
-        self.info(session)
+        self.commit(session, |block| blocks.contains(&block))
+    }
+
+    async fn create_write(
+        &self,
+        _caller: &Caller,
+        request: SessionRequest,
+        _partition_limit: u64,
+    ) -> Result<SessionInfo> {
+        self.note("create_write");
+        self.open("storage_write", request)
+    }
+
+    async fn create_scan(
+        &self,
+        _caller: &Caller,
+        project: &str,
+        table: &str,
+        options: ScanOptions,
+    ) -> Result<ScanInfo> {
+        self.note(format!("create_scan {options:?}"));
+        let request = SessionRequest {
+            project: project.into(),
+            table: table.into(),
+            partition: None,
+            overwrite: false,
+            create_partition: false,
+            schema_version: None,
+        };
+        let SessionInfo { session, columns, partition_columns, .. } = self.open("storage_read", request)?;
+        let scan = ScanInfo { session, options, columns, partition_columns, num_splits: 1, num_bytes: 2048 };
+        self.scans.lock().insert(scan.session.id.clone(), scan.clone());
+        Ok(scan)
+    }
+
+    async fn scan(&self, _project: &str, _table: &str, id: &str) -> Result<ScanInfo> {
+        self.note("scan");
+        let scan = self.scans.lock().get(id).cloned();
+        scan.ok_or_else(|| missing("NoSuchDownload", "the session"))
+    }
+
+    async fn read_scan(&self, scan: &ScanInfo, split: u64, rows: Option<RowRange>) -> Result<(Vec<Column>, Batches)> {
+        self.note(format!("read_scan {split} {rows:?}"));
+        let name = self.tables.lock().values().find(|t| t.id == scan.session.table_id).unwrap().name.clone();
+        let all = self.rows.lock().get(&name).cloned().unwrap_or_default();
+        Ok(selected(all, &scan.columns, None, rows.unwrap_or(RowRange { start: 0, count: 1000 })))
     }
 
     async fn create_download(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
@@ -556,6 +625,19 @@ impl Warehouse for Fake {
     async fn close_stream(&self, _session: &SessionInfo) -> Result<()> {
         self.note("close_stream");
         Ok(())
+    }
+
+    async fn security(&self, caller: &Caller, project: &str, query: SecurityQuery) -> Result<serde_json::Value> {
+        let SecurityQuery { by_token, schema, has_schemas, text } = query;
+        let way = if by_token { "token" } else { "key" };
+        self.note(format!("security {project} {} {way} {schema} {has_schemas} {text}", caller.name));
+        match text.as_str() {
+            "whoami" => Ok(serde_json::json!({ "ID": caller.account_id, "DisplayName": caller.name })),
+            "pai" => {
+                Err(Error::new(Kind::Unsupported, "MethodNotAllowed", "security statement 'pai' is not supported"))
+            }
+            _ => Ok("done \"it\"".into()),
+        }
     }
 
     fn functions(&self) -> Vec<&'static str> {

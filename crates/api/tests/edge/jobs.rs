@@ -185,11 +185,8 @@ async fn a_job_that_is_not_well_formed_is_refused_and_not_run() {
     let task = "<SQL><Name>a</Name><Query>select 1;</Query></SQL>";
     let two = format!("<Instance><Job><Tasks>{task}{task}</Tasks></Job></Instance>");
     let cupid = "<Instance><Job><Tasks><CUPID><Name>a</Name></CUPID></Tasks></Job></Instance>".to_string();
-    let interactive = "<Instance><Job><Tasks><SQLRT><Name>a</Name></SQLRT></Tasks></Job></Instance>".to_string();
     let urgent = format!("<Instance><Job><Priority>-1</Priority><Tasks>{task}</Tasks></Job></Instance>");
-    for body in
-        ["".to_string(), "<Instance>".into(), "<Instance/>".into(), "\u{1}".into(), two, cupid, interactive, urgent]
-    {
+    for body in ["".to_string(), "<Instance>".into(), "<Instance/>".into(), "\u{1}".into(), two, cupid, urgent] {
         client.post("/api/projects/p/instances", body.clone()).await.refused(400, "InvalidParameter");
     }
     // MaxCompute documents 2 MB as the longest statement.
@@ -215,4 +212,57 @@ async fn the_status_of_a_job_that_ends_meanwhile_is_told_at_once() {
     assert!(reply.ok().text().contains("Terminated"));
     // The long poll would last five seconds.
     assert!(started.elapsed().as_secs() < 4);
+}
+
+// The documents are those of odps/models/session/v1.py of PyODPS.
+#[tokio::test]
+async fn a_session_takes_queries_and_hands_out_their_rows() {
+    let world = World::new().await;
+    let client = world.demo();
+    let task = "<SQLRT><Name>AnonymousSQLRTTask</Name></SQLRT>";
+    let start = format!("<Instance><Job><Priority>1</Priority><Tasks>{task}</Tasks></Job></Instance>");
+    let started = client.post("/api/projects/p/instances", start).await.ok();
+    let id = started.header("location").rsplit('/').next().unwrap().to_string();
+    let info = format!("/api/projects/p/instances/{id}?info&taskname=AnonymousSQLRTTask");
+    let status = client.get(&format!("{info}&key=status")).await.ok().json();
+    assert_eq!(status, serde_json::json!({"status": 2, "result": format!("Session name: {id}")}));
+    let query = |sql: &str, settings: serde_json::Value| {
+        let value = serde_json::json!({"query": sql, "settings": settings}).to_string();
+        format!("<Instance><Key>query</Key><Value>{value}</Value></Instance>")
+    };
+    let number = async |sql: &str| {
+        let reply = client.put(&info, query(sql, serde_json::json!({"a": "1"}))).await.ok();
+        assert!(reply.header("location").ends_with(&id));
+        let answer = reply.json();
+        assert_eq!(answer["status"], "ok");
+        let result: serde_json::Value = serde_json::from_str(answer["result"].as_str().unwrap()).unwrap();
+        result["queryId"].as_u64().unwrap()
+    };
+    let (rows, failed) = (number("select 1;").await, number("fail now;").await);
+    assert_ne!(rows, failed);
+    let read = format!("/projects/p/instances/{id}?data=&cached=&taskname=AnonymousSQLRTTask");
+    let got = client.get(&format!("{read}&queryid={rows}")).await.ok();
+    assert_eq!(got.body, crate::tunnel::hex(crate::tunnel::ROWS));
+    let schema: serde_json::Value = serde_json::from_str(got.header("odps-tunnel-schema")).unwrap();
+    assert_eq!((&schema["columns"][0]["name"], &schema["columns"][1]["type"]), (&"s".into(), &"bigint".into()));
+    for (number, status) in [(rows, 5), (failed, 4)] {
+        let told = client.get(&format!("{info}&key=result_{number}")).await.ok().json();
+        assert_eq!((told["status"].as_u64(), told["subQueryId"].as_u64()), (Some(status), Some(number)), "{told}");
+        assert_eq!(told["result"].as_str().unwrap().starts_with("ODPS-0130131"), status == 4);
+    }
+    let source = client.get(&format!("{info}&key=sourcexml_{rows}")).await.ok().json();
+    assert!(source["result"].as_str().unwrap().starts_with("<SQL>"), "{source}");
+    client.get(&format!("{info}&key=result_1")).await.refused(404, "NoSuchObject");
+    client.get(&format!("{read}&queryid=1")).await.refused(404, "NoSuchObject");
+    let off = query("select 1;", serde_json::json!({"odps.mcqa.disable": "true"}));
+    client.put(&info, off).await.refused(400, "InvalidParameter");
+    // PyODPS sends a PUT again when its answer is lost (_RETRY_METHODS in odps/rest.py).
+    let change = query("insert into t select 1;", serde_json::json!({}));
+    client.put(&info, change).await.refused(400, "InvalidParameter");
+    // Who may only look at instances and stop them runs no SQL.
+    let allow = serde_json::json!({"Effect": "Allow", "Action": "*", "Resource": "acs:odps:*:projects/p/instances/*"});
+    let token = world.token(serde_json::json!({"Version": "1", "Statement": [allow]})).await;
+    let watcher = world.with_credentials(crate::client::Credentials::Bearer(token));
+    watcher.get(&format!("{info}&key=status")).await.ok();
+    watcher.put(&info, query("select 1;", serde_json::json!({}))).await.refused(403, "NoPermission");
 }

@@ -3,9 +3,11 @@
 use feitian_api::keys::issue_key;
 use feitian_api::operations::{Operation, Status, Surface, all};
 use feitian_api::rights::Right;
+use feitian_meta::rows::Step;
 use serde_json::json;
 
 use crate::client::{Client, Credentials, key};
+use crate::users::{with_job, with_table};
 use crate::world::{World, secret};
 
 /// A request for the operation, on project `p`.
@@ -164,6 +166,22 @@ async fn a_foreign_account_reaches_nothing_of_the_project() {
     let foreign = world.client("otherkey");
     refused_everywhere(&world, &foreign, |op| match op.right {
         Right::Public | Right::Signed | Right::Account => None,
+        _ if op.surface == Surface::Page => None,
+        _ => Some((403, "NoPermission")),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_without_a_grant_reaches_nothing_of_the_project() {
+    let world = World::new().await;
+    // A table and a job of somebody else, which the requests name.
+    with_table(&world, "ALIYUN$demo").await;
+    with_job(&world, "x", "ALIYUN$demo").await;
+    world.state.meta.add_user("p", "other", &Step::None).await.unwrap();
+    let user = world.client("otherkey");
+    refused_everywhere(&world, &user, |op| match op.right {
+        Right::Public | Right::Signed | Right::Account | Right::AnyUser(_) | Right::Signer => None,
         _ if op.surface == Surface::Page => None,
         _ => Some((403, "NoPermission")),
     })

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use feitian_warehouse::UserCode;
+
 use super::{Config, LogFormat};
 use crate::units::{parse_bytes, parse_duration};
 
@@ -148,6 +150,44 @@ pub const KEYS: &[Key] = &[
         set: |c, v| count(v).map(|n| c.query_running_total = n),
     },
     Key {
+        name: "user_code.python",
+        default: "python3",
+        doc: "Python 3.9 or newer for functions of users: a path, or a name in /usr/bin, /usr/local/bin or /bin.",
+        is_path: false,
+        shown: Shown::Administrators,
+        set: |c, v| {
+            c.user_code.python = v.to_string();
+            if v.is_empty() { Err("a path or a name is missing".to_string()) } else { Ok(()) }
+        },
+    },
+    Key {
+        name: "user_code.memory",
+        default: "1GiB",
+        doc: "Address space of one process that runs user code. At least 256MiB.",
+        is_path: false,
+        shown: Shown::Everybody,
+        set: |c, v| at_least(parse_bytes(v)?, 256 << 20, "256MiB").map(|n| c.user_code.memory = n),
+    },
+    Key {
+        name: "user_code.cpu_time",
+        default: "1h",
+        doc: "CPU time of one process that runs user code, after which its instance fails.",
+        is_path: false,
+        shown: Shown::Everybody,
+        set: |c, v| parse_duration(v).map(|d| c.user_code.cpu_time = d),
+    },
+    Key {
+        name: "user_code.allow_unsandboxed",
+        default: "false",
+        doc: "true: where the system grants no namespaces, user code runs with the rights of the server, and may read its files.",
+        is_path: false,
+        shown: Shown::Everybody,
+        set: |c, v| {
+            c.user_code.allow_unsandboxed = v.parse().map_err(|_| format!("`{v}` is neither true nor false"))?;
+            Ok(())
+        },
+    },
+    Key {
         name: "server.grace",
         default: "30s",
         doc: "How long requests may still take after SIGTERM.",
@@ -182,6 +222,7 @@ pub(super) fn blank() -> Config {
         query_spill: 0,
         query_running_per_project: 0,
         query_running_total: 0,
+        user_code: UserCode::default(),
         server_grace: Duration::ZERO,
         server_proxies: Vec::new(),
         given: BTreeMap::new(),

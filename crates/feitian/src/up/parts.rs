@@ -5,7 +5,7 @@ use std::sync::Arc;
 use feitian_base::Tasks;
 use feitian_meta::Meta;
 use feitian_store::LocalStore;
-use feitian_warehouse::Warehouse;
+use feitian_warehouse::{UserCode, Warehouse};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Config;
@@ -28,9 +28,14 @@ pub(crate) async fn open_meta(config: &Config, dir: &DataDir) -> Result<Meta> {
     Meta::open(&url).await.map_err(|e| Failure::from(e).context("open the metadata"))
 }
 
+/// What tables leave free on the disk: a job writes its metadata before it reads, and a full database would stop reads too.
+const KEPT_FREE_BYTES: u64 = 16 << 20;
+
 /// The bytes in the directory.
 pub(crate) fn open_store(dir: &DataDir) -> Result<Arc<LocalStore>> {
-    Ok(Arc::new(LocalStore::open(dir.root())?))
+    let store = LocalStore::open(dir.root())?;
+    store.keep_free(KEPT_FREE_BYTES);
+    Ok(Arc::new(store))
 }
 
 /// The settings of the warehouse on `dir`.
@@ -44,6 +49,7 @@ pub(crate) fn warehouse_config(config: &Config, dir: &DataDir, node: &str) -> fe
         running_total: config.query_running_total,
         node: node.to_string(),
         default_project_timezone: PROJECT_TIMEZONE.to_string(),
+        user_code: UserCode { hidden: dir.root().to_path_buf(), ..config.user_code.clone() },
         settings: config.settings(),
     }
 }

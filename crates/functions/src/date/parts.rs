@@ -18,10 +18,12 @@ const BIG: Returns = Returns::Type(DataType0::Big);
 const DATE: Returns = Returns::Type(DataType0::Date);
 const DATETIME: Returns = Returns::Type(DataType0::Datetime);
 const TIMESTAMP: Returns = Returns::Type(DataType0::Timestamp);
+const TIMESTAMP_NTZ: Returns = Returns::Type(DataType0::TimestampNtz);
 
 pub(super) const DOCS: &[Entry] = &[
     ("current_date", "current_date()", "The day on which the statement runs."),
     ("current_timestamp", "current_timestamp()", "The instant at which the statement runs, as TIMESTAMP."),
+    ("current_timestamp_ntz", "current_timestamp_ntz()", "What a clock of UTC shows when the statement runs."),
     ("date_add", "date_add(date, days)", "The date so many days later."),
     ("date_sub", "date_sub(date, days)", "The date so many days earlier."),
     ("dateadd", "dateadd(date, n, unit)", "The time n units later; months end where the month ends."),
@@ -103,8 +105,11 @@ pub(super) fn functions() -> Vec<Function> {
         });
         all.push(clock.volatility(Volatility::Stable));
     }
-    for name in ["current_timestamp", "localtimestamp"] {
-        let clock = Function::new(name, &[], TIMESTAMP, |c| {
+    // Without a zone it is the clock of UTC, as PyODPS computes it for its tables (`odps/expressions/functions.py`).
+    for (name, returns) in
+        [("current_timestamp", TIMESTAMP), ("localtimestamp", TIMESTAMP), ("current_timestamp_ntz", TIMESTAMP_NTZ)]
+    {
+        let clock = Function::new(name, &[], returns, |c| {
             c.make::<TimestampNanosecondType>(|_| Ok(c.context.statement_ms.checked_mul(1_000_000)))
         });
         all.push(clock.volatility(Volatility::Stable));

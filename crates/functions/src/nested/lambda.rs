@@ -52,7 +52,7 @@ enum Kind {
 }
 
 /// The functions of this file.
-pub(crate) fn functions() -> Vec<HigherOrderUDF> {
+pub(super) fn functions() -> Vec<HigherOrderUDF> {
     let udf = |name, kind| {
         let signature = HigherOrderSignature::user_defined(Volatility::Immutable);
         HigherOrderUDF::new_from_impl(WithLambda { name, kind, signature })
@@ -225,21 +225,9 @@ impl Seen {
         Ok(take(column, &UInt64Array::from(places), None)?)
     }
 
-    /// What the lambda makes of the items; columns from outside are repeated for each item of their row.
+    /// What the lambda makes of the items.
     fn evaluate(&self, lambda: &LambdaArgument, columns: &[ArrayRef]) -> Result<ArrayRef> {
-        let owners = UInt64Array::from(self.owners.clone());
-        let spread = |arrays: &[ArrayRef]| -> Result<Vec<ArrayRef>> { Ok(take_arrays(arrays, &owners, None)?) };
-        let first = columns.first().cloned();
-        let second = columns.get(1).cloned();
-        let missing = || FunctionError::internal("a lambda has more parameters than columns");
-        let one = || -> Result<ArrayRef> { Ok(first.clone().ok_or_else(missing)?) };
-        let two = || -> Result<ArrayRef> { Ok(second.clone().ok_or_else(missing)?) };
-        let out = match columns.len() {
-            1 => lambda.evaluate(&[&one], spread)?,
-            _ => lambda.evaluate(&[&one, &two], spread)?,
-        };
-        let out = out.into_array(self.owners.len())?;
-        if out.data_type().is_null() { Ok(cast(&out, &DataType::Utf8)?) } else { Ok(out) }
+        evaluate(lambda, &UInt64Array::from(self.owners.clone()), columns)
     }
 
     fn nulls(&self) -> Option<NullBuffer> {
@@ -264,6 +252,18 @@ impl Seen {
         }
         Ok((kept.into(), lengths))
     }
+}
+
+/// A column as a lambda asks for it.
+type Column<'a> = Box<dyn Fn() -> Result<ArrayRef> + 'a>;
+
+/// What the lambda makes of rows of `columns`; columns from outside are repeated by the rows that own them.
+pub(super) fn evaluate(lambda: &LambdaArgument, owners: &UInt64Array, columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let spread = |arrays: &[ArrayRef]| -> Result<Vec<ArrayRef>> { Ok(take_arrays(arrays, owners, None)?) };
+    let given: Vec<Column<'_>> = columns.iter().map(|c| Box::new(move || Ok(c.clone())) as Column<'_>).collect();
+    let parameters: Vec<&dyn Fn() -> Result<ArrayRef>> = given.iter().map(|c| c.as_ref()).collect();
+    let out = lambda.evaluate(&parameters, spread)?.into_array(owners.len())?;
+    if out.data_type().is_null() { Ok(cast(&out, &DataType::Utf8)?) } else { Ok(out) }
 }
 
 /// An untyped NULL as a condition never holds.

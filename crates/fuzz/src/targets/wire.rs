@@ -13,7 +13,7 @@ use arrow_schema::{DataType as ArrowType, Field};
 use feitian_base::Error;
 use feitian_types::arrow::{engine_schema, engine_type};
 use feitian_types::{Column, DataType};
-use feitian_wire::arrow_frame::{ArrowDecoder, ArrowEncoder, Flavour, FrameReader, FrameWriter};
+use feitian_wire::arrow_frame::{ArrowDecoder, ArrowEncoder, Flavour, FrameReader, FrameWriter, IpcStream};
 use feitian_wire::compress::Codec;
 use feitian_wire::record::{Decoder, Encoder};
 use feitian_wire::{Limits, bearer, schema_json, sign, xml};
@@ -199,6 +199,45 @@ pub const ARROW_MESSAGES: Target = Target {
                     encoder.encode(batch).expect("what was accepted can be encoded");
                 }
                 format!("{} messages, {} rows", batches.len().min(8), magnitude(decoder.rows()))
+            }
+            Err(error) => shape(error.message()),
+        }
+    },
+};
+
+fn arrow_stream(columns: &[Column], batches: &[RecordBatch], codec: Codec) -> Vec<u8> {
+    let mut stream = IpcStream::compressed(columns, Flavour::TableTunnel, codec).expect("Arrow compresses so");
+    let mut buffers = Vec::new();
+    for batch in batches {
+        buffers.extend(stream.encode(batch).expect("the batch can be encoded"));
+    }
+    buffers.extend(stream.finish().expect("the stream can be ended"));
+    buffers.iter().flat_map(|b| b.as_slice().to_vec()).collect()
+}
+
+/// Promise: what is accepted can be written again and read again as the same rows.
+pub const ARROW_STREAMS: Target = Target {
+    name: "arrow-streams",
+    seeds: || {
+        let (columns, batch) = batch(true);
+        let codecs = [Codec::Identity, Codec::Zstd, Codec::Lz4Frame];
+        let streams = codecs.map(|codec| arrow_stream(&columns, &[batch.clone(), batch.slice(0, 1)], codec));
+        streams.into_iter().chain([arrow_stream(&columns, &[], Codec::Identity)]).collect()
+    },
+    words: &[b"\xff\xff\xff\xff\x00\x00\x00\x00", b"\xff\xff\xff\xff", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"],
+    run: |input| {
+        let columns = arrow_columns();
+        let decode = |bytes: &[u8], limits: Limits| {
+            let decoder = ArrowDecoder::of_stream(columns, bytes, limits).expect("every column has an Arrow form");
+            decoder.collect::<Result<Vec<RecordBatch>, Error>>()
+        };
+        match decode(input, limits()) {
+            Ok(batches) => {
+                // Buffers may overlap in a message, and do not when they are written again.
+                let again = decode(&arrow_stream(columns, &batches, Codec::Zstd), Limits::default());
+                assert_eq!(again.expect("what was accepted is well formed"), batches, "rows change");
+                let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+                format!("{} batches, {} rows", batches.len().min(8), magnitude(rows as u64))
             }
             Err(error) => shape(error.message()),
         }

@@ -18,14 +18,14 @@ async fn a_function_needs_its_resources_and_comes_back_as_it_was_written() {
     on_both(async |db| {
         let m = &db.meta;
         with_project(m).await;
-        refused(m.create_function(&function("f")).await, Kind::NotFound, "NoSuchObject");
+        refused(m.create_function(&function("f"), &Step::None).await, Kind::NotFound, "NoSuchObject");
         m.create_resource(&resource("default", "my_mod.py"), &[]).await.unwrap();
-        m.create_function(&function("f")).await.unwrap();
+        m.create_function(&function("f"), &Step::None).await.unwrap();
         assert_eq!(m.function(&at("default", "f")).await.unwrap(), Some(function("f")));
         assert_eq!(m.function(&at("s1", "f")).await.unwrap(), None);
-        refused(m.create_function(&function("f")).await, Kind::Conflict, "ObjectAlreadyExists");
+        refused(m.create_function(&function("f"), &Step::None).await, Kind::Conflict, "ObjectAlreadyExists");
         let outside = Function { at: at("s1", "f"), ..function("f") };
-        refused(m.create_function(&outside).await, Kind::NotFound, "NoSuchObject");
+        refused(m.create_function(&outside, &Step::None).await, Kind::NotFound, "NoSuchObject");
         assert!(refused(m.delete_project("p").await, Kind::Conflict, "ProjectNotEmpty").contains("'f'"));
     })
     .await;
@@ -47,7 +47,7 @@ async fn class_resources_and_owner_change_and_the_rest_stays() {
             ..function("f")
         };
         refused(m.update_function(&changed).await, Kind::NotFound, "NoSuchObject");
-        m.create_function(&function("f")).await.unwrap();
+        m.create_function(&function("f"), &Step::None).await.unwrap();
         m.update_function(&Function { owner: "nobody".into(), created_ms: 1, ..changed.clone() }).await.unwrap();
         assert_eq!(m.function(&at("default", "f")).await.unwrap(), Some(changed.clone()));
         let missing = Function { resources: vec![at("s1", "missing")], ..changed.clone() };
@@ -69,7 +69,7 @@ async fn functions_are_listed_by_name_and_dropped_once() {
         with_project(m).await;
         m.create_resource(&resource("default", "my_mod.py"), &[]).await.unwrap();
         for name in ["g", "f", "ff"] {
-            m.create_function(&function(name)).await.unwrap();
+            m.create_function(&function(name), &Step::None).await.unwrap();
         }
         let names = async |prefix: &str, owner: Option<&str>, after: Option<&str>| {
             let page = m.list_functions("p", "default", (prefix, owner), after, 10).await.unwrap();
@@ -78,8 +78,8 @@ async fn functions_are_listed_by_name_and_dropped_once() {
         assert_eq!(names("", None, None).await, ["f", "ff", "g"]);
         assert_eq!(names("f", Some("ALIYUN$u1"), Some("f")).await, ["ff"]);
         assert_eq!(names("", Some("ALIYUN$u2"), None).await, [""; 0]);
-        m.drop_function(&at("default", "f")).await.unwrap();
-        refused(m.drop_function(&at("default", "f")).await, Kind::NotFound, "NoSuchObject");
+        m.drop_function(&at("default", "f"), &Step::None).await.unwrap();
+        refused(m.drop_function(&at("default", "f"), &Step::None).await, Kind::NotFound, "NoSuchObject");
         assert_eq!(names("", None, None).await, ["ff", "g"]);
     })
     .await;

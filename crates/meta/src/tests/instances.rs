@@ -294,6 +294,11 @@ async fn jobs_from_before_the_number_of_their_text_stay() {
             "DROP INDEX instances_query",
             "DROP INDEX instances_project_owner",
             "ALTER TABLE instances DROP COLUMN query_hash",
+            "ALTER TABLE sessions DROP COLUMN options",
+            "DROP TABLE project_users",
+            "DROP TABLE roles",
+            "DROP TABLE role_members",
+            "DROP TABLE grants",
             "UPDATE schema_version SET version = 2",
         ] {
             m.writer().execute(undo).await.unwrap();

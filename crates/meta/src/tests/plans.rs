@@ -18,6 +18,7 @@ async fn listings_and_hot_paths_are_index_ranges() {
     for (sql, index) in [
         (crate::tables::BY_NAME.to_string(), "tables_live"),
         (crate::tables::LIST.to_string(), "tables_live"),
+        (crate::tables::LIST_NAMES.to_string(), "tables_live"),
         (crate::partitions::LIST.to_string(), "partitions_order"),
         (crate::partitions::LIST_BACKWARDS.to_string(), "partitions_order"),
         (crate::partitions::LARGEST.to_string(), "partitions_order"),

@@ -46,8 +46,8 @@ async fn an_update_keeps_owner_and_creation_time() {
         let want = Resource { owner: old.owner, created_ms: old.created_ms, ..new };
         assert_eq!(m.resource(&want.at).await.unwrap(), Some(want));
         assert_eq!(m.all_resource_files().await.unwrap(), []);
-        m.drop_resource(&at("default", "r")).await.unwrap();
-        refused(m.drop_resource(&at("default", "r")).await, Kind::NotFound, "NoSuchObject");
+        m.drop_resource(&at("default", "r"), &Step::None).await.unwrap();
+        refused(m.drop_resource(&at("default", "r"), &Step::None).await, Kind::NotFound, "NoSuchObject");
     })
     .await;
 }

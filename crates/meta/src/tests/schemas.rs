@@ -55,7 +55,7 @@ async fn a_schema_with_anything_in_it_is_not_dropped() {
         m.create_resource(&resource("s1", "r.py"), &[]).await.unwrap();
         assert!(refused(drop().await, Kind::Conflict, "SchemaNotEmpty").contains("r.py"));
         assert!(refused(m.delete_project("p").await, Kind::Conflict, "ProjectNotEmpty").contains("s1"));
-        m.drop_resource(&at("s1", "r.py")).await.unwrap();
+        m.drop_resource(&at("s1", "r.py"), &Step::None).await.unwrap();
         drop().await.unwrap();
         refused(drop().await, Kind::NotFound, "NoSuchObject");
         refused(m.drop_schema("p", "default", &Step::None).await, Kind::Invalid, "InvalidParameter");

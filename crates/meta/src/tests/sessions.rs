@@ -17,7 +17,13 @@ fn block(id: i64, path: &str) -> Block {
 async fn sessions_keep_their_fields_and_move_by_status() {
     on_both(async |db| {
         let m = &db.meta;
-        let s = Session { overwrite: true, log_version: 4, record_count: 8, ..session("s1", "download") };
+        let s = Session {
+            overwrite: true,
+            log_version: 4,
+            record_count: 8,
+            options: "{}".into(),
+            ..session("s1", "download")
+        };
         m.create_session(&s).await.unwrap();
         refused(m.create_session(&s).await, Kind::Conflict, "ObjectAlreadyExists");
         assert_eq!(m.session("s1").await.unwrap(), Some(s));

@@ -87,6 +87,14 @@ async fn listings_filter_and_go_on_behind_a_name() {
         assert_eq!(names(TableFilter { owner: Some("o1".into()), ..all() }, None, 9).await, ["a", "b"]);
         assert_eq!(names(TableFilter { kind: Some("VIRTUAL_VIEW".into()), ..all() }, None, 9).await, ["abc"]);
         assert!(m.list_tables("p", "s", &all(), None, 9).await.unwrap().is_empty());
+        let pairs = async |prefix: &str, kind: Option<&str>, after: Option<&str>, limit: i64| {
+            let page = m.list_names("p", "default", prefix, kind, after, limit).await.unwrap();
+            page.into_iter().map(|(name, owner)| format!("{name} {owner}")).collect::<Vec<_>>()
+        };
+        assert_eq!(pairs("", None, None, 9).await, ["a o1", "ab o0", "abc o0", "b o1"]);
+        assert_eq!(pairs("ab", None, Some("ab"), 9).await, ["abc o0"]);
+        assert_eq!(pairs("", Some("VIRTUAL_VIEW"), None, 9).await, ["abc o0"]);
+        assert_eq!(pairs("", None, None, 1).await, ["a o1"]);
     })
     .await;
 }

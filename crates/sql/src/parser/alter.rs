@@ -6,7 +6,7 @@ use super::columns::repeated;
 use super::cursor::Parser;
 use crate::lexer::Symbol;
 use crate::statement::{AlterOp, AlterTable, Place, Statement};
-use crate::{Position, Result, SqlError};
+use crate::{Result, SqlError};
 
 /// A change that we read, or the name of one that feitian lacks.
 enum Change {
@@ -28,22 +28,19 @@ impl Parser<'_> {
         }
         let name = self.object_name()?;
         let partition = self.optional_partition()?;
-        match self.change(view, partition, at)? {
+        match self.change(view, partition)? {
             Change::Op(op) => Ok(Statement::AlterTable(Box::new(AlterTable { name, view, op }))),
             Change::Lacking(what) => Ok(self.skip(what, at)),
         }
     }
 
-    fn change(&mut self, view: bool, partition: Option<PartitionSpec>, at: Position) -> Result<Change> {
-        const LACKING: [(&str, &str); 12] = [
-            ("merge", "ALTER TABLE … MERGE"),
-            ("compact", "ALTER TABLE … COMPACT"),
+    fn change(&mut self, view: bool, partition: Option<PartitionSpec>) -> Result<Change> {
+        const LACKING: [(&str, &str); 9] = [
             ("exchange", "ALTER TABLE … EXCHANGE PARTITION"),
             ("archive", "ALTER TABLE … ARCHIVE"),
             ("freeze", "ALTER TABLE … FREEZE"),
             ("restore", "ALTER TABLE … RESTORE"),
             ("concatenate", "ALTER TABLE … CONCATENATE"),
-            ("replace", "ALTER TABLE … REPLACE COLUMNS"),
             ("update", "ALTER TABLE … UPDATE STATISTICS"),
             ("skewed", "ALTER TABLE … SKEWED BY"),
             ("recover", "ALTER TABLE … RECOVER"),
@@ -51,6 +48,9 @@ impl Parser<'_> {
         ];
         if let Some((_, what)) = LACKING.iter().find(|(word, _)| self.is(word)) {
             return Ok(Change::Lacking(what));
+        }
+        if !view && self.is_any(&["merge", "compact"]) {
+            return self.merge(partition).map(Change::Op);
         }
         if let Some(partition) = partition {
             return self.change_partition(partition);
@@ -62,8 +62,8 @@ impl Parser<'_> {
         if self.is("set") {
             return self.change_setting();
         }
-        if self.is_any(&["add", "drop", "change"]) || (self.is("rename") && self.is_at(1, "column")) {
-            return self.change_columns(at);
+        if self.is_any(&["add", "drop", "change", "replace"]) || (self.is("rename") && self.is_at(1, "column")) {
+            return self.change_columns();
         }
         Ok(Change::Op(if self.eat(&["rename"]) {
             self.expect("to")?;
@@ -87,6 +87,29 @@ impl Parser<'_> {
         }))
     }
 
+    /// `MERGE SMALLFILES`, `COMPACT MAJOR|MINOR`, or `MERGE [IF EXISTS] PARTITION (…), … OVERWRITE PARTITION (…) [PURGE]`
+    fn merge(&mut self, partition: Option<PartitionSpec>) -> Result<AlterOp> {
+        if self.eat(&["compact"]) {
+            if !self.is_any(&["major", "minor"]) {
+                return self.unexpected(Some("MAJOR or MINOR"));
+            }
+            self.take();
+            return Ok(AlterOp::MergeFiles { partition, compact: true });
+        }
+        self.expect("merge")?;
+        if partition.is_some() || self.is("smallfiles") {
+            self.expect("smallfiles")?;
+            return Ok(AlterOp::MergeFiles { partition, compact: false });
+        }
+        let if_exists = self.eat(&["if", "exists"]);
+        let sources = self.list(Self::partition_conditions)?;
+        self.expect("overwrite")?;
+        let to = self.partition_spec()?;
+        // The partitions that go are gone at once, as they are after DROP.
+        self.eat(&["purge"]);
+        Ok(AlterOp::MergePartitions { if_exists, sources, to })
+    }
+
     fn change_partition(&mut self, partition: PartitionSpec) -> Result<Change> {
         if self.eat(&["rename"]) {
             self.expect("to")?;
@@ -106,7 +129,7 @@ impl Parser<'_> {
         if self.is_any(&["set", "change"]) {
             return Ok(Change::Lacking("this change of a partition"));
         }
-        self.unexpected(Some("RENAME TO, TOUCH, ENABLE, DISABLE or SET PARTITIONPROPERTIES"))
+        self.unexpected(Some("RENAME TO, TOUCH, ENABLE, DISABLE, MERGE, COMPACT or SET PARTITIONPROPERTIES"))
     }
 
     /// `ENABLE|DISABLE LIFECYCLE`
@@ -137,9 +160,9 @@ impl Parser<'_> {
         })
     }
 
-    fn change_columns(&mut self, at: Position) -> Result<Change> {
+    fn change_columns(&mut self) -> Result<Change> {
         if self.eat(&["add"]) {
-            return self.add(at);
+            return self.add();
         }
         if self.eat(&["drop"]) {
             return self.drop_parts();
@@ -148,6 +171,10 @@ impl Parser<'_> {
             let old = self.name()?;
             self.expect("to")?;
             return Ok(Change::Op(AlterOp::RenameColumn { old, new: self.name()? }));
+        }
+        if self.eat(&["replace"]) {
+            self.expect("columns")?;
+            return Ok(Change::Op(AlterOp::ReplaceColumns { columns: self.added_columns()? }));
         }
         self.expect("change")?;
         self.eat(&["column"]);
@@ -172,28 +199,30 @@ impl Parser<'_> {
         let ty = self.data_type()?;
         let not_null = self.eat(&["not", "null"]);
         let comment = if self.eat(&["comment"]) { Some(self.string()?) } else { None };
-        let place = if self.eat(&["first"]) {
+        let place = self.place()?;
+        Ok(AlterOp::ChangeColumn { old, new, ty, not_null, comment, place })
+    }
+
+    /// `[FIRST | AFTER x]`
+    fn place(&mut self) -> Result<Place> {
+        Ok(if self.eat(&["first"]) {
             Place::First
         } else if self.eat(&["after"]) {
             Place::After(self.name()?)
         } else {
             Place::Stay
-        };
-        Ok(AlterOp::ChangeColumn { old, new, ty, not_null, comment, place })
+        })
     }
 
     /// ADD: columns or partitions.
-    fn add(&mut self, at: Position) -> Result<Change> {
+    fn add(&mut self) -> Result<Change> {
         if self.is_any(&["constraint", "primary"]) {
             return Ok(Change::Lacking("ALTER TABLE … ADD CONSTRAINT"));
         }
         if self.eat(&["columns"]) || self.eat(&["column"]) {
             let if_not_exists = self.eat(&["if", "not", "exists"]);
             let columns = self.added_columns()?;
-            if self.is_any(&["first", "after"]) {
-                return self.unsupported(at, "ALTER TABLE … ADD COLUMNS FIRST or AFTER");
-            }
-            return Ok(Change::Op(AlterOp::AddColumns { if_not_exists, columns }));
+            return Ok(Change::Op(AlterOp::AddColumns { if_not_exists, columns, place: self.place()? }));
         }
         let if_not_exists = self.eat(&["if", "not", "exists"]);
         let mut specs = Vec::new();
@@ -212,7 +241,7 @@ impl Parser<'_> {
         let defs =
             if self.is_symbol(Symbol::LParen) { self.parens(Self::column_def)? } else { self.list(Self::column_def)? };
         if defs.iter().any(|d| d.primary_key) {
-            return self.unsupported(at, "ALTER TABLE … ADD COLUMNS with PRIMARY KEY");
+            return self.unsupported(at, "PRIMARY KEY in ALTER TABLE");
         }
         if let Some(i) = repeated(defs.iter().map(|d| d.column.name.as_str())) {
             let detail = format!("column repeated in creation: {}", defs[i].column.name);

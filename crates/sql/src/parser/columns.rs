@@ -177,8 +177,7 @@ impl Parser<'_> {
     }
 
     /// A constant as the text that a partition value is. Whole numbers lose leading zeros.
-    fn partition_value(&mut self) -> Result<String> {
-        let first = self.peek();
+    pub(super) fn partition_value(&mut self) -> Result<String> {
         let sign = if self.eat_symbol(Symbol::Minus) { "-" } else { "" };
         match self.peek().kind {
             Kind::Text if sign.is_empty() => self.string(),
@@ -196,7 +195,7 @@ impl Parser<'_> {
                 self.take();
                 self.string()
             }
-            Kind::Symbol(Symbol::At) => self.unsupported(first.position, "a script variable (@name)"),
+            Kind::Symbol(Symbol::At) if sign.is_empty() => self.partition_variable(),
             _ => self.unexpected(Some("a constant")),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::cursor::Parser;
 use crate::lexer::{Kind, Symbol};
-use crate::statement::{DropTable, Statement, Truncate};
+use crate::statement::{CloneTable, DropTable, Existing, RestoreTable, Statement, Truncate};
 use crate::{Position, Result};
 
 /// First words of statements that MaxCompute has and feitian lacks. Some are ordinary words elsewhere.
@@ -12,7 +12,6 @@ const LACKING: &[&str] = &[
     "analyze",
     "begin",
     "clear",
-    "clone",
     "copy",
     "cost",
     "count",
@@ -42,7 +41,6 @@ const LACKING: &[&str] = &[
     "reduce",
     "reload",
     "remove",
-    "restore",
     "revoke",
     "set",
     "setproject",
@@ -51,7 +49,6 @@ const LACKING: &[&str] = &[
     "uninstall",
     "unload",
     "unlock",
-    "update",
     "whoami",
 ];
 
@@ -75,19 +72,28 @@ impl Parser<'_> {
         if first.kind != Kind::Word {
             return self.unexpected(None);
         }
+        if let Some(statement) = self.about_jobs()? {
+            return Ok(statement);
+        }
+        if let Some(statement) = self.security()? {
+            return Ok(statement);
+        }
         match self.source(first).to_ascii_lowercase().as_str() {
             "with" => self.with_statement(),
             "insert" => self.insert(None),
+            _ if self.starts_dml() => self.dml(None),
             "from" => self.statement_with_from(None),
             "create" => self.create(),
             "drop" => self.drop_statement(),
             "alter" => self.alter(),
             "truncate" => self.truncate(),
             "show" => self.show(),
-            "list" | "ls" if self.is_at(1, "tables") => self.show(),
+            "list" | "ls" if ["tables", "functions", "resources"].iter().any(|what| self.is_at(1, what)) => self.show(),
             "desc" | "describe" => self.desc(),
             "explain" => self.explain(),
             "use" => self.use_statement(),
+            "clone" => self.clone_table(),
+            "restore" => self.restore_table(),
             word if LACKING.contains(&word) => Ok(self.skip(&word.to_uppercase(), at)),
             _ => self.unexpected(None),
         }
@@ -101,7 +107,7 @@ impl Parser<'_> {
         Statement::Unsupported { what: what.to_string(), position }
     }
 
-    /// `WITH … SELECT`, `WITH … INSERT` or `WITH … FROM`
+    /// `WITH … SELECT`, `WITH … INSERT`, `WITH … FROM`, `WITH … UPDATE`, `WITH … DELETE` or `WITH … MERGE`
     fn with_statement(&mut self) -> Result<Statement> {
         let at = self.position();
         let with = self.with()?;
@@ -111,9 +117,8 @@ impl Parser<'_> {
         if self.is("from") {
             return self.statement_with_from(with);
         }
-        if self.is_any(&["update", "delete", "merge"]) {
-            let what = self.source(self.peek()).to_uppercase();
-            return Ok(self.skip(&what, at));
+        if self.starts_dml() {
+            return self.dml(with);
         }
         let mut query = self.query()?;
         if query.with.is_some() {
@@ -131,8 +136,14 @@ impl Parser<'_> {
             let if_exists = self.eat(&["if", "exists"]);
             return Ok(Statement::DropSchema { if_exists, name: self.object_name()? });
         }
+        if self.eat(&["function"]) {
+            return self.drop_function();
+        }
+        if self.eat(&["resource"]) {
+            return self.drop_resource();
+        }
         if !view && !self.is("table") {
-            if self.is_any(&["materialized", "function", "role", "resource", "package", "index", "group", "user"]) {
+            if self.is_any(&["materialized", "role", "package", "index", "group", "user"]) {
                 let what = format!("DROP {}", self.source(self.peek()).to_uppercase());
                 return Ok(self.skip(&what, at));
             }
@@ -149,7 +160,6 @@ impl Parser<'_> {
     }
 
     fn truncate(&mut self) -> Result<Statement> {
-        let at = self.position();
         self.expect("truncate")?;
         self.expect("table")?;
         let table = self.object_name()?;
@@ -157,17 +167,20 @@ impl Parser<'_> {
         if self.is("partition") {
             partitions = self.list(Self::partition_spec)?;
         }
-        if self.is("columns") {
-            return Ok(self.skip("TRUNCATE TABLE … COLUMNS", at));
-        }
-        Ok(Statement::Truncate(Truncate { table, partitions }))
+        let columns = if self.eat(&["columns"]) { self.column_names()? } else { Vec::new() };
+        Ok(Statement::Truncate(Truncate { table, partitions, columns }))
     }
 
     fn show(&mut self) -> Result<Statement> {
         let at = self.position();
+        let lists = !self.is("show");
         self.take();
+        if lists && self.eat(&["resources"]) {
+            return Ok(Statement::ListResources);
+        }
         let only_views = self.is("views");
-        if only_views || self.is("tables") {
+        let functions = self.is("functions");
+        if only_views || functions || self.is("tables") {
             self.take();
             let scope = if self.is_any(&["in", "from"]) {
                 self.take();
@@ -176,7 +189,10 @@ impl Parser<'_> {
                 None
             };
             let like = if self.eat(&["like"]) { Some(self.string()?) } else { None };
-            return Ok(Statement::ShowTables { scope, like, only_views });
+            return Ok(match functions {
+                true => Statement::ShowFunctions { scope, like },
+                false => Statement::ShowTables { scope, like, only_views },
+            });
         }
         if self.eat(&["partitions"]) {
             let table = self.object_name()?;
@@ -184,6 +200,14 @@ impl Parser<'_> {
         }
         if self.eat(&["create", "table"]) {
             return Ok(Statement::ShowCreateTable { table: self.object_name()? });
+        }
+        if self.is("history") && self.is_at(1, "for") && self.is_at(2, "table") {
+            self.eat(&["history", "for", "table"]);
+            let table = self.object_name()?;
+            return Ok(match self.peek().kind {
+                Kind::End => Statement::ShowHistory { table },
+                _ => self.skip("SHOW HISTORY", at),
+            });
         }
         if self.eat(&["schemas"]) {
             let scoped = self.eat(&["in"]) || self.eat(&["from"]);
@@ -207,7 +231,13 @@ impl Parser<'_> {
         if has_operand && self.eat(&["schema"]) {
             return Ok(Statement::DescSchema { name: self.object_name()? });
         }
-        if has_operand && self.is_any(&["function", "project", "resource", "instance", "role", "package"]) {
+        if has_operand && self.eat(&["function"]) {
+            return Ok(Statement::DescFunction { name: self.object_name()? });
+        }
+        if has_operand && self.eat(&["resource"]) {
+            return Ok(Statement::DescResource { name: self.resource_name()? });
+        }
+        if has_operand && self.is_any(&["project", "instance", "role", "package"]) {
             let what = format!("DESC {}", self.source(self.peek()).to_uppercase());
             return Ok(self.skip(&what, at));
         }
@@ -228,6 +258,44 @@ impl Parser<'_> {
         }
         let statement = Box::new(self.any_statement()?);
         Ok(Statement::Explain { extended, statement })
+    }
+
+    /// `CLONE TABLE a [PARTITION (…), …] TO b [IF EXISTS OVERWRITE|IGNORE]`
+    fn clone_table(&mut self) -> Result<Statement> {
+        self.expect("clone")?;
+        self.expect("table")?;
+        let from = self.object_name()?;
+        let partitions = if self.is("partition") { self.list(Self::partition_spec)? } else { Vec::new() };
+        self.expect("to")?;
+        let to = self.object_name()?;
+        let existing = if !self.eat(&["if", "exists"]) {
+            Existing::Refuse
+        } else if self.eat(&["overwrite"]) {
+            Existing::Overwrite
+        } else {
+            self.expect("ignore")?;
+            Existing::Ignore
+        };
+        Ok(Statement::CloneTable(CloneTable { from, partitions, to, existing }))
+    }
+
+    /// `RESTORE TABLE t TO LSN 'version' [AS u]`; partitions and dropped tables, which a table's id names, are lacking.
+    fn restore_table(&mut self) -> Result<Statement> {
+        let at = self.position();
+        self.expect("restore")?;
+        self.expect("table")?;
+        let table = self.object_name()?;
+        if !self.eat(&["to", "lsn"]) {
+            return Ok(self.skip("RESTORE", at));
+        }
+        let place = self.position();
+        let lsn = self.string()?;
+        let Ok(version) = lsn.trim().parse() else {
+            let detail = format!("'{lsn}' is no LSN: SHOW HISTORY FOR TABLE lists those of a table");
+            return Err(crate::SqlError::semantic(place, detail));
+        };
+        let to = if self.eat(&["as"]) { Some(self.object_name()?) } else { None };
+        Ok(Statement::RestoreTable(RestoreTable { table, version, to }))
     }
 
     fn use_statement(&mut self) -> Result<Statement> {

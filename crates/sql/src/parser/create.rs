@@ -55,11 +55,13 @@ impl Parser<'_> {
             let comment = if self.eat(&["comment"]) { Some(self.string()?) } else { None };
             return Ok(Statement::CreateSchema { if_not_exists, name, comment });
         }
-        const OTHERS: [&str; 14] = [
+        if self.is("function") {
+            return if or_replace { Ok(self.skip("CREATE FUNCTION", at)) } else { self.create_function(at) };
+        }
+        const OTHERS: [&str; 13] = [
             "external",
             "temporary",
             "materialized",
-            "function",
             "sql",
             "role",
             "package",
@@ -107,12 +109,6 @@ impl Parser<'_> {
         check_columns(&defs, &partition_defs)?;
         if like.is_none() && as_query.is_none() {
             check_clustering(&defs, clustering.as_ref(), at)?;
-        }
-        let by_arrival = |(key, value): &(String, String)| {
-            key.eq_ignore_ascii_case("ingestion_time_partition") && value.eq_ignore_ascii_case("true")
-        };
-        if auto_partition.is_some() && properties.iter().flatten().any(by_arrival) {
-            return Ok(self.skip("AUTO PARTITIONED BY the time of arrival", at));
         }
         let shape = usize::from(!defs.is_empty()) + usize::from(as_query.is_some()) + usize::from(like.is_some());
         if shape == 0 {

@@ -7,7 +7,7 @@ use sqlparser::ast::{
 };
 
 use super::cursor::{JOIN_HEIGHT, MAX_RELATIONS, Parser};
-use super::words;
+use super::{lateral, words};
 use crate::lexer::{Kind, Symbol, Token};
 use crate::{Result, SqlError};
 
@@ -96,11 +96,21 @@ impl Parser<'_> {
         self.expect("from")?;
         self.hints(&mut select.optimizer_hints);
         loop {
-            let next = self.table_with_joins()?;
-            select.from.push(next);
+            if self.is_unnest() {
+                let before = match select.from.is_empty() {
+                    true => vec![lateral::one_row(select)],
+                    false => std::mem::take(&mut select.from),
+                };
+                let next = self.unnest(before, None)?;
+                select.from.push(self.unnest_joins(next)?);
+            } else {
+                let next = self.table_with_joins()?;
+                select.from.push(self.unnest_joins(next)?);
+            }
             while self.is_lateral_view() {
                 let before = std::mem::take(&mut select.from);
-                select.from.push(self.lateral_view(before)?);
+                let next = self.lateral_view(before)?;
+                select.from.push(self.unnest_joins(next)?);
             }
             if !self.eat_symbol(Symbol::Comma) {
                 return Ok(());
@@ -119,7 +129,7 @@ impl Parser<'_> {
 
     pub(super) fn joins(&mut self) -> Result<Vec<Join>> {
         let mut joins = Vec::new();
-        while self.is_join() {
+        while self.is_join() && self.unnest_join().is_none() {
             joins.push(self.join()?);
         }
         Ok(joins)
@@ -187,7 +197,7 @@ impl Parser<'_> {
     }
 
     /// A table with what turns its rows and columns.
-    fn table(&mut self) -> Result<TableFactor> {
+    pub(super) fn table(&mut self) -> Result<TableFactor> {
         let table = self.plain_table()?;
         self.pivots(table)
     }

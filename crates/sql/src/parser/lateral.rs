@@ -56,6 +56,10 @@ impl Parser<'_> {
         let Expr::Function(call) = self.operand()? else {
             return self.unexpected(Some("a call of a table function"));
         };
+        // It stands in FROM and after JOIN only; see `unnest`.
+        if among(&object_parts(&call.name).join("."), &["unnest"]) {
+            return Err(SqlError::semantic(call.name.span().into(), "function 'unnest' is not a table function"));
+        }
         let name = self.ident()?;
         let columns = match self.eat(&["as"]) {
             false => Vec::new(),
@@ -68,17 +72,29 @@ impl Parser<'_> {
     }
 }
 
-/// Moves a table function in the SELECT list to FROM.
+/// Moves a table function of ours in the SELECT list to FROM.
+pub(super) fn lift_from_list(select: &mut Select) -> Result<()> {
+    lift_table_function(select, &is_table_function)
+}
+
+/// Moves a function in the SELECT list to FROM whose name is one of a table function.
 ///
 /// ODPS-0130071 beside other columns and with the clauses that MaxCompute does not allow there.
-pub(super) fn lift_from_list(select: &mut Select) -> Result<()> {
-    let Some(at) = select.projection.iter().find_map(table_call) else { return Ok(()) };
+pub fn lift_table_function(select: &mut Select, is_one: &dyn Fn(&str) -> bool) -> Result<()> {
+    let Some(at) = select.projection.iter().find_map(|item| table_call(item, is_one)) else { return Ok(()) };
     if select.projection.len() > 1 {
         return Err(SqlError::semantic(at, "a table function must be the only item of a SELECT list"));
     }
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(items, _) if items.is_empty());
     let windows = !select.named_window.is_empty() || select.qualify.is_some();
-    let others = [(grouped, "GROUP BY"), (select.having.is_some(), "HAVING"), (windows, "WINDOW or QUALIFY")];
+    let others = [
+        (grouped, "GROUP BY"),
+        (select.having.is_some(), "HAVING"),
+        (windows, "WINDOW or QUALIFY"),
+        (!select.cluster_by.is_empty(), "CLUSTER BY"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+        (!select.sort_by.is_empty(), "SORT BY"),
+    ];
     if let Some((_, clause)) = others.iter().find(|(there, _)| *there) {
         return Err(forbidden(at, clause));
     }
@@ -133,7 +149,7 @@ fn forbidden(at: Position, clause: &str) -> SqlError {
 }
 
 /// Where the table function of an item stands.
-fn table_call(item: &SelectItem) -> Option<Position> {
+fn table_call(item: &SelectItem, is_one: &dyn Fn(&str) -> bool) -> Option<Position> {
     let expr = match item {
         SelectItem::UnnamedExpr(expr)
         | SelectItem::ExprWithAlias { expr, .. }
@@ -141,16 +157,13 @@ fn table_call(item: &SelectItem) -> Option<Position> {
         _ => return None,
     };
     match expr {
-        Expr::Function(call) => match object_parts(&call.name).as_slice() {
-            [name] if is_table_function(name) => Some(call.name.span().into()),
-            _ => None,
-        },
+        Expr::Function(call) if is_one(&object_parts(&call.name).join(".")) => Some(call.name.span().into()),
         _ => None,
     }
 }
 
 /// A table of one row, for a SELECT without FROM.
-fn one_row(select: &Select) -> TableWithJoins {
+pub(super) fn one_row(select: &Select) -> TableWithJoins {
     let mut inner = empty_select(select.select_token.clone());
     let one = Expr::Value(Value::Number("1".to_string(), false).into());
     inner.projection = vec![SelectItem::ExprWithAlias { expr: one, alias: Ident::with_quote('`', "__one") }];
@@ -161,12 +174,14 @@ fn one_row(select: &Select) -> TableWithJoins {
 }
 
 /// `(from CROSS|LEFT OUTER JOIN LATERAL call alias)`
-fn with_rows_of(from: Vec<TableWithJoins>, call: Function, alias: TableAlias, outer: bool) -> Result<TableFactor> {
+pub(super) fn with_rows_of(
+    from: Vec<TableWithJoins>,
+    call: Function,
+    alias: TableAlias,
+    outer: bool,
+) -> Result<TableFactor> {
     let at = Position::from(call.name.span());
     let name = object_parts(&call.name).join(".");
-    if !is_table_function(&name) {
-        return Err(SqlError::semantic(at, format!("function '{name}' is not a table function")));
-    }
     let plain = call.filter.is_none()
         && call.over.is_none()
         && call.null_treatment.is_none()

@@ -10,20 +10,26 @@ mod columns;
 mod command;
 mod create;
 mod cursor;
+mod dml;
 mod expr;
 mod from;
 mod function;
 mod insert;
 mod interval;
+mod jobs;
 mod lateral;
 mod number;
 mod operand;
 mod pivot;
 mod query;
+mod registry;
 mod script;
+mod security;
+mod sets;
+mod unnest;
 mod words;
 
-pub use lateral::is_table_function;
+pub use lateral::{is_table_function, lift_table_function};
 use sqlparser::ast::Query;
 
 use crate::splitter::{self, Piece};
@@ -48,6 +54,9 @@ pub struct Parsed {
     pub text: String,
     /// Where `text` begins in the script.
     pub position: Position,
+    /// The statement reads script variables: how many statements stand before the oldest of their queries, which are read
+    /// where they are used.
+    pub variables: Option<usize>,
 }
 
 /// Parses all statements of `text`. Errors and spans point into `text`.
@@ -58,10 +67,11 @@ pub struct Parsed {
 pub fn parse_script(text: &str) -> Result<Script> {
     let mut script = Script { settings: Vec::new(), statements: Vec::new() };
     let pieces = splitter::cut(text)?;
-    let (mut variables, mut expanded, mut changed) = (Vec::new(), 0, false);
+    let (mut variables, mut expanded) = (Vec::new(), 0);
     for (piece, tokens) in &pieces {
         let Piece { text: source, line, column, setting, .. } = piece;
         let position = Position { line: *line, column: *column };
+        let mut used = None;
         let statement = match setting {
             Some(_) if !variables.is_empty() => {
                 return Err(SqlError::unsupported(position, "SET after a script variable"));
@@ -73,19 +83,19 @@ pub fn parse_script(text: &str) -> Result<Script> {
             Some((key, value)) => Statement::Set { key: key.clone(), value: value.clone() },
             None => {
                 let mut parser = Parser::new(text, tokens, Variables::new(&variables, expanded));
-                if let Some((name, before)) = parser.assignment()? {
+                if let Some((name, holds, before)) = parser.assignment()? {
                     expanded = parser.variables.expanded;
-                    variables.push(Variable { name, tokens: &tokens[before..] });
+                    let since = parser.variables.since.unwrap_or(script.statements.len());
+                    variables.push(Variable { name, holds, tokens: &tokens[before..], since });
                     continue;
                 }
                 let statement = parser.statement()?;
-                parser.check_variables(&statement, changed)?;
-                expanded = parser.variables.expanded;
+                parser.check_variables(&statement)?;
+                (expanded, used) = (parser.variables.expanded, parser.variables.since);
                 statement
             }
         };
-        changed |= script::changes(&statement);
-        script.statements.push(Parsed { statement, text: source.to_string(), position });
+        script.statements.push(Parsed { statement, text: source.to_string(), position, variables: used });
     }
     Ok(script)
 }

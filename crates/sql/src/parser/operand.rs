@@ -52,7 +52,7 @@ impl Parser<'_> {
                 self.take();
                 Ok(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(self.expr_above(NOT)?) })
             }
-            Symbol::At => self.unsupported(self.position(), "a script variable (@name)"),
+            Symbol::At => self.literal_variable(),
             Symbol::DoubleColon => {
                 // `::f(…)` forces the built-in function; there are no others.
                 self.take();

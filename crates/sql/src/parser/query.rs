@@ -102,8 +102,8 @@ impl Parser<'_> {
                 () => return Ok(left),
             };
             let set_quantifier = self.set_operator()?;
-            let right = Box::new(self.intersections(None)?);
-            left = SetExpr::SetOperation { left: Box::new(left), op, set_quantifier, right };
+            let right = self.intersections(None)?;
+            left = self.set_operation(left, op, set_quantifier, right)?;
         }
     }
 
@@ -114,8 +114,8 @@ impl Parser<'_> {
         };
         while self.is("intersect") {
             let set_quantifier = self.set_operator()?;
-            let right = Box::new(self.set_operand()?);
-            left = SetExpr::SetOperation { left: Box::new(left), op: SetOperator::Intersect, set_quantifier, right };
+            let right = self.set_operand()?;
+            left = self.set_operation(left, SetOperator::Intersect, set_quantifier, right)?;
         }
         Ok(left)
     }

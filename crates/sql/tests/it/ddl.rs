@@ -1,6 +1,9 @@
 //! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
 
-use feitian_sql::{AlterOp, PartitionOp, Place, Statement, object_parts, parse_script};
+use feitian_sql::{
+    AlterOp, Assignment, Existing, Holder, MergeAction, MergeClause, PartitionOp, Place, RowChange, Security,
+    SecurityObject, Statement, object_parts, parse_script,
+};
 
 use crate::{error, lacking, one};
 
@@ -139,6 +142,31 @@ fn alter_forms() {
         }
         other => panic!("{other:?}"),
     }
+    match op("alter table t merge if exists partition (ds<'3'), partition (ds='5') overwrite partition (ds='4') purge")
+    {
+        AlterOp::MergePartitions { if_exists: true, sources, to } => {
+            assert_eq!((sources.len(), to.to_string().as_str()), (2, "ds=4"));
+        }
+        other => panic!("{other:?}"),
+    }
+    for (text, of_partition, compacts) in [
+        ("alter table t merge smallfiles", false, false),
+        ("alter table t partition (ds='1') merge smallfiles", true, false),
+        ("alter table t compact minor", false, true),
+        ("alter table t partition (ds='1') compact major", true, true),
+    ] {
+        let AlterOp::MergeFiles { partition, compact } = op(text) else { panic!("{text}") };
+        assert_eq!((partition.is_some(), compact), (of_partition, compacts), "{text}");
+    }
+    assert!(matches!(op("alter table t add columns (a int) first"), AlterOp::AddColumns { place: Place::First, .. }));
+    assert!(
+        matches!(op("alter table t add column a int after b"), AlterOp::AddColumns { place: Place::After(b), .. } if b == "b")
+    );
+    assert!(
+        matches!(op("alter table t replace columns (a int, b string)"), AlterOp::ReplaceColumns { columns } if columns.len() == 2)
+    );
+    let Statement::Truncate(t) = one("truncate table t partition (ds='1') columns (a, b)") else { panic!() };
+    assert_eq!((t.partitions.len(), t.columns.len()), (1, 2));
     let Statement::AlterTable(view) = one("ALTER VIEW v AS SELECT 1;") else { panic!() };
     assert!(view.view && matches!(view.op, AlterOp::SetQuery { query_text, .. } if query_text == "SELECT 1"));
     let Statement::AlterTable(view) = one("alter view a.b rename to c") else { panic!() };
@@ -208,6 +236,67 @@ fn insert_forms() {
     }
 }
 
+// MaxCompute documentation, "UPDATE and DELETE", "MERGE INTO".
+#[test]
+fn statements_that_change_rows() {
+    let dml = |text: &str| match one(text) {
+        Statement::Dml(dml) => *dml,
+        other => panic!("{other:?}"),
+    };
+    let shown = |set: &[Assignment]| {
+        set.iter().map(|a| format!("{} = {}", a.column.name, a.value)).collect::<Vec<_>>().join(", ")
+    };
+    let d = dml(
+        "update p.t as x set a = b + 1, x.b = 'y', (c, d) = (1, 2), (e, f) = (select k, v from s) from s where s.v = x.a",
+    );
+    assert_eq!((d.table.to_string().as_str(), d.alias.unwrap().value.as_str()), ("p.t", "x"));
+    let RowChange::Update { set, from, selection } = d.change else { panic!() };
+    assert_eq!(shown(&set), "a = b + 1, b = 'y', c = 1, d = 2, e = (SELECT k FROM s), f = (SELECT v FROM s)");
+    assert_eq!((from.len(), selection.unwrap().to_string().as_str()), (1, "s.v = x.a"));
+    assert!(matches!(dml("update t set t.a = 1").change, RowChange::Update { selection: None, .. }));
+
+    let d = dml("with w as (select 1) delete from t partition (ds='1') where a in (select * from w)");
+    assert!(d.with.is_some() && d.alias.is_none());
+    let RowChange::Delete { partition, selection } = d.change else { panic!() };
+    assert_eq!((partition[0].name.as_str(), selection.is_some()), ("ds", true));
+    assert!(matches!(dml("delete from t").change, RowChange::Delete { selection: None, .. }));
+
+    let d =
+        dml("merge into t x using (select 1 as k) s on x.a = s.k when matched and s.k > 1 then update set x.b = s.k \
+                 when matched then delete when not matched and s.k < 9 then insert (a, b) values (s.k, 2)");
+    let RowChange::Merge { on, clauses, .. } = d.change else { panic!() };
+    assert_eq!((on.to_string().as_str(), clauses.len()), ("x.a = s.k", 3));
+    assert!(matches!(&clauses[0].action, MergeAction::Update(set) if shown(set) == "b = s.k"));
+    assert!(matches!(clauses[1], MergeClause { condition: None, action: MergeAction::Delete, .. }));
+    assert!(
+        matches!(&clauses[2].action, MergeAction::Insert { columns, values } if columns.len() == 2 && values.len() == 2)
+    );
+
+    let semantic = |at: &str, words: &str| format!("ODPS-0130071:{at} Semantic analysis exception - {words}");
+    let parse = |at: &str, words: &str| format!("ODPS-0130161:{at} Parse exception - {words}");
+    for (text, message) in [
+        ("update t a = 1", parse("[1,12]", "invalid token '=', expected SET")),
+        ("update t set a = 1, a = 2", semantic("[1,21]", "column a is assigned more than once")),
+        ("update t as x set t.a = 1", semantic("[1,19]", "column t.a cannot be resolved: SET is for columns of x")),
+        ("update t set (a, b) = (1, 2, 3)", semantic("[1,23]", "SET names 2 columns and has 3 values for them")),
+        ("merge into t using s on t.a = s.a", parse("[1,34]", "invalid token '<EOF>', expected WHEN")),
+        (
+            "merge into t using s on t.a = s.a when matched then insert values (1)",
+            parse("[1,53]", "invalid token 'insert', expected UPDATE SET or DELETE"),
+        ),
+        (
+            "merge into t using s on t.a = s.a when matched then delete when matched then update set a = 1",
+            semantic("[1,60]", "no row comes to this WHEN: the one before it has no condition"),
+        ),
+        (
+            "merge into t using s on t.a = s.a when matched and s.a = 1 then delete when matched then delete",
+            semantic("[1,72]", "MERGE has more than one DELETE"),
+        ),
+    ] {
+        assert_eq!(error(text), message, "{text}");
+    }
+}
+
 // MaxCompute documentation, "Multi insert": one FROM, then a target and a SELECT each.
 #[test]
 fn one_from_feeds_several_inserts() {
@@ -242,6 +331,27 @@ fn commands() {
     let Statement::Explain { statement, extended: false } = one("explain insert into t select 1") else { panic!() };
     assert!(matches!(*statement, Statement::Insert(_)));
     assert!(matches!(one("truncate table t"), Statement::Truncate(_)));
+    assert!(matches!(one("show history for table p.t"), Statement::ShowHistory { .. }));
+    let Statement::RestoreTable(r) = one("restore table t to lsn '0000000000000012' as u") else { panic!() };
+    assert_eq!((r.version, r.to.is_some()), (12, true));
+    let Statement::CloneTable(c) = one("clone table a partition (ds='1'), partition (ds='2') to p.b if exists ignore")
+    else {
+        panic!()
+    };
+    assert_eq!((c.partitions.len(), c.existing), (2, Existing::Ignore));
+    assert!(
+        matches!(one("create function f as 'a.B' using 'x.py,y.jar'"), Statement::CreateFunction { class, resources, .. } if class == "a.B" && resources == "x.py,y.jar")
+    );
+    assert!(matches!(one("drop function if exists p.f"), Statement::DropFunction { if_exists: true, .. }));
+    assert!(
+        matches!(one("drop resource my-lib-1.0.jar;"), Statement::DropResource { if_exists: false, name } if name == "my-lib-1.0.jar")
+    );
+    assert!(matches!(one("desc resource a.py"), Statement::DescResource { name } if name == "a.py"));
+    assert!(matches!(one("desc function f"), Statement::DescFunction { .. }));
+    assert!(matches!(one("show functions like 'a*'"), Statement::ShowFunctions { scope: None, like: Some(_) }));
+    assert!(matches!(one("list functions"), Statement::ShowFunctions { like: None, .. }));
+    assert!(matches!(one("list resources"), Statement::ListResources));
+    assert!(matches!(one("clone table a to b"), Statement::CloneTable(c) if c.existing == Existing::Refuse));
     assert!(matches!(one("drop table t purge"), Statement::DropTable(d) if d.purge));
 }
 
@@ -249,23 +359,28 @@ fn commands() {
 #[test]
 fn statements_that_the_engine_lacks_are_named() {
     for (text, what) in [
-        ("merge into t using s on t.a = s.a when matched then delete", "MERGE"),
-        ("update t set a = 1", "UPDATE"),
-        ("with x as (select 1) delete from t where a in (select * from x)", "DELETE"),
-        ("clone table a to b if exists overwrite", "CLONE"),
+        ("restore table t partition (ds='1') to lsn '3'", "RESTORE"),
         ("msck repair table t add partitions", "MSCK"),
-        ("analyze table t compute statistics for columns (a)", "ANALYZE"),
+        ("analyze table t delete statistics for columns (a)", "ANALYZE"),
+        ("analyze table t compute statistics for columns with histogram", "ANALYZE"),
+        ("show statistic t", "SHOW STATISTIC"),
+        ("show statistic_list", "SHOW STATISTIC_LIST"),
         ("load overwrite table t from location 'oss://x'", "LOAD"),
         ("unload from t into location 'oss://x' stored as parquet", "UNLOAD"),
-        ("grant select on table t to user ALIYUN$x@y.z", "GRANT"),
-        ("create function f as 'a.b.C' using 'x.jar'", "CREATE FUNCTION"),
+        ("grant select on table t to user ALIYUN$x@y.z privilegeproperties ('conditions'='true')", "GRANT"),
+        ("grant select(a) on table t to user ALIYUN$x", "GRANT"),
+        ("grant read on function f to user ALIYUN$x", "GRANT"),
+        ("revoke label 2 on table t from user ALIYUN$x", "REVOKE"),
+        ("show grants on resource r", "SHOW GRANTS"),
+        ("add tenant user ALIYUN$x", "ADD"),
+        ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
         ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
-        ("alter table t merge smallfiles", "ALTER TABLE … MERGE"),
+        ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
         ("set projectprotection=true", "SET"),
-        ("show history for table t", "SHOW HISTORY"),
-        ("whoami", "WHOAMI"),
+        ("show history for table t partition (ds='1')", "SHOW HISTORY"),
+        ("setproject a.b=c", "SETPROJECT"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
         ("create view v(@a table(x bigint)) as select * from @a", "a view with parameters"),
         ("begin select 1", "BEGIN"),
@@ -298,4 +413,74 @@ fn scripts_keep_their_settings_texts_and_places() {
         error("select 1 from t where;"),
         "ODPS-0130161:[1,22] Parse exception - invalid token '<EOF>', expected an expression"
     );
+}
+
+// Forms: MaxCompute documentation, "User and permission management"; names of accounts as it writes them.
+#[test]
+fn rights_name_accounts_roles_and_objects_as_they_were_written() {
+    let security = |text: &str| match one(text) {
+        Statement::Security(statement) => *statement,
+        other => panic!("{text}: {other:?}"),
+    };
+    let user = |name: &str| Holder::User(name.to_string());
+    assert_eq!(security("add user ALIYUN$Anna@example.com;"), Security::AddUser("ALIYUN$Anna@example.com".into()));
+    assert_eq!(security("remove user RAM$corp:anna"), Security::RemoveUser("RAM$corp:anna".into()));
+    assert_eq!(security("delete role `r`"), Security::DropRole("r".into()));
+    let role = |role: &str, user: &str| Security::GrantRole { role: role.into(), user: user.into() };
+    assert_eq!(security("grant reader to ALIYUN$a"), role("reader", "ALIYUN$a"));
+    assert_eq!(security("GRANT ROLE reader TO USER ALIYUN$a"), role("reader", "ALIYUN$a"));
+    let Security::Grant { privileges, on, holder } = security("grant Select, describe on table p.t to USER a$b") else {
+        panic!()
+    };
+    assert_eq!((privileges, holder), (vec!["Select".to_string(), "describe".to_string()], user("a$b")));
+    assert!(matches!(on, SecurityObject::Table(name) if name.to_string() == "p.t"));
+    let Security::Revoke { on, holder, .. } = security("revoke all on project from role r") else { panic!() };
+    assert_eq!((on, holder), (SecurityObject::Project(None), Holder::Role("r".into())));
+    let Security::ShowGrants { holder: None, on: Some(SecurityObject::Table(name)) } = security("show grants on p.s.t")
+    else {
+        panic!()
+    };
+    assert_eq!(name.to_string(), "p.s.t");
+    assert!(matches!(security("show grants"), Security::ShowGrants { holder: None, on: None }));
+    assert!(matches!(security("show acl for t on type table"), Security::ShowGrants { on: Some(_), .. }));
+    assert!(matches!(one("desc role"), Statement::Desc { .. }), "a table may have this name");
+    assert_eq!(
+        error("grant"),
+        "ODPS-0130161:[1,6] Parse exception - invalid token '<EOF>', expected a privilege or a role"
+    );
+}
+
+// Forms: MaxCompute documentation, "ANALYZE".
+#[test]
+fn statistics_are_of_all_columns_or_of_those_that_are_named() {
+    let named = |text: &str| match one(text) {
+        Statement::Statistic { show, partition, columns, .. } => (show, partition.is_some(), columns.len()),
+        other => panic!("{text}: {other:?}"),
+    };
+    assert_eq!(named("analyze table t compute statistics"), (false, false, 0));
+    assert_eq!(named("analyze table p.t partition (ds='1') compute statistics for columns (a, b);"), (false, true, 2));
+    assert_eq!(named("analyze table t compute statistics for columns"), (false, false, 0));
+    assert_eq!(named("show statistic t columns"), (true, false, 0));
+    assert_eq!(named("SHOW STATISTIC t PARTITION (ds='1') COLUMNS (a)"), (true, true, 1));
+}
+
+#[test]
+fn jobs_are_named_by_their_ids_and_days() {
+    let id = "20240101000000000g2abcdefghjk";
+    assert_eq!(one(&format!("kill {id}")), Statement::KillJob { id: id.into() });
+    assert_eq!(one(&format!("status {id};")), Statement::JobStatus { id: id.into() });
+    assert_eq!(one(&format!("desc instance {id}")), Statement::DescribeJob { id: id.into() });
+    let jobs = |from: Option<&str>, to: Option<&str>, limit| Statement::ShowJobs {
+        from: from.map(str::to_string),
+        to: to.map(str::to_string),
+        limit,
+    };
+    assert_eq!(one("show p"), jobs(None, None, None));
+    assert_eq!(one("SHOW PROC 7"), jobs(None, None, Some(7)));
+    let text = "show instances from 2024-01-01 to '2024-01-31' 100";
+    assert_eq!(one(text), jobs(Some("2024-01-01"), Some("2024-01-31"), Some(100)));
+    assert_eq!(one("set"), Statement::ShowFlags { project: false });
+    assert_eq!(one("setproject"), Statement::ShowFlags { project: true });
+    assert!(error("show p from today").starts_with("ODPS-0130161:[1,13]"));
+    assert!(error("kill").starts_with("ODPS-0130161:[1,5]"));
 }

@@ -101,7 +101,7 @@ fn what_the_engine_lacks_is_named() {
             "CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'".into(),
             "CREATE EXTERNAL",
         ),
-        ("@v := 1; ".into(), "script mode (@name := …)"),
+        ("@v := f(1); ".into(), "script mode (@name := …)"),
     ] {
         assert_eq!(lacking(&text), what, "{text}");
     }
@@ -137,19 +137,20 @@ fn truncate_of_a_table_and_of_partitions() {
 fn changes_of_columns() {
     assert_eq!(
         alter("ALTER TABLE proj.`t1` ADD COLUMNS IF NOT EXISTS (\n    `x` STRING COMMENT 'c'\n)"),
-        AlterOp::AddColumns { if_not_exists: true, columns: vec![column("x", "string", "c")] }
+        AlterOp::AddColumns { if_not_exists: true, columns: vec![column("x", "string", "c")], place: Place::Stay }
     );
     assert_eq!(
         alter("ALTER TABLE proj.`t1` ADD COLUMNS (\nfid double, fid2 double\n)"),
         AlterOp::AddColumns {
             if_not_exists: false,
-            columns: vec![column("fid", "double", ""), column("fid2", "double", "")]
+            columns: vec![column("fid", "double", ""), column("fid2", "double", "")],
+            place: Place::Stay
         }
     );
     // odps/tests use the singular without parentheses.
     assert_eq!(
         alter("ALTER TABLE proj.t1 ADD COLUMN c bigint"),
-        AlterOp::AddColumns { if_not_exists: false, columns: vec![column("c", "bigint", "")] }
+        AlterOp::AddColumns { if_not_exists: false, columns: vec![column("c", "bigint", "")], place: Place::Stay }
     );
     assert_eq!(
         alter("ALTER TABLE proj.`t1` DROP COLUMNS `a`, `b`"),

@@ -15,20 +15,17 @@ fn refusal(text: &str) -> String {
     }
 }
 
-// DataFusion's planner drops samples and versions without a word (datafusion-sql, select.rs and
+// DataFusion's planner drops samples without a word (datafusion-sql, select.rs and
 // relation/mod.rs); the rest it refuses late and without a place.
 #[test]
 fn clauses_that_would_be_ignored_are_refused_with_their_place() {
     for (text, place, what) in [
         ("select a from t tablesample(10 percent) x", "[1,17]", "TABLESAMPLE"),
-        ("select a from t timestamp as of '2024-01-01 00:00:00'", "[1,15]", "time travel (AS OF)"),
-        ("select a from t version as of 3 x", "[1,15]", "time travel (AS OF)"),
         ("select a from t zorder by a", "[1,17]", "ZORDER BY"),
         ("select concat(b) as (k, v) from t", "[1,8]", "a table function with column aliases"),
         ("select * from explode_json(a) t", "[1,15]", "a table function"),
         ("select * from t, lateral (select 1) x", "[1,27]", "LATERAL"),
         ("select * from t pivot (sum(a) for (b, c) in ((1, 2)))", "[1,35]", "PIVOT by several columns"),
-        ("with recursive a as (select 1) select * from a", "[1,1]", "WITH RECURSIVE"),
         ("select ~a", "[1,9]", "the operator ~"),
         ("select count(t.*) from t", "[1,14]", "t.* as an argument"),
         ("select a from @v", "[1,15]", "a script variable (@name)"),
@@ -49,7 +46,7 @@ fn clauses_that_would_be_ignored_are_refused_with_their_place() {
 // The walk must reach every place where a query can hide.
 #[test]
 fn a_refused_clause_is_found_wherever_it_hides() {
-    let bad = "select a from u version as of 3";
+    let bad = "select a from u(3)";
     for text in [
         format!("with x as ({bad}) select 1"),
         format!("select ({bad})"),
@@ -82,7 +79,7 @@ fn a_refused_clause_is_found_wherever_it_hides() {
         format!("select -({bad}) is null"),
         format!("{} + ({bad})", "select 1".to_string() + &" + 1".repeat(50)),
     ] {
-        assert!(refusal(&text).contains("time travel (AS OF)"), "{text}");
+        assert!(refusal(&text).contains("a table function"), "{text}");
     }
 }
 
@@ -105,10 +102,6 @@ fn table_functions_stand_where_they_may() {
         (
             "select explode(b) as x from t distribute by x",
             "[1,31] Semantic analysis exception - DISTRIBUTE BY cannot be in the same query as a table function in the SELECT list",
-        ),
-        (
-            "select a from t lateral view upper(b) v as x",
-            "[1,30] Semantic analysis exception - function 'upper' is not a table function",
         ),
         (
             "select a from t order by a sort by a",

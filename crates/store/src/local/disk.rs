@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -19,6 +20,10 @@ use crate::layer::{FileKind, FileLayer, FileMeta, LayerFile};
 /// Directories remembered as durable, at most: about 10 MB of paths. More start anew; they cost one sync each.
 const DURABLE_DIRS_MAX: usize = 1 << 16;
 
+/// Objects of up to this many bytes may take half of what is kept free: the log entry of a TRUNCATE among them, without
+/// which nothing becomes free.
+const SMALL_BYTES: u64 = 64 << 10;
+
 /// The state that all clones of one store share.
 #[derive(Debug)]
 pub(super) struct Disk<L: FileLayer> {
@@ -29,6 +34,8 @@ pub(super) struct Disk<L: FileLayer> {
     /// was killed in between.
     durable_dirs: Mutex<HashSet<PathBuf>>,
     failure: OnceLock<StoreFailed>,
+    /// Bytes of the file system that objects leave to others.
+    pub(super) kept_free: AtomicU64,
 }
 
 /// An object that is open for reading.
@@ -41,7 +48,7 @@ pub(super) struct Found<L: FileLayer> {
 
 impl<L: FileLayer> Disk<L> {
     pub(super) fn new(layer: L, root: PathBuf) -> Self {
-        Self { layer, root, durable_dirs: Mutex::default(), failure: OnceLock::new() }
+        Self { layer, root, durable_dirs: Mutex::default(), failure: OnceLock::new(), kept_free: AtomicU64::new(0) }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -59,6 +66,22 @@ impl<L: FileLayer> Disk<L> {
 
     pub(super) fn free_bytes(&self) -> Result<u64> {
         self.layer.free_bytes(&self.root).map_err(|e| failed("read the free space of", &self.root, e))
+    }
+
+    /// Fails if writing `len` bytes for `target` would take what is kept free.
+    pub(super) fn check_room(&self, target: &Path, len: u64) -> Result<()> {
+        let kept = match self.kept_free.load(Ordering::Relaxed) {
+            0 => return Ok(()),
+            kept if len <= SMALL_BYTES => kept / 2,
+            kept => kept,
+        };
+        let free = self.free_bytes()?;
+        if free >= kept.saturating_add(len) {
+            return Ok(());
+        }
+        let text =
+            format!("{len} bytes do not fit: {free} are free, of which {kept} are kept for metadata and deletions");
+        Err(failed("write", target, io::Error::new(io::ErrorKind::StorageFull, text)))
     }
 
     /// The file of an object.

@@ -53,6 +53,7 @@ impl<L: FileLayer> MultipartUpload for LocalUpload<L> {
         };
         blocking(move || {
             state.disk.check()?;
+            state.disk.check_room(&state.target, len)?;
             state.staged.write(&data, offset).map_err(|e| failed("write a part of", &state.target, e))?;
             state.written.fetch_add(len, Ordering::SeqCst);
             Ok(())

@@ -26,6 +26,7 @@ impl<L: FileLayer> Disk<L> {
     /// Writes a whole object:
     /// 1. the directory exists and is durable; 2. temporary file, content, sync; 3. [`Disk::publish`].
     pub(super) fn put(&self, target: &Path, payload: &PutPayload, mode: CopyMode) -> Result<PutResult> {
+        self.check_room(target, payload.content_length() as u64)?;
         let staged = self.stage(target)?;
         staged.write(payload, 0).map_err(|e| failed("write", target, e))?;
         self.publish_file(&staged, target, mode)

@@ -166,6 +166,31 @@ fn a_full_disk_is_recognised_leaves_nothing_and_hurts_nothing() {
 }
 
 #[test]
+fn objects_leave_free_what_is_kept_and_small_ones_half_of_it() {
+    let disk = SimDisk::new(1);
+    let store = LocalStore::open_on(disk.clone(), "/data").unwrap();
+    disk.limit_bytes(1_000_000);
+    store.keep_free(400_000);
+    let put = |name: &str, len: usize| block_on(store.put(&Path::from(name), vec![1u8; len].into()));
+    put("a", 500_000).unwrap();
+    let full = put("b", 100_001).unwrap_err();
+    assert!(storage_full(&full), "{full}");
+    block_on(async {
+        let mut upload = store.put_multipart(&Path::from("c")).await.unwrap();
+        upload.put_part(vec![3u8; 100_000].into()).await.unwrap();
+        assert!(storage_full(&upload.put_part(vec![3u8; 70_000].into()).await.unwrap_err()));
+        upload.abort().await.unwrap();
+    });
+    put("b", 100_000).unwrap();
+    for name in ["d", "e", "f"] {
+        put(name, 64 << 10).unwrap();
+    }
+    assert!(storage_full(&put("g", 64 << 10).unwrap_err()));
+    assert_eq!(block_on(store.free_bytes()).unwrap(), 400_000 - 3 * (64 << 10));
+    assert_eq!(names(&disk, "/data"), ["a", "b", "d", "e", "f"]);
+}
+
+#[test]
 fn a_full_disk_is_seen_through_the_wrappers_of_other_libraries() {
     let io = std::io::Error::from(ErrorKind::StorageFull);
     let store: Error = Error::Generic { store: "x", source: Box::new(std::io::Error::other(io)) };

@@ -23,6 +23,10 @@ async fn catalog_with(dir: &std::path::Path, tasks: Tasks) -> Catalog {
 }
 
 async fn create(catalog: &Catalog) {
+    create_with(catalog, Vec::new()).await;
+}
+
+async fn create_with(catalog: &Catalog, partition_columns: Vec<Column>) {
     let owner = Account { id: "1".into(), name: "test".into(), enabled: true, admin: false, created_ms: 1 };
     catalog.meta().create_account(&owner).await.unwrap();
     let project = Project {
@@ -35,11 +39,15 @@ async fn create(catalog: &Catalog) {
         modified_ms: 1,
     };
     catalog.meta().create_project(&project).await.unwrap();
-    let schema = TableSchema { columns: vec![Column::new("n", DataType::BigInt)], partition_columns: Vec::new() };
+    create_table(catalog, "t", partition_columns).await;
+}
+
+async fn create_table(catalog: &Catalog, name: &str, partition_columns: Vec<Column>) {
+    let schema = TableSchema { columns: vec![Column::new("n", DataType::BigInt)], partition_columns };
     let new = NewTable {
         dir: None,
         project: "p".into(),
-        name: "t".into(),
+        name: name.into(),
         kind: "MANAGED_TABLE".into(),
         owner: "test".into(),
         schema,
@@ -127,6 +135,82 @@ async fn what_was_written_for_other_columns_is_given_up() {
     assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
 }
 
+// `t` is changed after the statement has read it. The record for `u`, carried out alone, would end the statement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_statement_announced_for_several_tables_is_given_up_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = catalog(dir.path()).await;
+    create(&catalog).await;
+    create_table(&catalog, "u", Vec::new()).await;
+    let changes = async |owner: &str, read_version: i64| {
+        let (t, u) = (catalog.open("p", "t").await.unwrap().row, catalog.open("p", "u").await.unwrap().row);
+        let read = Change::append(t, vec![file(&format!("{owner}.t.parquet"))]);
+        let read = Change { read_version, must_be_unchanged: true, ..read };
+        vec![read, Change::append(u, vec![file(&format!("{owner}.u.parquet"))])]
+    };
+    let files = async |table: &str| catalog.open("p", table).await.unwrap().data().unwrap().files().len();
+    let t = catalog.open("p", "t").await.unwrap().row;
+    catalog.commit(vec![Change::append(t, vec![file("other.parquet")])], "other", 0, 0, &Step::None).await.unwrap();
+
+    let refused = catalog.commit(changes("both", 0).await, "both", 0, 0, &Step::None).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (Kind::Conflict, "ODPS-0110061"));
+    assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+    assert_eq!((files("t").await, files("u").await), (1, 0));
+    catalog.commit(changes("both", 1).await, "both", 0, 0, &Step::None).await.unwrap();
+    assert_eq!((files("t").await, files("u").await), (2, 1));
+
+    // What a log has already stays, and is ended; the statement that runs again does not add it twice.
+    let announced =
+        changes("left", 0).await.into_iter().map(|c| record_of(c, "left", 0, 0)).collect::<Result<Vec<_>>>();
+    let left = catalog.meta().put_commit_records(&announced.unwrap()).await.unwrap();
+    let intent: Intent = serde_json::from_str(&left[1].actions).unwrap();
+    let u = catalog.meta().table_by_id(&left[1].table_id).await.unwrap().unwrap();
+    assert!(matches!(catalog.drive(&u, &left[1], &intent).await.unwrap(), Driven::Done(_)));
+    assert_eq!(catalog.carry_out(&left[0]).await.unwrap_err().kind(), Kind::Conflict);
+    assert!(catalog.meta().open_commit_records(None).await.unwrap().is_empty());
+    assert_eq!(catalog.meta().table_by_id(&u.id).await.unwrap().unwrap().log_version, 2);
+    catalog.commit(changes("left", 2).await, "left", 0, 0, &Step::None).await.unwrap();
+    assert_eq!((files("t").await, files("u").await), (3, 2));
+}
+
+// A process has announced that the lifecycle of a partition is over, and died.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_announced_end_of_a_partition_is_carried_out_by_others_unless_rows_have_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = catalog(dir.path()).await;
+    create_with(&first, vec![Column::new("ds", DataType::String)]).await;
+    let append = async |owner: &str| {
+        let row = first.open("p", "t").await.unwrap().row;
+        let file = NewFile { partition_values: vec![Some("1".into())], ..file(&format!("ds=1/{owner}.parquet")) };
+        first.commit(vec![Change::append(row, vec![file])], owner, 0, 0, &Step::None).await.unwrap();
+    };
+    let announce = async |owner: &str| {
+        let open = first.open("p", "t").await.unwrap();
+        let specs = vec!["ds=1".to_string()];
+        let change = Change {
+            read_version: open.data().unwrap().version,
+            drop_partitions: specs.clone(),
+            must_be_unchanged: true,
+            ..Change::append(open.row.clone(), Vec::new())
+        };
+        let (record, _) = record_of(change, owner, 0, 0).unwrap();
+        assert!(first.meta().put_expiry(&record, &open.row, &specs, i64::MAX).await.unwrap());
+        record
+    };
+    append("early").await;
+    let late = announce("late").await;
+    append("meanwhile").await;
+    let other = catalog(dir.path()).await;
+    assert_eq!(other.carry_out(&late).await.unwrap_err().kind(), Kind::Conflict);
+    let open = other.open("p", "t").await.unwrap();
+    assert_eq!(open.data().unwrap().files().len(), 2);
+    let left = announce("left").await;
+    other.carry_out(&left).await.unwrap();
+    assert!(other.open("p", "t").await.unwrap().data().unwrap().files().is_empty());
+    assert_eq!(other.meta().partition(&open.row.id, "ds=1").await.unwrap(), None);
+    assert!(other.meta().open_commit_records(None).await.unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_of_very_many_files_gets_a_checkpoint_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -149,7 +233,7 @@ async fn a_version_of_very_many_files_gets_a_checkpoint_at_once() {
 
 // The three ways of replacing are those that the first feitian reads in a commit record.
 #[test]
-fn a_feitian_that_cannot_join_refuses_the_record_of_a_join() {
+fn a_feitian_that_cannot_exchange_files_refuses_the_record_of_an_exchange() {
     #[derive(Deserialize)]
     enum First {
         Nothing,
@@ -162,4 +246,6 @@ fn a_feitian_that_cannot_join_refuses_the_record_of_a_join() {
     assert!(matches!(read(written(Replace::Table)), Ok(First::Table)));
     assert!(matches!(read(written(Replace::Partitions(vec!["p=1".into()]))), Ok(First::Partitions(_))));
     assert!(read(written(Replace::Files(vec!["a.parquet".into()]))).is_err());
+    let rows = Replace::Rows { by: RowsBy::Delete, paths: vec!["a.parquet".into()], partitions: vec![String::new()] };
+    assert!(read(written(rows)).is_err());
 }

@@ -11,17 +11,20 @@ use feitian_types::{Column, DataType, TableSchema};
 use serde_json::{Map, Value, json};
 use sqlparser::ast::{ObjectName, Spanned};
 
-use super::create::{CLUSTERING, PRIMARY_KEY, check_columns, check_comment, clustering_text, set_query};
+use super::create::{CLUSTERING, PRIMARY_KEY, check_arrival, check_columns, check_comment, clustering_text, set_query};
 use super::rewrite::{Source, rewrite};
 use super::{check_name, open, partitions, update_row};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::Change;
 use crate::query::errors::{self, semantic, statement_error};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 
 /// The table property that keeps the storage tiers of partitions.
-const TIERS: &str = "feitian.tiers";
+pub(super) const TIERS: &str = "feitian.tiers";
+
+/// The table property that keeps the partitions whose lifecycle is off: when each of them was made, by its spec.
+pub(crate) const LIFECYCLE_OFF: &str = "feitian.lifecycle_off";
 
 /// Runs one ALTER statement.
 pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Result<()> {
@@ -29,6 +32,19 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
     let at = Position::from(name.span());
     let table = open(session, name).await?;
     let is_view = table.row.view_text.is_some();
+    let shapes = matches!(
+        alter.op,
+        AlterOp::AddColumns { .. }
+            | AlterOp::ReplaceColumns { .. }
+            | AlterOp::DropColumns { .. }
+            | AlterOp::RenameColumn { .. }
+            | AlterOp::ChangeColumn { .. }
+            | AlterOp::DropNotNull { .. }
+    );
+    if is_view && alter.view && shapes {
+        // Its query makes them.
+        return Err(errors::front_end(SqlError::unsupported(at, "another change of a view's columns than COMMENT")));
+    }
     if alter.view != is_view && !matches!(alter.op, AlterOp::SetColumnComment { .. }) {
         let (has, use_) = if is_view { ("a view", "ALTER VIEW") } else { ("a table", "ALTER TABLE") };
         let detail = format!("{}.{} is {has}, use {use_}", table.row.project, table.row.local_name());
@@ -36,6 +52,7 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
     }
     match alter.op {
         AlterOp::AddColumns { .. }
+        | AlterOp::ReplaceColumns { .. }
         | AlterOp::DropColumns { .. }
         | AlterOp::RenameColumn { .. }
         | AlterOp::ChangeColumn { .. }
@@ -44,17 +61,25 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
         AlterOp::AddPartitions { .. }
         | AlterOp::DropPartitions { .. }
         | AlterOp::RenamePartition { .. }
+        | AlterOp::MergePartitions { .. }
         | AlterOp::Touch { .. } => partitions::alter(session, &alter.name, alter.op, index).await,
         AlterOp::SetPartitionProperties { partition, properties } => {
             let partition = partitions::known(session, &table, &partition, at).await?;
             set_tier(session, name, &partition, &properties, index).await
         }
-        AlterOp::EnableLifecycle { partition: Some(_), .. } => {
-            Err(errors::front_end(SqlError::unsupported(at, "LIFECYCLE of a single partition")))
+        AlterOp::MergeFiles { partition, compact } => {
+            super::files::merge(session, name, partition.as_ref(), compact).await
+        }
+        AlterOp::EnableLifecycle { partition: Some(spec), enabled } => {
+            let partition = partitions::known(session, &table, &spec, at).await?;
+            exempt(session, name, &partition, enabled, index).await?;
+            // Its end may have come first.
+            partitions::known(session, &table, &spec, at).await.map(|_| ())
         }
         AlterOp::SetQuery { query, query_text } => set_query(session, name, &query, &query_text, index).await,
         AlterOp::RenameTo { name: new } => rename(session, name, &new, index).await,
         AlterOp::ChangeOwner { owner } => {
+            rights::check_giver(session, &table.row, at).await?;
             if session.warehouse.meta().account_by_name(&owner).await?.is_none() {
                 return Err(semantic(at, format!("there is no account '{owner}'")));
             }
@@ -97,6 +122,24 @@ async fn set_tier(
     .await
 }
 
+/// Keeps whether a partition lives for ever. The creation time tells it from a later one of the same name.
+async fn exempt(session: &Session, name: &ObjectName, partition: &Partition, enabled: bool, index: i64) -> Result<()> {
+    update_row(session, name, &session.step(index), |row| {
+        let mut properties = properties_of(row);
+        let text = properties.get(LIFECYCLE_OFF).and_then(Value::as_str).unwrap_or("{}");
+        let mut exempt: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        if enabled {
+            exempt.remove(&partition.spec);
+        } else {
+            exempt.insert(partition.spec.clone(), json!(partition.created_ms));
+        }
+        properties.insert(LIFECYCLE_OFF.to_string(), Value::from(Value::Object(exempt).to_string()));
+        row.properties = Value::Object(properties).to_string();
+        Ok(())
+    })
+    .await
+}
+
 fn properties_of(row: &Table) -> Map<String, Value> {
     serde_json::from_str(&row.properties).unwrap_or_default()
 }
@@ -123,6 +166,7 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
                 }
                 properties.insert(key.clone(), Value::String(value.clone()));
             }
+            check_arrival(&properties, at)?;
         }
         AlterOp::UnsetProperties { keys } => keys.iter().for_each(|k| {
             properties.remove(k);
@@ -196,6 +240,10 @@ fn keep_partition_source(table: &OpenTable, op: &AlterOp, at: Position) -> Resul
     let Some(auto) = AutoPartition::of(&table.row) else { return Ok(()) };
     let changes = match op {
         AlterOp::DropColumns { names } => names.contains(&auto.source),
+        AlterOp::ReplaceColumns { columns } => {
+            let has = table.row.schema.columns.iter().find(|c| c.name == auto.source).map(|c| &c.ty);
+            columns.iter().find(|c| c.name == auto.source).map(|c| &c.ty) != has
+        }
         AlterOp::RenameColumn { old, .. } => *old == auto.source,
         AlterOp::ChangeColumn { old, new, ty, .. } => {
             let has = table.row.schema.columns.iter().find(|c| c.name == *old).map(|c| &c.ty);
@@ -242,9 +290,21 @@ fn new_columns(table: &OpenTable, op: &AlterOp, at: Position) -> Result<NewColum
     let mut schema = old.clone();
     let keep = || (0..old.columns.len()).map(Source::Column).collect::<Vec<_>>();
     match op {
-        AlterOp::AddColumns { if_not_exists, columns } => {
-            add(&mut schema, *if_not_exists, columns, at)?;
+        AlterOp::AddColumns { if_not_exists, columns, place } => {
+            let added = added(old, *if_not_exists, columns, at)?;
+            let target = match place {
+                Place::Stay => old.columns.len(),
+                Place::First => 0,
+                Place::After(name) => position_of(old, name, at)? + 1,
+            };
+            // Files are read by the names of their columns, so that they stay.
+            schema.columns.splice(target..target, added);
             Ok(NewColumns { schema, sources: None })
+        }
+        AlterOp::ReplaceColumns { columns } => {
+            let sources = columns.iter().map(|c| replaced(old, c, at)).collect::<Result<Vec<_>>>()?;
+            schema.columns.clone_from(columns);
+            Ok(NewColumns { schema, sources: Some(sources) })
         }
         AlterOp::DropColumns { names } => {
             let gone = names.iter().map(|n| position_of(old, n, at)).collect::<Result<BTreeSet<_>>>()?;
@@ -292,21 +352,41 @@ fn new_columns(table: &OpenTable, op: &AlterOp, at: Position) -> Result<NewColum
     }
 }
 
-fn add(schema: &mut TableSchema, if_not_exists: bool, columns: &[Column], at: Position) -> Result<()> {
+/// The columns that ADD COLUMNS adds.
+fn added(old: &TableSchema, if_not_exists: bool, columns: &[Column], at: Position) -> Result<Vec<Column>> {
+    let mut added = Vec::new();
     for column in columns {
-        if schema.all_columns().any(|c| c.name == column.name) {
+        if old.all_columns().any(|c| c.name == column.name) {
             if if_not_exists {
                 continue;
             }
             return Err(semantic(at, format!("column repeated in creation: {}", column.name)));
         }
-        if !column.nullable {
-            let detail = format!("column {} cannot be NOT NULL: the rows that exist have no value for it", column.name);
-            return Err(semantic(at, detail));
-        }
-        schema.columns.push(column.clone());
+        nullable(column, at)?;
+        added.push(column.clone());
     }
-    Ok(())
+    Ok(added)
+}
+
+fn nullable(column: &Column, at: Position) -> Result<()> {
+    if column.nullable {
+        return Ok(());
+    }
+    let detail = format!("column {} cannot be NOT NULL: the rows that exist have no value for it", column.name);
+    Err(semantic(at, detail))
+}
+
+/// Where the values of a column come from that REPLACE COLUMNS names: the old one of the same name keeps its values.
+fn replaced(old: &TableSchema, column: &Column, at: Position) -> Result<Source> {
+    let Some(i) = old.columns.iter().position(|c| c.name == column.name) else {
+        nullable(column, at)?;
+        return Ok(Source::Null);
+    };
+    widen(&old.columns[i], &column.ty, at)?;
+    if old.columns[i].nullable && !column.nullable {
+        return Err(semantic(at, format!("column {} may be NULL, it cannot become NOT NULL", column.name)));
+    }
+    Ok(Source::Column(i))
 }
 
 /// Indices of the old columns in their new order.

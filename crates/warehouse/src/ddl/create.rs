@@ -11,11 +11,11 @@ use feitian_types::{Column, DataType, TableSchema};
 use serde_json::{Map, Value, json};
 use sqlparser::ast::{Query, Spanned};
 
-use super::{check_name, open};
-use crate::auto_partition::{AUTO_PARTITION, AutoPartition, UNITS};
+use super::{check_name, open, open_for};
+use crate::auto_partition::{ARRIVAL_COLUMN, ARRIVAL_PROPERTY, AUTO_PARTITION, AutoPartition, UNITS};
 use crate::catalog::NewTable;
 use crate::query::errors::{self, semantic, statement_error};
-use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, run_plan};
+use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, rights, run_plan};
 use crate::writer::write_partitioned;
 
 /// A table has at most so many levels of partitions.
@@ -34,7 +34,7 @@ const SHARDS: &str = "feitian.shards";
 const TABLE: &str = "MANAGED_TABLE";
 const VIEW: &str = "VIRTUAL_VIEW";
 
-fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
+pub(super) fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
     let detail = format!("table {project}.{name} is already defined");
     statement_error(Kind::Conflict, "ODPS-0130211", at, "Table or view already exists", &detail)
 }
@@ -86,7 +86,7 @@ pub(super) fn check_columns(schema: &TableSchema, at: Position) -> Result<()> {
 pub(super) async fn table(session: &Session, create: CreateTable, index: i64) -> Result<()> {
     let at = Position::from(create.name.span());
     let (project, name, _) = names::table_name(&create.name, session)?;
-    names::check_project(session, &project).await?;
+    rights::check_project(session, &project, "CreateTable").await?;
     check_name(&name, at)?;
     names::check_schema(session, &project, &name, at).await?;
     check_primary_key(&create, at)?;
@@ -116,15 +116,9 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
         view_text: None,
     };
     if let Some(like) = &create.like {
-        let other = open(session, like).await?;
-        new.schema = other.row.schema.clone();
-        if let Some(auto) = AutoPartition::of(&other.row) {
-            new.properties.insert(AUTO_PARTITION.to_string(), Value::String(auto.text()));
-        }
-        if new.comment.is_empty() {
-            new.comment = other.row.comment.clone();
-        }
+        resemble(&mut new, &open_for(session, like, "Describe").await?.row);
     }
+    check_arrival(&new.properties, at)?;
     let result = match planned {
         Some(planned) => as_query(session, new, planned, at, index).await,
         None => {
@@ -137,6 +131,30 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
         Err(e) if e.code() == "ODPS-0130211" && create.if_not_exists => Ok(()),
         result => result,
     }
+}
+
+/// CREATE TABLE LIKE: the columns, the comment and how the other table is partitioned.
+fn resemble(new: &mut NewTable, other: &Table) {
+    new.schema = other.schema.clone();
+    if let Some(auto) = AutoPartition::of(other) {
+        new.properties.insert(AUTO_PARTITION.to_string(), Value::String(auto.text()));
+        let is_told = new.properties.keys().any(|k| k.eq_ignore_ascii_case(ARRIVAL_PROPERTY));
+        if auto.fills_arrival() && !is_told {
+            new.properties.insert(ARRIVAL_PROPERTY.to_string(), Value::String("true".to_string()));
+        }
+    }
+    if new.comment.is_empty() {
+        new.comment = other.comment.clone();
+    }
+}
+
+/// A table that asks for the time of arrival must be partitioned by it.
+pub(super) fn check_arrival(properties: &Map<String, Value>, at: Position) -> Result<()> {
+    if AutoPartition::misses_arrival(properties) {
+        let needs = format!("AUTO PARTITIONED BY (TRUNC_TIME({ARRIVAL_COLUMN}, 'unit'))");
+        return Err(semantic(at, format!("{ARRIVAL_PROPERTY} needs {needs}")));
+    }
+    Ok(())
 }
 
 /// A key is kept and shown, and nothing enforces it, as in tables of MaxCompute that are not transactional. In
@@ -260,7 +278,7 @@ async fn view_columns(
 pub(super) async fn view(session: &Session, create: CreateView, index: i64) -> Result<()> {
     let at = Position::from(create.name.span());
     let (project, name, _) = names::table_name(&create.name, session)?;
-    names::check_project(session, &project).await?;
+    rights::check_project(session, &project, "CreateTable").await?;
     check_name(&name, at)?;
     names::check_schema(session, &project, &name, at).await?;
     let columns = view_columns(session, (&project, &name), &create.query, &create.columns, at).await?;
@@ -271,6 +289,8 @@ pub(super) async fn view(session: &Session, create: CreateView, index: i64) -> R
     match meta.table_named(&project, &name).await? {
         Some(_) if create.if_not_exists => Ok(()),
         Some(row) if create.or_replace && row.view_text.is_some() => {
+            // The view keeps its owner, with whose rights it reads.
+            rights::check_query(session, &row, at).await?;
             let before = row.schema_version;
             let row = Table {
                 schema,
@@ -315,6 +335,8 @@ pub(super) async fn set_query(
     if view.row.view_text.is_none() {
         return Err(super::invalid_view(at, format!("{}.{} is a table", view.row.project, view.row.local_name())));
     }
+    // The view keeps its owner, with whose rights it reads.
+    rights::check_query(session, &view.row, at).await?;
     let columns = view_columns(session, (&view.row.project, &view.row.local_name()), query, &[], at).await?;
     super::update_row(session, name, &session.step(index), |row| {
         row.schema.columns.clone_from(&columns);

@@ -1,18 +1,22 @@
-//! Partitions: ADD, DROP, RENAME, TOUCH, and TRUNCATE of partitions and tables.
+//! Partitions: ADD, DROP, RENAME, MERGE, TOUCH, and TRUNCATE of partitions and tables.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::Partition;
-use feitian_sql::{AlterOp, PartitionCondition, PartitionOp, Position, Truncate};
+use feitian_sql::{AlterOp, ColumnRef, PartitionCondition, PartitionOp, Position, Truncate};
 use feitian_types::{Column, PartitionSpec};
 use sqlparser::ast::{ObjectName, Spanned};
 
-use super::rewrite::{commit, copy_partition};
-use super::{invalid_view, open};
+use super::rewrite::{Source, commit, copy_partitions, part_of, rewritten};
+use super::{invalid_view, open, open_for};
+use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::insert::ATTEMPTS;
+use crate::lifecycle::lives_for_ever;
 use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
 use crate::writer::partition_value;
@@ -90,13 +94,29 @@ pub(super) async fn alter(session: &Session, name: &ObjectName, op: AlterOp, ind
             let now = clock::tick_ms();
             meta.touch_table(&table.row.id, now, now, &step).await
         }
-        AlterOp::Touch { partition: Some(spec) } => {
-            let partition = known(session, &table, &spec, at).await?;
-            meta.touch_partition(&table.row.id, &partition.spec, clock::tick_ms(), &step).await
-        }
+        AlterOp::Touch { partition: Some(spec) } => touch(session, &table, &spec, index, at).await,
         AlterOp::DropPartitions { if_exists, specs, .. } => drop(session, &table, if_exists, &specs, index, at).await,
         AlterOp::RenamePartition { from, to } => rename(session, name, &from, &to, index, at).await,
+        AlterOp::MergePartitions { if_exists, sources, to } => {
+            merge(session, name, (&sources, if_exists), &to, index, at).await
+        }
         _ => Err(Error::internal("no operation on partitions")),
+    }
+}
+
+/// Runs again while the end of the partition is announced: a moment later it is gone, or it stays.
+async fn touch(session: &Session, table: &OpenTable, spec: &PartitionSpec, index: i64, at: Position) -> Result<()> {
+    let (meta, step) = (session.warehouse.meta(), session.step(index));
+    let mut attempt = 1;
+    loop {
+        let partition = known(session, table, spec, at).await?;
+        match meta.touch_partition(&table.row.id, &partition.spec, clock::tick_ms(), &step).await {
+            Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -108,9 +128,26 @@ async fn drop(
     index: i64,
     at: Position,
 ) -> Result<()> {
+    let gone = matching(session, table, if_exists, specs, at).await?;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let drop_partitions = gone.into_iter().collect();
+    let change = Change { drop_partitions, ..Change::append(table.row.clone(), Vec::new()) };
+    commit(session, change, index).await
+}
+
+/// The partitions that meet one of the lists of conditions; each list must find some, unless `if_exists`.
+async fn matching(
+    session: &Session,
+    table: &OpenTable,
+    if_exists: bool,
+    specs: &[Vec<PartitionCondition>],
+    at: Position,
+) -> Result<BTreeSet<String>> {
     let columns = require_partitioned(table, at)?;
     let all = session.warehouse.meta().all_partitions(&table.row.id).await?;
-    let mut gone: Vec<String> = Vec::new();
+    let mut found = BTreeSet::new();
     for conditions in specs {
         let mut tests = Vec::new();
         for c in conditions {
@@ -121,20 +158,14 @@ async fn drop(
             tests.push((place, c));
         }
         let holds = |p: &&Partition| tests.iter().all(|(i, c)| matches(&columns[*i], &p.values[*i], c));
-        let before = gone.len();
-        gone.extend(all.iter().filter(holds).map(|p| p.spec.clone()));
-        if gone.len() == before && !if_exists {
+        let mut some = all.iter().filter(holds).map(|p| p.spec.clone()).peekable();
+        if some.peek().is_none() && !if_exists {
             let text = conditions.iter().map(|c| format!("{}{}'{}'", c.name, sign(c.op), c.value));
             return Err(missing(at, table, &format!("({})", text.collect::<Vec<_>>().join(","))));
         }
+        found.extend(some);
     }
-    gone.sort_unstable();
-    gone.dedup();
-    if gone.is_empty() {
-        return Ok(());
-    }
-    let change = Change { drop_partitions: gone, ..Change::append(table.row.clone(), Vec::new()) };
-    commit(session, change, index).await
+    Ok(found)
 }
 
 fn sign(op: PartitionOp) -> &'static str {
@@ -217,9 +248,14 @@ async fn rename(
             let detail = format!("AlreadyExistsException(message:Partition already exists, existed values:[{list}])");
             return Err(statement_error(Kind::Conflict, "ODPS-0110061", at, "Failed to run ddltask", &detail));
         }
+        if lives_for_ever(&table.row, &old) {
+            let detail =
+                format!("the lifecycle of partition {} is disabled, and would not be under a new name", old.spec);
+            return Err(semantic(at, format!("{detail}; enable it before and disable it afterwards")));
+        }
         let columns = &table.row.schema.partition_columns;
         let fixed: Vec<_> = columns.iter().map(|c| c.name.clone()).zip(values.clone()).collect();
-        let files = copy_partition(session, &table, &old.values, &fixed).await?;
+        let files = copy_partitions(session, &table, &BTreeSet::from([old.spec.clone()]), &fixed).await?;
         let change = Change {
             read_version: table.data()?.version,
             create_partitions: vec![values],
@@ -234,31 +270,114 @@ async fn rename(
     }
 }
 
-/// `TRUNCATE TABLE t [PARTITION (…), …]`: the rows go, the partitions stay.
+/// MERGE PARTITION: the rows of the sources become those of `to`, and the sources go. With IF EXISTS and no source nothing
+/// happens.
+async fn merge(
+    session: &Session,
+    name: &ObjectName,
+    (sources, if_exists): (&[Vec<PartitionCondition>], bool),
+    to: &PartitionSpec,
+    index: i64,
+    at: Position,
+) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        let table = open(session, name).await?;
+        let (spec, values) = canonical(&table, to, at)?;
+        let from = matching(session, &table, if_exists, sources, at).await?;
+        if from.is_empty() {
+            return Ok(());
+        }
+        let columns = &table.row.schema.partition_columns;
+        let fixed: Vec<_> = columns.iter().map(|c| c.name.clone()).zip(values.clone()).collect();
+        let files = copy_partitions(session, &table, &from, &fixed).await?;
+        let change = Change {
+            read_version: table.data()?.version,
+            replace: Replace::Partitions(vec![spec.clone()]),
+            create_partitions: vec![values],
+            drop_partitions: from.into_iter().filter(|source| *source != spec).collect(),
+            must_be_unchanged: true,
+            ..Change::append(table.row.clone(), files)
+        };
+        match commit(session, change, index).await {
+            Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+/// `TRUNCATE TABLE t [PARTITION (…), …]`: the rows go, the partitions stay. With COLUMNS only the values of these go.
 pub(super) async fn truncate(session: &Session, truncate: Truncate, index: i64) -> Result<()> {
     let at = Position::from(truncate.table.span());
-    let table = open(session, &truncate.table).await?;
+    let mut attempt = 1;
+    loop {
+        let table = open_for(session, &truncate.table, "Update").await?;
+        let replace = truncated(session, &table, &truncate, at).await?;
+        let change = match truncate.columns.as_slice() {
+            [] => Change { replace, ..Change::append(table.row.clone(), Vec::new()) },
+            columns => without_values(session, &table, columns, replace).await?,
+        };
+        match commit(session, change, index).await {
+            Err(e) if e.kind() == Kind::Conflict && !truncate.columns.is_empty() && attempt < ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+/// What TRUNCATE names.
+async fn truncated(session: &Session, table: &OpenTable, truncate: &Truncate, at: Position) -> Result<Replace> {
     let name = format!("{}.{}", table.row.project, table.row.local_name());
     if table.row.view_text.is_some() {
         return Err(invalid_view(at, format!("{name} is a view, it has no rows of its own")));
     }
-    let replace = match (table.row.schema.is_partitioned(), truncate.partitions.as_slice()) {
-        (false, []) => Replace::Table,
-        (false, _) => return Err(semantic(at, format!("table {name} is not a partitioned table"))),
+    match (table.row.schema.is_partitioned(), truncate.partitions.as_slice()) {
+        (false, []) => Ok(Replace::Table),
+        (false, _) => Err(semantic(at, format!("table {name} is not a partitioned table"))),
         (true, []) => {
             let detail = format!("table {name} is partitioned, name the partitions to truncate");
-            return Err(semantic(at, detail));
+            Err(semantic(at, detail))
         }
         (true, specs) => {
             let mut named = Vec::new();
             for spec in specs {
-                named.push(known(session, &table, spec, at).await?.spec);
+                named.push(known(session, table, spec, at).await?.spec);
             }
-            Replace::Partitions(named)
+            Ok(Replace::Partitions(named))
         }
+    }
+}
+
+/// The rows that `replace` names, written again with NULL in `columns`.
+async fn without_values(
+    session: &Session,
+    table: &OpenTable,
+    columns: &[ColumnRef],
+    replace: Replace,
+) -> Result<Change> {
+    let schema = &table.row.schema;
+    let mut sources: Vec<Source> = (0..schema.columns.len()).map(Source::Column).collect();
+    for c in columns {
+        let Some(i) = schema.columns.iter().position(|has| has.name == c.name) else {
+            return Err(semantic(c.position, format!("column {} cannot be resolved", c.name)));
+        };
+        if !schema.columns[i].nullable {
+            return Err(semantic(c.position, format!("column {} is NOT NULL and cannot be emptied", c.name)));
+        }
+        if let Some(auto) = AutoPartition::of(&table.row).filter(|a| a.source == c.name) {
+            let detail = format!("column {} cannot be emptied: {} is the partition", c.name, auto.sql());
+            return Err(semantic(c.position, detail));
+        }
+        sources[i] = Source::Null;
+    }
+    let files = match &replace {
+        Replace::Partitions(specs) => {
+            let part = part_of(table, &specs.iter().cloned().collect())?;
+            rewritten(session, &part, schema, &sources).await?
+        }
+        _ => rewritten(session, table, schema, &sources).await?,
     };
-    let change = Change { replace, ..Change::append(table.row.clone(), Vec::new()) };
-    commit(session, change, index).await
+    let read_version = table.data()?.version;
+    Ok(Change { read_version, replace, must_be_unchanged: true, ..Change::append(table.row.clone(), files) })
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Writing a table's files again: for columns that change their name, type or place, and for partitions that move.
+//! Writing a table's files again: for columns that change their name, type, place or values, and for partitions that move.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::Column as PlanColumn;
+use arrow::datatypes::DataType;
+use datafusion::common::{Column as PlanColumn, ScalarValue};
 use datafusion::datasource::DefaultTableSource;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, TableSource, lit};
 use feitian_base::{Result, id};
@@ -13,23 +15,28 @@ use crate::commit::{Change, Replace};
 use crate::provider;
 use crate::query::errors;
 use crate::query::{Planned, Rows, Session, convert_value, run_plan};
-use crate::writer::{NewFile, write_partitioned};
+use crate::writer::{NewFile, TableDir, write_partitioned};
 
-/// Where the values of a new column come from.
+/// Where the values of a column come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source {
     /// The old data column of this index.
     Column(usize),
+    /// Nowhere: every row has NULL.
+    Null,
+}
+
+/// The table as if it had only the partitions `specs`.
+pub(super) fn part_of(table: &OpenTable, specs: &BTreeSet<String>) -> Result<OpenTable> {
+    let all = table.data()?;
+    let part = all.only(|file| specs.contains(&all.spec_of(file)));
+    Ok(OpenTable { row: table.row.clone(), snapshot: Some(Arc::new(part)) })
 }
 
 /// A scan of the whole table, without the rule against full scans.
-fn scan(session: &Session, table: &OpenTable, filter: Option<Expr>) -> Result<LogicalPlan> {
+fn scan(session: &Session, table: &OpenTable) -> Result<LogicalPlan> {
     let source: Arc<dyn TableSource> = Arc::new(DefaultTableSource::new(provider(table, session.warehouse.catalog())));
-    let mut builder = LogicalPlanBuilder::scan("t", source, None).map_err(errors::engine)?;
-    if let Some(filter) = filter {
-        builder = builder.filter(filter).map_err(errors::engine)?;
-    }
-    builder.build().map_err(errors::engine)
+    LogicalPlanBuilder::scan("t", source, None).and_then(LogicalPlanBuilder::build).map_err(errors::engine)
 }
 
 async fn rows(session: &Session, plan: LogicalPlan) -> Result<Rows> {
@@ -50,19 +57,7 @@ pub(super) async fn rewrite(
     sources: &[Source],
     index: i64,
 ) -> Result<()> {
-    let plan = scan(session, table, None)?;
-    let mut exprs = Vec::new();
-    for (new, Source::Column(old)) in schema.columns.iter().zip(sources) {
-        let from = plan.schema().field(*old).data_type();
-        let to = feitian_types::arrow::engine_type(&new.ty);
-        exprs.push(convert_value(column(&plan, *old), from, &to)?.alias(&new.name));
-    }
-    let first_partition = table.row.schema.columns.len();
-    for (i, partition) in schema.partition_columns.iter().enumerate() {
-        exprs.push(column(&plan, first_partition + i).alias(&partition.name));
-    }
-    let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(errors::engine)?);
-    let files = write(session, table, &schema, &[], plan).await?;
+    let files = rewritten(session, table, &schema, sources).await?;
     let change = Change {
         read_version: table.data()?.version,
         replace: Replace::Table,
@@ -73,23 +68,50 @@ pub(super) async fn rewrite(
     commit(session, change, index).await
 }
 
-/// The rows of partition `from`, written again as partition `to`. Values are in table order.
-pub(super) async fn copy_partition(
+/// Files with every row of `table` under `schema`, whose data column `i` comes from `sources[i]`.
+pub(super) async fn rewritten(
     session: &Session,
     table: &OpenTable,
-    from: &[String],
+    schema: &TableSchema,
+    sources: &[Source],
+) -> Result<Vec<NewFile>> {
+    let plan = scan(session, table)?;
+    let mut exprs = Vec::new();
+    for (new, source) in schema.columns.iter().zip(sources) {
+        let to = feitian_types::arrow::engine_type(&new.ty);
+        let value = match source {
+            Source::Column(old) => convert_value(column(&plan, *old), plan.schema().field(*old).data_type(), &to)?,
+            Source::Null => convert_value(lit(ScalarValue::Null), &DataType::Null, &to)?,
+        };
+        exprs.push(value.alias(&new.name));
+    }
+    let first_partition = table.row.schema.columns.len();
+    for (i, partition) in schema.partition_columns.iter().enumerate() {
+        exprs.push(column(&plan, first_partition + i).alias(&partition.name));
+    }
+    let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(errors::engine)?);
+    write(session, table, schema, &[], plan).await
+}
+
+/// The rows of the partitions `from`, written again as partition `to`. Values are in table order.
+pub(super) async fn copy_partitions(
+    session: &Session,
+    table: &OpenTable,
+    from: &BTreeSet<String>,
     to: &[(String, String)],
 ) -> Result<Vec<NewFile>> {
     let schema = &table.row.schema;
-    let filter = schema.partition_columns.iter().zip(from).map(|(c, value)| {
-        let value = crate::scan::scalar(c, Some(value));
-        let name = Expr::Column(PlanColumn::from_name(&c.name));
-        if value.is_null() { name.is_null() } else { name.eq(lit(value)) }
-    });
-    let plan = scan(session, table, filter.reduce(Expr::and))?;
+    let plan = scan(session, &part_of(table, from)?)?;
     let exprs = (0..schema.columns.len()).map(|i| column(&plan, i)).collect();
     let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan)).map_err(errors::engine)?);
     write(session, table, schema, to, plan).await
+}
+
+/// Files in `dir` with every row of `table`.
+pub(super) async fn copied(session: &Session, table: &OpenTable, dir: &TableDir) -> Result<Vec<NewFile>> {
+    let stream = rows(session, scan(session, table)?).await?.stream;
+    let (catalog, attempt) = (session.warehouse.catalog(), session.instance.attempt);
+    write_partitioned(catalog, dir, &table.row.schema, &[], stream, &id::ulid(), attempt).await
 }
 
 async fn write(

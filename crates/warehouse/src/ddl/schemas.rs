@@ -6,7 +6,7 @@ use sqlparser::ast::ObjectName;
 
 use super::{check_name, create};
 use crate::query::errors::{semantic, statement_error};
-use crate::query::{Session, names};
+use crate::query::{Session, names, rights};
 
 /// The error of a change of schemas in the words of the original.
 fn ddl_error(e: &Error, at: feitian_sql::Position) -> Error {
@@ -22,7 +22,7 @@ pub(crate) async fn create(
     index: i64,
 ) -> Result<()> {
     let schema = names::schema_of(session, name)?;
-    names::check_project(session, &schema.project).await?;
+    rights::check_project(session, &schema.project, "Write").await?;
     check_name(&schema.name, schema.at)?;
     if schema.name == schema.project {
         let detail = format!("a schema of project {} cannot have the project's name", schema.project);
@@ -50,7 +50,7 @@ pub(crate) async fn create(
 /// `DROP SCHEMA [IF EXISTS] [project.]schema`: refused while anything is in it.
 pub(crate) async fn drop(session: &Session, name: &ObjectName, if_exists: bool, index: i64) -> Result<()> {
     let schema = names::schema_of(session, name)?;
-    names::check_project(session, &schema.project).await?;
+    rights::check_project(session, &schema.project, "Write").await?;
     failpoint::hit("ddl.before");
     let dropped = session.warehouse.meta().drop_schema(&schema.project, &schema.name, &session.step(index)).await;
     match dropped {

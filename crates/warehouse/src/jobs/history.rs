@@ -1,7 +1,7 @@
 //! What the page of a job says about its surroundings: what it waits for, and how the same SQL went before.
 
 use feitian_base::Result;
-use feitian_meta::Instance;
+use feitian_meta::{Access, Instance};
 
 use crate::Warehouse;
 
@@ -29,8 +29,20 @@ impl Warehouse {
     }
 
     /// The newest ended instance of the project with the same SQL that was submitted before `instance`, without
-    /// `result_columns` and `result_inline`.
+    /// `result_columns` and `result_inline`. None if it is somebody else's and the owner of `instance` may look at his own
+    /// jobs only: whoever guesses a text must not learn how it went for others.
     pub async fn earlier_run(&self, instance: &Instance) -> Result<Option<Instance>> {
-        self.meta.earlier_run(instance).await
+        let found = self.meta.earlier_run(instance).await?;
+        let is_foreign = found.as_ref().is_some_and(|run| run.owner != instance.owner);
+        if is_foreign && !self.owner_sees_all(instance).await? {
+            return Ok(None);
+        }
+        Ok(found)
+    }
+
+    /// True if the owner of the job may look at every job of its project.
+    async fn owner_sees_all(&self, instance: &Instance) -> Result<bool> {
+        let Some(owner) = self.meta.account_by_name(&instance.owner).await? else { return Ok(false) };
+        Ok(owner.admin || self.meta.access(&instance.project, &owner.id).await? == Access::Whole)
     }
 }

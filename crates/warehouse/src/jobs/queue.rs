@@ -47,6 +47,8 @@ impl Warehouse {
         self.tasks.spawn("housekeeping", async move { housekeeping.housekeeping_loop().await });
         let joining = self.clone();
         self.tasks.spawn("join-files", async move { joining.join_loop().await });
+        let ending = self.clone();
+        self.tasks.spawn("lifecycle", async move { ending.lifecycle_loop().await });
         Ok(())
     }
 

@@ -5,11 +5,21 @@ use std::time::Duration;
 
 use feitian_base::{Error, Kind, Result, clock, failpoint};
 use feitian_meta::{Instance, InstanceState, Outcome, Step};
+use feitian_udf::Crew;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{JobContext, JobOutput, Progress, Running, results};
 use crate::Warehouse;
+
+/// User code that ends with its job, however that ends: other parts of a plan that failed may still be in it.
+struct Ending(Arc<Crew>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
 
 /// Between two attempts to write the end of a job.
 const END_RETRY: Duration = Duration::from_secs(1);
@@ -80,8 +90,10 @@ impl Warehouse {
         let (warehouse, progress) = (self.clone(), progress.clone());
         let instance = instance.clone();
         let span = tracing::Span::current();
-        let mut task =
-            self.engine.runtime().spawn(async move { warehouse.run_job(instance, progress).await }.instrument(span));
+        let crew = Ending(Arc::default());
+        let ours = crew.0.clone();
+        let work = async move { warehouse.run_job(instance, progress, ours).await };
+        let mut task = self.engine.runtime().spawn(work.instrument(span));
         let cancelled =
             || Error::new(Kind::Cancelled, "ODPS-0123105", "ODPS-0123105:[0,0] Job got killed - stopped on request");
         tokio::select! {
@@ -91,6 +103,8 @@ impl Warehouse {
                 Err(e) => Err(panicked(e)),
             },
             () = stop.cancelled() => {
+                // A thread that waits for user code hears nothing else.
+                crew.0.stop();
                 // Dropping the plan frees its memory and spill files; wait, so that they are gone when we say so.
                 task.abort();
                 let _ = task.await;
@@ -99,9 +113,9 @@ impl Warehouse {
         }
     }
 
-    async fn run_job(&self, instance: Instance, progress: Arc<Progress>) -> Result<Outcome> {
+    async fn run_job(&self, instance: Instance, progress: Arc<Progress>, crew: Arc<Crew>) -> Result<Outcome> {
         let instance = self.resume(instance).await?;
-        let ctx = JobContext { warehouse: self.clone(), instance, progress };
+        let ctx = JobContext { warehouse: self.clone(), instance, progress, crew };
         failpoint::hit("job.operator");
         Ok(match crate::query::run(&ctx).await? {
             JobOutput::Text(text) => Outcome { result_inline: Some(text.into_bytes()), ..Outcome::default() },
@@ -117,8 +131,10 @@ impl Warehouse {
             let own = Step::Instance { id: instance.id.clone(), attempt: instance.attempt, step: record.step };
             let step = if i == last { own } else { Step::None };
             match self.catalog.roll_forward(record, &step).await {
-                Err(e) if e.kind() != Kind::Conflict => return Err(e),
-                _ => {}
+                Ok(()) => {}
+                // Given up, and the records after it are gone as well or are for the statement, which runs again.
+                Err(e) if e.kind() == Kind::Conflict => break,
+                Err(e) => return Err(e),
             }
         }
         // Others may have completed it, too, since this attempt claimed the instance.

@@ -15,7 +15,7 @@ use super::counters::{Counters, Worker, skew};
 /// The operators that give rows to other workers.
 const EXCHANGES: [&str; 3] = ["RepartitionExec", "CoalescePartitionsExec", "SortPreservingMergeExec"];
 /// The operators that change nothing about the rows and count nothing; nobody asks for them.
-const SILENT: [&str; 3] = ["CooperativeExec", "SpillExec", "NoSpillExec"];
+const SILENT: [&str; 4] = ["CooperativeExec", "SpillExec", "NoSpillExec", "StepsExec"];
 /// All but its first input are plans of their own, which run before it.
 const SUBQUERIES: &str = "ScalarSubqueryExec";
 /// More operators of a plan are not told: those nearest to its result are.

@@ -74,9 +74,16 @@ pub(super) struct MetaData {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct CommitInfo {
     #[serde(default)]
     pub(super) timestamp: i64,
+    /// Whether whoever added the files has read nothing of the table. Older feitians do not tell, and other writers may
+    /// put anything here.
+    #[serde(default)]
+    pub(super) is_blind_append: serde_json::Value,
+    /// A text, unless another writer thinks otherwise.
+    pub(super) operation: Option<serde_json::Value>,
 }
 
 /// One line of a commit file; actions that do not matter to us have none of these.
@@ -111,6 +118,8 @@ pub(crate) struct Commit {
     pub partition_columns: Vec<String>,
     /// The added files hold the rows of the removed ones, and no others.
     pub keeps_rows: bool,
+    /// Files come, and what was there has not been looked at.
+    pub is_blind_append: bool,
 }
 
 /// The table's own description in its log.
@@ -129,7 +138,8 @@ impl Commit {
     /// The bytes of the commit file: one JSON object a line.
     pub(crate) fn to_bytes(&self) -> Bytes {
         let mut lines = vec![json!({"commitInfo": {"timestamp": self.timestamp_ms, "operation": self.operation,
-            "operationParameters": {}, "engineInfo": concat!("feitian/", env!("CARGO_PKG_VERSION"))}})];
+            "operationParameters": {}, "isBlindAppend": self.is_blind_append,
+            "engineInfo": concat!("feitian/", env!("CARGO_PKG_VERSION"))}})];
         if let Some(m) = &self.metadata {
             if m.with_protocol {
                 lines.push(match m.needs_ntz {

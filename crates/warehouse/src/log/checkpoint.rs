@@ -146,6 +146,7 @@ impl DeltaLog {
             timestamp_ms,
             data_version: version,
             data_ms: timestamp_ms,
+            rewritten_version: version,
             described_version: version,
             partition_columns: state.partition_columns,
             files: state.files,

@@ -39,6 +39,7 @@ fn commit(version: i64) -> Commit {
         remove: if version % 5 == 4 { vec![file(version - 3)] } else { Vec::new() },
         partition_columns: Vec::new(),
         keeps_rows: false,
+        is_blind_append: false,
     }
 }
 

@@ -5,6 +5,7 @@
 //! final when the expression is looked at, and takes queries inside expressions with the columns of their outer queries.
 
 mod expr;
+mod recursive;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(super) fn coerce(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn coerce_in(plan: LogicalPlan, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
     let plan = match plan {
         LogicalPlan::Repartition(distributed) => return coerce_in(undistributed(distributed)?, outer),
+        LogicalPlan::RecursiveQuery(query) => return recursive::coerce(query, outer),
         plan => grouping::plain_columns(plan)?,
     };
     let plan = plan.map_children(|child| Ok(changed(coerce_in(child, outer)?)))?.data;

@@ -6,6 +6,8 @@ use sqlparser::ast::{
     AccessExpr, Expr, Ident, ObjectNamePart, Select, SelectItem, SetExpr, Spanned, TableFactor, TableWithJoins,
 };
 
+use super::sets;
+
 /// Precedes the name of a result column that repeats another's, with a number and `_` after it.
 const REPEATED: &str = "__repeated";
 /// Precedes the position of an unnamed column after a `*`, whose width only the planner knows.
@@ -43,6 +45,10 @@ pub(super) fn mark_repeated(body: &mut SetExpr) {
         SetExpr::Query(query) => return mark_repeated(&mut query.body),
         _ => return,
     };
+    if let Some(branches) = sets::branches(select) {
+        branches.into_iter().for_each(mark_repeated);
+        return;
+    }
     let wild = select.projection.iter().any(is_wildcard);
     let mut seen = HashSet::new();
     for (i, item) in select.projection.iter_mut().enumerate() {

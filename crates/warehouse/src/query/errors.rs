@@ -75,7 +75,7 @@ fn place(e: &DataFusionError) -> Position {
 }
 
 /// The same error with a known place instead of `[0,0]`.
-fn moved(e: Error, at: Position) -> Error {
+pub(super) fn moved(e: Error, at: Position) -> Error {
     if at == Position::UNKNOWN || !e.message().contains(":[0,0] ") {
         return e;
     }

@@ -1,4 +1,4 @@
-//! Functions whose value the catalog knows before the query is planned: MAX_PT, TABLE_EXISTS, PARTITION_EXISTS.
+//! Functions whose value the metadata know before the query is planned: GET_USER_ID, MAX_PT, TABLE_EXISTS …
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -10,8 +10,9 @@ use sqlparser::ast::{
 };
 
 use super::Session;
-use super::errors::semantic;
-use super::names::{FOLDED, check_project, table_name, text_argument};
+use super::errors::{semantic, statement_error};
+use super::names::{FOLDED, table_name, text_argument};
+use super::rights;
 use crate::system::SystemTable;
 
 /// The arguments of a call that are literal texts, after the name of the function.
@@ -90,8 +91,21 @@ fn not_partitioned(at: Position, function: &str, project: &str, table: &str) -> 
     semantic(at, format!("{function}: table {project}.{table} is not a partitioned table"))
 }
 
+/// The id of the account whose job it is; NULL if it is gone.
+async fn user_id(arguments: usize, at: Position, session: &Session) -> Result<Value> {
+    if arguments > 0 {
+        let detail = format!("function get_user_id needs 0 parameters, actually have {arguments}");
+        return Err(statement_error(Kind::Invalid, "ODPS-0130221", at, "Invalid number of arguments", &detail));
+    }
+    let account = session.warehouse.meta().account_by_name(&session.instance.owner).await?;
+    Ok(account.map_or(Value::Null, |account| Value::SingleQuotedString(account.id)))
+}
+
 async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Value> {
     let (function, args) = (key[0].as_str(), &key[1..]);
+    if function == "get_user_id" {
+        return user_id(args.len(), at, session).await;
+    }
     let Some(table) = args.first() else {
         return Err(semantic(at, format!("function {function} needs the name of a table")));
     };
@@ -103,13 +117,14 @@ async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Val
             _ => Err(not_partitioned(at, function, &project, &table)),
         };
     }
-    check_project(session, &project).await?;
+    rights::enter(session, &project).await?;
     let open = match session.warehouse.catalog().open(&project, &table).await {
         Ok(open) => open,
         Err(e) if e.kind() == Kind::NotFound && function == "table_exists" => return Ok(Value::Boolean(false)),
         Err(e) if e.kind() == Kind::NotFound => return Err(super::errors::no_table(at, &project, &table)),
         Err(e) => return Err(e),
     };
+    rights::check_table(session, &open.row, "Select", at).await?;
     if function == "table_exists" {
         return Ok(Value::Boolean(true));
     }

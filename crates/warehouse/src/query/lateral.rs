@@ -1,4 +1,4 @@
-//! What stands in FROM and DataFusion does not plan: LATERAL VIEW, and by `pivot` PIVOT and UNPIVOT.
+//! What stands in FROM and DataFusion does not plan: LATERAL VIEW; the rest is in `pivot` and `sets`.
 //!
 //! `(from JOIN LATERAL f(x) t)` becomes the rows of FROM, each with the rows that `f` makes of it.
 //!
@@ -19,6 +19,7 @@ use sqlparser::ast::{
 
 use super::pivot::{self, Pivot, Unpivot};
 use super::rows::{self, Made};
+use super::{sets, user_code};
 
 /// Plans what stands in FROM and DataFusion does not know.
 #[derive(Debug)]
@@ -34,6 +35,9 @@ impl RelationPlanner for Relations {
         let plan = match relation {
             TableFactor::NestedJoin { table_with_joins, alias: None } if is_lateral(&table_with_joins) => {
                 lateral(*table_with_joins, context)?
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } if sets::is_set_operation(&table_with_joins) => {
+                sets::plan(*table_with_joins, context)?
             }
             TableFactor::Pivot { table, aggregate_functions, mut value_column, value_source, alias, .. } => {
                 let (Some(column), PivotValueSource::List(values)) = (value_column.pop(), value_source) else {
@@ -91,7 +95,13 @@ fn lateral(tables: TableWithJoins, context: &mut dyn RelationPlannerContext) -> 
         exprs.push(normalize_col(context.sql_to_expr(e, input.schema())?, &input)?);
     }
     let function = object_parts(&name).concat();
-    let made = rows::made(&function, exprs, input.schema()).map_err(|e| at(e, &name))?;
+    let users = context.context_provider().get_function_meta(&function);
+    let made = match users.as_deref().and_then(|udf| Some((udf, user_code::table_columns(udf)?))) {
+        Some((udf, columns)) => Ok(rows::structs(udf.call(exprs), columns)),
+        None if function == "unnest" => rows::unnest(exprs, input.schema(), &alias.name.value),
+        None => rows::made(&function, exprs, input.schema()),
+    };
+    let made = made.map_err(|e| at(e, &name))?;
     let made = renamed(made, &alias).map_err(|e| at(e, &name))?;
     with_rows(input, made, outer, &alias.name.value)
 }
@@ -112,8 +122,12 @@ fn renamed(mut made: Made, alias: &TableAlias) -> Result<Made> {
     Ok(made)
 }
 
+/// The table, and its column, that the parser writes for a FROM that names no table.
+const ONE_ROW: &str = "__one";
+
 fn all_columns(schema: &DFSchema) -> Vec<PlanExpr> {
-    schema.iter().map(|(qualifier, field)| PlanExpr::Column(Column::from((qualifier, field)))).collect()
+    let shown = schema.iter().filter(|(_, field)| field.name() != ONE_ROW);
+    shown.map(|(qualifier, field)| PlanExpr::Column(Column::from((qualifier, field)))).collect()
 }
 
 /// `input` with the rows that are made of each of its rows; their columns belong to `table`.

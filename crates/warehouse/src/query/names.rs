@@ -1,4 +1,4 @@
-//! Names in a query: which tables it reads, and that its functions exist.
+//! Names in a query: which tables it reads, and which of its functions are not ours.
 //!
 //! Every table gets its full name `project.table` in the syntax tree, and keeps the name by which the query knows it as
 //! an alias, so that the planner never has to guess.
@@ -8,22 +8,25 @@ use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::{
-    DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Project, SYSTEM_PROJECT, Schema, TOKEN_SETTING,
-    local_name, split_local_name,
+    DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Schema, local_name, split_local_name,
 };
-use feitian_sql::{Position, SqlError, object_parts};
+use feitian_sql::{Position, object_parts};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, TableAlias,
     TableFactor, Value, VisitMut, VisitorMut,
 };
 
-use super::Session;
 use super::errors::{semantic, statement_error};
-use super::hints;
+use super::travel::Travel;
+use super::{Session, rights};
 use crate::system::SystemTable;
 
 /// A table's project and its name there ([`local_name`]).
 pub(crate) type TableName = (String, String);
+
+/// Ends the name of the table that UPDATE, DELETE or MERGE changes, in the query that they make: it is not looked up again.
+/// No name that a user writes ends so.
+pub(crate) const TARGET: &str = "\u{1}target";
 
 /// Project and table of a name, with the place where it stands.
 pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
@@ -86,43 +89,79 @@ pub(crate) async fn check_schema(session: &Session, project: &str, local: &str, 
 struct Frame {
     names: Vec<String>,
     visible: usize,
+    /// WITH RECURSIVE: a query sees itself too.
+    recursive: bool,
+}
+
+impl Frame {
+    fn shows(&self, name: &str) -> bool {
+        self.names.iter().take(self.visible + usize::from(self.recursive)).any(|n| n == name)
+    }
+}
+
+/// What the name of a user's function begins with in the syntax tree: the planner gives some names a meaning of its own.
+pub(super) const OF_A_USER: &str = "user ";
+
+/// A call of a function that is not one of ours. In the syntax tree its name is one word, [`OF_A_USER`] and `name`.
+pub(super) struct UnknownCall {
+    /// The parts of the name with dots between them.
+    pub(super) name: String,
+    pub(super) at: Position,
+    /// Whether it stands where only table functions stand.
+    pub(super) in_from: bool,
+    /// What it has that only aggregates and windows have.
+    pub(super) clause: Option<&'static str>,
+}
+
+/// The tables of a query.
+#[derive(Default)]
+pub(super) struct Named {
+    /// With the first place of each.
+    pub(super) tables: BTreeMap<TableName, Position>,
+    /// Those that are read as they were, by the name that they have in `tables`.
+    pub(super) travels: BTreeMap<TableName, Travel>,
 }
 
 struct Names<'a> {
     session: &'a Session,
-    /// The function because of which the visit ended: it is not one of ours.
-    unknown: Option<(String, Position)>,
-    /// Tables found, with the first place of each.
-    tables: BTreeMap<TableName, Position>,
+    /// The table that the statement changes: `project.table.column` may name it.
+    target: Option<TableName>,
+    unknown: Vec<UnknownCall>,
+    found: Named,
     frames: Vec<Frame>,
 }
 
-/// Gives every table its full name and returns the tables with their places; checks the names of functions.
-pub(super) async fn resolve(query: &mut Query, session: &Session) -> Result<BTreeMap<TableName, Position>> {
-    let mut names = Names { session, unknown: None, tables: BTreeMap::new(), frames: Vec::new() };
-    match (query.visit(&mut names), names.unknown) {
-        (ControlFlow::Continue(()), _) => Ok(names.tables),
-        (ControlFlow::Break(e), None) => Err(e),
-        (ControlFlow::Break(e), Some((name, at))) => match registered(session, &name).await? {
-            Some(function) => {
-                let what = format!("to run {name}, which a user registered for {},", function.class_type);
-                Err(super::errors::front_end(SqlError::unsupported(at, what)))
-            }
-            None => Err(e),
-        },
+/// Gives every table its full name; returns the tables, and the calls of functions that are not ours.
+pub(super) fn resolve(
+    query: &mut Query,
+    session: &Session,
+    target: Option<TableName>,
+) -> Result<(Named, Vec<UnknownCall>)> {
+    let mut names = Names { session, target, unknown: Vec::new(), found: Named::default(), frames: Vec::new() };
+    match query.visit(&mut names) {
+        ControlFlow::Continue(()) => Ok((names.found, names.unknown)),
+        ControlFlow::Break(e) => Err(e),
     }
 }
 
-/// The function that a user registered under `name` or `schema.name` in the session's project.
-async fn registered(session: &Session, name: &str) -> Result<Option<Registered>> {
-    let (schemas, name) = match name.split_once('.') {
-        Some((schema, name)) => (vec![schema], name),
-        None => (vec![session.schema(), DEFAULT_SCHEMA], name),
+/// The function that a user registered under `name`: `f`, `schema.f`, `project.f` or `project.schema.f`.
+pub(super) async fn registered(session: &Session, name: &str) -> Result<Option<Registered>> {
+    let ours = session.project();
+    let parts: Vec<&str> = name.split('.').collect();
+    let places = match parts.as_slice() {
+        [name] => vec![(ours, session.schema(), *name), (ours, DEFAULT_SCHEMA, *name)],
+        [first, name] => vec![(ours, *first, *name), (*first, DEFAULT_SCHEMA, *name)],
+        [project, schema, name] => vec![(*project, *schema, *name)],
+        _ => Vec::new(),
     };
-    for schema_name in schemas {
-        let (project, name) = (session.project().to_string(), name.to_string());
-        let at = FunctionName { project, schema_name: schema_name.to_string(), name };
-        if let Some(found) = session.warehouse.meta().function(&at).await? {
+    for (project, schema, name) in places {
+        let meta = session.warehouse.meta();
+        if project != ours && meta.project(project).await?.is_none() {
+            continue;
+        }
+        rights::enter(session, project).await?;
+        let at = FunctionName { project: project.into(), schema_name: schema.into(), name: name.into() };
+        if let Some(found) = meta.function(&at).await? {
             return Ok(Some(found));
         }
     }
@@ -131,31 +170,70 @@ async fn registered(session: &Session, name: &str) -> Result<Option<Registered>>
 
 impl Names<'_> {
     fn is_with_query(&self, name: &str) -> bool {
-        self.frames.iter().any(|f| f.names[..f.visible].iter().any(|n| n == name))
+        self.frames.iter().any(|frame| frame.shows(name))
     }
 
     fn table(&mut self, factor: &mut TableFactor) -> Result<()> {
-        let TableFactor::Table { name, alias, .. } = factor else { return Ok(()) };
+        if let TableFactor::Function { name, .. } = factor {
+            return self.table_function(name);
+        }
+        let TableFactor::Table { name, alias, version, .. } = factor else { return Ok(()) };
         let parts = object_parts(name);
         if let [single] = parts.as_slice()
             && self.is_with_query(single)
         {
+            return match version {
+                None => Ok(()),
+                Some(_) => Err(semantic(name.span().into(), format!("{single} is a query, it has no versions"))),
+            };
+        }
+        if parts.last().is_some_and(|table| table.ends_with(TARGET)) {
             return Ok(());
         }
-        let (project, table, at) = table_name(name, self.session)?;
+        let (project, mut table, at) = table_name(name, self.session)?;
         let span = name.span();
         if alias.is_none() {
             let bare = split_local_name(&table).1.to_string();
             let name = Ident { value: bare, quote_style: Some('`'), span };
             *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
         }
+        if let Some(version) = version.take() {
+            if SystemTable::named(&project, &table).is_some() {
+                return Err(semantic(at, format!("{project}.{table} has no versions")));
+            }
+            let travel = Travel::new((project.clone(), table), version);
+            let key = travel.key();
+            table = key.1.clone();
+            self.found.travels.insert(key, travel);
+        }
         let ident = |value: &str| Ident { value: value.to_string(), quote_style: Some('`'), span };
         *name = ObjectName::from(vec![ident(&project), ident(&table)]);
-        self.tables.entry((project, table)).or_insert(at);
+        self.found.tables.entry((project, table)).or_insert(at);
         Ok(())
     }
 
-    fn function(&mut self, function: &Function) -> Result<()> {
+    /// Notes a call of a function that is not one of ours, and makes its name one word.
+    fn note(&mut self, name: &mut ObjectName, in_from: bool, clause: Option<&'static str>) {
+        let span = name.span();
+        let joined = object_parts(name).join(".");
+        *name = ObjectName::from(vec![Ident { value: format!("{OF_A_USER}{joined}"), quote_style: Some('`'), span }]);
+        self.unknown.push(UnknownCall { name: joined, at: span.into(), in_from, clause });
+    }
+
+    fn table_function(&mut self, name: &mut ObjectName) -> Result<()> {
+        match object_parts(name).as_slice() {
+            // UNNEST comes only from FROM; the parser refuses it in LATERAL VIEW.
+            [known] if feitian_sql::is_table_function(known) || known == "unnest" => {}
+            [known] if feitian_functions::registry().contains(known) => {
+                let detail = format!("function '{known}' is not a table function");
+                return Err(semantic(name.span().into(), detail));
+            }
+            _ => self.note(name, true, None),
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, function: &mut Function) -> Result<()> {
         let at = Position::from(function.name.span());
         let parts = object_parts(&function.name);
         let registry = feitian_functions::registry();
@@ -174,11 +252,9 @@ impl Names<'_> {
                 Err(statement_error(Kind::Invalid, "ODPS-0130181", at, "Window function exception", &detail))
             }
             _ => {
-                let name = parts.join(".");
-                let near = hints::did_you_mean(&name, registry.names());
-                let text = format!("function or view '{name}' cannot be resolved{near}");
-                self.unknown = Some((name, at));
-                Err(semantic(at, text))
+                let clause = clause_of(function);
+                self.note(&mut function.name, false, clause);
+                Ok(())
             }
         }
     }
@@ -189,7 +265,9 @@ impl Names<'_> {
             // `project.table.column`, `schema.table.column` and all four: tables are known by their last name.
             Expr::CompoundIdentifier(parts) if parts.len() > 2 => {
                 let names: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
-                let known = |project: &str, table: &str| self.tables.keys().any(|(p, t)| p == project && t == table);
+                let known = |project: &str, table: &str| {
+                    self.found.tables.keys().chain(&self.target).any(|(p, t)| p == project && t == table)
+                };
                 let before_table = match names.as_slice() {
                     [project, schema, table, _, ..] if known(project, &local_name(schema, table)) => 2,
                     [project, table, ..] if known(project, table) => 1,
@@ -204,6 +282,21 @@ impl Names<'_> {
     }
 }
 
+/// What a call has that only aggregates and windows have.
+fn clause_of(function: &Function) -> Option<&'static str> {
+    let distinct = matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
+    let within = matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty());
+    let clauses = [
+        (distinct, "DISTINCT"),
+        (within, "a clause after the arguments"),
+        (function.filter.is_some(), "FILTER"),
+        (function.over.is_some(), "OVER"),
+        (function.null_treatment.is_some(), "IGNORE NULLS"),
+        (!function.within_group.is_empty(), "WITHIN GROUP"),
+    ];
+    clauses.into_iter().find_map(|(there, name)| there.then_some(name))
+}
+
 fn flow(result: Result<()>) -> ControlFlow<Error> {
     match result {
         Ok(()) => ControlFlow::Continue(()),
@@ -216,7 +309,8 @@ impl VisitorMut for Names<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let with = query.with.iter().flat_map(|w| &w.cte_tables).map(|c| c.alias.name.value.clone());
-        self.frames.push(Frame { names: with.collect(), visible: 0 });
+        let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+        self.frames.push(Frame { names: with.collect(), visible: 0, recursive });
         ControlFlow::Continue(())
     }
 
@@ -240,8 +334,14 @@ impl VisitorMut for Names<'_> {
     }
 }
 
+/// True if feitian has a function of this name, of whatever kind.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let special = FOLDED.contains(&name) || REWRITTEN.contains(&name);
+    special || feitian_sql::is_table_function(name) || feitian_functions::registry().contains(name)
+}
+
 /// Functions that are replaced before planning.
-pub(super) const FOLDED: [&str; 3] = ["max_pt", "partition_exists", "table_exists"];
+pub(super) const FOLDED: [&str; 4] = ["get_user_id", "max_pt", "partition_exists", "table_exists"];
 
 /// Functions that `prepare` turns into something else.
 const REWRITTEN: [&str; 3] = ["decode", "grouping_id", "grouping__id"];
@@ -264,44 +364,4 @@ fn constant(function: &Function, index: usize) -> Error {
     let at = Position::from(function.name.span());
     let detail = format!("argument {} of function {} must be a constant", index + 1, function.name);
     statement_error(Kind::Invalid, "ODPS-0121105", at, "Constant argument value expected", &detail)
-}
-
-/// How far the bearer token goes with which the job came; `None` if it came with a key. The job's own settings are asked,
-/// because a SET in its text is its client's word.
-pub(crate) fn token_scope(session: &Session) -> Option<String> {
-    let settings: serde_json::Value = serde_json::from_str(&session.instance.settings).unwrap_or_default();
-    settings.get(TOKEN_SETTING).map(|scope| scope.as_str().unwrap_or_default().to_string())
-}
-
-/// Refuses tables of projects that the owner of the job may not see. A bearer token opens one project, whatever its
-/// account may see. Everybody may look into `sys`, where each finds what he may see.
-pub(crate) async fn check_project(session: &Session, project: &str) -> Result<Option<Project>> {
-    let meta = session.warehouse.meta();
-    if project == session.instance.project {
-        return meta.project(project).await;
-    }
-    let Some(found) = meta.project(project).await? else {
-        if project == SYSTEM_PROJECT {
-            return Ok(None);
-        }
-        let text = format!(
-            "ODPS-0420111:[0,0] Project not found - {project}; a schema needs its project before it, as in {}.{project}.t, \
-             or SET odps.namespace.schema=true",
-            session.project()
-        );
-        return Err(Error::new(Kind::NotFound, "ODPS-0420111", text));
-    };
-    let account = meta.account_by_name(&session.instance.owner).await?;
-    let allowed = match &account {
-        Some(a) if token_scope(session).is_none() => a.admin || meta.is_admitted(project, &a.id).await?,
-        _ => false,
-    };
-    if allowed {
-        return Ok(Some(found));
-    }
-    let detail = format!(
-        "Authorization Failed [4019], You have NO privilege 'odps:Read' on {{acs:odps:*:projects/{project}}}; its owner may \
-         admit the account of this job"
-    );
-    Err(statement_error(Kind::Denied, "ODPS-0130013", Position::UNKNOWN, "Authorization exception", &detail))
 }

@@ -1,7 +1,8 @@
-//! Last changes to a physical plan, for what the engine leaves out: pauses in joins, and no spilling in nested loops.
+//! Last changes to a physical plan: pauses in joins, no spilling in nested loops, an end of recursive queries.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -12,6 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use feitian_functions::FunctionError;
 
 /// The plan as it is run in `environment`.
 ///
@@ -20,11 +22,13 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 /// - A nested loop join does not spill. Its way to do so runs its left side a second time, which repartitioning refuses
 ///   with a panic, and its authors say that it repeats rows of outer, semi and anti joins. Without it, a left side that does
 ///   not fit is the error that says so.
+/// - A recursive query that takes [`MAX_STEPS`] steps is an error: it would never end.
 pub(super) fn finish(plan: Arc<dyn ExecutionPlan>, environment: &RuntimeEnv) -> Result<Arc<dyn ExecutionPlan>> {
     let disabled = Arc::new(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled).build()?);
     let node = |node: Arc<dyn ExecutionPlan>| {
         let node = match node.name() {
             "NestedLoopJoinExec" => without_spilling(node, &disabled, &environment.disk_manager)?,
+            "RecursiveQueryExec" => with_an_end(node)?,
             "UnnestExec" => node,
             _ if node.children().len() > 1 => node,
             _ => return Ok(Transformed::no(node)),
@@ -32,6 +36,69 @@ pub(super) fn finish(plan: Arc<dyn ExecutionPlan>, environment: &RuntimeEnv) -> 
         Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>))
     };
     plan.transform_up(node).map(|t| t.data)
+}
+
+/// A recursive query runs its second part so often at most.
+const MAX_STEPS: usize = 10_000;
+
+fn with_an_end(node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut children: Vec<Arc<dyn ExecutionPlan>> = node.children().into_iter().cloned().collect();
+    if let Some(second) = children.last_mut() {
+        *second = Arc::new(Steps { input: second.clone(), taken: Arc::default() });
+    }
+    node.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+}
+
+/// The second part of a recursive query, which counts how often it is run.
+#[derive(Debug)]
+struct Steps {
+    input: Arc<dyn ExecutionPlan>,
+    /// Shared by the copies that the engine makes for each step.
+    taken: Arc<AtomicUsize>,
+}
+
+impl DisplayAs for Steps {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name())
+    }
+}
+
+impl ExecutionPlan for Steps {
+    fn name(&self) -> &str {
+        "StepsExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next().unwrap_or_else(|| self.input.clone());
+        Ok(Arc::new(Self { input, taken: self.taken.clone() }))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= MAX_STEPS {
+            let text = format!("a recursive query has not ended after {MAX_STEPS} steps; give its second part a WHERE");
+            return Err(FunctionError::semantic(text).into());
+        }
+        self.input.execute(partition, context)
+    }
 }
 
 /// The operator without spill files; what is below it keeps them.

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, TableReference, plan_err};
 use datafusion::config::ConfigOptions;
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
 use datafusion::functions::core::get_field;
 use datafusion::functions::core::planner::CoreFunctionPlanner;
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
@@ -28,25 +30,31 @@ use sqlparser::ast::{BinaryOperator, Query, Statement};
 use super::casts;
 use super::lateral::Relations;
 use super::names::TableName;
+use super::user_code::UserFunctions;
 use super::values;
 
-/// Plans queries over a fixed set of tables.
+/// Plans queries over a fixed set of tables and functions of users.
 pub(super) struct Planner<'a> {
     options: &'a ConfigOptions,
     tables: HashMap<TableName, Arc<dyn TableSource>>,
+    functions: UserFunctions,
     expressions: Vec<Arc<dyn ExprPlanner>>,
     relations: [Arc<dyn RelationPlanner>; 1],
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(options: &'a ConfigOptions, tables: HashMap<TableName, Arc<dyn TableSource>>) -> Self {
+    pub(super) fn new(
+        options: &'a ConfigOptions,
+        tables: HashMap<TableName, Arc<dyn TableSource>>,
+        functions: UserFunctions,
+    ) -> Self {
         let expressions: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(Expressions),
             Arc::new(AggregateFunctionPlanner),
             Arc::new(WindowFunctionPlanner),
             Arc::new(CoreFunctionPlanner::default()),
         ];
-        Self { options, tables, expressions, relations: [Arc::new(Relations)] }
+        Self { options, tables, functions, expressions, relations: [Arc::new(Relations)] }
     }
 
     /// The plan of a prepared query, without type coercion.
@@ -87,11 +95,16 @@ impl ContextProvider for Planner<'_> {
         Some(Arc::new(Types))
     }
 
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if name == values::CELL {
             return Some(Arc::new(values::cell_function()));
         }
-        registry().scalar.get(name).cloned().or_else(|| casts::function(name))
+        let built_in = || registry().scalar.get(name).cloned().or_else(|| casts::function(name));
+        self.functions.scalar(name).or_else(built_in)
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -99,7 +112,7 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        registry().aggregate.get(name).cloned()
+        self.functions.aggregate(name).or_else(|| registry().aggregate.get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

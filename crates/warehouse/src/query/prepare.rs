@@ -23,12 +23,14 @@ use sqlparser::ast::{
 use super::columns::{self, output_name};
 use super::errors::{semantic, statement_error};
 use super::grouping;
+use super::lambdas;
 use super::settings::Settings;
 use super::subqueries;
 use super::values;
 
 /// Rewrites `query` in place.
 pub(super) fn prepare(query: &mut Query, settings: &Settings) -> Result<()> {
+    lambdas::check_depth(query)?;
     columns::mark_repeated(&mut query.body);
     match query.visit(&mut Rewrite { settings, in_lists: subqueries::MAX_IN_LISTS }) {
         ControlFlow::Break(e) => Err(e),
@@ -143,11 +145,7 @@ fn fields_as_text(root: &Expr, chain: &mut [AccessExpr]) {
     for access in chain {
         match access {
             AccessExpr::Dot(Expr::Identifier(_)) if front => {}
-            AccessExpr::Dot(field) => {
-                if let Expr::Identifier(name) = field {
-                    *field = Expr::Value(Value::SingleQuotedString(name.value.clone()).with_span(name.span));
-                }
-            }
+            AccessExpr::Dot(field) => lambdas::as_text(field),
             AccessExpr::Subscript(_) => front = false,
         }
     }
@@ -244,6 +242,9 @@ impl VisitorMut for Rewrite<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             fields_as_text(root, access_chain);
+        }
+        if let Expr::Lambda(lambda) = expr {
+            lambdas::fields_of_parameters(lambda);
         }
         if let Err(e) = subqueries::several_columns(expr) {
             return ControlFlow::Break(e);

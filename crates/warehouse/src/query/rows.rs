@@ -11,7 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use feitian_functions::coercion::type_name;
-use feitian_functions::{FunctionError, registry};
+use feitian_functions::{FunctionError, json_parts, registry};
+use feitian_types::arrow::column_type;
 
 /// What a table function makes of a row.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub(super) fn made(name: &str, args: Vec<Expr>, schema: &DFSchema) -> Result<Mad
         }
         "inline" => inline(one(name, args)?, schema),
         "stack" => stack(args),
+        "json_explode" => json_explode(one(name, args)?, schema),
         "json_tuple" => tuple(name, "get_json_object", args, 1),
         "parse_url_tuple" => tuple(name, "parse_url", args, 1),
         "keyvalue_tuple" => tuple(name, "keyvalue", args, 3),
@@ -76,6 +78,35 @@ fn explode(arg: Expr, schema: &DFSchema) -> Result<Made> {
         }
         other => Err(FunctionError::argument_type("explode", 1, &type_name(&other), "ARRAY or MAP").into()),
     }
+}
+
+/// `UNNEST(array)` as `table`: the item under the name of the table, or the fields of the struct that it is.
+pub(super) fn unnest(args: Vec<Expr>, schema: &DFSchema, table: &str) -> Result<Made> {
+    let list = one("unnest", args)?;
+    match list.get_type(schema)? {
+        DataType::List(of) if matches!(of.data_type(), DataType::Struct(_)) => inline(list, schema),
+        DataType::List(_) => Ok(Made { lists: vec![list], columns: vec![(table.to_string(), item(0))] }),
+        other => Err(FunctionError::argument_type("unnest", 1, &type_name(&other), "ARRAY").into()),
+    }
+}
+
+fn json_explode(arg: Expr, schema: &DFSchema) -> Result<Made> {
+    let (_, field) = arg.to_field(schema)?;
+    if column_type(&field) != Some(feitian_types::DataType::Json) {
+        let has = type_name(field.data_type());
+        return Err(FunctionError::argument_type("json_explode", 1, &has, "JSON").into());
+    }
+    let columns = vec![("key".into(), item(0)), ("value".into(), call("json_parse", vec![item(1)])?)];
+    Ok(Made { lists: vec![Parts::JsonNames.call(arg.clone()), Parts::JsonValues.call(arg)], columns })
+}
+
+/// The rows that the structs of `list` are.
+pub(super) fn structs(list: Expr, names: Vec<String>) -> Made {
+    let columns = names.into_iter().map(|name| {
+        let value = part(item(0), &name);
+        (name, value)
+    });
+    Made { columns: columns.collect(), lists: vec![list] }
 }
 
 fn part(of: Expr, field: &str) -> Expr {
@@ -210,13 +241,17 @@ fn literally(c: char) -> String {
     if c.is_alphanumeric() || c.is_whitespace() || !c.is_ascii() { c.to_string() } else { format!("\\{c}") }
 }
 
-/// The two lists that no function of the language makes.
+/// The lists that no function of the language makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Parts {
     /// Of a list: 0, 1, 2 … for its items.
     Positions,
     /// Of a map: its pairs as structs.
     Entries,
+    /// Of a JSON value: the names of its members.
+    JsonNames,
+    /// Of a JSON value: its members or items as text.
+    JsonValues,
 }
 
 impl Parts {
@@ -236,6 +271,8 @@ impl ScalarUDFImpl for PartsOf {
         match self.parts {
             Parts::Positions => "positions of",
             Parts::Entries => "entries of",
+            Parts::JsonNames => "names of",
+            Parts::JsonValues => "values of",
         }
     }
 
@@ -248,6 +285,7 @@ impl ScalarUDFImpl for PartsOf {
             (Parts::Positions, _) => DataType::Int32,
             (Parts::Entries, [DataType::Map(entries, _)]) => entries.data_type().clone(),
             (Parts::Entries, _) => DataType::Struct(Fields::empty()),
+            (Parts::JsonNames | Parts::JsonValues, _) => DataType::Utf8,
         };
         Ok(DataType::List(Arc::new(Field::new_list_field(element, true))))
     }
@@ -273,6 +311,8 @@ impl ScalarUDFImpl for PartsOf {
                 let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
                 Arc::new(ListArray::try_new(field, offsets, Arc::new(map.entries().clone()), nulls)?)
             }
+            (Parts::JsonNames, _) => json_parts(array, true)?,
+            (Parts::JsonValues, _) => json_parts(array, false)?,
             (_, other) => return Err(FunctionError::internal(format!("no parts of {other}")).into()),
         };
         Ok(ColumnarValue::Array(made))

@@ -9,6 +9,7 @@ use feitian_base::Result;
 use feitian_sql::Position;
 
 use super::errors;
+use super::names::TARGET;
 use crate::catalog::OpenTable;
 
 /// Refuses an optimized plan that reads a partitioned table without a condition on a partition column.
@@ -61,6 +62,7 @@ fn has_query(e: &Expr) -> bool {
 
 fn table_of<'a>(scan: &TableScan, tables: &'a [OpenTable]) -> Option<&'a OpenTable> {
     let (project, name) = (scan.table_name.schema().unwrap_or_default(), scan.table_name.table());
+    let name = name.strip_suffix(TARGET).unwrap_or(name);
     tables.iter().find(|t| t.row.project == project && t.row.local_name() == name)
 }
 

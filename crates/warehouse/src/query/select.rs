@@ -22,9 +22,14 @@ use futures::future::BoxFuture;
 use sqlparser::ast::Query;
 
 use super::names::TableName;
-use super::{Session, cartesian, coerce, columns, errors, fold, hive, names, order, physical, planner, prepare, scans};
+use super::user_code::UserFunctions;
+use super::{
+    Session, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare,
+    rights, scans,
+};
 use crate::catalog::OpenTable;
 use crate::provider;
+use crate::scan::provider_of_places;
 use crate::system::SystemTable;
 
 /// Views may be defined over views this deep.
@@ -59,8 +64,25 @@ pub(crate) async fn plan_pinned(
     query: Query,
     pinned: &mut Pinned,
 ) -> Result<Planned> {
-    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0).await?;
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0, None).await?;
     Ok(Planned { plan, tables: pinned.0.values().cloned().collect() })
+}
+
+/// Plans the query of a statement that changes `target`, which it knows with the places of rows under a name that ends in
+/// [`names::TARGET`].
+pub(crate) async fn plan_change(
+    session: &Session,
+    state: &SessionState,
+    query: Query,
+    target: &OpenTable,
+) -> Result<Planned> {
+    let mut read = BTreeMap::from([(name_of(target), target.clone())]);
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut read, Some(target)).await?;
+    Ok(Planned { plan, tables: read.into_values().collect() })
+}
+
+fn name_of(table: &OpenTable) -> TableName {
+    (table.row.project.clone(), table.row.local_name())
 }
 
 fn plan_at<'a>(
@@ -69,39 +91,59 @@ fn plan_at<'a>(
     mut query: Query,
     depth: usize,
     read: &'a mut BTreeMap<TableName, OpenTable>,
+    target: Option<&'a OpenTable>,
 ) -> BoxFuture<'a, Result<LogicalPlan>> {
     Box::pin(async move {
+        let mut functions = UserFunctions::default();
+        functions.lift(&mut query, &session).await?;
         feitian_sql::check_query(&query).map_err(errors::front_end)?;
         if session.settings.is_hive() {
             hive::check(&query)?;
         }
-        let named = names::resolve(&mut query, &session).await?;
+        let (named, calls) = names::resolve(&mut query, &session, target.map(name_of))?;
+        let names::Named { tables: named, travels } = named;
+        functions.load(&session, calls).await?;
         fold::fold(&mut query, &session).await?;
-        prepare::prepare(&mut query, &session.settings)?;
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
         let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
         for project in projects {
-            names::check_project(&session, project).await?;
+            rights::enter(&session, project).await?;
         }
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
+        if let Some(target) = target {
+            let (project, table) = name_of(target);
+            let source = DefaultTableSource::new(provider_of_places(target));
+            sources.insert((project, table + names::TARGET), Arc::new(source));
+        }
         for ((project, table), at) in named {
             if let Some(system) = SystemTable::named(&project, &table) {
                 let source = DefaultTableSource::new(system.provider(&session).await?);
                 sources.insert((project, table), Arc::new(source));
                 continue;
             }
-            let open = open(&session, &project, &table, at).await?;
+            let key = (project, table);
+            let open = match travels.get(&key) {
+                Some(travel) => travel.open(&session, at).await?,
+                None => {
+                    let open = open(&session, &key.0, &key.1, at).await?;
+                    rights::check_table(&session, &open.row, "Select", at).await?;
+                    open
+                }
+            };
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
                 view_source(&session, &state, &open, depth, read).await?
             } else {
-                read.entry((project.clone(), table.clone())).or_insert_with(|| open.clone());
+                read.entry(key.clone()).or_insert_with(|| open.clone());
                 // A table that is read twice is read at one version.
-                let pinned = read.get(&(project.clone(), table.clone())).unwrap_or(&open);
+                let pinned = read.get(&key).unwrap_or(&open);
                 Arc::new(DefaultTableSource::new(provider(pinned, session.warehouse.catalog())))
             };
-            sources.insert((project, table), source);
+            sources.insert(key, source);
         }
-        let plan = planner::Planner::new(state.config_options(), sources).plan(query).map_err(errors::engine)?;
+        patterns::expand(&mut query, &sources)?;
+        prepare::prepare(&mut query, &session.settings)?;
+        let plan =
+            planner::Planner::new(state.config_options(), sources, functions).plan(query).map_err(errors::engine)?;
         coerce::coerce(plan).map_err(errors::engine)
     })
 }
@@ -135,8 +177,8 @@ async fn view_source(
     };
     let text = row.view_text.as_deref().unwrap_or_default();
     let query = parse_query(text).map_err(|e| resolving(errors::front_end(e)))?;
-    let inner = session.in_schema(&row.project, &row.schema_name);
-    let plan = plan_at(inner, state.clone(), *query, depth + 1, read).await.map_err(resolving)?;
+    let inner = session.in_view(row);
+    let plan = plan_at(inner, state.clone(), *query, depth + 1, read, None).await.map_err(resolving)?;
     let columns = &row.schema.columns;
     if plan.schema().fields().len() != columns.len() {
         let text = format!("while resolving view {name} - its query has {} columns now", plan.schema().fields().len());
@@ -229,7 +271,7 @@ pub(crate) fn convert_value(value: Expr, from: &DataType, to: &DataType) -> Resu
 
 /// Implicit conversion on INSERT: what only widens, DOUBLE to DECIMAL (MaxCompute documentation, "Type conversion": of the
 /// lossy ones only those to BIGINT and from DECIMAL went with the 2.0 types), anything to text, nested types part by part.
-fn assignable(from: &DataType, to: &DataType) -> bool {
+pub(super) fn assignable(from: &DataType, to: &DataType) -> bool {
     use feitian_functions::coercion::{is_text, is_time};
     let width = |t: &DataType| match t {
         DataType::Int8 => Some(1),

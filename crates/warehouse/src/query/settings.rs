@@ -57,6 +57,12 @@ impl Settings {
         self.get(key).map_or(default, |v| v.eq_ignore_ascii_case("true"))
     }
 
+    /// Every flag with its value, by name; without those that the network edge gave to the job.
+    pub(crate) fn all(&self) -> std::collections::BTreeMap<&str, &str> {
+        let flags = self.values.iter().filter(|(key, _)| !key.starts_with("feitian."));
+        flags.map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    }
+
     /// Name of the time zone of the session.
     pub(crate) fn time_zone(&self) -> Result<String> {
         let name = self.get("odps.sql.timezone").unwrap_or("Asia/Shanghai");

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use feitian_base::{Error, Kind, Result};
+use feitian_base::{Error, Result};
 use feitian_sql::{SqlError, Statement};
 use feitian_types::PartitionSpec;
 use sqlparser::ast::{Ident, ObjectName, Query};
 
 use super::select::physical_plan;
-use super::{Planned, Session, errors, names, parse, plan_query};
+use super::{Planned, Session, errors, names, parse, plan_query, rights};
 use crate::jobs::JobOutput;
 
 /// The queries inside a statement; ODPS-0121125 for one that we lack.
@@ -40,35 +40,49 @@ async fn check_targets(session: &Session, statement: &Statement) -> Result<()> {
     };
     for name in targets {
         let (project, table, place) = names::table_name(name, session)?;
-        names::check_project(session, &project).await?;
-        if session.warehouse.meta().table_named(&project, &table).await?.is_none() {
+        rights::enter(session, &project).await?;
+        let Some(row) = session.warehouse.meta().table_named(&project, &table).await? else {
             return Err(errors::no_table(place, &project, &table));
-        }
+        };
+        rights::check_table(session, &row, "Update", place).await?;
     }
     Ok(())
 }
 
-async fn plan(session: &Session, query: Query) -> Result<(Planned, Arc<dyn ExecutionPlan>)> {
+/// The plans of the queries inside a statement.
+async fn plans(session: &Session, statement: Statement) -> Result<Vec<(Planned, Arc<dyn ExecutionPlan>)>> {
     let state = session.state()?;
-    let planned = plan_query(session, &state, query).await?;
-    let plan = physical_plan(session, &state, &planned).await?;
-    Ok((planned, plan))
+    let planned = match statement {
+        Statement::Dml(dml) => vec![crate::dml::plan(session, &dml).await?],
+        statement => {
+            let mut planned = Vec::new();
+            for query in sources(statement)? {
+                planned.push(plan_query(session, &state, query).await?);
+            }
+            planned
+        }
+    };
+    let mut plans = Vec::new();
+    for planned in planned {
+        let plan = physical_plan(session, &state, &planned).await?;
+        plans.push((planned, plan));
+    }
+    Ok(plans)
 }
 
 /// The plan of a statement as text, under the headings that clients know.
 pub(super) async fn explain(session: &Session, statement: Statement) -> Result<String> {
     let sink = if statement.is_query() { "Data sink: SCREEN" } else { "Data sink: TABLE" };
     check_targets(session, &statement).await?;
-    let queries = sources(statement)?;
-    if queries.is_empty() {
+    session.settings.refuse_modes()?;
+    let plans = plans(session, statement).await?;
+    if plans.is_empty() {
         // An empty answer would say that the statement is a good one, and nobody has looked.
         return Err(crate::unsupported("EXPLAIN of a statement without a query"));
     }
-    session.settings.refuse_modes()?;
-    let tasks = (1..=queries.len()).map(|i| format!("M{i}")).collect::<Vec<_>>().join(", ");
+    let tasks = (1..=plans.len()).map(|i| format!("M{i}")).collect::<Vec<_>>().join(", ");
     let mut text = format!("job0 is root job\n\nIn Job job0:\nroot Tasks: {tasks}\n");
-    for (i, query) in queries.into_iter().enumerate() {
-        let (planned, plan) = plan(session, query).await?;
+    for (i, (planned, plan)) in plans.into_iter().enumerate() {
         let _ = writeln!(text, "\nIn Task M{}:", i + 1);
         let tables = planned.tables.iter().map(|t| format!("{}.{}", t.row.project, t.row.local_name()));
         for name in tables.collect::<BTreeSet<String>>() {
@@ -89,9 +103,7 @@ pub(super) async fn cost(session: &mut Session) -> Result<JobOutput> {
         match parsed.statement {
             Statement::Set { key, value } => session.settings.set(&key, &value),
             statement => {
-                for query in sources(statement)? {
-                    bytes += scanned_bytes(&plan(session, query).await?.1);
-                }
+                bytes += plans(session, statement).await?.iter().map(|(_, plan)| scanned_bytes(plan)).sum::<u64>();
             }
         }
     }
@@ -105,11 +117,14 @@ fn scanned_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     files.map(|f| f.object_meta.size).sum::<u64>() + plan.children().into_iter().map(scanned_bytes).sum::<u64>()
 }
 
-/// Merge: `MERGE SMALLFILES` of a table or of partitions: small files that follow each other become one.
+/// Merge: `MERGE SMALLFILES` or `COMPACT` of a table or of partitions.
 pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
-    const MODES: [&str; 3] =
-        ["odps.merge.txn.table.compact", "odps.merge.cold.storage.mode", "odps.merge.archive.flag"];
-    if let Some(mode) = MODES.iter().find(|m| session.settings.get(m).is_some()) {
+    const OTHERS: [&str; 2] = ["odps.merge.cold.storage.mode", "odps.merge.archive.flag"];
+    const COMPACT: &str = "odps.merge.txn.table.compact";
+    let compact = session.settings.get(COMPACT);
+    let other = OTHERS.iter().find(|m| session.settings.get(m).is_some());
+    let unknown = compact.is_some_and(|way| !matches!(way, "major_compact" | "minor_compact"));
+    if let Some(mode) = other.or(unknown.then_some(&COMPACT)) {
         return Err(crate::unsupported(format!("a Merge task with {mode}")));
     }
     let text = session.instance.query.trim().trim_end_matches(';');
@@ -118,28 +133,13 @@ pub(super) async fn merge(session: &Session) -> Result<JobOutput> {
     let parts = name.trim().split('.').map(|p| Ident::new(p.trim().trim_matches('`').to_lowercase()));
     let name = ObjectName::from(parts.collect::<Vec<_>>());
     crate::system::refuse_change_of(session, &name, "odps:Alter").await?;
-    let (project, table, place) = names::table_name(&name, session)?;
-    names::check_project(session, &project).await?;
-    let open = session.warehouse.catalog().open(&project, &table).await.map_err(|e| match e.code() {
-        "ODPS-0130131" => errors::no_table(place, &project, &table),
-        _ => e,
-    })?;
-    let mut within = Vec::new();
     let inside = rest.trim().get("partition".len()..).unwrap_or_default().trim();
-    if let Some(spec) = inside.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
-        let spec = PartitionSpec::parse(spec).ok_or_else(|| Error::invalid(format!("'{spec}' is no partition")))?;
-        let leading = open.row.schema.partition_columns.iter().map_while(|c| spec.get(&c.name).map(str::to_string));
-        let values: Vec<String> = leading.collect();
-        if values.len() != spec.0.len() {
-            return Err(errors::semantic(place, format!("partition ({spec}) does not fit table {project}.{table}")));
+    let partition = match inside.strip_prefix('(').and_then(|s| s.strip_suffix(')')) {
+        Some(spec) => {
+            Some(PartitionSpec::parse(spec).ok_or_else(|| Error::invalid(format!("'{spec}' is no partition")))?)
         }
-        if session.warehouse.meta().list_partitions(&open.row.id, &values, None, 1, false).await?.is_empty() {
-            let detail = format!("partition ({spec}) of table {project}.{table} does not exist");
-            let general = "Partition does not exist";
-            return Err(errors::statement_error(Kind::NotFound, "ODPS-0130271", place, general, &detail));
-        }
-        within = values;
-    }
-    session.warehouse.join_files(&open.row.id, &within, 2).await?;
+        None => None,
+    };
+    crate::ddl::merge_files(session, &name, partition.as_ref(), compact.is_some()).await?;
     Ok(JobOutput::Text(String::new()))
 }

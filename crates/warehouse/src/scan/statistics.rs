@@ -58,8 +58,10 @@ pub(super) fn of_files(files: &[Arc<DataFile>], schema: &Schema, columns: &[Colu
 pub(super) fn of_table(snapshot: &Snapshot, schema: &Schema, columns: &[Column]) -> Statistics {
     let read: Vec<usize> = (0..columns.len()).collect();
     let mut found = of_files(snapshot.files(), schema, columns, &read);
-    for (i, known) in found.column_statistics.iter_mut().skip(columns.len()).enumerate() {
+    let num_partition_columns = snapshot.files().first().map_or(0, |f| f.partition_values.len());
+    for i in 0..num_partition_columns {
         let values = snapshot.files().iter().map(|f| f.partition_values.get(i));
+        let Some(known) = found.column_statistics.get_mut(columns.len() + i) else { break };
         known.distinct_count = Precision::Inexact(values.collect::<HashSet<_>>().len());
     }
     found

@@ -51,7 +51,8 @@ pub(crate) async fn desc(
     let table = open(session, name).await?;
     let zone = session.settings.time_zone()?;
     let clock = Clock(parse_zone(&zone).map_err(|e| semantic(at, e.details))?);
-    let Some(spec) = partition else { return Ok(describe(&table, extended, &clock)) };
+    let schema = session.settings.has_schemas().then_some(table.row.schema_name.as_str());
+    let Some(spec) = partition else { return Ok(describe(&table, schema, extended, &clock)) };
     let columns = &table.row.schema.partition_columns;
     let values = spec.values_for(columns).ok_or_else(|| {
         let detail = format!("({spec}) must give a value for every partition column");
@@ -91,13 +92,17 @@ fn describe_partition(p: &Partition, extended: bool, clock: &Clock) -> String {
     text
 }
 
-fn describe(table: &OpenTable, extended: bool, clock: &Clock) -> String {
+/// `schema` is shown where names have one.
+fn describe(table: &OpenTable, schema: Option<&str>, extended: bool, clock: &Clock) -> String {
     let row = &table.row;
     let files = table.snapshot.iter().flat_map(|s| s.files());
     let (bytes, count) = files.fold((0i64, 0i64), |(b, n), f| (b + f.num_bytes, n + 1));
     let mut text = rule();
     let _ = writeln!(text, "| Owner:                    {} |", left(&row.owner, 56));
     let _ = writeln!(text, "| Project:                  {} |", left(&row.project, 56));
+    if let Some(schema) = schema {
+        let _ = writeln!(text, "| Schema:                   {} |", left(schema, 56));
+    }
     let _ = writeln!(text, "| TableComment: {} |", left(&row.comment, 68));
     text += &rule();
     text += &clock.times(row.created_ms, row.ddl_ms, row.modified_ms);

@@ -83,7 +83,7 @@ impl Pages for Instances {
         must("instance_id", Type::Text, "Id of the instance.", |r| (&r.job.id).into()),
         must("owner", Type::Text, "Account that submitted it.", |r| (&r.job.owner).into()),
         must("task_name", Type::Text, "Name of its task.", |r| (&r.job.task_name).into()),
-        must("task_type", Type::Text, "SQL, SQLCost or Merge.", |r| (&r.job.task_type).into()),
+        must("task_type", Type::Text, "SQL, SQLCost, SQLRT or Merge.", |r| (&r.job.task_type).into()),
         must("status", Type::Text, "Waiting, Running, Success, Failed or Cancelled.", |r| r.job.state.as_str().into()),
         must("priority", Type::Int, "0 is the most urgent, 9 the least.", |r| r.job.priority.into()),
         must("submit_time", Type::Time, "When it was submitted.", |r| r.job.submitted_ms.into()),

@@ -17,8 +17,8 @@ const PAGE: i64 = 200;
 /// The rows of an upload are those of its blocks. Nobody counts what goes through a stream.
 fn record_count(row: &SessionRow) -> Cell<'_> {
     match row.session.kind.as_str() {
-        "upload" => row.block_rows.into(),
-        "download" => row.session.record_count.into(),
+        "upload" | "storage_write" => row.block_rows.into(),
+        "download" | "storage_read" => row.session.record_count.into(),
         _ => Cell::Null,
     }
 }
@@ -28,7 +28,9 @@ impl Pages for Sessions {
 
     const COLUMNS: &'static [Col<SessionRow>] = &[
         must("session_id", Type::Text, "Id of the session.", |r| (&r.session.id).into()),
-        must("kind", Type::Text, "upload, download or stream.", |r| (&r.session.kind).into()),
+        must("kind", Type::Text, "upload, download, stream, storage_read or storage_write.", |r| {
+            (&r.session.kind).into()
+        }),
         must("project", Type::Text, "Project of the table.", |r| (&r.session.project).into()),
         may("schema_name", Type::Text, "Schema of the table; NULL once the table is gone.", |r| {
             r.table.as_ref().map(|(schema, _)| schema).into()

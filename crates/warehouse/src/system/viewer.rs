@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use feitian_base::Result;
 use feitian_meta::TOKEN_JOBS;
 
-use crate::query::{Session, names};
+use crate::query::{Session, rights};
 
 /// What the account of a job may see. Made when a query is planned: a job that waited for an hour sees what its account
 /// may see now, not what it might have seen then.
@@ -27,7 +27,7 @@ impl Viewer {
     pub(super) async fn of(session: &Session) -> Result<Self> {
         let meta = session.warehouse.meta();
         let account = meta.account_by_name(&session.instance.owner).await?.filter(|a| a.enabled);
-        let token = names::token_scope(session);
+        let token = rights::token_scope(session);
         let is_admin = token.is_none() && account.as_ref().is_some_and(|a| a.admin);
         let mut projects = match &account {
             Some(_) if is_admin => None,

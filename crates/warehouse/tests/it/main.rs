@@ -2,11 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod columns;
+mod dml;
+mod lifecycle;
 mod old;
 mod powercut;
 mod profile;
 mod reads;
+mod registry;
+mod shown;
 mod sql;
+mod storage;
 mod system;
+mod travel;
 mod uploads;
+mod users;
 mod watched;

@@ -15,7 +15,8 @@ use feitian_store::LocalStore;
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
 use feitian_warehouse::{
-    BatchSource, Change, Config, NewFile, NewTable, Replace, RowRange, SessionInfo, SessionRequest, Warehouse, check,
+    BatchSource, Change, Config, NewFile, NewTable, Replace, RowRange, SessionInfo, SessionRequest, UserCode,
+    Warehouse, check,
 };
 use futures::StreamExt;
 use object_store::ObjectStore;
@@ -65,6 +66,7 @@ impl World {
             running_total: 1,
             node: "test".into(),
             default_project_timezone: "Asia/Shanghai".into(),
+            user_code: UserCode::default(),
             settings: Vec::new(),
         };
         Warehouse::open_idle(config, self.meta.clone(), store, Tasks::new()).await.expect("a warehouse")

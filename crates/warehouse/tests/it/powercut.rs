@@ -12,7 +12,7 @@ use feitian_store::LocalStore;
 use feitian_store::sim::SimDisk;
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, TableSchema};
-use feitian_warehouse::{BatchSource, Config, NewTable, RowRange, SessionInfo, SessionRequest, Warehouse};
+use feitian_warehouse::{BatchSource, Config, NewTable, RowRange, SessionInfo, SessionRequest, UserCode, Warehouse};
 use futures::StreamExt;
 
 /// Seeds of the short form; `FEITIAN_TEST_LONG=1` runs ten times as many.
@@ -29,6 +29,7 @@ fn config(dir: &std::path::Path) -> Config {
         running_total: 1,
         node: "test".into(),
         default_project_timezone: "Asia/Shanghai".into(),
+        user_code: UserCode::default(),
         settings: Vec::new(),
     }
 }

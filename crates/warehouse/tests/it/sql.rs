@@ -29,8 +29,9 @@ use feitian_functions::Context;
 use feitian_meta::{Account, Instance, InstanceState, Meta, Project};
 use feitian_store::LocalStore;
 use feitian_types::{Column, DataType};
-use feitian_warehouse::{Config, NewJob, RowRange, Setting, Warehouse};
+use feitian_warehouse::{Config, NewJob, RowRange, Setting, UserCode, Warehouse};
 use futures::StreamExt;
+use object_store::ObjectStore;
 
 /// A warehouse with the project `demo`, and where it lies.
 pub(crate) struct Bench {
@@ -47,6 +48,14 @@ impl Bench {
 
     /// With these settings to show in `sys.config`.
     pub(crate) async fn open_with(settings: Vec<Setting>) -> Self {
+        Self::open_on(settings, as_it_is).await
+    }
+
+    /// The same over a store that the test makes of the one on the disk.
+    pub(crate) async fn open_on(
+        settings: Vec<Setting>,
+        store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
         for (id, name) in [("1", OWNER), ("2", "ALIYUN$other")] {
@@ -76,10 +85,11 @@ impl Bench {
             running_total: 4,
             node: "test".into(),
             default_project_timezone: "Asia/Shanghai".into(),
+            user_code: UserCode::default(),
             settings,
         };
-        let store = LocalStore::open(dir.path()).expect("a store");
-        let warehouse = Warehouse::open(config, meta, Arc::new(store), Tasks::new()).await.expect("a warehouse");
+        let store = store(LocalStore::open(dir.path()).expect("a store"));
+        let warehouse = Warehouse::open(config, meta, store, Tasks::new()).await.expect("a warehouse");
         Self { warehouse, dir }
     }
 
@@ -116,6 +126,10 @@ impl Bench {
         }
         (columns, lines)
     }
+}
+
+fn as_it_is(store: LocalStore) -> Arc<dyn ObjectStore> {
+    Arc::new(store)
 }
 
 fn lines_of(batch: &RecordBatch) -> Vec<String> {
@@ -262,6 +276,7 @@ files! {
     clauses
     dates
     ddl
+    dml
     forms_alter
     forms_create
     forms_flags

@@ -4,18 +4,23 @@ use std::io::{self, BufRead};
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_buffer::Buffer;
-use arrow_ipc::{MessageHeader, MetadataVersion, root_as_message};
+use arrow_ipc::{
+    BodyCompression, BodyCompressionMethod, CompressionType, Message, MessageHeader, MetadataVersion, root_as_message,
+};
 use arrow_schema::SchemaRef;
 use feitian_base::{Error, Result};
 use feitian_types::Column;
 use feitian_types::arrow::engine_schema;
 
 use super::parts::Parts;
+use super::schema;
 use super::types::{Flavour, wire_schema};
+use crate::compress::Codec;
 use crate::error::malformed;
 use crate::{Limits, check, from_io};
 
-/// Reads record batch messages without a schema, as an iterator of batches in engine form, one per message.
+/// Reads record batch messages, without a schema unless told otherwise, as an iterator of batches in engine form, one per
+/// message.
 ///
 /// Offsets, lengths, UTF-8 and value ranges are all checked. Errors name the message (from 0), and the row (from 0,
 /// counted over the stream) and column where there is one. After an error the iterator ends. The stream may end with
@@ -29,6 +34,14 @@ impl<R: BufRead> ArrowDecoder<R> {
     /// A decoder of what table tunnels carry; fails if a column has no Arrow form.
     pub fn new(columns: &[Column], reader: R, limits: Limits) -> Result<Self> {
         Self::with_flavour(columns, Flavour::TableTunnel, reader, limits)
+    }
+
+    /// A decoder of complete Arrow streams: the schema comes first and must be that of the columns, and buffers may be
+    /// compressed. Fails if a column has no Arrow form.
+    pub fn of_stream(columns: &[Column], reader: R, limits: Limits) -> Result<Self> {
+        let mut decoder = Self::new(columns, reader, limits)?;
+        decoder.core.stream = Stream::BeforeSchema;
+        Ok(decoder)
     }
 
     /// A decoder of either flavour; fails if a column has no Arrow form.
@@ -61,9 +74,19 @@ struct Core {
     flavour: Flavour,
     schema: SchemaRef,
     limits: Limits,
+    stream: Stream,
     messages: u64,
     rows: u64,
     ended: bool,
+}
+
+/// Whether the messages are a complete Arrow stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    /// They are record batches alone.
+    No,
+    BeforeSchema,
+    AfterSchema,
 }
 
 /// Metadata holds a few dozen bytes for each buffer; a schema of ten thousand columns stays far below this.
@@ -74,7 +97,7 @@ impl Core {
     fn new(columns: &[Column], flavour: Flavour, limits: Limits) -> Result<Self> {
         wire_schema(columns, flavour)?;
         let (columns, schema) = (columns.to_vec(), engine_schema(columns));
-        Ok(Self { columns, flavour, schema, limits, messages: 0, rows: 0, ended: false })
+        Ok(Self { columns, flavour, schema, limits, stream: Stream::No, messages: 0, rows: 0, ended: false })
     }
 
     fn next(&mut self, reader: &mut dyn BufRead) -> Option<Result<RecordBatch>> {
@@ -123,12 +146,30 @@ impl Core {
     }
 
     fn next_batch(&mut self, reader: &mut dyn BufRead) -> Result<Option<RecordBatch>> {
-        let Some(metadata) = self.metadata(reader)? else { return Ok(None) };
+        let Some(metadata) = self.metadata(reader)? else {
+            // HTTP libraries repeat a request without the body that they have sent already.
+            return match self.stream {
+                Stream::BeforeSchema => Err(self.fail("the stream ends before its schema")),
+                Stream::No | Stream::AfterSchema => Ok(None),
+            };
+        };
         let message = root_as_message(&metadata).map_err(|e| self.fail(format_args!("damaged metadata: {e}")))?;
         if !matches!(message.version(), MetadataVersion::V4 | MetadataVersion::V5) {
             return Err(self.fail(format_args!("metadata version {:?} is not V4 or V5", message.version())));
         }
         let batch = match message.header_type() {
+            MessageHeader::Schema if self.stream == Stream::BeforeSchema => {
+                self.check_schema(message)?;
+                self.stream = Stream::AfterSchema;
+                // Another schema is refused, so that this goes no deeper.
+                return self.next_batch(reader);
+            }
+            MessageHeader::RecordBatch if self.stream == Stream::BeforeSchema => {
+                return Err(self.fail("a record batch comes before the schema of the stream"));
+            }
+            MessageHeader::Schema if self.stream == Stream::AfterSchema => {
+                return Err(self.fail("the stream has a second schema"));
+            }
             MessageHeader::RecordBatch => message.header_as_record_batch(),
             MessageHeader::Schema => {
                 return Err(self.fail("it is a schema, which this protocol leaves out; send record batches only"));
@@ -136,10 +177,7 @@ impl Core {
             other => return Err(self.fail(format_args!("a message of type {other:?} does not belong here"))),
         };
         let batch = batch.ok_or_else(|| self.fail("it has no record batch"))?;
-        if batch.compression().is_some() {
-            let reason = "its buffers are compressed; compress the whole body instead (Content-Encoding)";
-            return Err(Error::unsupported(self.fail(reason).to_string()));
-        }
+        let codec = batch.compression().map(|c| self.codec(c)).transpose()?;
         let limit = self.limits.max_message_bytes;
         let body = usize::try_from(message.bodyLength()).ok().filter(|&n| n <= limit);
         let body = body.ok_or_else(|| {
@@ -152,11 +190,35 @@ impl Core {
         let (Some(nodes), Some(places)) = (batch.nodes(), batch.buffers()) else {
             return Err(self.fail("it has no columns"));
         };
-        let parts = Parts { body: &body, nodes: nodes.iter(), places: places.iter(), flavour: self.flavour };
+        let (nodes, places) = (nodes.iter(), places.iter());
+        let (flavour, packed) = (self.flavour, body.len());
+        let parts = Parts { body: &body, nodes, places, flavour, codec, inflatable: limit, packed };
         let batch = self.assemble(batch.length(), parts)?;
         self.messages += 1;
         self.rows += batch.num_rows() as u64;
         Ok(Some(batch))
+    }
+
+    fn check_schema(&self, message: Message<'_>) -> Result<()> {
+        let given = message.header_as_schema().ok_or_else(|| self.fail("it has no schema"))?;
+        if message.bodyLength() != 0 {
+            return Err(self.fail("the schema has a body"));
+        }
+        let wanted = wire_schema(&self.columns, self.flavour)?;
+        schema::problem(given, &wanted).map_or(Ok(()), |problem| Err(self.fail(problem)))
+    }
+
+    /// How the buffers of a batch are compressed.
+    fn codec(&self, compression: BodyCompression<'_>) -> Result<Codec> {
+        if self.stream == Stream::No {
+            let reason = "its buffers are compressed; compress the whole body instead (Content-Encoding)";
+            return Err(Error::unsupported(self.fail(reason).to_string()));
+        }
+        match (compression.method(), compression.codec()) {
+            (BodyCompressionMethod::BUFFER, CompressionType::LZ4_FRAME) => Ok(Codec::Lz4Frame),
+            (BodyCompressionMethod::BUFFER, CompressionType::ZSTD) => Ok(Codec::Zstd),
+            (_, codec) => Err(self.fail(format_args!("its buffers are compressed in an unknown way, {codec:?}"))),
+        }
     }
 
     fn assemble<'a>(

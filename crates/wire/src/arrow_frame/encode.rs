@@ -6,13 +6,15 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{DurationNanosecondType, Int32Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StructArray};
 use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow_ipc::writer::StreamEncoder;
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_schema::{ArrowError, DataType as ArrowType, Field, Fields, Schema, SchemaRef};
 use feitian_base::{Error, Result};
 use feitian_types::arrow::engine_type;
 use feitian_types::{Column, DataType};
 
 use super::types::{Flavour, SEC_NANO, is_sec_nano, needs_rewrite, wire_schema};
+use crate::compress::Codec;
 
 /// Writes batches as a complete Arrow IPC stream: schema, batches, end.
 pub struct IpcStream {
@@ -29,8 +31,22 @@ fn internal(e: ArrowError) -> Error {
 impl IpcStream {
     /// A stream of these columns; fails if a type has no Arrow form (see [`wire_type`](super::wire_type)).
     pub fn new(columns: &[Column], flavour: Flavour) -> Result<Self> {
+        Self::compressed(columns, flavour, Codec::Identity)
+    }
+
+    /// A stream whose buffers are compressed one by one, which Arrow does with Zstandard and LZ4 frames only.
+    pub fn compressed(columns: &[Column], flavour: Flavour, codec: Codec) -> Result<Self> {
+        let compression = match codec {
+            Codec::Identity => None,
+            Codec::Zstd => Some(CompressionType::ZSTD),
+            Codec::Lz4Frame => Some(CompressionType::LZ4_FRAME),
+            Codec::Deflate | Codec::SnappyFramed => {
+                return Err(Error::unsupported("buffers of Arrow are compressed with zstd or lz4_frame"));
+            }
+        };
         let schema = wire_schema(columns, flavour)?;
-        let encoder = StreamEncoder::try_new(&schema).map_err(internal)?;
+        let options = IpcWriteOptions::default().try_with_compression(compression).map_err(internal)?;
+        let encoder = StreamEncoder::try_new_with_options(&schema, options).map_err(internal)?;
         Ok(Self { columns: columns.to_vec(), flavour, schema, encoder })
     }
 

@@ -3,7 +3,8 @@
 //! From the outside in: [`FrameReader`] and [`FrameWriter`] are the chunks, [`ArrowDecoder`] and [`ArrowEncoder`] the
 //! messages in them. A download is `encoder.encode(batch)`, each piece through `FrameWriter::push`; an upload is
 //! `ArrowDecoder::new(columns, FrameReader::new(body), limits)`. [`IpcStream`] is a complete Arrow stream, schema and
-//! end included, without chunks: the form of a table preview.
+//! end included, without chunks: the form of a table preview and of the storage API, which reads what clients send with
+//! `ArrowDecoder::of_stream`.
 //!
 //! The layout follows `odps/tunnel/io/writer.py` and `reader.py` of PyODPS; the types follow `odps_type_to_arrow_type`
 //! there.
@@ -12,6 +13,7 @@ mod decode;
 mod encode;
 mod frame;
 mod parts;
+mod schema;
 mod types;
 
 pub use decode::ArrowDecoder;

@@ -1,5 +1,6 @@
 //! Arrays in engine form from the nodes and buffers of a record batch message, trusting none of them.
 
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use arrow_array::types::{
@@ -17,6 +18,7 @@ use feitian_types::arrow::engine_type;
 
 use super::types::{Flavour, is_sec_nano};
 use crate::check::Problem;
+use crate::compress::Codec;
 
 /// What a message holds, consumed from the front, column by column.
 pub(super) struct Parts<'a, N, B> {
@@ -24,6 +26,13 @@ pub(super) struct Parts<'a, N, B> {
     pub(super) nodes: N,
     pub(super) places: B,
     pub(super) flavour: Flavour,
+    /// How each buffer is compressed.
+    pub(super) codec: Option<Codec>,
+    /// Bytes that all further buffers together may have once they are inflated.
+    pub(super) inflatable: usize,
+    /// Bytes that all further compressed buffers together may have as they came: those of the body, since nobody
+    /// writes them over each other. Else every buffer could be the whole body, which is then read for each.
+    pub(super) packed: usize,
 }
 
 type Made<T> = Result<T, Problem>;
@@ -93,6 +102,42 @@ where
     }
 
     fn buffer(&mut self) -> Made<Buffer> {
+        let stored = self.stored()?;
+        match self.codec {
+            Some(codec) if !stored.is_empty() => self.inflated(codec, &stored),
+            _ => Ok(stored),
+        }
+    }
+
+    /// A compressed buffer: its length as it should be, or -1 when it was left as it was, and then its bytes.
+    fn inflated(&mut self, codec: Codec, stored: &Buffer) -> Made<Buffer> {
+        let Some((length, packed)) = stored.as_slice().split_first_chunk::<8>() else {
+            return broken(format!("a compressed buffer of {} bytes does not tell its length", stored.len()));
+        };
+        let length = i64::from_le_bytes(*length);
+        if length == -1 {
+            return Ok(stored.slice_with_length(8, packed.len()));
+        }
+        let Some(left) = self.packed.checked_sub(stored.len()) else { return broken("compressed buffers overlap") };
+        self.packed = left;
+        let Some(length) = usize::try_from(length).ok().filter(|n| *n <= self.inflatable) else {
+            return broken(format!("a compressed buffer of {length} bytes is too large; send smaller batches"));
+        };
+        self.inflatable -= length;
+        // It grows with what comes out, whatever length is claimed.
+        let mut bytes = Vec::new();
+        let mut reader = codec.reader(Cursor::new(packed.to_vec())).take(length as u64 + 1);
+        if let Err(e) = reader.read_to_end(&mut bytes) {
+            return broken(e.to_string());
+        }
+        if bytes.len() != length {
+            return broken(format!("a compressed buffer does not have the {length} bytes that it claims"));
+        }
+        Ok(Buffer::from_vec(bytes))
+    }
+
+    /// The next buffer as it came.
+    fn stored(&mut self) -> Made<Buffer> {
         let Some(place) = self.places.next() else { return broken("the message has fewer buffers than the schema") };
         let range = usize::try_from(place.offset()).ok().zip(usize::try_from(place.length()).ok());
         match range.and_then(|(start, len)| Some((start, len, start.checked_add(len)?))) {

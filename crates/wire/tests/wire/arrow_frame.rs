@@ -13,8 +13,9 @@ use arrow_select::concat::concat_batches;
 use feitian_base::{Kind, Result};
 use feitian_types::Column;
 use feitian_wire::arrow_frame::{
-    ArrowDecoder, ArrowEncoder, Flavour, FrameReader, FrameWriter, ipc_stream, wire_schema,
+    ArrowDecoder, ArrowEncoder, Flavour, FrameReader, FrameWriter, IpcStream, ipc_stream, wire_schema,
 };
+use feitian_wire::compress::Codec;
 use feitian_wire::{Limits, from_io};
 use proptest::prelude::*;
 
@@ -47,6 +48,23 @@ fn unframe(bytes: &[u8]) -> Result<Vec<u8>> {
 
 fn decode(columns: &[Column], flavour: Flavour, bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     ArrowDecoder::with_flavour(columns, flavour, bytes, Limits::default())?.collect()
+}
+
+/// Complete Arrow streams as the storage API has them.
+const STREAMS: [Codec; 3] = [Codec::Identity, Codec::Zstd, Codec::Lz4Frame];
+
+fn stream(columns: &[Column], codec: Codec, batches: &[RecordBatch]) -> Vec<u8> {
+    let mut stream = IpcStream::compressed(columns, Flavour::TableTunnel, codec).unwrap();
+    let mut out = vec![];
+    for batch in batches {
+        stream.encode(batch).unwrap().iter().for_each(|piece| out.extend_from_slice(piece));
+    }
+    stream.finish().unwrap().iter().for_each(|piece| out.extend_from_slice(piece));
+    out
+}
+
+fn decode_stream(columns: &[Column], bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+    ArrowDecoder::of_stream(columns, bytes, Limits::default())?.collect()
 }
 
 fn int(v: i64) -> Option<Value> {
@@ -286,8 +304,76 @@ fn compressed_buffers_are_named_as_such() {
     assert_eq!(e.kind(), Kind::Unsupported);
 }
 
+// The columns of a client's stream are the table's, in its order: names have no case, types are exact.
+#[test]
+fn a_stream_of_other_columns_is_refused() {
+    let given = columns(&["bigint", "string"]);
+    let bytes = stream(&given, Codec::Identity, &[]);
+    assert_eq!(decode_stream(&given, &bytes).unwrap().len(), 0);
+    for nothing in [&b""[..], &bytes[bytes.len() - 8..]] {
+        assert!(broken(&decode_stream(&given, nothing).unwrap_err()).contains("before its schema"));
+    }
+    for (types, word) in [
+        (&["bigint"][..], "2 columns where 1 are wanted"),
+        (&["bigint", "bigint"][..], "column b of the stream is not of the Arrow type Int64"),
+        (&["int", "string"][..], "column a of the stream is not of the Arrow type Int32"),
+        (&["decimal(10,2)", "string"][..], "not of the Arrow type Decimal128(10, 2)"),
+        (&["bigint", "array<string>"][..], "column b"),
+    ] {
+        let e = decode_stream(&columns(types), &bytes).unwrap_err();
+        assert!(broken(&e).contains(word), "{e}");
+    }
+    let renamed: Vec<Column> = given.iter().map(|c| Column::new(format!("{}x", c.name), c.ty.clone())).collect();
+    assert!(broken(&decode_stream(&renamed, &bytes).unwrap_err()).contains("is 'a' where 'ax' is wanted"));
+    let rows = batch(&given, &[vec![int(1)], vec![None]]);
+    let alone = messages(&given, Flavour::TableTunnel, &[rows]);
+    assert!(broken(&decode_stream(&given, &alone).unwrap_err()).contains("before the schema"));
+    let start = bytes.len() - 8;
+    let twice = [&bytes[..start], &bytes[..]].concat();
+    assert!(broken(&decode_stream(&given, &twice).unwrap_err()).contains("a second schema"));
+}
+
+// A buffer begins with its length as it will be: 1 TiB here, of a message that holds some bytes.
+#[test]
+fn a_compressed_buffer_is_not_believed_its_length() {
+    let columns = columns(&["bigint"]);
+    let rows = batch(&columns, &[vec![int(7); 4000]]);
+    let bytes = stream(&columns, Codec::Zstd, &[rows]);
+    // 4000 values of 8 bytes.
+    let length = 32_000_i64.to_le_bytes();
+    let at = bytes.windows(8).position(|w| w == length).unwrap();
+    for (claimed, word) in [(1_i64 << 40, "is too large"), (-7, "is too large"), (31_999, "does not have the 31999")] {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 8].copy_from_slice(&claimed.to_le_bytes());
+        let e = decode_stream(&columns, &bytes).unwrap_err();
+        assert!(broken(&e).contains(word), "{e}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn every_type_round_trips_in_a_stream((columns, rows) in any_batch(false)) {
+        for codec in STREAMS {
+            let half = rows.num_rows() / 2;
+            let parts = [rows.slice(0, half), rows.slice(half, rows.num_rows() - half)];
+            let back = decode_stream(&columns, &stream(&columns, codec, &parts)).unwrap();
+            prop_assert_eq!(concat_batches(&rows.schema(), &back).unwrap(), rows.clone());
+        }
+    }
+
+    #[test]
+    fn damaged_streams_never_panic((columns, rows) in any_batch(false), hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        for codec in STREAMS {
+            let mut bytes = stream(&columns, codec, std::slice::from_ref(&rows));
+            for (at, byte) in &hits {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            let _ = decode_stream(&columns, &bytes);
+        }
+    }
 
     #[test]
     fn every_type_round_trips((columns, rows) in any_batch(false), chunk in 16usize..2000, step in 0usize..13) {

@@ -15,14 +15,17 @@ use datafusion::logical_expr::type_coercion::functions::{
 };
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LambdaParametersProgress, LogicalPlan, Operator, Projection, Subquery,
-    TypeSignature, ValueOrLambda, lit,
+    BinaryExpr, Expr, ExprSchemable, HigherOrderUDF, LambdaParametersProgress, LogicalPlan, Operator, Projection,
+    Subquery, TypeSignature, ValueOrLambda, lit,
 };
 use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, type_name};
 use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening, registry};
 use feitian_types::arrow::{column_type, engine_type, nearest_type};
 
 use super::{coerce_in, condition};
+
+/// The parameters of all lambdas of a call are known after so many looks at what they make.
+const MAX_LAMBDA_STEPS: usize = 4;
 
 /// What an expression can see.
 pub(super) struct Scope<'a> {
@@ -89,11 +92,9 @@ impl Scope<'_> {
             })
         };
         let given = args.iter().map(field).collect::<Result<Vec<_>>>()?;
-        let wanted = value_fields_with_higher_order_udf(&given, func.as_ref())?;
-        let LambdaParametersProgress::Complete(parameters) = func.lambda_parameters(0, &wanted)? else {
-            return Err(FunctionError::internal(format!("{} has lambdas without types", func.name())).into());
-        };
-        let mut parameters = parameters.into_iter();
+        let mut wanted = value_fields_with_higher_order_udf(&given, func.as_ref())?;
+        let mut parameters = self.parameters(&func, &args, &mut wanted)?.into_iter();
+        widen(&func, &mut wanted)?;
         let mut typed = Vec::with_capacity(args.len());
         for ((arg, given), wanted) in args.into_iter().zip(&given).zip(&wanted) {
             typed.push(match (arg, given, wanted) {
@@ -107,6 +108,32 @@ impl Scope<'_> {
         let call = Expr::HigherOrderFunction(HigherOrderFunction::new(func, typed));
         self.type_of(&call)?;
         Ok(call)
+    }
+
+    /// The parameters of each lambda. Those of one may depend on what another makes, which `fields` then says.
+    fn parameters(
+        &self,
+        func: &HigherOrderUDF,
+        args: &[Expr],
+        fields: &mut [ValueOrLambda<FieldRef, Option<FieldRef>>],
+    ) -> Result<Vec<Vec<FieldRef>>> {
+        for step in 0..MAX_LAMBDA_STEPS {
+            let known = match func.lambda_parameters(step, fields)? {
+                LambdaParametersProgress::Complete(parameters) => return Ok(parameters),
+                LambdaParametersProgress::Partial(known) => known,
+            };
+            let lambdas = args.iter().zip(fields.iter_mut()).filter_map(|pair| match pair {
+                (Expr::Lambda(lambda), ValueOrLambda::Lambda(made)) => Some((lambda, made)),
+                _ => None,
+            });
+            for ((lambda, made), known) in lambdas.zip(known) {
+                if let Some(parameters) = known {
+                    let lambda = self.lambda(lambda.clone(), parameters)?;
+                    *made = Some(lambda.body.to_field(self.schema.as_ref())?.1);
+                }
+            }
+        }
+        Err(FunctionError::internal(format!("{} has lambdas without types", func.name())).into())
     }
 
     /// A lambda whose parameters are `fields`.
@@ -378,6 +405,25 @@ impl Scope<'_> {
         }
         Ok(Expr::InSubquery(InSubquery::new(Box::new(blanks(convert(*expr, &e, &to, false)?)), subquery, negated)))
     }
+}
+
+/// Gives the values beside lambdas the types that these ask for.
+fn widen(func: &HigherOrderUDF, fields: &mut [ValueOrLambda<FieldRef, Option<FieldRef>>]) -> Result<()> {
+    let ty = |field: &ValueOrLambda<FieldRef, Option<FieldRef>>| match field {
+        ValueOrLambda::Value(field) => ValueOrLambda::Value(field.data_type().clone()),
+        ValueOrLambda::Lambda(made) => {
+            ValueOrLambda::Lambda(made.as_ref().map_or(DataType::Null, |field| field.data_type().clone()))
+        }
+    };
+    let types: Vec<ValueOrLambda<DataType, DataType>> = fields.iter().map(ty).collect();
+    let values = fields.iter_mut().filter_map(|field| match field {
+        ValueOrLambda::Value(field) => Some(field),
+        ValueOrLambda::Lambda(_) => None,
+    });
+    for (field, to) in values.zip(func.coerce_values_for_lambdas(&types)?.into_iter().flatten()) {
+        *field = Arc::new(field.as_ref().clone().with_data_type(to));
+    }
+    Ok(())
 }
 
 /// A query of one column, with `change` made to that column.

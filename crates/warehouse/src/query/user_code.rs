@@ -1,0 +1,391 @@
+//! Functions of users in queries: found by name, loaded with their resources, called in processes of their own.
+//!
+//! What a class says of itself is asked of the class, in its process, before the query is planned; it is remembered by the
+//! files that the class is made of, which never change.
+
+mod aggregate;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::{Hash, Hasher};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::new_empty_array;
+use arrow::datatypes::{DataType, FieldRef};
+use bytes::Bytes;
+use chrono_tz::Tz;
+use datafusion::common::{DataFusionError, Result as PlanResult};
+use datafusion::logical_expr::{
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use feitian_base::{Error, Result};
+use feitian_functions::coercion::type_name;
+use feitian_functions::{FunctionError, parse_zone, registry};
+use feitian_meta::{Function as Registered, Resource as ResourceRow};
+use feitian_sql::{Position, SqlError, lift_table_function, object_parts};
+use feitian_types::arrow::{column_type, engine_type, nearest_type};
+use feitian_udf::{Call, Code, Kind, Pool, Resource, supported};
+use futures::TryStreamExt;
+use parking_lot::Mutex;
+use sqlparser::ast::{Expr, Query, Select, SelectItem, Spanned, VisitMut, VisitorMut};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::errors::{front_end, semantic};
+use super::hints;
+use super::names::{self, OF_A_USER, UnknownCall};
+use super::select::assignable;
+use super::{Session, errors, rights};
+
+/// The resources of all functions that an instance uses lie in memory meanwhile.
+const MAX_RESOURCE_BYTES: u64 = 256 << 20;
+/// More classes than one would use in a day; then all are asked again.
+const MAX_REMEMBERED: usize = 1024;
+
+/// What classes said of themselves, by the files that they are made of.
+#[derive(Default)]
+pub(crate) struct Signatures(Mutex<HashMap<String, feitian_udf::Signature>>);
+
+/// The functions of users that one query calls, by the names that it calls them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UserFunctions(HashMap<String, Arc<UserFunction>>);
+
+impl UserFunctions {
+    /// The function as the planner wants it.
+    pub(super) fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let function = self.planned(name).filter(|f| f.signature.kind != Kind::Aggregate)?.clone();
+        let signature = Signature::user_defined(Volatility::Volatile);
+        Some(Arc::new(ScalarUDF::from(UserCall { function, signature })))
+    }
+
+    /// The aggregate function as the planner wants it.
+    pub(super) fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        let function = self.planned(name).filter(|f| f.signature.kind == Kind::Aggregate)?;
+        Some(Arc::new(aggregate::udaf(function.clone())))
+    }
+
+    /// The function that has this name in the syntax tree.
+    fn planned(&self, name: &str) -> Option<&Arc<UserFunction>> {
+        self.0.get(name.strip_prefix(OF_A_USER)?)
+    }
+
+    /// Moves table functions of users that stand alone in SELECT lists to FROM, as the parser does with ours.
+    pub(super) async fn lift(&mut self, query: &mut Query, session: &Session) -> Result<()> {
+        let mut alone = Alone::default();
+        let _ = query.visit(&mut alone);
+        for (name, at) in alone.0 {
+            if names::registered(session, &name).await?.is_some() {
+                self.kind(session, &name, at).await?;
+            }
+        }
+        let is_one = |name: &str| self.0.get(name).is_some_and(|f| f.signature.kind == Kind::Table);
+        if !self.0.values().any(|f| f.signature.kind == Kind::Table) {
+            return Ok(());
+        }
+        match query.visit(&mut Lift(&is_one)) {
+            ControlFlow::Break(e) => Err(e),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+
+    /// Finds and loads the functions of `calls`.
+    ///
+    /// # Errors
+    /// `ODPS-0130071` for one that nobody registered, or that does not stand where its kind may stand.
+    pub(super) async fn load(&mut self, session: &Session, calls: Vec<UnknownCall>) -> Result<()> {
+        for call in calls {
+            let kind = self.kind(session, &call.name, call.at).await?;
+            check_place(&call, kind)?;
+        }
+        Ok(())
+    }
+
+    /// What the function `name` is, which is found and loaded unless it is known.
+    async fn kind(&mut self, session: &Session, name: &str, at: Position) -> Result<Kind> {
+        if let Some(function) = self.0.get(name) {
+            return Ok(function.signature.kind);
+        }
+        let function = find(session, name, at).await?;
+        let kind = function.signature.kind;
+        self.0.insert(name.to_string(), Arc::new(function));
+        Ok(kind)
+    }
+}
+
+/// Functions that are not ours and the only item of a SELECT list.
+#[derive(Default)]
+struct Alone(Vec<(String, Position)>);
+
+impl VisitorMut for Alone {
+    type Break = Infallible;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Infallible> {
+        let [
+            SelectItem::UnnamedExpr(Expr::Function(call))
+            | SelectItem::ExprWithAlias { expr: Expr::Function(call), .. }
+            | SelectItem::ExprWithAliases { expr: Expr::Function(call), .. },
+        ] = select.projection.as_slice()
+        else {
+            return ControlFlow::Continue(());
+        };
+        let name = object_parts(&call.name).join(".");
+        if !names::is_ours(&name) {
+            self.0.push((name, call.name.span().into()));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Lift<'a>(&'a dyn Fn(&str) -> bool);
+
+impl VisitorMut for Lift<'_> {
+    type Break = Error;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        match lift_table_function(select, self.0) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => ControlFlow::Break(front_end(e)),
+        }
+    }
+}
+
+fn check_place(call: &UnknownCall, kind: Kind) -> Result<()> {
+    let UnknownCall { name, at, in_from, clause } = call;
+    match (kind, in_from) {
+        (Kind::Aggregate, false) => match clause {
+            Some(clause) => {
+                Err(front_end(SqlError::unsupported(*at, format!("{clause} with {name}, which is a BaseUDAF,"))))
+            }
+            None => Ok(()),
+        },
+        (Kind::Scalar | Kind::Aggregate, true) => {
+            Err(semantic(*at, format!("function '{name}' is not a table function")))
+        }
+        (Kind::Table, false) => {
+            let places = "in LATERAL VIEW or alone in a SELECT list";
+            Err(semantic(*at, format!("table function {name} can only stand {places}")))
+        }
+        _ => match clause {
+            Some(clause) => {
+                Err(semantic(*at, format!("{clause} is for aggregates and windows, and function {name} is neither")))
+            }
+            None => Ok(()),
+        },
+    }
+}
+
+/// The function `name`, with its class asked for its signature.
+async fn find(session: &Session, name: &str, at: Position) -> Result<UserFunction> {
+    let Some(row) = names::registered(session, name).await? else {
+        let near = hints::did_you_mean(name, registry().names());
+        return Err(semantic(at, format!("function or view '{name}' cannot be resolved{near}")));
+    };
+    // Code that is written for Python 2 means something else.
+    if let Some(version) = session.settings.get("odps.sql.python.version").filter(|v| !v.starts_with("cp3")) {
+        let what = format!("to run {name} with odps.sql.python.version={version}");
+        return Err(front_end(SqlError::unsupported(at, what)));
+    }
+    let (module, class) = row.class_type.rsplit_once('.').unwrap_or(("", row.class_type.as_str()));
+    let rows = resources(session, &row, at).await?;
+    let is_python = rows.iter().any(|r| r.kind == "py" && r.at.name == format!("{module}.py"));
+    if let Some(other) = rows.iter().find(|r| !matches!(r.kind.as_str(), "py" | "file" | "archive")) {
+        let what = format!("to run {name} with its resource {} of type {}", other.at.name, other.kind);
+        return Err(front_end(SqlError::unsupported(at, what)));
+    }
+    if !is_python {
+        let what =
+            format!("to run {name}, which a user registered for {} without a resource {module}.py,", row.class_type);
+        return Err(front_end(SqlError::unsupported(at, what)));
+    }
+    let key = rows.iter().fold(row.class_type.clone(), |key, r| format!("{key}\n{} {} {}", r.path, r.kind, r.at.name));
+    let code = Code {
+        name: name.to_string(),
+        module: module.to_string(),
+        class: class.to_string(),
+        resources: contents(session, rows, at, name).await?,
+    };
+    let settings = Arc::new(session.warehouse.config.user_code.clone());
+    let pool = Pool::new(settings, session.crew.clone(), code);
+    let zone = parse_zone(&session.settings.time_zone()?).map_err(|e| errors::engine(e.into()))?;
+    let remembered = &session.warehouse.signatures.0;
+    let known = remembered.lock().get(&key).cloned();
+    let signature = match known {
+        Some(signature) => signature,
+        None => {
+            let signature = blocking(|| pool.signature()).map_err(|e| errors::moved(e, at))?;
+            let mut remembered = remembered.lock();
+            if remembered.len() >= MAX_REMEMBERED {
+                remembered.clear();
+            }
+            remembered.insert(key, signature.clone());
+            signature
+        }
+    };
+    Ok(UserFunction { pool, signature, zone })
+}
+
+/// The rows of the function's resources.
+async fn resources(session: &Session, function: &Registered, at: Position) -> Result<Vec<ResourceRow>> {
+    let mut rows = Vec::with_capacity(function.resources.len());
+    for name in &function.resources {
+        // In another project whoever may register functions there may read what they read.
+        match name.project == function.at.project {
+            true => rights::enter(session, &name.project).await.map(drop)?,
+            false => rights::check_project(session, &name.project, "Write").await?,
+        }
+        let Some(row) = session.warehouse.meta().resource(name).await? else {
+            let text = format!("resource {} of function {} is not there any more", name.name, function.at.name);
+            return Err(semantic(at, text));
+        };
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+async fn contents(session: &Session, rows: Vec<ResourceRow>, at: Position, name: &str) -> Result<Vec<Resource>> {
+    let sizes = rows.iter().map(|r| r.num_bytes.unsigned_abs());
+    if sizes.fold(session.crew.held(), u64::saturating_add) > MAX_RESOURCE_BYTES {
+        let what =
+            format!("to run {name} with more than {} MiB of resources in one statement", MAX_RESOURCE_BYTES >> 20);
+        return Err(front_end(SqlError::unsupported(at, what)));
+    }
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let size = row.num_bytes.unsigned_abs();
+        let pieces: Vec<Bytes> = session.warehouse.read_resource(&row, 0..size).await?.try_collect().await?;
+        found.push(Resource { name: row.at.name, kind: row.kind, content: pieces.concat().into() });
+    }
+    Ok(found)
+}
+
+/// Lets the other work of this thread go on elsewhere while `work` waits for a process.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// A function of a user that a query calls.
+#[derive(Debug)]
+pub(super) struct UserFunction {
+    pool: Pool,
+    signature: feitian_udf::Signature,
+    zone: Tz,
+}
+
+impl UserFunction {
+    /// What a call makes: of a table function the list of its rows.
+    fn result(&self) -> feitian_types::DataType {
+        use feitian_types::DataType as T;
+        let returns = &self.signature.returns;
+        if self.signature.kind == Kind::Table {
+            let fields = returns.iter().enumerate().map(|(i, ty)| (column_name(i), ty.clone()));
+            return T::Array(Box::new(T::Struct(fields.collect())));
+        }
+        // A signature has a result; `Signature::parse` sees to it.
+        returns.first().cloned().unwrap_or(T::String)
+    }
+
+    /// The types that arguments of `types` get.
+    fn wanted(&self, types: &[DataType]) -> Result<Vec<DataType>, FunctionError> {
+        let (name, signature) = (self.pool.name(), &self.signature);
+        let count = signature.arguments.len();
+        if types.len() < count || (types.len() > count && !signature.rest) {
+            let needs = if signature.rest { format!("at least {count}") } else { count.to_string() };
+            return Err(FunctionError::arity(name, &needs, types.len()));
+        }
+        if types.is_empty() && signature.kind == Kind::Aggregate {
+            // The engine says of such a call neither which rows nor how many there are.
+            return Err(FunctionError::unsupported(format!("a BaseUDAF without arguments ({name}) is not supported")));
+        }
+        let wanted = types.iter().enumerate().map(|(i, from)| match signature.arguments.get(i) {
+            Some(to) if assignable(from, &engine_type(to)) => Ok(engine_type(to)),
+            Some(to) => {
+                let expects = to.to_string().to_uppercase();
+                Err(FunctionError::argument_type(name, i + 1, &type_name(from), &expects))
+            }
+            None => match nearest_type(from) {
+                Some(ty) if supported(&ty).is_ok() => Ok(engine_type(&ty)),
+                _ => Err(FunctionError::unsupported(format!("user code with {} is not supported", type_name(from)))),
+            },
+        });
+        wanted.collect()
+    }
+
+    /// The type of argument `i` as the process knows it.
+    fn argument(&self, i: usize, field: &FieldRef) -> feitian_types::DataType {
+        let declared = self.signature.arguments.get(i).cloned();
+        declared.or_else(|| column_type(field)).unwrap_or(feitian_types::DataType::String)
+    }
+}
+
+/// What the columns of a table function are called that AS does not name.
+fn column_name(i: usize) -> String {
+    format!("c{i}")
+}
+
+/// The names of the columns that the table function `udf` makes; `None` if it is none of a user.
+pub(super) fn table_columns(udf: &ScalarUDF) -> Option<Vec<String>> {
+    let call = udf.inner().downcast_ref::<UserCall>()?;
+    let signature = &call.function.signature;
+    (signature.kind == Kind::Table).then(|| (0..signature.returns.len()).map(column_name).collect())
+}
+
+/// A [`UserFunction`] as DataFusion wants it.
+#[derive(Debug)]
+struct UserCall {
+    function: Arc<UserFunction>,
+    signature: Signature,
+}
+
+impl PartialEq for UserCall {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.function, &other.function)
+    }
+}
+
+impl Eq for UserCall {}
+
+impl Hash for UserCall {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.pool.name().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for UserCall {
+    fn name(&self) -> &str {
+        self.function.pool.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Errors wait for `return_type`: the planner turns those of this function into words of its own.
+    fn coerce_types(&self, types: &[DataType]) -> PlanResult<Vec<DataType>> {
+        Ok(self.function.wanted(types).unwrap_or_else(|_| types.to_vec()))
+    }
+
+    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
+        self.function.wanted(types)?;
+        Ok(engine_type(&self.function.result()))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        let rows = args.number_rows;
+        if rows == 0 {
+            return Ok(ColumnarValue::Array(new_empty_array(args.return_field.data_type())));
+        }
+        let columns = args.args.iter().map(|arg| arg.to_array(rows)).collect::<PlanResult<Vec<_>>>()?;
+        let function = &self.function;
+        let types = args.arg_fields.iter().enumerate().map(|(i, field)| function.argument(i, field)).collect();
+        let call = Call::new(function.signature.kind, types, function.result(), function.zone);
+        let array = blocking(|| function.pool.call(&call, &columns, rows)).map_err(external)?;
+        Ok(ColumnarValue::Array(array))
+    }
+}
+
+fn external(e: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(e))
+}
