@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: measurements, each kept as a page of `docs/bench/` with the machine and the commit.
 
-mod old;
+mod script;
 mod sql;
 
 use std::path::Path;
@@ -24,13 +24,14 @@ const NOT_YET: &str = "Not written yet: it takes a profile of this run.";
 
 /// Runs the bench that is named. True only if every target was met.
 pub fn run(options: &Options) -> Result<bool> {
+    let workspace = Workspace::find()?;
     match options.words.as_slice() {
-        [name] if name == "tunnel" && options.scale.is_none() => tunnel(&Workspace::find()?),
-        [name] if name == "tunnel" => bail!("the bench `tunnel` has no scale"),
-        [name] if name == "sql" => sql::run(&Workspace::find()?, options),
-        [name] if name == "old" && options.scale.is_none() => old::run(&Workspace::find()?),
-        [name] if name == "old" => bail!("the bench `old` has no scale"),
-        _ => bail!("`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old", options.command),
+        [name] if name == "sql" => sql::run(&workspace, options),
+        [name] if options.scale.is_some() => bail!("the bench `{name}` has no scale"),
+        [name] if name == "tunnel" => tunnel(&workspace),
+        [name] if name == "old" => script::run(&workspace, name, "# Grown old, measured"),
+        [name] if name == "load" => script::run(&workspace, name, "# Under load, measured"),
+        _ => bail!("`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old, load", options.command),
     }
 }
 
