@@ -305,6 +305,13 @@ async fn jobs_from_before_the_number_of_their_text_stay() {
         let old = Instance { state: InstanceState::Success, ..instance("a", 10) };
         m.create_instance(&old).await.unwrap();
         for undo in [
+            "DROP INDEX instances_failed",
+            "DROP INDEX instances_cancelled",
+            "DROP TABLE policies",
+            "DROP TABLE security_switches",
+            "DROP TABLE labels",
+            "DROP TABLE holder_labels",
+            "DROP TABLE label_grants",
             "DROP INDEX instances_query",
             "DROP INDEX instances_project_owner",
             "ALTER TABLE instances DROP COLUMN query_hash",

@@ -43,7 +43,8 @@ async fn a_policy_comes_back_as_it_was_given_and_goes_with_its_role_or_project()
         assert_eq!(m.policy("p", None).await.unwrap().as_deref(), Some(READ_ALL));
         m.put_policy("p", None, " ").await.unwrap();
         assert_eq!(m.policy("p", None).await.unwrap(), None);
-        refused(m.put_policy("q", None, READ_ALL).await, Kind::NotFound, "NoSuchProject");
+        let elsewhere = READ_ALL.replace("projects/p/", "projects/q/");
+        refused(m.put_policy("q", None, &elsewhere).await, Kind::NotFound, "NoSuchProject");
         refused(m.put_policy("p", Some("r"), "").await, Kind::NotFound, "NoSuchObject");
         refused(m.policy("p", Some("r")).await, Kind::NotFound, "NoSuchObject");
         let unknown = policy(&[statement("Deny", "ALIYUN$nobody", "odps:Select")]);

@@ -370,7 +370,6 @@ fn statements_that_the_engine_lacks_are_named() {
         ("grant select on table t to user ALIYUN$x@y.z privilegeproperties ('conditions'='true')", "GRANT"),
         ("grant select(a) on table t to user ALIYUN$x", "GRANT"),
         ("grant read on function f to user ALIYUN$x", "GRANT"),
-        ("revoke label 2 on table t from user ALIYUN$x", "REVOKE"),
         ("show grants on resource r", "SHOW GRANTS"),
         ("add tenant user ALIYUN$x", "ADD"),
         ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
