@@ -46,7 +46,9 @@ def main():
             assert reader.count > 0
         o.execute_sql(f"drop table copied_{n}")
         key, keyed = "id bigint not null, name string, primary key (id)", f"keyed_{n}"
-        o.execute_sql(f"create table {keyed} ({key}) tblproperties ('transactional'='true')")
+        # One bucket: the client sends those of a session at the same time, and only one request at a time can be judged.
+        properties = "'transactional'='true', 'write.bucket.num'='1'"
+        o.execute_sql(f"create table {keyed} ({key}) tblproperties ({properties})")
         for _ in range(2):
             session = tunnel.create_upsert_session(keyed)
             with session.open_upsert_stream() as stream:

@@ -377,7 +377,6 @@ fn statements_that_the_engine_lacks_are_named() {
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
-        ("set projectprotection=true", "SET"),
         ("show history for table t partition (ds='1')", "SHOW HISTORY"),
         ("setproject a.b=c", "SETPROJECT"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
