@@ -45,6 +45,16 @@ def main():
         with o.execute_sql(f"select a.id, b.name from {plain} a join {plain} b on a.id = b.id").open_reader() as reader:
             assert reader.count > 0
         o.execute_sql(f"drop table copied_{n}")
+        key, keyed = "id bigint not null, name string, primary key (id)", f"keyed_{n}"
+        # One bucket: the client sends those of a session at the same time, and only one request at a time can be judged.
+        properties = "'transactional'='true', 'write.bucket.num'='1'"
+        o.execute_sql(f"create table {keyed} ({key}) tblproperties ({properties})")
+        for _ in range(2):
+            session = tunnel.create_upsert_session(keyed)
+            with session.open_upsert_stream() as stream:
+                for row in rows[:5]:
+                    stream.upsert(session.new_record(row))
+            session.commit()
 
 
 if __name__ == "__main__":

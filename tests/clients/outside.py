@@ -6,8 +6,8 @@
 must be visible; each stands for five rows, each row carries a checksum of its own numbers.
 
 The server has collected with age zero and is gone: every file below a table must be named by its newest version, by a version
-that an open download session reads, or by a block of an open upload session, and every file of resources and results by a
-row; every one that is named must be there.
+that an open download session reads, or by a block of an open upload or upsert session, and every file of resources and
+results by a row; every one that is named must be there.
 """
 
 import json
@@ -40,7 +40,7 @@ def open_sessions(data):
             versions.setdefault(location, set()).add(version)
         of_uploads = """select t.location, b.path from blocks b join sessions s on s.id = b.session_id
                         join tables t on t.id = s.table_id
-                        where s.status in ('normal', 'closing') and s.kind = 'upload'"""
+                        where s.status in ('normal', 'closing') and s.kind in ('upload', 'upsert')"""
         for location, path in meta.execute(of_uploads):
             blocks.setdefault(location, set()).add(path)
     return versions, blocks

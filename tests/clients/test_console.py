@@ -61,6 +61,14 @@ class Browser(requests.Session):
                 return answer.json()
 
 
+def shown_size(count):
+    """A number of bytes as the console shows it: IEC 80000-13, 1 KiB is 1024 bytes."""
+    if count < 1024:
+        return f"{count} B"
+    value = count / 1024
+    return f"{value:.1f} KiB" if value < 10 else f"{value:.0f} KiB"
+
+
 def routes():
     """Method and path of every page of the console, from the page of all operations."""
     with open(COMPAT, encoding="utf-8") as page:
@@ -377,6 +385,71 @@ class Console(ClientCase):
                 page = visitor.open(f"/console/projects/{project}/jobs?{query}").text
                 self.assertNotIn(jobs[0], page)
 
+    def test_jobs_that_did_not_end_well_are_found_by_the_address(self):
+        name, _, visitor = self.someone()
+        project = unique("broken")
+        visitor.submit("/console", {"action": "create", "name": project})
+        many = "(SELECT EXPLODE(SEQUENCE(1, 100000)) AS n)"
+        texts = {
+            "good": "SELECT 1 AS n",
+            "failed": "SELECT * FROM not_there_at_all",
+            "stopped": f"SET odps.sql.allow.cartesian=true; SELECT COUNT(*) FROM {many} a JOIN {many} b ON a.n <> b.n",
+        }
+        jobs = {word: visitor.run(project, text) for word, text in texts.items()}
+        self.assertEqual(visitor.submit(jobs["stopped"], {"action": "stop"}).status_code, 303)
+        states = {word: visitor.ended(job)["state"] for word, job in jobs.items()}
+        self.assertEqual(states, {"good": "Success", "failed": "Failed", "stopped": "Cancelled"})
+        owner = name.replace("$", "%24")
+        for query, want in (
+            ("status=failed", {"failed"}),
+            (f"status=Failed&owner={owner}&from=2001-01-01T00:00", {"failed"}),
+            ("status=failed&owner=nobody", set()),
+            ("status=failed&to=2001-01-01T00:00", set()),
+            ("status=Cancelled", {"stopped"}),
+            ("status=Terminated", {"good", "failed", "stopped"}),
+        ):
+            with self.subTest(query=query):
+                page = visitor.open(f"/console/projects/{project}/jobs?{query}").text
+                self.assertEqual({word for word, job in jobs.items() if f'href="{job}"' in page}, want)
+        self.assertEqual(visitor.open(f"/console/projects/{project}/jobs?status=broken").status_code, 400)
+        listed = self.server.cli("instance", "list", "--project", project, "--status", "failed")
+        self.assertEqual([job["state"] for job in listed], ["Failed"])
+
+    def test_the_list_of_tables_says_how_much_each_holds(self):
+        owner, project = self.owner(), unique("sized")
+        owner.submit("/console", {"action": "create", "name": project})
+        theirs = self.server.entry(project=project)
+        theirs.create_table("plain", "n bigint, s string")
+        theirs.write_table("plain", [[n, "x" * 50] for n in range(1_500)])
+        theirs.create_table("parted", ("n bigint", "ds string"))
+        for day in ("20240101", "20240102"):
+            theirs.write_table("parted", [[1], [2], [3]], partition=f"ds={day}", create_partition=True)
+        theirs.create_table("bare", "n bigint")
+        theirs.execute_sql("CREATE VIEW looked AS SELECT n FROM plain")
+        page = owner.open(f"/console/projects/{project}").text
+        cells = {}
+        for row in re.findall(r'<tr>(<th scope="row"><a href="/console/projects/[^"]*/tables/.*?)</tr>', page):
+            name = re.search(r"<bdi>(.*?)</bdi>", row).group(1)
+            cells[name] = re.findall(r'<td class="number">(.*?)</td>', row)
+        self.assertEqual(set(cells), {"plain", "parted", "bare", "looked"})
+        # Rows and files as they were written, one file for each; a view holds nothing.
+        self.assertEqual((cells["plain"][0], cells["plain"][2]), ("1,500", "1"))
+        self.assertEqual((cells["parted"][0], cells["parted"][2]), ("6", "2"))
+        self.assertEqual(cells["bare"], ["0", "0 B", "0"])
+        self.assertEqual(cells["looked"], ["", "", ""])
+        # The bytes are those of the Parquet files below the data directory.
+        for name in ("plain", "parted"):
+            size = 0
+            for folder, _, files in os.walk(os.path.join(self.server.data, "warehouse", project)):
+                if f"/{name}-" in folder + "/":
+                    size += sum(os.path.getsize(os.path.join(folder, file)) for file in files if file.endswith(".parquet"))
+            self.assertEqual(cells[name][1], shown_size(size), name)
+        # The system's own tables say the same.
+        found = theirs.execute_sql(f"SELECT table_name, num_rows, num_files FROM sys.tables WHERE project = '{project}'")
+        with found.open_reader(tunnel=True) as reader:
+            said = {record[0]: (record[1], record[2]) for record in reader}
+        self.assertEqual(said, {"plain": (1500, 1), "parted": (6, 2), "bare": (0, 0), "looked": (None, None)})
+
     def test_members_are_admitted_and_expelled(self):
         owner = self.owner()
         name, key, visitor = self.someone()
@@ -402,6 +475,7 @@ class Console(ClientCase):
             "/console/projects/demo/sql",
             "/console/projects/demo/jobs",
             "/console/projects/demo/jobs?status=Running",
+            "/console/projects/demo/jobs?status=failed",
             "/console/projects/demo/members",
             "/console/projects/demo/upload",
             f"/console/projects/demo/tables/{table.name}",

@@ -110,7 +110,31 @@ class Logview(ClientCase):
         self.assertIn("<h1>", self.open(base + link).text)
         self.assertIn(link, self.open(base + "/logview/errors").text)
         self.open(base + "/logview/errors/ODPS-9999999", status=404)
-        self.assertIn("位置：第 2 行，第 6 列", self.open(job.get_logview_address() + "&lang=zh").text)
+        chinese = self.open(job.get_logview_address() + "&lang=zh").text
+        self.assertIn("位置：第 2 行，第 6 列", chinese)
+        # The explanation speaks the language of the page; the error is what the job has said.
+        self.assertIn("语句或客户端使用了不存在的表或视图", chinese)
+        self.assertNotIn("A statement or a client named a table", chinese)
+        self.assertIn("A statement or a client named a table", page)
+        self.assertIn("FAILED: ODPS-0130131:[2,6]", html.unescape(chinese))
+        explained = self.open(base + link + "?lang=zh").text
+        for words in ("发生了什么", "可能的原因", "处理办法", "feitian explain ODPS-0130131 --lang zh"):
+            self.assertIn(words, explained)
+        self.assertNotIn("Likely cause", explained)
+
+    def test_every_error_code_is_explained_in_both_languages(self):
+        base = self.server.endpoint[: -len("/api")]
+        codes = re.findall(r'href="/logview/errors/([^"?]+)"', self.open(base + "/logview/errors").text)
+        self.assertGreater(len(codes), 50)
+        for code in codes:
+            with self.subTest(code=code):
+                for lang, parts in (
+                    ("en", ["What happened", "Likely cause", "What to do"]),
+                    ("zh", ["发生了什么", "可能的原因", "处理办法"]),
+                ):
+                    page = self.open(f"{base}/logview/errors/{code}?lang={lang}").text
+                    found = [part for part in re.findall(r"<h2>(.*?)</h2>", page) if part in parts]
+                    self.assertEqual(found, parts)
 
     def test_stages_are_drawn_and_tabled(self):
         name = self.numbers(1_000)

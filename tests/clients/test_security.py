@@ -180,10 +180,9 @@ class Security(ClientCase):
             f"grant select on table {table} to user {name} privilegeproperties ('expires'='30')",
             f"grant showhistory on table {table} to user {name}",
             f"grant read on resource r.py to user {name}",
-            f"grant label 2 on table {table} to user {name} with exp 1",
-            f"set label 2 to user {name}",
-            "set labelsecurity=true",
+            "set projectprotection=true",
             "put policy p.json",
+            "create package pack",
         ):
             with self.subTest(statement=statement), self.assertRaises(errors.MethodNotAllowed):
                 self.say(statement)
@@ -193,11 +192,113 @@ class Security(ClientCase):
             waited.wait_for_success()
         self.assertTrue(waited.is_terminated)
         self.assertFalse(waited.is_successful)
-        role = self.project.roles.create(unique("role"))
-        with self.assertRaises(errors.MethodNotAllowed):
-            role.policy = {"Version": "1", "Statement": []}
-        self.project.roles.delete(role)
         self.assertEqual(self.say(f"show grants for user {name}"), {"ACL": {"": []}})
+        allowed = {"Effect": "Allow", "Principal": ["*"], "Action": ["odps:Select"]}
+        allowed["Resource"] = [self.named("tables/*")]
+        for odd in (
+            {"Condition": {"DateLessThan": {"acs:CurrentTime": "2030-01-01T00:00:00Z"}}},
+            {"Action": ["odps:Download"]},
+            {"Resource": ["acs:odps:*:projects/another/tables/*"]},
+            {"Principal": ["ALIYUN$nobody@example.com"]},
+        ):
+            with self.subTest(odd=odd), self.assertRaises(errors.ODPSError) as caught:
+                self.project.policy = {"Version": "1", "Statement": [allowed | odd]}
+            self.assertIn("InvalidParameter", str(caught.exception) + caught.exception.code)
+        self.project.reload()
+        self.assertEqual(self.project.policy["Statement"], [])
+        options = self.project.security_options
+        self.assertFalse(options.support_package)
+        options.support_package = True
+        with self.assertRaises(errors.MethodNotAllowed):
+            options.update()
+
+    def named(self, rest):
+        return f"acs:odps:*:projects/{self.project.name}/{rest}"
+
+    def policy(self, *statements):
+        """The policy of the project until the test ends."""
+        self.addCleanup(setattr, self.project, "policy", None)
+        self.project.policy = {"Statement": list(statements), "Version": "1"}
+
+    # The documents of the client's own tests, TEST_PROJECT_POLICY_STRING and TEST_ROLE_POLICY_STRING.
+    def test_policies_come_back_as_they_were_given(self):
+        everybody = {"Action": ["odps:*"], "Effect": "Allow", "Principal": ["*"]}
+        of_project = {
+            "Statement": [
+                everybody | {"Resource": [self.named(rest).rstrip("/")]}
+                for rest in ("", "tables/*", "functions/*", "resources/*", "packages/base_common.datamask")
+            ],
+            "Version": "1",
+        }
+        old = self.project.policy
+        self.project.policy = of_project
+        self.project.reload()
+        self.assertEqual(json.dumps(self.project.policy), json.dumps(of_project))
+        self.project.policy = old
+        self.project.reload()
+        self.assertEqual(self.project.policy, old)
+        changes = ["Write", "CreateTable", "CreateFunction", "CreateResource", "CreateJob", "CreateVolume"]
+        of_role = {
+            "Statement": [
+                {"Action": ["odps:Describe", "odps:Select"], "Effect": "Allow", "Resource": [self.named("tables/*")]},
+                {"Action": ["odps:" + c for c in changes], "Effect": "Deny", "Resource": [self.named("").rstrip("/")]},
+            ],
+            "Version": "1",
+        }
+        role = self.project.roles.create(unique("role"))
+        role.policy = of_role
+        role.reload()
+        self.assertEqual(json.dumps(role.policy), json.dumps(of_role))
+        self.project.roles.delete(role)
+
+    def test_a_policy_opens_and_closes_every_way_to_the_rows(self):
+        table = self.full_table()
+        name, theirs = self.user()
+        self.say(f"grant createinstance, read on project to user {name}")
+        allow = {"Effect": "Allow", "Principal": [name], "Action": ["odps:Describe", "odps:Select"]}
+        self.policy(allow | {"Resource": [self.named("tables/" + table)]})
+        self.assertEqual([r[0] for r in theirs.read_table(table)], [1, 2, 3])
+        theirs.execute_sql(f"SELECT * FROM {table}")
+        self.say(f"grant all on table {table} to user {name}")
+        deny = {"Effect": "Deny", "Principal": ["*"], "Action": ["odps:Select"]}
+        self.policy(deny | {"Resource": [self.named("tables/" + table)]})
+        for attempt in (
+            lambda: list(theirs.read_table(table)),
+            lambda: list(theirs.get_table(table).head(1)),
+            lambda: theirs.execute_sql(f"SELECT * FROM {table}"),
+            lambda: theirs.execute_sql(f"CREATE TABLE {self.name()} AS SELECT n FROM {table}"),
+            lambda: theirs.execute_sql(f"ALTER TABLE {table} RENAME TO {self.name()}"),
+        ):
+            self.refused(attempt)
+        theirs.write_table(table, [[4]])
+        self.assertEqual(self.rows(table), [(1,), (2,), (3,), (4,)])
+
+    def test_labels_hide_columns_from_users_below_them(self):
+        table = self.table("n bigint, secret bigint")
+        self.o.write_table(table, [[1, 42]])
+        name, theirs = self.user()
+        self.say(f"grant createinstance, read on project to user {name}")
+        self.say(f"grant describe, select on table {table.name} to user {name}")
+        options = self.project.security_options
+        self.assertFalse(options.label_security)
+        options.label_security = True
+        options.update()
+        self.addCleanup(self.say, "set LabelSecurity=false")
+        options.reload()
+        self.assertTrue(options.label_security)
+        self.assertEqual([list(r.values) for r in theirs.read_table(table.name)], [[1, 42]])
+        self.say(f"set label 2 to table {table.name}(secret)")
+        with theirs.execute_sql(f"SELECT n FROM {table.name}").open_reader(tunnel=True) as reader:
+            self.assertEqual([r[0] for r in reader], [1])
+        for attempt in (
+            lambda: theirs.execute_sql(f"SELECT * FROM {table.name}"),
+            lambda: theirs.execute_sql(f"SELECT n FROM {table.name} WHERE secret > 41"),
+            lambda: list(theirs.read_table(table.name)),
+            lambda: list(theirs.get_table(table.name).head(1)),
+        ):
+            self.refused(attempt)
+        self.say(f"grant label 2 on table {table.name}(secret) to user {name} with exp 1")
+        self.assertEqual([list(r.values) for r in theirs.read_table(table.name)], [[1, 42]])
 
 
 if __name__ == "__main__":

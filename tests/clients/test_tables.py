@@ -95,18 +95,16 @@ class Tables(ClientCase):
         table.delete_partition("ds=1")
         self.assertIsNone(table.create_partition("ds=1").storage_tier_info)
 
-    def test_a_primary_key_is_shown_and_those_that_replace_rows_are_refused(self):
+    def test_a_primary_key_is_shown_and_decides_from_the_beginning_or_never(self):
         columns = "(a BIGINT NOT NULL, b STRING, PRIMARY KEY (a))"
         name = self.name()
         self.o.execute_sql(f"CREATE TABLE {name} {columns}")
         self.assertEqual(self.server.entry().get_table(name).primary_key, ["a"])
-        for refused in (
-            f"CREATE TABLE {self.name()} {columns} TBLPROPERTIES ('transactional'='true')",
-            f"ALTER TABLE {name} SET TBLPROPERTIES ('transactional'='true')",
-        ):
-            with self.subTest(refused), self.assertRaises(errors.ODPSError) as caught:
-                self.o.execute_sql(refused)
-            self.assertIn("ODPS-0121125", str(caught.exception))
+        with self.assertRaises(errors.ODPSError) as caught:
+            self.o.execute_sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('transactional'='true')")
+        self.assertIn("ODPS-0121125", str(caught.exception))
+        keyed = self.table("a bigint not null, b string", primary_key="a", transactional=True)
+        self.assertEqual((keyed.primary_key, keyed.is_transactional), (["a"], True))
         with self.assertRaises(errors.ODPSError):
             self.o.execute_sql(f"CREATE TABLE {self.name()} (a BIGINT, PRIMARY KEY (a))")
 

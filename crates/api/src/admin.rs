@@ -22,24 +22,40 @@
 //! | `GET /admin/v1/projects/{project}/members` | member | -> `AccountList` |
 //! | `POST /admin/v1/projects/{project}/members` | owner | `Admit` -> `AccountList` |
 //! | `DELETE /admin/v1/projects/{project}/members/{account}` | owner | -> `AccountList` |
+//! | `GET /admin/v1/projects/{project}/schemas?marker=&maxitems=` | member | -> `SchemaList` |
+//! | `GET /admin/v1/projects/{project}/tables?schema=&prefix=&marker=&maxitems=` | member | -> `TableList` |
+//! | `GET /admin/v1/projects/{project}/tables/{table}` | member | -> `TableView` |
+//! | `GET /admin/v1/projects/{project}/tables/{table}/partitions?reverse=&marker=&maxitems=` | member | -> `PartitionList` |
+//! | `GET /admin/v1/projects/{project}/tables/{table}/rows?partition=&count=` | member | -> `FirstRows` |
+//! | `GET /admin/v1/functions` | any account | -> `FunctionList` |
 //! | `POST /admin/v1/projects/{project}/sql` | member | `SubmitSql` -> `InstanceView` |
 //! | `GET /admin/v1/projects/{project}/instances?status=&from_ms=&to_ms=&owner=&marker=&maxitems=` | member | -> `InstanceList` |
 //! | `GET /admin/v1/projects/{project}/instances/{instance}?wait_ms=` | member | -> `InstanceView` |
 //! | `POST /admin/v1/projects/{project}/instances/{instance}/stop` | member | -> `InstanceView` |
 //! | `GET /admin/v1/projects/{project}/instances/{instance}/rows?start=&count=&format=json` | member | -> `Rows`, or CSV with `format=csv` |
 //!
+//! Pages for people read what these answer, through the functions below.
+//!
 //! "Member" is an account of the project or an administrator; "owner" is the project's owner or an administrator.
-//! `{account}` is a name or an id. Bearer tokens are not accepted. Errors are `ErrorBody`. Every call may be sent again:
-//! creating what exists with the same content answers as the first time, removing what is gone is `Done`; only keys made
-//! without a chosen `access_id` and jobs without a `guid` are made anew.
+//! `{account}` is a name or an id, `{table}` is `t`, or `s.t` in a schema. Bearer tokens are not accepted. Errors are
+//! `ErrorBody`. Every call may be sent again: creating what exists with the same content answers as the first time,
+//! removing what is gone is `Done`; only keys made without a chosen `access_id` and jobs without a `guid` are made anew.
 
 pub(crate) mod accounts;
 pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod projects;
 pub(crate) mod server;
+pub(crate) mod tables;
 pub mod types;
 
-pub use instances::{get as instance_json, rows as instance_rows, stop_instance, submit_sql};
+pub use instances::{
+    earlier_of, ended_of, get as instance_json, instance_of, instances_of, profile_of, queue_of, result_of,
+    result_rows, rows as instance_rows, stop_instance, submit_sql,
+};
 pub use keys::{create_key, delete_key, keys_of, set_key_enabled};
 pub use projects::{admit_account, create_project, default_properties, expel_account, members_of, project_of, visible};
+pub use tables::{
+    Texts, first_rows, functions_of, last_partition, names_of, partitions_of, schemas_of, table_named, table_of,
+    tables_of,
+};

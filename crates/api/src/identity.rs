@@ -1,8 +1,8 @@
 //! Who asks, once that is proven.
 
 use feitian_base::{Error, Kind, Result};
+use feitian_meta::Policy;
 
-use crate::policy::Policy;
 use crate::warehouse::Caller;
 
 /// The proven identity of a request.

@@ -97,11 +97,11 @@ pub fn job_element(priority: i64, guid: &str, task_name: &str, query: &str, sett
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use feitian_meta::Policy;
     use serde_json::json;
 
     use super::*;
     use crate::identity::Grant;
-    use crate::policy::Policy;
 
     fn caller() -> Caller {
         Caller { account_id: "1".into(), name: "ALIYUN$demo".into(), admin: false }

@@ -37,7 +37,6 @@ mod odps;
 pub mod operations;
 mod origin;
 pub mod page;
-mod policy;
 mod query;
 pub mod refusal;
 pub mod rights;

@@ -1,7 +1,7 @@
 //! Who may do what: the one function that every operation passes before its handler runs.
 
-use feitian_base::{Error, Kind, Result};
-use feitian_meta::{Access, Meta, SYSTEM_PROJECT, Securable, split_local_name};
+use feitian_base::{Error, Kind, Result, clock};
+use feitian_meta::{Access, Claim, DEFAULT_SCHEMA, Meta, ObjectName, SYSTEM_PROJECT, Table, Target, split_local_name};
 
 use crate::call::{IN_SCHEMA, Params};
 use crate::identity::{Grant, Identity, missing_credentials};
@@ -20,6 +20,10 @@ pub enum Right {
     Project(&'static str),
     /// An account of the project, or a token whose policy allows this action on the object that the path names.
     Object(&'static str, Object),
+    /// `odps:Write` on the project, or this action on it.
+    Makes(&'static str),
+    /// `odps:Write` on the project, or this action on the object that the path names.
+    Changes(&'static str, Object),
     /// An account of the project, or a token whose policy allows everything that SQL could do there.
     Sql,
     /// An account or user of the project, or a token whose policy allows this action on the project.
@@ -88,6 +92,10 @@ impl std::fmt::Display for Right {
             Self::Account => f.write_str("any account"),
             Self::Project(action) => write!(f, "{action} on the project"),
             Self::Object(action, object) => write!(f, "{action} on the {}", object.words().1),
+            Self::Makes(action) => write!(f, "odps:Write or {action} on the project"),
+            Self::Changes(action, object) => {
+                write!(f, "odps:Write on the project or {action} on the {}", object.words().1)
+            }
             Self::Sql => f.write_str("odps:CreateInstance; tokens: every table action"),
             Self::AnyUser(action) => write!(f, "any user of the project; tokens: {action} on the project"),
             Self::Signer => f.write_str("any user of the project, or administrator"),
@@ -153,22 +161,25 @@ pub(crate) async fn authorize(meta: &Meta, who: &Identity, right: Right, path: &
     Ok(())
 }
 
+/// What is asked of somebody who may not do everything: each action with its object. One of them is enough.
+type Wanted = Vec<(&'static str, Target)>;
+
 /// What a user may do who neither owns the project nor was admitted to it: what was granted to the user or to one of its
-/// roles, everything with the tables that it owns, and everything with the jobs that it submitted.
+/// roles, everything with the tables that it owns, and everything with the jobs that it submitted; and nothing that a
+/// policy denies.
 async fn check_grant(meta: &Meta, caller: &Caller, right: Right, project: &str, path: &Params) -> Result<()> {
-    let (object, action, resource) = match right {
+    let whole = || Target::project(project);
+    let (wanted, claim): (Wanted, Claim) = match right {
         Right::AnyUser(_) | Right::Signer => return Ok(()),
-        Right::Project(action) => (Securable::Project, action, format!("projects/{project}")),
-        Right::Sql | Right::Submit => (Securable::Project, "odps:CreateInstance", format!("projects/{project}")),
-        Right::Job | Right::Object(_, Object::Instance) => {
-            let id = path.get("instance").unwrap_or_default();
-            return match meta.instance_owner(project, id).await? {
-                Some(owner) if owner != caller.name => {
-                    Err(ungranted(caller, "odps:Read", &format!("projects/{project}/instances/{id}")))
-                }
-                // One that is not there is for the handler to say.
-                _ => Ok(()),
-            };
+        Right::Project(action) => (vec![(action, whole())], Claim::Nothing),
+        Right::Makes(action) => (vec![("odps:Write", whole()), (action, whole())], Claim::Nothing),
+        Right::Changes(action, object) => {
+            (vec![("odps:Write", whole()), (action, named(project, object, path))], Claim::Nothing)
+        }
+        Right::Sql | Right::Submit => (vec![("odps:CreateInstance", whole())], Claim::Nothing),
+        Right::Job => (own_job(meta, caller, &["odps:Read", "odps:Write"], project, path).await?, Claim::Anybody),
+        Right::Object(action, Object::Instance) => {
+            (own_job(meta, caller, &[action], project, path).await?, Claim::Anybody)
         }
         Right::Object(action, Object::Table) => {
             let local = path.get("table").unwrap_or_default();
@@ -176,46 +187,115 @@ async fn check_grant(meta: &Meta, caller: &Caller, right: Right, project: &str, 
                 let message = format!("Table not found - table {project}.{local} cannot be resolved");
                 return Err(Error::new(Kind::NotFound, "NoSuchTable", message));
             };
-            if table.owner == caller.name {
-                return Ok(());
-            }
-            (Securable::Table(table.id), action, format!("projects/{project}/tables/{local}"))
+            let claim = if table.owner == caller.name { Claim::Maker } else { Claim::Nothing };
+            check(meta, caller, project, &[(action, Target::table(&table))], claim).await?;
+            return match action {
+                "odps:Select" => check_labels(meta, caller, &table).await,
+                _ => Ok(()),
+            };
         }
-        _ => {
+        Right::Object(action, object) => (vec![(action, named(project, object, path))], Claim::Nothing),
+        Right::Public | Right::Signed | Right::Account | Right::Member | Right::Owner | Right::Admin => {
             return Err(denied(format!(
-                "account '{}' is a user of project '{project}' and has what was granted; this is for its owner and for \
-                 accounts that were admitted",
+                "account '{}' has in project '{project}' what was granted and what no policy denies; this is for its owner \
+                 and for accounts that were admitted",
                 caller.name
             )));
         }
     };
-    let bare = action.strip_prefix("odps:").unwrap_or(action);
-    match meta.is_granted(project, &caller.account_id, &object, bare).await? {
-        true => Ok(()),
-        false => Err(ungranted(caller, action, &resource)),
+    check(meta, caller, project, &wanted, claim).await
+}
+
+async fn check(
+    meta: &Meta,
+    caller: &Caller,
+    project: &str,
+    wanted: &[(&'static str, Target)],
+    claim: Claim,
+) -> Result<()> {
+    let bare = wanted.iter().map(|(action, target)| (action.strip_prefix("odps:").unwrap_or(action), target));
+    let asked: Vec<(&str, &Target)> = bare.collect();
+    if meta.may(project, &caller.account_id, &asked, claim).await? {
+        return Ok(());
+    }
+    Err(match wanted.first() {
+        Some((action, target)) => ungranted(caller, action, target.name()),
+        None => denied(format!("account '{}' may not do this in project '{project}'", caller.name)),
+    })
+}
+
+/// Refuses what a policy takes from an account that may otherwise do it.
+pub(crate) async fn check_denied(
+    meta: &Meta,
+    caller: &Caller,
+    project: &str,
+    wanted: &[(&'static str, Target)],
+) -> Result<()> {
+    match meta.access(project, &caller.account_id).await? {
+        Access::Granted => check(meta, caller, project, wanted, Claim::Anybody).await,
+        Access::Whole | Access::None => Ok(()),
     }
 }
 
-fn ungranted(caller: &Caller, action: &str, resource: &str) -> Error {
-    denied(format!("account '{}' has no privilege {action} on acs:odps:*:{resource}; ask for a GRANT", caller.name))
+/// Whoever reads a table otherwise than by SQL may read all of its columns.
+async fn check_labels(meta: &Meta, caller: &Caller, table: &Table) -> Result<()> {
+    let hidden = meta.hidden(table, &table.schema.columns, &caller.account_id, clock::now_ms()).await?;
+    match hidden.first() {
+        Some(column) => Err(denied(format!(
+            "the label of column '{column}' of table '{}' is above that of account '{}'; other columns are read with SQL",
+            table.local_name(),
+            caller.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What is asked for a job, which must be the caller's own. One that is not there is for the handler to say.
+async fn own_job(
+    meta: &Meta,
+    caller: &Caller,
+    actions: &[&'static str],
+    project: &str,
+    path: &Params,
+) -> Result<Wanted> {
+    let id = path.get("instance").unwrap_or_default();
+    let job = Target::of_project(project, "instances", id);
+    match meta.instance_owner(project, id).await? {
+        Some(owner) if owner != caller.name => Err(ungranted(caller, "odps:Read", job.name())),
+        _ => Ok(actions.iter().map(|action| (*action, job.clone())).collect()),
+    }
+}
+
+/// The object that the path names, if it is no table.
+fn named(project: &str, object: Object, path: &Params) -> Target {
+    let (word, segment) = object.words();
+    let name = path.get(segment).unwrap_or_default();
+    let schema_name = path.get(IN_SCHEMA).unwrap_or(DEFAULT_SCHEMA).to_string();
+    let at = || ObjectName { project: project.to_string(), schema_name, name: name.to_string() };
+    match object {
+        Object::Function => Target::function(&at()),
+        Object::Resource => Target::resource(&at()),
+        _ => Target::of_project(project, word, name),
+    }
+}
+
+fn ungranted(caller: &Caller, action: &str, name: &str) -> Error {
+    let account = &caller.name;
+    denied(format!(
+        "account '{account}' has no privilege {action} on acs:odps:*:{name}; the project's owner may grant it"
+    ))
 }
 
 fn authorize_token(grant: &Grant, right: Right, project: &str, path: &Params) -> Result<()> {
     if grant.project != project {
         return Err(denied(format!("this bearer token was issued for project '{}' only", grant.project)));
     }
-    let (action, resource) = match right {
-        Right::Project(action) | Right::AnyUser(action) => (action, format!("projects/{project}")),
-        Right::Object(action, object) => {
-            let (word, segment) = object.words();
-            let name = path.get(segment).unwrap_or("*");
-            let within = match path.get(IN_SCHEMA) {
-                Some(schema) if object.is_in_schema() => format!("schemas/{schema}/"),
-                _ => String::new(),
-            };
-            let bare = if object == Object::Table { split_local_name(name).1 } else { name };
-            (action, format!("projects/{project}/{within}{word}/{bare}"))
-        }
+    let whole = format!("projects/{project}");
+    let wanted = match right {
+        Right::Project(action) | Right::AnyUser(action) => vec![(action, whole)],
+        Right::Makes(action) => vec![("odps:Write", whole.clone()), (action, whole)],
+        Right::Changes(action, object) => vec![("odps:Write", whole), (action, token_name(project, object, path))],
+        Right::Object(action, object) => vec![(action, token_name(project, object, path))],
         Right::Sql if grant.policy.allows_sql(project) => return Ok(()),
         Right::Sql => {
             return Err(denied(format!(
@@ -225,11 +305,24 @@ fn authorize_token(grant: &Grant, right: Right, project: &str, path: &Params) ->
         }
         _ => return Err(denied("a bearer token may not do this".to_string())),
     };
-    if grant.policy.allows(action, &resource) {
-        Ok(())
-    } else {
-        Err(denied(format!("the policy of this bearer token does not allow {action} on acs:odps:*:{resource}")))
+    let verdict = |(action, name): &(&str, String)| grant.policy.verdict("", action, std::slice::from_ref(name));
+    if wanted.iter().filter_map(verdict).reduce(|all, one| all && one) == Some(true) {
+        return Ok(());
     }
+    let (action, name) = &wanted[0];
+    Err(denied(format!("the policy of this bearer token does not allow {action} on acs:odps:*:{name}")))
+}
+
+/// The object that the path names, as policies of tokens name it.
+fn token_name(project: &str, object: Object, path: &Params) -> String {
+    let (word, segment) = object.words();
+    let name = path.get(segment).unwrap_or("*");
+    let within = match path.get(IN_SCHEMA) {
+        Some(schema) if object.is_in_schema() => format!("schemas/{schema}/"),
+        _ => String::new(),
+    };
+    let bare = if object == Object::Table { split_local_name(name).1 } else { name };
+    format!("projects/{project}/{within}{word}/{bare}")
 }
 
 fn foreign_project(caller: &Caller, project: &str) -> Error {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use feitian_base::{Error, Kind, Result, clock, id};
-use feitian_meta::Meta;
+use feitian_meta::{Meta, Policy};
 use feitian_wire::bearer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::identity::Grant;
-use crate::policy::Policy;
 use crate::secrets::{Secret, Secrets};
 
 /// Name of the setting that holds the sealed signing key. Processes that share a database share it.

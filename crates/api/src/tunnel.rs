@@ -14,3 +14,4 @@ pub mod results;
 pub mod session;
 pub mod streams;
 pub mod uploads;
+pub mod upserts;

@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use feitian_base::Result;
+use feitian_meta::PartitionSums;
 use feitian_meta::rows::{Block, Instance, ObjectName, Partition, Resource, Session, Table};
 use feitian_types::{Column, PartitionSpec};
 use futures::stream::BoxStream;
@@ -96,7 +97,8 @@ pub struct QueueLoad {
 /// Which instances to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceFilter {
-    /// `Running`, `Suspended` or `Terminated`; anything else lists all.
+    /// `Running` (which wait too), `Suspended` or `Terminated`, or of these `Failed` or `Cancelled`; anything else lists
+    /// all.
     pub status: Option<String>,
     pub from_ms: Option<i64>,
     pub to_ms: Option<i64>,
@@ -297,6 +299,9 @@ pub trait Warehouse: Send + Sync + 'static {
         marker: Option<&str>,
         limit: usize,
     ) -> Result<Page<Table>>;
+    /// What each of these tables holds, as of its last commit: `None` for a view, and for a table with so many partitions
+    /// that adding them up would keep a list waiting. [`Warehouse::table`] tells it for every table.
+    async fn table_sizes(&self, tables: &[Table]) -> Result<Vec<Option<PartitionSums>>>;
     /// Partitions whose leading columns have the values of `prefix`, by value; `marker` is the last spec seen.
     async fn list_partitions(
         &self,
@@ -336,8 +341,8 @@ pub trait Warehouse: Send + Sync + 'static {
     /// request before, so that a request that comes twice opens one. It is known for a day at least.
     /// `ObjectAlreadyExists` when that id was for something else.
     async fn open_upload(&self, caller: &Caller, id: &str, request: SessionRequest) -> Result<SessionInfo>;
-    /// An upload, download, stream or storage_write session of this table;
-    /// `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`.
+    /// An upload, download, stream, upsert or storage_write session of this table;
+    /// `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`/`UpsertSessionNotFound`.
     async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo>;
     /// Writes one block. It is durable when this returns, and replaces an earlier block of the same id. On error, or
     /// when the future is dropped, the block is as it was before.
@@ -357,6 +362,15 @@ pub trait Warehouse: Send + Sync + 'static {
     /// Writes rows that are durable and visible when this returns.
     async fn write_stream(&self, session: &SessionInfo, batches: BatchSource) -> Result<()>;
     async fn close_stream(&self, session: &SessionInfo) -> Result<()>;
+    /// Opens an upsert session (kind `upsert`), whose options are `hash_key` and `buckets` as JSON; it is committed by
+    /// [`Warehouse::commit_upload`]. `InvalidArgument` for a table whose rows do not replace each other.
+    async fn create_upsert(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
+    /// Takes rows of one bucket, behind all that came before. There must be `num_rows` of them, with five columns behind
+    /// those of the table. They are durable when this returns; on error, or when the future is dropped, none has come.
+    async fn write_upsert(&self, session: &SessionInfo, bucket: u64, num_rows: u64, batches: BatchSource)
+    -> Result<()>;
+    /// Ends an upsert session without its rows. A second call answers as the first.
+    async fn abort_upsert(&self, session: &SessionInfo) -> Result<()>;
 
     /// Opens a read session of the version that is newest now.
     async fn create_scan(&self, caller: &Caller, project: &str, table: &str, options: ScanOptions) -> Result<ScanInfo>;

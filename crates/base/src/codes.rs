@@ -2,11 +2,20 @@
 
 use std::sync::LazyLock;
 
-/// What an error code means. Written in Markdown, one file of `docs/errors` for each code.
+/// What an error code means. Written in Markdown, two files of `docs/errors` for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// As clients see it: `ODPS-0130131` or `NoSuchTable`. The file's name is this and `.md`.
+    /// As clients see it: `ODPS-0130131` or `NoSuchTable`.
     pub code: &'static str,
+    /// English: the file named by the code and `.md`.
+    pub en: Explanation,
+    /// Chinese: the file named by the code and `.zh.md`.
+    pub zh: Explanation,
+}
+
+/// A page in one language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explanation {
     /// A few words, from the first heading.
     pub title: &'static str,
     /// The whole page, its heading included.
@@ -31,7 +40,11 @@ pub fn explain(code: &str) -> Option<&'static Page> {
 /// Every page, sorted by code.
 pub fn all() -> &'static [Page] {
     static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
-        FILES.iter().map(|&(code, text)| Page { code, title: title(text).unwrap_or(code), text }).collect()
+        let explanation = |code, text| Explanation { title: title(text).unwrap_or(code), text };
+        FILES
+            .iter()
+            .map(|&(code, en, zh)| Page { code, en: explanation(code, en), zh: explanation(code, zh) })
+            .collect()
     });
     &PAGES
 }
@@ -47,15 +60,19 @@ fn title(text: &'static str) -> Option<&'static str> {
     Some(title.trim())
 }
 
-/// Code and text of each page; the file has the code for its name.
+/// Code and both texts of each page; a code that lacks a language does not compile.
 macro_rules! pages {
     ($($code:literal,)*) => {
-        &[$(($code, include_str!(concat!("../../../docs/errors/", $code, ".md")))),*]
+        &[$((
+            $code,
+            include_str!(concat!("../../../docs/errors/", $code, ".md")),
+            include_str!(concat!("../../../docs/errors/", $code, ".zh.md")),
+        )),*]
     };
 }
 
 /// The one list of all pages; `cargo xtask tidy` compares it with the directory and with what the sources raise.
-const FILES: &[(&str, &str)] = pages![
+const FILES: &[(&str, &str, &str)] = pages![
     "AuthenticationRequestExpired",
     "DirectoryInUse",
     "FlowExceeded",
@@ -132,6 +149,7 @@ const FILES: &[(&str, &str)] = pages![
     "StreamSessionNotFound",
     "TableModified",
     "Unauthorized",
+    "UpsertSessionNotFound",
 ];
 
 #[cfg(test)]
@@ -181,8 +199,11 @@ mod tests {
     #[test]
     fn every_page_has_a_title_and_the_pages_are_sorted() {
         for page in all() {
-            assert_eq!(title(page.text), Some(page.title), "{}", page.code);
-            assert!(page.text.starts_with(&format!("# {}: ", page.code)), "{}", page.code);
+            for Explanation { title: words, text } in [page.en, page.zh] {
+                assert_eq!(title(text), Some(words), "{}", page.code);
+                assert!(text.starts_with(&format!("# {}: ", page.code)), "{}", page.code);
+            }
+            assert!(page.en.title.is_ascii() && !page.zh.title.is_ascii(), "{}", page.code);
         }
         assert!(all().windows(2).all(|two| two[0].code < two[1].code));
         assert!(ALIASES.iter().all(|&(_, code)| code_of(code) == Some(code)));

@@ -1,12 +1,11 @@
 //! The console: pages for whoever signs in with an access key.
 //!
-//! A handler asks the same functions and the same warehouse as the admin API, and makes a page of the answers. What
+//! A handler asks the functions that the admin API answers from, and makes a page of what they say. What
 //! changes something is a form that is sent to the address of its own page, so that an address always has a page.
 
 mod complete;
 mod csv_file;
 mod form;
-mod hints;
 mod home;
 mod job;
 mod jobs;

@@ -15,7 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use bytes::Bytes;
 use chrono_tz::Tz;
-use feitian_api::{Answer, Call, page};
+use feitian_api::{Answer, Call, admin, page};
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::Instance;
 use futures::stream;
@@ -101,11 +101,10 @@ impl Follower {
     async fn look(&mut self) -> Result<Bytes> {
         let is_first = self.sent.is_empty();
         let instance = if is_first { logview::instance(&self.call).await? } else { self.wait().await? };
-        let state = &self.call.state;
-        let job = Job::look(state, instance, self.zone).await?;
+        let job = Job::look(&self.call, instance, self.zone).await?;
         let mut text = if is_first { format!("retry: {RETRY_MS}\n\n") } else { String::new() };
         if job.is_over() {
-            let around = Around::look(state, &job).await?;
+            let around = Around::look(&self.call, &job).await?;
             self.over = true;
             for (id, html) in self.frame.last(&job, &around)? {
                 part(&mut text, id, &html);
@@ -128,7 +127,7 @@ impl Follower {
 
     /// The job after a pause, or at once when it ends.
     async fn wait(&self) -> Result<Instance> {
-        self.call.state.warehouse.wait(self.call.project(), self.call.instance(), PAUSE).await
+        admin::ended_of(&self.call, PAUSE).await
     }
 }
 

@@ -2,6 +2,8 @@
 
 use feitian_base::codes::{self, Page};
 
+use crate::markdown::{append, inline};
+
 /// A job's error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -28,12 +30,16 @@ fn place(text: &str) -> Option<(u32, u32)> {
     (place.0 > 0 && place.1 > 0).then_some(place)
 }
 
-/// The first paragraph of a page's part about what happened, or of the page when it has no such part.
-pub(crate) fn first_words(page: &Page) -> String {
-    let text = page.text.split_once("\n## What happened").map_or(page.text, |(_, rest)| rest);
-    let is_text = |line: &&str| line.starts_with(|c: char| !c.is_whitespace() && !matches!(c, '#' | '-' | '`'));
-    let lines = text.lines().skip_while(|line| !is_text(line)).take_while(is_text);
-    lines.map(|line| line.trim().replace('`', "")).collect::<Vec<_>>().join(" ")
+/// The first paragraph of a page's first part, which says what happened, or of the page when it has no parts. It is HTML,
+/// made of our own paper alone; `beside` is as for [`crate::markdown::html`].
+pub(crate) fn first_words(text: &str, beside: &str) -> String {
+    let part = text.split_once("\n## ").and_then(|(_, part)| part.split_once('\n'));
+    let text = part.map_or(text, |(_, rest)| rest);
+    let is_mark = |line: &str| ["#", "- ", "```"].into_iter().any(|mark| line.starts_with(mark));
+    let is_text = |line: &&str| line.starts_with(|c: char| !c.is_whitespace()) && !is_mark(line);
+    let mut words = String::new();
+    text.lines().skip_while(|line| !is_text(line)).take_while(is_text).for_each(|line| append(&mut words, line.trim()));
+    inline(&words, beside)
 }
 
 #[cfg(test)]
@@ -59,11 +65,15 @@ mod tests {
     #[test]
     fn the_first_paragraph_says_what_happened() {
         let text = "# X: t\n\n    X: the message\n\n- Kind: a\n\n## What happened\n\nThe `table` is\nnot there.\n\n## Cause\n\nC.\n";
-        let page = Page { code: "X", title: "t", text };
-        assert_eq!(first_words(&page), "The table is not there.");
-        let short = Page { text: "# X: t\n\n- a\n\nSo it is.", ..page };
-        assert_eq!(first_words(&short), "So it is.");
-        let empty = Page { text: "# X: t", ..page };
-        assert_eq!(first_words(&empty), "");
+        let words = |text| first_words(text, "/e/{}");
+        assert_eq!(words(text), "The <code>table</code> is not there.");
+        assert_eq!(words("# X: t\n\n- a\n\nSo it < is."), "So it &lt; is.");
+        assert_eq!(words("# X: t"), "");
+        // Code at the front of a line is a part of the sentence, and so is a link.
+        let text = "# X: t\n\n## A\n\n`DROP` was\n`[0,0]`, see [Y](Y.md).\n\n- b\n";
+        assert_eq!(words(text), "<code>DROP</code> was <code>[0,0]</code>, see <a href=\"/e/Y\">Y</a>.");
+        // Chinese sentences stand without blanks between them.
+        let text = "# X: t\n\n- 类别：无效\n\n## 发生了什么\n\n表 `t`\n不存在。\n没有改动。\n\n## 处理办法\n\n无。\n";
+        assert_eq!(words(text), "表 <code>t</code> 不存在。没有改动。");
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 use feitian_api::warehouse::{QueueLoad, RowRange};
-use feitian_api::{AppState, Call, instance_zone, text_rows};
+use feitian_api::{Call, admin, instance_zone, text_rows};
 use feitian_base::{Result, clock};
 use feitian_meta::rows::{Instance, InstanceState};
 use feitian_types::DataType;
@@ -61,16 +61,12 @@ pub(crate) struct Around {
 
 impl Job {
     /// Asks how `instance` is doing. `zone` comes from [`zone`].
-    pub(crate) async fn look(state: &AppState, instance: Instance, zone: Tz) -> Result<Self> {
-        let warehouse = &state.warehouse;
+    pub(crate) async fn look(call: &Call, instance: Instance, zone: Tz) -> Result<Self> {
         let profile = match instance.state {
             InstanceState::Waiting => Profile::default(),
-            _ => Profile::read(&warehouse.profile(&instance).await?),
+            _ => Profile::read(&admin::profile_of(call, &instance).await?),
         };
-        let queue = match warehouse.queue_place(&instance).await? {
-            Some(place) => Some((place, warehouse.queue_load(&instance.project).await?)),
-            None => None,
-        };
+        let queue = admin::queue_of(call, &instance).await?;
         Ok(Self { instance, profile, queue, zone, now_ms: clock::now_ms() })
     }
 
@@ -99,13 +95,13 @@ pub(crate) async fn zone(call: &Call, instance: &Instance) -> Result<Tz> {
 }
 
 impl Around {
-    pub(crate) async fn look(state: &AppState, job: &Job) -> Result<Self> {
-        let earlier = state.warehouse.earlier_run(&job.instance).await?;
-        Ok(Self { output: output(state, job).await, earlier })
+    pub(crate) async fn look(call: &Call, job: &Job) -> Result<Self> {
+        let earlier = admin::earlier_of(call, &job.instance).await?;
+        Ok(Self { output: output(call, job).await, earlier })
     }
 }
 
-async fn output(state: &AppState, job: &Job) -> Output {
+async fn output(call: &Call, job: &Job) -> Output {
     let instance = &job.instance;
     if instance.state != InstanceState::Success {
         return Output::Nothing;
@@ -121,19 +117,18 @@ async fn output(state: &AppState, job: &Job) -> Output {
         };
     }
     // A result may have been removed before its job; the rest of the page is still of use.
-    rows(state, job).await.unwrap_or_else(|e| Output::Unreadable(format!("{}: {}", e.code(), e.message())))
+    rows(call, job).await.unwrap_or_else(|e| Output::Unreadable(format!("{}: {}", e.code(), e.message())))
 }
 
-async fn rows(state: &AppState, job: &Job) -> Result<Output> {
-    let warehouse = &state.warehouse;
-    let set = warehouse.result(&job.instance).await?;
+async fn rows(call: &Call, job: &Job) -> Result<Output> {
+    let set = admin::result_of(call, &job.instance).await?;
     let total_columns = set.columns.len();
     let shown: Option<Vec<String>> = match total_columns {
         0..=PREVIEW_COLUMNS => None,
         _ => Some(set.columns.iter().take(PREVIEW_COLUMNS).map(|c| c.name.clone()).collect()),
     };
     let range = RowRange { start: 0, count: PREVIEW_ROWS };
-    let (columns, mut batches) = warehouse.read_result(&job.instance, range, shown).await?;
+    let (columns, mut batches) = admin::result_rows(call, &job.instance, range, shown).await?;
     let mut rows = Vec::new();
     while let Some(batch) = batches.next().await {
         text_rows(&columns, job.zone, &batch?, &mut rows)?;

@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT_LANGUAGE, COOKIE as COOKIE_HEADER};
 use feitian_api::Call;
+use feitian_base::codes::{Explanation, Page};
 use feitian_base::{Error, Kind, Result};
 
 use crate::words::{EN, Words, ZH};
@@ -49,6 +50,14 @@ impl Lang {
         match self {
             Self::En => &EN,
             Self::Zh => &ZH,
+        }
+    }
+
+    /// What a page about an error code says in this language.
+    pub(crate) fn explanation(self, page: &Page) -> Explanation {
+        match self {
+            Self::En => page.en,
+            Self::Zh => page.zh,
         }
     }
 

@@ -3,8 +3,9 @@
 //!
 //! Pages are operations like those of the protocols: the binary hands [`GROUPS`] to the server
 //! ([`feitian_api::AppState::with_pages`]), and a request goes through the same path of identity and rights. A handler
-//! asks the warehouse through the same trait, makes a [`job`] of the answers, and a template of it (`view`). Whatever a
-//! user wrote is text in a page: templates escape it, [`show::seen`] shows characters that would hide or turn it.
+//! asks the functions of [`feitian_api::admin`] that `/admin/v1` answers from, makes a [`job`] of the answers, and a
+//! template of it (`view`). Whatever a user wrote is text in a page: templates escape it, [`show::seen`] shows characters
+//! that would hide or turn it.
 //!
 //! A page works without JavaScript and loads nothing from elsewhere.
 
@@ -15,6 +16,7 @@ mod dag;
 mod events;
 mod failure;
 mod gantt;
+mod hints;
 mod job;
 mod lang;
 mod links;

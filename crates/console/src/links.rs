@@ -63,9 +63,9 @@ impl Links {
         format!("{}/console", self.prefix)
     }
 
-    /// What stands before a code in the address of its page.
-    pub(crate) fn before_code(&self) -> String {
-        format!("{}/logview/errors/", self.prefix)
+    /// The page of any error code, with braces where the code belongs.
+    pub(crate) fn any_code(&self) -> String {
+        self.code("{}")
     }
 
     /// A file of this crate.

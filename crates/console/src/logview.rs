@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use axum::response::Response;
-use feitian_api::{Answer, Call, page};
+use feitian_api::{Answer, Call, admin, page};
 use feitian_base::{Error, Kind, Result, codes, id};
 use feitian_meta::rows::Instance;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(crate) fn frame(call: &Call) -> Result<Frame> {
 
 /// The job that the address names.
 pub(crate) async fn instance(call: &Call) -> Result<Instance> {
-    call.state.warehouse.instance(call.project(), call.instance()).await
+    admin::instance_of(call, call.instance()).await
 }
 
 /// `/logview/`: the page of a job.
@@ -36,8 +36,8 @@ pub(crate) async fn show(call: Call) -> Answer {
     let frame = frame(&call)?;
     let instance = instance(&call).await?;
     let zone = job::zone(&call, &instance).await?;
-    let job = Job::look(&call.state, instance, zone).await?;
-    let around = Around::look(&call.state, &job).await?;
+    let job = Job::look(&call, instance, zone).await?;
+    let around = Around::look(&call, &job).await?;
     html(&frame, |nonce| frame.page(&job, &around, nonce))
 }
 
@@ -45,7 +45,7 @@ pub(crate) async fn show(call: Call) -> Answer {
 pub(crate) async fn profile(call: Call) -> Answer {
     frame(&call)?;
     let instance = instance(&call).await?;
-    let profile = call.state.warehouse.profile(&instance).await?;
+    let profile = admin::profile_of(&call, &instance).await?;
     let settings: Value = serde_json::from_str(&instance.settings).unwrap_or_default();
     let document = json!({
         "instance": instance.id,

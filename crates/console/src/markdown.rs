@@ -6,7 +6,8 @@ use std::fmt::Write;
 const INDENT: &str = "    ";
 
 /// `text` as HTML. Everything in it is escaped first; only the marks below become tags. A heading of level 1 is left
-/// out, since the page has it already. A link to `NAME.md` beside the paper becomes one to `beside` and `NAME`.
+/// out, since the page has it already. A link to `NAME.md` or `NAME.zh.md` beside the paper becomes one to `beside` with
+/// `NAME` for its braces.
 pub(crate) fn html(text: &str, beside: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut lines = text.lines().peekable();
@@ -37,10 +38,7 @@ pub(crate) fn html(text: &str, beside: &str) -> String {
                         let _ =
                             writeln!(out, "<li>{}</li>", inline(&std::mem::replace(&mut text, more.into()), beside));
                     }
-                    None => {
-                        text.push(' ');
-                        text.push_str(next.trim());
-                    }
+                    None => append(&mut text, next.trim()),
                 }
             }
             let _ = writeln!(out, "<li>{}</li>\n</{tag}>", inline(&text, beside));
@@ -49,13 +47,21 @@ pub(crate) fn html(text: &str, beside: &str) -> String {
             let goes_on =
                 |l: &&str| !l.trim().is_empty() && heading(l).is_none() && item(l.trim()).is_none() && !is_fence(l);
             while let Some(next) = lines.next_if(goes_on) {
-                text.push(' ');
-                text.push_str(next.trim());
+                append(&mut text, next.trim());
             }
             let _ = writeln!(out, "<p>{}</p>", inline(&text, beside));
         }
     }
     out
+}
+
+/// Puts the next line of a paragraph behind `text`. Chinese has no blanks between sentences, where lines end.
+pub(crate) fn append(text: &mut String, line: &str) {
+    // Ideographs, their punctuation and full-width forms lie from here on.
+    if text.ends_with(|c: char| c < '\u{2e80}') {
+        text.push(' ');
+    }
+    text.push_str(line);
 }
 
 fn is_fence(line: &str) -> bool {
@@ -78,8 +84,8 @@ fn item(line: &str) -> Option<(&'static str, &str)> {
     (!number.is_empty() && number.len() < 4 && number.bytes().all(|b| b.is_ascii_digit())).then_some(("ol", text))
 }
 
-/// Code in back quotes, `**bold**`, `*stress*` and links of one paragraph.
-fn inline(text: &str, beside: &str) -> String {
+/// Code in back quotes, `**bold**`, `*stress*` and links of one paragraph, as HTML.
+pub(crate) fn inline(text: &str, beside: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     while let Some(at) = rest.find(['`', '*', '[']) {
@@ -119,8 +125,9 @@ fn link(text: &str, beside: &str) -> Option<(String, usize)> {
     let length = 1 + words.len() + 2 + target.len() + 1;
     let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let words = inline(words, beside);
-    let html = match target.strip_suffix(".md").filter(|name| is_name(name)) {
-        Some(name) => format!("<a href=\"{}{name}\">{words}</a>", escape(beside)),
+    let paper = target.strip_suffix(".md").map(|name| name.strip_suffix(".zh").unwrap_or(name));
+    let html = match paper.filter(|name| is_name(name)) {
+        Some(name) => format!("<a href=\"{}\">{words}</a>", escape(&beside.replace("{}", name))),
         None if target.starts_with("https://") => {
             format!("<a href=\"{}\" rel=\"noreferrer\">{words}</a>", escape(target))
         }
@@ -157,18 +164,26 @@ mod tests {
         let want = "<p>One <code>a&lt;b</code> and <strong>two</strong>.</p>\n<h2>Cause</h2>\n<ul>\n<li>first goes on</li>\n\
                     <li>second</li>\n</ul>\n<ol>\n<li>do</li>\n<li>this</li>\n</ol>\n\
                     <pre tabindex=\"0\"><code class=\"sql\">select &#39;&lt;&#39;;</code></pre>\n";
-        assert_eq!(html(text, "/e/"), want);
+        assert_eq!(html(text, "/e/{}"), want);
     }
 
     #[test]
     fn links_lead_to_pages_of_ours_or_to_the_outside() {
-        assert_eq!(html("[x](ODPS-0130131.md)", "/e/"), "<p><a href=\"/e/ODPS-0130131\">x</a></p>\n");
-        assert_eq!(html("[x](../sql.md)", "/e/"), "<p>x</p>\n");
-        assert_eq!(html("[x](javascript:alert)", "/e/"), "<p>x</p>\n");
+        assert_eq!(html("[x](ODPS-0130131.md)", "/e/{}"), "<p><a href=\"/e/ODPS-0130131\">x</a></p>\n");
+        assert_eq!(html("[x](A-1.zh.md)", "/e/{}?a=b&c"), "<p><a href=\"/e/A-1?a=b&amp;c\">x</a></p>\n");
+        assert_eq!(html("[x](a.b.md)", "/e/{}"), "<p>x</p>\n");
+        assert_eq!(html("[x](../sql.md)", "/e/{}"), "<p>x</p>\n");
+        assert_eq!(html("[x](javascript:alert)", "/e/{}"), "<p>x</p>\n");
         assert_eq!(
-            html("[x](https://a.b/?c=\"d)", "/e/"),
+            html("[x](https://a.b/?c=\"d)", "/e/{}"),
             "<p><a href=\"https://a.b/?c=&quot;d\" rel=\"noreferrer\">x</a></p>\n"
         );
+    }
+
+    #[test]
+    fn lines_of_chinese_are_joined_without_a_blank() {
+        let text = "第一句。\n第二句\n`a` 和 b\nc。\n\n- 一，\n  二\n";
+        assert_eq!(html(text, ""), "<p>第一句。第二句<code>a</code> 和 b c。</p>\n<ul>\n<li>一，二</li>\n</ul>\n");
     }
 
     #[test]
@@ -183,7 +198,7 @@ mod tests {
             ("    a < b\n    c\n", "<pre tabindex=\"0\"><code class=\"text\">a &lt; b\nc</code></pre>\n"),
             ("", ""),
         ] {
-            assert_eq!(html(text, "/e/"), want);
+            assert_eq!(html(text, "/e/{}"), want);
         }
     }
 }

@@ -247,14 +247,25 @@ fn a_failed_job_shows_what_its_code_means_and_where_in_the_sql() {
             "FAILED: ODPS-0130131:[1,15] Table not found",
             "At line 1, column 15",
             "<a href=\"#place\">",
-            explained.title,
+            explained.en.title,
             "<a href=\"/logview/errors/ODPS-0130131\">",
             "<span class=\"k\">from</span> <mark id=\"place\"",
             ">t</mark>",
             "No stages are kept for this job.",
         ],
     );
-    holds(&page(Lang::Zh, &job, &nothing()), &["位置：第 1 行，第 15 列", "ODPS-0130131 的原因和处理办法"]);
+    let what_happened = "语句或客户端使用了不存在的表或视图。";
+    assert!(explained.zh.text.contains(&format!("## 发生了什么\n\n{what_happened}\n")));
+    let chinese = page(Lang::Zh, &job, &nothing());
+    holds(
+        &chinese,
+        &[
+            "位置：第 1 行，第 15 列",
+            "ODPS-0130131：表不存在。</strong>",
+            what_happened,
+            "ODPS-0130131 的原因和处理办法",
+        ],
+    );
     // A code that nobody has written about is shown without a link.
     let unknown = Instance { error: Some("X-1: odd".into()), ..instance(InstanceState::Cancelled) };
     let unknown = page(Lang::En, &Job { instance: unknown, ..job }, &nothing());
@@ -293,7 +304,13 @@ fn a_result_and_the_run_before_are_shown() {
     );
     holds(
         &page,
-        &["odps.sql.timezone", "feitian instance show 20240101000000000gabc --project p", "/logview/profile?p=p"],
+        &[
+            "odps.sql.timezone",
+            "feitian instance show 20240101000000000gabc --project p\n",
+            "feitian instance result 20240101000000000gabc --project p --output csv\n",
+            "GET /admin/v1/projects/p/instances/20240101000000000gabc</code>",
+            "/logview/profile?p=p",
+        ],
     );
 }
 
@@ -314,14 +331,44 @@ fn a_task_that_is_no_sql_is_shown_as_it_is() {
 }
 
 #[test]
+fn what_pages_show_is_what_the_admin_api_answers() {
+    // A file is loaded by an upload of the tunnel's; and whether one's own key ends by itself is no page.
+    let apart = ["app/keys.rs", "app/upload.rs"];
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut asking) = (vec![src.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            if [concat!("state", ".warehouse"), concat!("state", ".meta")].iter().any(|part| text.contains(part)) {
+                asking.push(path.strip_prefix(&src).unwrap().to_str().unwrap().to_string());
+            }
+        }
+    }
+    asking.sort();
+    assert_eq!(asking, apart, "ask a function of feitian_api::admin that an operation of /admin/v1 answers from");
+}
+
+#[test]
 fn every_code_has_a_page_and_the_list_leads_to_it() {
     for lang in [Lang::En, Lang::Zh] {
         let list = frame(lang).codes(codes::all(), "nonce").unwrap();
         for page in codes::all() {
             assert!(list.contains(&format!("href=\"/logview/errors/{}\"", page.code)), "{}", page.code);
             let shown = frame(lang).code(page, "nonce").unwrap();
-            holds(&shown, &["<h1><span class=\"mono\">", page.code, "<h2>"]);
-            assert!(!shown.contains("<script"), "{}", page.code);
+            let parts = match lang {
+                Lang::En => ["What happened", "Likely cause", "What to do"],
+                Lang::Zh => ["发生了什么", "可能的原因", "处理办法"],
+            };
+            let [first, second, third] = parts.map(|part| format!("<h2>{part}</h2>"));
+            holds(&shown, &["<h1><span class=\"mono\">", page.code, &first, &second, &third]);
+            assert!(!shown.contains("<script") && !shown.contains(".md\""), "{}", page.code);
+            let command = format!("feitian explain {}{}<", page.code, if lang == Lang::Zh { " --lang zh" } else { "" });
+            assert!(shown.contains(&command), "{}", page.code);
         }
     }
 }

@@ -6,7 +6,7 @@ mod rest;
 mod stages;
 
 use askama::Template;
-use feitian_base::codes::Page as CodePage;
+use feitian_base::codes::{Explanation, Page as CodePage};
 use feitian_base::{Error, Result};
 
 use crate::assets::ASSETS;
@@ -68,7 +68,7 @@ struct RestTemplate<'a> {
     comparison: String,
     measures: Vec<crate::compare::Measure>,
     settings: Vec<rest::Setting>,
-    command: String,
+    commands: String,
     profile: String,
 }
 
@@ -80,7 +80,7 @@ struct FailureView {
     is_shown: bool,
     code: &'static str,
     title: &'static str,
-    words: String,
+    words_html: String,
     more: String,
     address: String,
 }
@@ -92,6 +92,8 @@ struct CodeTemplate<'a> {
     code: &'static str,
     title: &'static str,
     text_html: String,
+    /// What makes the command speak the language of the page.
+    in_language: &'static str,
 }
 
 #[derive(Template)]
@@ -99,6 +101,7 @@ struct CodeTemplate<'a> {
 struct CodesTemplate<'a> {
     w: &'a Words,
     entries: Vec<Entry>,
+    in_language: &'static str,
 }
 
 struct Entry {
@@ -141,7 +144,7 @@ impl Frame {
             comparison,
             measures,
             settings: rest::settings(&instance.settings),
-            command: rest::command(instance),
+            commands: rest::commands(instance),
             profile: self.links.job("profile"),
         })
     }
@@ -162,18 +165,33 @@ impl Frame {
 
     /// The page that explains a code.
     pub(crate) fn code(&self, page: &'static CodePage, nonce: &str) -> Result<String> {
-        let text_html = markdown::html(page.text, &self.links.before_code());
-        let main = rendered(&CodeTemplate { w: self.w, code: page.code, title: page.title, text_html })?;
-        let other = self.links.code_in(page.code, Some(self.lang.other()));
-        self.framed(format!("{}: {}", page.code, page.title), main, String::new(), other, nonce)
+        let (code, Explanation { title, text }) = (page.code, self.lang.explanation(page));
+        let text_html = markdown::html(text, &self.links.any_code());
+        let in_language = self.in_language();
+        let main = rendered(&CodeTemplate { w: self.w, code, title, text_html, in_language })?;
+        let other = self.links.code_in(code, Some(self.lang.other()));
+        self.framed(format!("{code}: {title}"), main, String::new(), other, nonce)
     }
 
     /// The list of all codes.
     pub(crate) fn codes(&self, pages: &'static [CodePage], nonce: &str) -> Result<String> {
-        let entry = |p: &CodePage| Entry { code: p.code, title: p.title, address: self.links.code(p.code) };
-        let main = rendered(&CodesTemplate { w: self.w, entries: pages.iter().map(entry).collect() })?;
+        let entry = |p: &CodePage| Entry {
+            code: p.code,
+            title: self.lang.explanation(p).title,
+            address: self.links.code(p.code),
+        };
+        let entries = pages.iter().map(entry).collect();
+        let main = rendered(&CodesTemplate { w: self.w, entries, in_language: self.in_language() })?;
         let other = self.links.code_in("", Some(self.lang.other()));
         self.framed(self.w.codes.to_string(), main, String::new(), other, nonce)
+    }
+
+    /// The option with which `feitian explain` speaks the language of the page.
+    fn in_language(&self) -> &'static str {
+        match self.lang {
+            Lang::En => "",
+            Lang::Zh => " --lang zh",
+        }
     }
 
     fn framed(&self, title: String, main_html: String, events: String, other: String, nonce: &str) -> Result<String> {
@@ -204,14 +222,15 @@ fn failure_view(frame: &Frame, failure: &failure::Failure, is_shown: bool) -> Fa
     let place = failure.place.map_or(String::new(), |(line, column)| {
         crate::show::fill(w.error_place, &[("line", &line.to_string()), ("column", &column.to_string())])
     });
-    let (code, title) = failure.page.map_or(("", ""), |page| (page.code, page.title));
+    let code = failure.page.map_or("", |page| page.code);
+    let explanation = failure.page.map(|page| frame.lang.explanation(page));
     FailureView {
         text: crate::show::seen(&failure.text).into_owned(),
         place,
         is_shown,
         code,
-        title,
-        words: failure.page.map_or(String::new(), failure::first_words),
+        title: explanation.map_or("", |e| e.title),
+        words_html: explanation.map_or(String::new(), |e| failure::first_words(e.text, &frame.links.any_code())),
         more: crate::show::fill(w.error_more, &[("code", code)]),
         address: frame.links.code(code),
     }

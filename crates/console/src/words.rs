@@ -36,6 +36,7 @@ words! {
 
     comma: ", ", "，";
     colon: ": ", "：";
+    full_stop: ". ", "。";
 
     // States.
     job: "Job", "作业";
@@ -209,7 +210,7 @@ mod tests {
         let chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
         for ((key, en), (_, zh)) in EN.all().into_iter().zip(ZH.all()) {
             // Names that are the same in both, and the link to the other language, which speaks that language.
-            if !matches!(key, "html_lang" | "sql" | "other_language" | "comma" | "colon") {
+            if !matches!(key, "html_lang" | "sql" | "other_language" | "comma" | "colon" | "full_stop") {
                 assert!(chinese(zh) && !chinese(en), "{key}: {en} / {zh}");
             }
         }

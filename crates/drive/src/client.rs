@@ -196,6 +196,28 @@ impl Client {
         self.json(Side::Tunnel, "POST", &target).map(|_| ())
     }
 
+    fn upserts(&self, table: &str, query: &str) -> String {
+        format!("{}/upserts?{query}&curr_project={}", self.table(table), self.project)
+    }
+
+    /// Opens an upsert session and returns its id.
+    pub fn open_upsert(&self, table: &str) -> Result<String> {
+        let answer = self.json(Side::Tunnel, "POST", &self.upserts(table, "slotnum=1"))?;
+        Ok(answer["id"].as_str().context("no id")?.to_string())
+    }
+
+    /// Sends a record stream of so many rows of one bucket.
+    pub fn put_upsert(&self, table: &str, upsert: &str, bucket: u64, rows: u64, body: Body) -> Result<()> {
+        let query = format!("upsertid={upsert}&bucketid={bucket}&slotid=0&record_count={rows}");
+        let target = self.upserts(table, &query);
+        self.send(Side::Tunnel, "PUT", &target, "application/octet-stream", Some(body)).map(|_| ())
+    }
+
+    /// Commits the upsert session.
+    pub fn commit_upsert(&self, table: &str, upsert: &str) -> Result<()> {
+        self.json(Side::Tunnel, "POST", &self.upserts(table, &format!("upsertid={upsert}"))).map(|_| ())
+    }
+
     /// Opens a stream session and returns its id.
     pub fn open_stream(&self, table: &str) -> Result<String> {
         let target = format!("{}/streams?curr_project={}", self.table(table), self.project);

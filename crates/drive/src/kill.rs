@@ -32,6 +32,8 @@ const POINTS: &[&str] = &[
     "commit.after_settle",
     "dml.before_rewrite",
     "dml.before_commit",
+    "keys.before_rewrite",
+    "upsert.before_commit",
     "ddl.before_log",
     "ddl.before_row",
     "ddl.before",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int8Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use feitian_drive::client::{Client, columns, records};
 use feitian_types::Column;
 use feitian_types::arrow::engine_schema;
@@ -28,6 +28,8 @@ pub enum Kind {
     Replace,
     /// MERGE INTO, UPDATE, DELETE in turn: the table holds the rows of the last one, none after DELETE.
     Change,
+    /// Upsert sessions that write the rows of a table with a key twice, every third one to take them away.
+    Upsert,
     /// CREATE TABLE, ALTER TABLE ADD PARTITION, DROP TABLE.
     Ddl,
     /// Create a table out of a query, read it, drop it.
@@ -39,8 +41,17 @@ pub enum Kind {
 }
 
 /// The writers that begin anew with a table of their own from time to time.
-pub const KINDS: [Kind; 8] =
-    [Kind::Upload, Kind::Insert, Kind::Overwrite, Kind::Replace, Kind::Change, Kind::Ddl, Kind::Ctas, Kind::Resource];
+pub const KINDS: [Kind; 9] = [
+    Kind::Upload,
+    Kind::Insert,
+    Kind::Overwrite,
+    Kind::Replace,
+    Kind::Change,
+    Kind::Upsert,
+    Kind::Ddl,
+    Kind::Ctas,
+    Kind::Resource,
+];
 
 /// An operation whose answer did not come.
 enum Open {
@@ -92,6 +103,24 @@ fn batch(writer: i64, seq: i64, rows: std::ops::Range<i64>) -> Result<RecordBatc
     Ok(RecordBatch::try_new(schema, vec![Arc::new(writers), Arc::new(seqs), Arc::new(rows), Arc::new(crc)])?)
 }
 
+/// A request of an upsert session: rows that replace those of their keys (`U`), or take them away (`D`).
+fn upserts(writer: i64, seq: i64, rows: std::ops::Range<i64>, operation: u8) -> Result<Vec<u8>> {
+    let hidden = [
+        ("__version", "bigint"),
+        ("__app_version", "bigint"),
+        ("__operation", "tinyint"),
+        ("__key_cols", "array<bigint>"),
+        ("__value_cols", "array<bigint>"),
+    ];
+    let all: Vec<Column> = data_columns()?.iter().chain(columns(&hidden)?.iter()).cloned().collect();
+    let (schema, data) = (engine_schema(all.iter()), batch(writer, seq, rows)?);
+    let nulls = |i: usize| new_null_array(schema.field(i).data_type(), data.num_rows());
+    let operations: ArrayRef = Arc::new(Int8Array::from(vec![operation as i8; data.num_rows()]));
+    let mut arrays = data.columns().to_vec();
+    arrays.extend([nulls(4), nulls(5), operations, nulls(7), nulls(8)]);
+    records(&all, &[RecordBatch::try_new(schema.clone(), arrays)?])
+}
+
 fn values(writer: i64, seq: i64) -> String {
     let row = |r| format!("({writer}L,{seq}L,{r}L,'{}')", checksum(writer, seq, r));
     (0..ROWS).map(row).collect::<Vec<_>>().join(",")
@@ -118,8 +147,12 @@ impl Writer {
     /// The statement that makes the table, if this writer has one.
     pub fn create(&self) -> Option<String> {
         let parts = if self.partition().is_empty() { "" } else { " PARTITIONED BY (p STRING)" };
-        let columns = "writer BIGINT, seq BIGINT, row_no BIGINT, crc STRING";
-        let properties = if self.kind == Kind::Change { " TBLPROPERTIES ('transactional'='true')" } else { "" };
+        let key = if self.kind == Kind::Upsert { " NOT NULL PRIMARY KEY" } else { "" };
+        let columns = format!("writer BIGINT, seq BIGINT, row_no BIGINT{key}, crc STRING");
+        let properties = match self.kind {
+            Kind::Change | Kind::Upsert => " TBLPROPERTIES ('transactional'='true')",
+            _ => "",
+        };
         let own = self.has_rows();
         own.then(|| format!("CREATE TABLE IF NOT EXISTS {} ({columns}){parts}{properties}", self.table))
     }
@@ -134,6 +167,7 @@ impl Writer {
         self.next += 1;
         match self.kind {
             Kind::Upload | Kind::Replace => self.upload(client, seq),
+            Kind::Upsert => self.upsert(client, seq),
             Kind::Stream => self.put(client, seq),
             Kind::Insert | Kind::Overwrite => {
                 let verb = if self.kind == Kind::Insert { "INTO" } else { "OVERWRITE" };
@@ -195,6 +229,29 @@ impl Writer {
         Ok(())
     }
 
+    fn upsert(&mut self, client: &Client, seq: i64) -> Result<()> {
+        let session = client.open_upsert(&self.table)?;
+        let last = if seq % 3 == 2 { b'D' } else { b'U' };
+        // The rows of the first request give way to those of the others.
+        let requests = [(3, seq + 1, 1..ROWS - 1, b'U'), (7, seq, 0..2, last), (5, seq, 2..ROWS, last)];
+        for (bucket, seq, rows, operation) in requests {
+            let count = (rows.end - rows.start) as u64;
+            let body = upserts(self.id, seq, rows, operation)?;
+            client.put_upsert(&self.table, &session, bucket, count, body.into())?;
+        }
+        self.open = Some(Open::Commit { session: session.clone(), seq });
+        self.commit(client, &session)?;
+        self.done(seq);
+        Ok(())
+    }
+
+    fn commit(&self, client: &Client, session: &str) -> Result<()> {
+        match self.kind {
+            Kind::Upsert => client.commit_upsert(&self.table, session),
+            _ => client.commit(&self.table, session),
+        }
+    }
+
     fn put(&mut self, client: &Client, seq: i64) -> Result<()> {
         let session = match &self.stream {
             Some(session) => session.clone(),
@@ -229,8 +286,10 @@ impl Writer {
             Kind::Upload | Kind::Insert | Kind::Stream => {
                 self.visible.insert(seq);
             }
-            Kind::Change if seq % 3 == 2 => self.visible.clear(),
-            Kind::Overwrite | Kind::Replace | Kind::Change | Kind::Resource => self.visible = BTreeSet::from([seq]),
+            Kind::Change | Kind::Upsert if seq % 3 == 2 => self.visible.clear(),
+            Kind::Overwrite | Kind::Replace | Kind::Change | Kind::Upsert | Kind::Resource => {
+                self.visible = BTreeSet::from([seq]);
+            }
             Kind::Ddl | Kind::Ctas => {
                 let table = format!("{}_{}", self.table, seq / 3);
                 if seq % 3 == 2 {
@@ -247,7 +306,7 @@ impl Writer {
         match self.open.take() {
             None => {}
             Some(Open::Commit { session, seq }) => {
-                client.commit(&self.table, &session).with_context(|| format!("second commit of {session}"))?;
+                self.commit(client, &session).with_context(|| format!("second commit of {session}"))?;
                 self.done(seq);
             }
             Some(Open::Job { sql, guid, seq }) => {

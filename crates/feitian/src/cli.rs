@@ -376,7 +376,7 @@ pub enum KeyVerb {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  feitian instance list --status running
+  feitian instance list --status failed
   feitian instance show 20240102030405123gabcdefghijkm")]
 pub struct InstanceArgs {
     #[command(subcommand)]
@@ -415,12 +415,14 @@ pub enum InstanceVerb {
     Result { id: String },
 }
 
-/// The states that clients know.
+/// The states that clients know, and of what has ended what did not end well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum StatusFilter {
     Suspended,
     Running,
     Terminated,
+    Failed,
+    Cancelled,
 }
 
 /// Remove files that nothing refers to any more.
@@ -483,15 +485,27 @@ pub struct CheckArgs {
 Examples:
   feitian explain ODPS-0130131
   feitian explain 'FAILED: ODPS-0130071:[1,8] Semantic analysis exception - column b cannot be resolved'
+  feitian explain NoSuchTable --lang zh
   feitian explain")]
 pub struct ExplainArgs {
     /// The code, or a message that holds one
     #[arg(value_name = "CODE")]
     pub code: Vec<String>,
+    /// Language of the explanation
+    #[arg(long, value_enum, default_value_t, value_name = "LANG")]
+    pub lang: Language,
     /// Form of the data on stdout
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
     /// Short for --output json
     #[arg(long, conflicts_with = "output")]
     pub json: bool,
+}
+
+/// A language in which error codes are explained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    #[default]
+    En,
+    Zh,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use feitian_api::warehouse as edge;
 use feitian_base::Result;
-use feitian_meta::TableFilter;
 use feitian_meta::rows::{Instance, Partition, Resource, Table};
+use feitian_meta::{PartitionSums, TableFilter};
 use feitian_types::{Column, PartitionSpec};
 use feitian_warehouse as inner;
 
@@ -116,6 +116,10 @@ impl edge::Warehouse for Adapter {
         self.warehouse.list_tables(project, schema, filter, marker, limit).await.map(page)
     }
 
+    async fn table_sizes(&self, tables: &[Table]) -> Result<Vec<Option<PartitionSums>>> {
+        self.warehouse.table_sizes(tables).await
+    }
+
     async fn list_partitions(
         &self,
         project: &str,
@@ -207,6 +211,24 @@ impl edge::Warehouse for Adapter {
 
     async fn close_stream(&self, session: &edge::SessionInfo) -> Result<()> {
         self.warehouse.close_stream(&held(session)).await
+    }
+
+    async fn create_upsert(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
+        self.warehouse.create_upsert(&caller.name, wanted(request)).await.map(shown)
+    }
+
+    async fn write_upsert(
+        &self,
+        session: &edge::SessionInfo,
+        bucket: u64,
+        num_rows: u64,
+        batches: edge::BatchSource,
+    ) -> Result<()> {
+        self.warehouse.write_upsert(&held(session), bucket, num_rows, batches).await
+    }
+
+    async fn abort_upsert(&self, session: &edge::SessionInfo) -> Result<()> {
+        self.warehouse.abort_upsert(&held(session)).await
     }
 
     async fn create_scan(

@@ -111,9 +111,11 @@ pub(crate) fn list_sql(class: Option<StateClass>, project: bool, owner: bool) ->
 /// owner.
 ///
 /// Jobs that wait or run are few beside those that ended: for them the expressions keep a planner without statistics on
-/// the index of their state, and off those that lead through the whole history.
+/// the index of their state, and off those that lead through the whole history. Those that failed or were stopped may be
+/// many; the indexes of their states are on the same expression of the project, and in the order of the list.
 pub(crate) fn range_sql(class: Option<StateClass>, project: bool, owner: bool) -> String {
     let is_few = matches!(class, Some(StateClass::Waiting | StateClass::Running));
+    let has_index = class.is_some_and(|class| class != StateClass::Terminal);
     let time = if is_few { "submitted_ms + 0" } else { "submitted_ms" };
     let head = format!(" FROM instances WHERE ({time}, id) < ($1, $2) AND {time} >= $3");
     // Literals, not parameters, so that the indexes on one state apply.
@@ -121,12 +123,14 @@ pub(crate) fn range_sql(class: Option<StateClass>, project: bool, owner: bool) -
         Some(StateClass::Waiting) => " AND state = 'Waiting'",
         Some(StateClass::Running) => " AND state = 'Running'",
         Some(StateClass::Terminal) => " AND state IN ('Success', 'Failed', 'Cancelled')",
+        Some(StateClass::Failed) => " AND state = 'Failed'",
+        Some(StateClass::Cancelled) => " AND state = 'Cancelled'",
         None => "",
     };
     let equal = match (project, owner) {
-        (true, true) if is_few => " AND (project || '') = $5 AND (owner || '') = $6",
-        (true, false) if is_few => " AND (project || '') = $5",
-        (false, true) if is_few => " AND (owner || '') = $5",
+        (true, true) if has_index => " AND (project || '') = $5 AND (owner || '') = $6",
+        (true, false) if has_index => " AND (project || '') = $5",
+        (false, true) if has_index => " AND (owner || '') = $5",
         (true, true) => " AND (project || '/' || owner) = $5 || '/' || $6",
         (true, false) => " AND project = $5",
         (false, true) => " AND owner = $5",

@@ -11,7 +11,7 @@ use crate::tx::Tx;
 ///
 /// Types are BIGINT, TEXT and BLOB only. Columns that may be large come last: SQLite reads a row from the left and
 /// leaves their pages alone when they are not asked for.
-const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5, V6];
+const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5, V6, V7, V8];
 
 const V1: &[&str] = &[
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, enabled BIGINT NOT NULL, \
@@ -107,6 +107,30 @@ const V6: &[&str] = &[
      PRIMARY KEY (project, object, grantee, action))",
     "CREATE INDEX grants_grantee ON grants (project, grantee)",
     "CREATE INDEX grants_object ON grants (object)",
+];
+
+/// Policies of projects, whose `role` is empty, and of roles; how the switches of a project's security stand; and labels.
+/// `column_name` is empty for the table, `grantee` is as in `grants`.
+const V7: &[&str] = &[
+    "CREATE TABLE policies (project TEXT NOT NULL, role TEXT NOT NULL, document TEXT NOT NULL, \
+     PRIMARY KEY (project, role))",
+    "CREATE TABLE security_switches (project TEXT PRIMARY KEY, acl BIGINT NOT NULL, policy BIGINT NOT NULL, \
+     creator_access BIGINT NOT NULL, creator_grant BIGINT NOT NULL, labels BIGINT NOT NULL)",
+    "CREATE TABLE labels (table_id TEXT NOT NULL, column_name TEXT NOT NULL, level BIGINT NOT NULL, \
+     PRIMARY KEY (table_id, column_name))",
+    "CREATE TABLE holder_labels (project TEXT NOT NULL, grantee TEXT NOT NULL, level BIGINT NOT NULL, \
+     PRIMARY KEY (project, grantee))",
+    "CREATE TABLE label_grants (project TEXT NOT NULL, table_id TEXT NOT NULL, grantee TEXT NOT NULL, \
+     column_name TEXT NOT NULL, level BIGINT NOT NULL, expires_ms BIGINT NOT NULL, \
+     PRIMARY KEY (table_id, grantee, column_name))",
+    "CREATE INDEX label_grants_grantee ON label_grants (project, grantee)",
+];
+
+/// Lists the jobs of a project that failed or were stopped, however many ended well between them. On an expression, so
+/// that planners do not take the index of all jobs of the project instead.
+const V8: &[&str] = &[
+    "CREATE INDEX instances_failed ON instances ((project || ''), submitted_ms, id) WHERE state = 'Failed'",
+    "CREATE INDEX instances_cancelled ON instances ((project || ''), submitted_ms, id) WHERE state = 'Cancelled'",
 ];
 
 /// Brings the database to the newest version in one transaction; several processes may do so at once.

@@ -58,7 +58,8 @@ pub const TOKEN_TABLES: &str = "tables";
 pub enum Access {
     /// It owns the project or was admitted to it: everything but what is the owner's alone.
     Whole,
-    /// It is a user of the project: what was granted, and what it made itself.
+    /// It is a user of the project: what was granted, and what it made itself. Or it was admitted, and a policy takes
+    /// something from it: then each thing is asked for, and everything is granted that is not denied.
     Granted,
     None,
 }
@@ -95,6 +96,73 @@ pub struct Granted {
     pub schema_name: String,
     /// The table's name now; empty for the project.
     pub table: String,
+}
+
+/// What of a project's security can be switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// Whether grants count.
+    Acl,
+    /// Whether policies count.
+    Policy,
+    /// Whether a user may do everything with the tables that are the user's own.
+    CreatorAccess,
+    /// Whether a user may grant on them.
+    CreatorGrant,
+    /// Whether labels count.
+    Labels,
+}
+
+impl Switch {
+    /// All of them, with their names in statements and documents.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Acl, "CheckPermissionUsingAcl"),
+        (Self::Policy, "CheckPermissionUsingPolicy"),
+        (Self::Labels, "LabelSecurity"),
+        (Self::CreatorAccess, "ObjectCreatorHasAccessPermission"),
+        (Self::CreatorGrant, "ObjectCreatorHasGrantPermission"),
+    ];
+}
+
+/// How the switches of a project stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switches {
+    pub acl: bool,
+    pub policy: bool,
+    pub creator_access: bool,
+    pub creator_grant: bool,
+    pub labels: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self { acl: true, policy: true, creator_access: true, creator_grant: true, labels: false }
+    }
+}
+
+impl Switches {
+    /// How one of them stands.
+    pub fn get(&self, switch: Switch) -> bool {
+        match switch {
+            Switch::Acl => self.acl,
+            Switch::Policy => self.policy,
+            Switch::CreatorAccess => self.creator_access,
+            Switch::CreatorGrant => self.creator_grant,
+            Switch::Labels => self.labels,
+        }
+    }
+}
+
+/// Whoever may look at columns of a table beyond the own label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelGrant {
+    /// The table's name within the project.
+    pub table: String,
+    /// Empty for all columns.
+    pub column: String,
+    pub grantee: Grantee,
+    pub level: i64,
+    pub expires_ms: i64,
 }
 
 /// The schema that every project has; it needs no row.
@@ -309,8 +377,8 @@ pub struct Outcome {
     pub summary: String,
 }
 
-/// A session of the tunnel, whose `kind` is `upload`, `download` or `stream`, or of the storage API: `storage_read` or
-/// `storage_write`.
+/// A session of the tunnel, whose `kind` is `upload`, `download`, `stream` or `upsert`, or of the storage API:
+/// `storage_read` or `storage_write`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: String,
@@ -323,7 +391,7 @@ pub struct Session {
     /// Canonical partition spec; empty when the table has no partitions.
     pub partition: String,
     pub overwrite: bool,
-    /// `normal`, `closing`, `closed`, `expired`.
+    /// `normal`, `closing`, `closed`, `aborted`, `expired`.
     pub status: String,
     /// The account that opened it.
     pub owner: String,
@@ -331,7 +399,7 @@ pub struct Session {
     pub created_ms: i64,
     pub expires_ms: i64,
     /// JSON, opaque here: what a `storage_read` session reads, how many partitions rows of a `storage_write` session may
-    /// name. Empty for others.
+    /// name, the key and the buckets of an `upsert` session. Empty for others.
     pub options: String,
 }
 
@@ -405,6 +473,8 @@ pub enum StateClass {
     Running,
     /// `Success`, `Failed` and `Cancelled`.
     Terminal,
+    Failed,
+    Cancelled,
 }
 
 /// Which instances to list; the default lists all.

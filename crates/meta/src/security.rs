@@ -12,20 +12,21 @@ use crate::accounts::{account_columns, read_account};
 use crate::cells::{Cells, all};
 use crate::db::Meta;
 use crate::fault::{Fault, conflict, corrupt, not_found};
+use crate::labels::forget_holder;
 use crate::projects::hold_project;
-use crate::rows::{ALL_ACTIONS, Access, Account, Granted, Grantee, Securable, Step};
+use crate::rows::{ALL_ACTIONS, Account, Granted, Grantee, Securable, Step};
 use crate::steps::advance;
 use crate::tx::Tx;
 
 /// The text of a grantee in the database.
-fn grantee_text(grantee: &Grantee) -> String {
+pub(crate) fn grantee_text(grantee: &Grantee) -> String {
     match grantee {
         Grantee::User(id) => format!("user/{id}"),
         Grantee::Role(name) => format!("role/{name}"),
     }
 }
 
-fn grantee_of(text: &str) -> Result<Grantee, Fault> {
+pub(crate) fn grantee_of(text: &str) -> Result<Grantee, Fault> {
     match text.split_once('/') {
         Some(("user", id)) => Ok(Grantee::User(id.to_string())),
         Some(("role", name)) => Ok(Grantee::Role(name.to_string())),
@@ -49,7 +50,7 @@ fn read_granted(row: &AnyRow) -> Result<Granted, Fault> {
     Ok(Granted { grantee, object, action: c.text()?, schema_name: c.text()?, table: c.text()? })
 }
 
-fn no_such_role(project: &str, role: &str) -> Error {
+pub(crate) fn no_such_role(project: &str, role: &str) -> Error {
     not_found("NoSuchObject", format!("Role not found - '{role}' in project '{project}'"))
 }
 
@@ -58,7 +59,7 @@ fn no_such_user(project: &str, account: &str) -> Error {
 }
 
 /// Fails unless the role is there; on PostgreSQL it stays until the transaction ends.
-async fn hold_role(tx: &mut Tx, project: &str, role: &str) -> Result<(), Fault> {
+pub(crate) async fn hold_role(tx: &mut Tx, project: &str, role: &str) -> Result<(), Fault> {
     let sql = tx.locking((
         "SELECT name FROM roles WHERE project = $1 AND name = $2",
         "SELECT name FROM roles WHERE project = $1 AND name = $2 FOR SHARE",
@@ -77,6 +78,14 @@ async fn hold_user(tx: &mut Tx, project: &str, account_id: &str) -> Result<(), F
     row.map(|_| ()).ok_or_else(|| no_such_user(project, account_id).into())
 }
 
+/// Fails unless the grantee is in the project, where it stays on PostgreSQL until the transaction ends.
+pub(crate) async fn hold_grantee(tx: &mut Tx, project: &str, grantee: &Grantee) -> Result<(), Fault> {
+    match grantee {
+        Grantee::User(id) => hold_user(tx, project, id).await,
+        Grantee::Role(name) => hold_role(tx, project, name).await,
+    }
+}
+
 /// Takes everything from a user that the user has in the project; true when there was a user.
 pub(crate) async fn forget_user(tx: &mut Tx, project: &str, account_id: &str) -> Result<bool, Fault> {
     let sql = "DELETE FROM project_users WHERE project = $1 AND account_id = $2";
@@ -85,17 +94,22 @@ pub(crate) async fn forget_user(tx: &mut Tx, project: &str, account_id: &str) ->
     query(sql).bind(project).bind(account_id).execute(tx.conn()).await?;
     let sql = "DELETE FROM grants WHERE project = $1 AND grantee = $2";
     let user = grantee_text(&Grantee::User(account_id.to_string()));
-    query(sql).bind(project).bind(user).execute(tx.conn()).await?;
+    query(sql).bind(project).bind(&user).execute(tx.conn()).await?;
+    forget_holder(tx, project, &user).await?;
     Ok(gone)
 }
 
-/// Takes users, roles and grants of a project that goes.
+/// Takes users, roles, grants and policies of a project that goes.
 pub(crate) async fn forget_project(tx: &mut Tx, project: &str) -> Result<(), Fault> {
     for sql in [
         "DELETE FROM project_users WHERE project = $1",
         "DELETE FROM role_members WHERE project = $1",
         "DELETE FROM roles WHERE project = $1",
         "DELETE FROM grants WHERE project = $1",
+        "DELETE FROM policies WHERE project = $1",
+        "DELETE FROM security_switches WHERE project = $1",
+        "DELETE FROM holder_labels WHERE project = $1",
+        "DELETE FROM label_grants WHERE project = $1",
     ] {
         query(sql).bind(project).execute(tx.conn()).await?;
     }
@@ -103,18 +117,8 @@ pub(crate) async fn forget_project(tx: &mut Tx, project: &str) -> Result<(), Fau
 }
 
 impl Meta {
-    /// How far the account may go in the project.
-    pub async fn access(&self, project: &str, account_id: &str) -> Result<Access> {
-        if self.is_admitted(project, account_id).await? {
-            return Ok(Access::Whole);
-        }
-        let sql = "SELECT account_id FROM project_users WHERE project = $1 AND account_id = $2";
-        let row = query(sql).bind(project).bind(account_id).fetch_optional(self.reader()).await;
-        Ok(if row.map_err(Fault::from)?.is_some() { Access::Granted } else { Access::None })
-    }
-
     /// True when `action` on `object`, or all actions on it, was granted to the user or to a role that the user has.
-    /// Says nothing of what needs no grant.
+    /// Says nothing of what needs no grant, nor of policies: ask [`Meta::may`].
     pub async fn is_granted(&self, project: &str, account_id: &str, object: &Securable, action: &str) -> Result<bool> {
         let sql = "SELECT g.action FROM grants g JOIN project_users u ON u.project = g.project AND u.account_id = $2 \
                    WHERE g.project = $1 AND g.object = $3 AND g.action IN ($4, $5) AND (g.grantee = $6 OR g.grantee IN \
@@ -200,8 +204,8 @@ impl Meta {
         })
     }
 
-    /// Removes a role and what was granted to it, and advances `step`. `NotFound` when there is none, `Conflict` while a
-    /// user has it.
+    /// Removes a role, its policy and what was granted to it, and advances `step`. `NotFound` when there is none, `Conflict`
+    /// while a user has it.
     pub async fn drop_role(&self, project: &str, role: &str, step: &Step) -> Result<()> {
         write_tx!(self, |tx| {
             advance(&mut tx, step).await?;
@@ -217,7 +221,10 @@ impl Meta {
             }
             let sql = "DELETE FROM grants WHERE project = $1 AND grantee = $2";
             let grantee = grantee_text(&Grantee::Role(role.to_string()));
-            query(sql).bind(project).bind(grantee).execute(tx.conn()).await?;
+            query(sql).bind(project).bind(&grantee).execute(tx.conn()).await?;
+            forget_holder(&mut tx, project, &grantee).await?;
+            let sql = "DELETE FROM policies WHERE project = $1 AND role = $2";
+            query(sql).bind(project).bind(role).execute(tx.conn()).await?;
             Ok(())
         })
     }
@@ -292,10 +299,7 @@ impl Meta {
     ) -> Result<()> {
         write_tx!(self, |tx| {
             advance(&mut tx, step).await?;
-            match grantee {
-                Grantee::User(id) => hold_user(&mut tx, project, id).await?,
-                Grantee::Role(name) => hold_role(&mut tx, project, name).await?,
-            }
+            hold_grantee(&mut tx, project, grantee).await?;
             for action in actions {
                 let sql = "INSERT INTO grants (project, object, grantee, action) VALUES ($1, $2, $3, $4) \
                            ON CONFLICT DO NOTHING";

@@ -9,6 +9,7 @@ use crate::db::Meta;
 use crate::fault::{Fault, conflict, not_found};
 use crate::rows::{Block, Session};
 use crate::steps::{hold_session, wrong_status};
+use crate::tx::Tx;
 
 macro_rules! session_columns {
     () => {
@@ -83,6 +84,32 @@ fn read_block(row: &AnyRow) -> Result<Block, Fault> {
     })
 }
 
+/// Holds a session that takes blocks.
+async fn hold_open(tx: &mut Tx, session_id: &str) -> Result<(), Fault> {
+    match hold_session(tx, session_id).await?.as_deref() {
+        Some("normal") => Ok(()),
+        Some(status) => Err(wrong_status(session_id, status).into()),
+        None => {
+            let message = format!("There is no session '{session_id}'; open a new one");
+            Err(not_found("NoSuchObject", message).into())
+        }
+    }
+}
+
+/// Runs `sql`, whose values are the columns of `block` with this number.
+async fn insert_block(tx: &mut Tx, sql: &'static str, block: &Block, block_id: i64) -> Result<(), Fault> {
+    query(sql)
+        .bind(&block.session_id)
+        .bind(block_id)
+        .bind(&block.path)
+        .bind(block.num_rows)
+        .bind(block.num_bytes)
+        .bind(&block.stats)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 impl Meta {
     /// Adds a session. `Conflict` when its id is taken.
     pub async fn create_session(&self, session: &Session) -> Result<()> {
@@ -146,14 +173,7 @@ impl Meta {
     /// block that a commit has read must not be replaced under it.
     pub async fn put_block(&self, block: &Block) -> Result<Option<Block>> {
         write_tx!(self, |tx| {
-            match hold_session(&mut tx, &block.session_id).await?.as_deref() {
-                Some("normal") => {}
-                Some(status) => return Err(wrong_status(&block.session_id, status).into()),
-                None => {
-                    let message = format!("There is no session '{}'; open a new one", block.session_id);
-                    return Err(not_found("NoSuchObject", message).into());
-                }
-            }
+            hold_open(&mut tx, &block.session_id).await?;
             let sql = concat!("SELECT ", block_columns!(), " FROM blocks WHERE session_id = $1 AND block_id = $2");
             let old = query(sql).bind(&block.session_id).bind(block.block_id).fetch_optional(tx.conn()).await?;
             let old = one(old, read_block)?;
@@ -164,16 +184,20 @@ impl Meta {
                 "path = excluded.path, num_rows = excluded.num_rows, num_bytes = excluded.num_bytes, ",
                 "stats = excluded.stats"
             );
-            query(sql)
-                .bind(&block.session_id)
-                .bind(block.block_id)
-                .bind(&block.path)
-                .bind(block.num_rows)
-                .bind(block.num_bytes)
-                .bind(&block.stats)
-                .execute(tx.conn())
-                .await?;
+            insert_block(&mut tx, sql, block, block.block_id).await?;
             Ok(old)
+        })
+    }
+
+    /// Notes a block behind all that the session has, whatever its number says; else as [`Meta::put_block`].
+    pub async fn add_block(&self, block: &Block) -> Result<()> {
+        write_tx!(self, |tx| {
+            hold_open(&mut tx, &block.session_id).await?;
+            let sql = "SELECT COALESCE(MAX(block_id) + 1, 0) FROM blocks WHERE session_id = $1";
+            let row = query(sql).bind(&block.session_id).fetch_one(tx.conn()).await?;
+            let next = Cells::new(&row).int()?;
+            let sql = concat!("INSERT INTO blocks (", block_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6)");
+            insert_block(&mut tx, sql, block, next).await
         })
     }
 
@@ -185,14 +209,15 @@ impl Meta {
     }
 
     /// Expires the open sessions whose time has passed at `now_ms`, deletes their blocks' rows and returns them. One that
-    /// is closing with a commit record stays: its commit will be finished. Closed and expired sessions are forgotten
-    /// a day after their expiry.
+    /// is closing with a commit record stays: its commit will be finished. Closed, aborted and expired sessions are
+    /// forgotten a day after their expiry.
     pub async fn expire_sessions(&self, now_ms: i64) -> Result<Vec<Session>> {
         write_tx!(self, |tx| {
             let rows = query(EXPIRE).bind(now_ms).fetch_all(tx.conn()).await?;
             let mut expired = all(&rows, read_session)?;
             expired.sort_by(|a, b| a.id.cmp(&b.id));
-            let sql = "DELETE FROM sessions WHERE expires_ms <= $1 AND status IN ('closed', 'expired') RETURNING id";
+            let sql = "DELETE FROM sessions WHERE expires_ms <= $1 AND status IN ('closed', 'aborted', 'expired') \
+                       RETURNING id";
             let rows = query(sql).bind(now_ms.saturating_sub(REMEMBERED_MS)).fetch_all(tx.conn()).await?;
             let forgotten = all(&rows, |r| Cells::new(r).text())?;
             for id in expired.iter().map(|s| &s.id).chain(&forgotten) {

@@ -107,6 +107,12 @@ pub(crate) const SUMS: &str = "SELECT t.id, COUNT(CASE WHEN p.spec <> '' THEN 1 
      AND (t.project, t.schema_name, t.name) <= ($4, $5, $6) \
      AND ($7 IS NULL OR t.schema_name = $7) AND ($8 IS NULL OR t.name = $8) GROUP BY t.id";
 
+/// The query of [`Meta::table_sums`]; parameters: the table, and how many of its rows are looked at.
+pub(crate) const SUMS_OF_ONE: &str = "SELECT COUNT(*), COUNT(CASE WHEN spec <> '' THEN 1 END), \
+     CAST(COALESCE(SUM(num_rows), 0) AS BIGINT), CAST(COALESCE(SUM(num_bytes), 0) AS BIGINT), \
+     CAST(COALESCE(SUM(num_files), 0) AS BIGINT) \
+     FROM (SELECT spec, num_rows, num_bytes, num_files FROM partitions WHERE table_id = $1 LIMIT $2) p";
+
 /// The page of [`Meta::scan_sessions`].
 pub(crate) const SESSIONS: &str = concat!(
     "SELECT ",
@@ -141,9 +147,17 @@ fn read_session_row(row: &AnyRow) -> Result<SessionRow, Fault> {
 
 fn read_sums(row: &AnyRow) -> Result<(String, PartitionSums), Fault> {
     let mut c = Cells::new(row);
-    let id = c.text()?;
-    let sums = PartitionSums { num_partitions: c.int()?, num_rows: c.int()?, num_bytes: c.int()?, num_files: c.int()? };
-    Ok((id, sums))
+    Ok((c.text()?, read_sum_cells(&mut c)?))
+}
+
+/// How many rows were looked at, and what they add up to.
+fn read_counted_sums(row: &AnyRow) -> Result<(i64, PartitionSums), Fault> {
+    let mut c = Cells::new(row);
+    Ok((c.int()?, read_sum_cells(&mut c)?))
+}
+
+fn read_sum_cells(c: &mut Cells<'_>) -> Result<PartitionSums, Fault> {
+    Ok(PartitionSums { num_partitions: c.int()?, num_rows: c.int()?, num_bytes: c.int()?, num_files: c.int()? })
 }
 
 /// Makes an instance of a row.
@@ -238,6 +252,14 @@ impl Meta {
             (t, sums)
         };
         Ok(tables.into_iter().map(with_sums).collect())
+    }
+
+    /// What the partition rows of one table add up to; `None` when there are more than `most`, of which no more are read.
+    pub async fn table_sums(&self, table_id: &str, most: i64) -> Result<Option<PartitionSums>> {
+        let found = query(SUMS_OF_ONE).bind(table_id).bind(most.max(0).saturating_add(1));
+        let row = found.fetch_optional(self.reader()).await.map_err(Fault::from)?;
+        let (looked_at, sums) = one(row, read_counted_sums)?.unwrap_or_default();
+        Ok((looked_at <= most.max(0)).then_some(sums))
     }
 
     /// At most `limit` tunnel sessions of any status, of one project or all, that come after the id `after`, by id.

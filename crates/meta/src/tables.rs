@@ -262,6 +262,8 @@ impl Meta {
                 "DELETE FROM partition_drops WHERE table_id = $1",
                 "DELETE FROM commit_records WHERE table_id = $1",
                 "DELETE FROM grants WHERE object = $1",
+                "DELETE FROM labels WHERE table_id = $1",
+                "DELETE FROM label_grants WHERE table_id = $1",
                 "DELETE FROM tables WHERE id = $1",
             ] {
                 query(sql).bind(id).execute(tx.conn()).await?;

@@ -21,6 +21,7 @@ mod partitions;
 mod plans;
 mod projects;
 mod resources;
+mod rules;
 mod schemas;
 mod security;
 mod sessions;

@@ -108,7 +108,7 @@ fn value_length(value: &str) -> usize {
 
 /// `SET projectprotection=true` and its like change who may do what in a project: they are statements, not flags, and
 /// must not vanish among flags that nobody reads.
-fn is_security_switch(key: &str) -> bool {
+pub(crate) fn is_security_switch(key: &str) -> bool {
     const SWITCHES: [&str; 6] = [
         "projectprotection",
         "labelsecurity",

@@ -208,6 +208,44 @@ pub enum Security {
         holder: Option<Holder>,
         on: Option<SecurityObject>,
     },
+    /// `GET POLICY [ON ROLE role]`: that of the project without a role.
+    GetPolicy {
+        role: Option<String>,
+    },
+    /// `SHOW SECURITYCONFIGURATION`
+    ShowConfiguration,
+    /// `SET LabelSecurity=true` and its like; the name is in small letters.
+    SetSwitch {
+        name: String,
+        on: bool,
+    },
+    /// `SET LABEL level TO USER|ROLE holder`
+    LabelHolder {
+        level: u8,
+        holder: Holder,
+    },
+    /// `SET LABEL level TO TABLE t[(columns)]`
+    LabelTable {
+        level: u8,
+        table: ObjectName,
+        columns: Vec<String>,
+    },
+    /// `GRANT LABEL level ON TABLE t[(columns)] TO USER|ROLE holder [WITH EXP days]`; REVOKE has no level.
+    GrantLabel {
+        level: Option<u8>,
+        table: ObjectName,
+        columns: Vec<String>,
+        holder: Holder,
+        days: Option<u32>,
+    },
+    /// `SHOW LABEL [level] GRANTS [ON TABLE t] [FOR USER|ROLE holder]`
+    ShowLabelGrants {
+        level: Option<u8>,
+        table: Option<ObjectName>,
+        holder: Option<Holder>,
+    },
+    /// `CLEAR EXPIRED GRANTS`
+    ClearExpiredGrants,
 }
 
 /// Who holds a right.

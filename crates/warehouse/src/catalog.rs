@@ -10,7 +10,7 @@ use feitian_meta::{Meta, split_local_name};
 use feitian_types::TableSchema;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::commit::{partition_rows, with_nulls};
 use crate::disk;
@@ -22,6 +22,8 @@ pub const STORE_URL: &str = "feitian://data";
 
 /// Snapshots of at most this many tables are kept; the least recently opened goes first.
 const CACHED_TABLES: usize = 4096;
+/// So many upsert sessions are applied at once.
+const UPSERTING: usize = 4;
 /// So many versions of a table that are not the newest are kept: downloads read theirs request by request.
 const CACHED_VERSIONS: usize = 4;
 
@@ -39,6 +41,8 @@ struct Inner {
     /// Counts uses, so that they have an order.
     uses: AtomicU64,
     joins: Joins,
+    /// Places of commits of upsert sessions, each of which takes memory as a job does.
+    upserting: Semaphore,
 }
 
 /// Tables whose small files somebody should join.
@@ -69,6 +73,8 @@ struct Cached {
 pub(crate) struct Entry {
     /// Held while this process adds a version and until the metadata reflects it.
     pub(crate) lock: tokio::sync::Mutex<()>,
+    /// Held by an upsert session of this process from its look at the table to its commit.
+    pub(crate) upserts: tokio::sync::Mutex<()>,
     newest: Mutex<Option<Arc<Snapshot>>>,
     /// Older versions that were asked for, the last one used last.
     older: Mutex<Vec<Arc<Snapshot>>>,
@@ -130,7 +136,12 @@ impl Catalog {
     /// A catalog over `meta` for the tables whose files are in `store`. Checkpoints are written by `tasks`.
     pub fn new(meta: Meta, store: Arc<dyn ObjectStore>, tasks: Tasks) -> Self {
         let (tables, uses, joins) = (Mutex::default(), AtomicU64::default(), Joins::default());
-        Self { inner: Arc::new(Inner { meta, store, tasks, tables, uses, joins }) }
+        let upserting = Semaphore::new(UPSERTING);
+        Self { inner: Arc::new(Inner { meta, store, tasks, tables, uses, joins, upserting }) }
+    }
+
+    pub(crate) fn upserting(&self) -> &Semaphore {
+        &self.inner.upserting
     }
 
     pub(crate) fn joins(&self) -> &Joins {

@@ -155,7 +155,7 @@ impl Warehouse {
         let mut files = HashSet::new();
         let at = |path: String| object_path(&table.location, &path);
         // In the order in which files go from one to the next, so that none slips through.
-        for kind in ["upload", "storage_write"] {
+        for kind in ["upload", "storage_write", "upsert"] {
             for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
                 for block in self.meta.blocks(&session.id).await? {
                     match block.path.is_empty() {

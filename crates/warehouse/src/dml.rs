@@ -3,7 +3,8 @@
 //! 1. One query finds the rows: what happens to each, where the old row lies (its file and its number there), and the
 //!    values of the new one. It runs once, so that a condition is asked once for each row.
 //! 2. New rows go into new files, as those of INSERT do; the places of old rows are marked. One that is marked twice ends
-//!    the statement: two rows of its source want to change it.
+//!    the statement: two rows of its source want to change it. Of a table with a key, old rows with the keys of the new
+//!    ones are marked, too.
 //! 3. Each file with marked rows is written again without these; one of which none is left just goes.
 //! 4. One commit exchanges the files. It is refused when somebody has changed the table since the query read it, and the
 //!    statement begins again. UPDATE and DELETE may come before appends that have read nothing of the table; MERGE may not,
@@ -11,7 +12,7 @@
 //!
 //! The old files stay for those who read an older version until they are collected.
 
-mod marks;
+pub(crate) mod marks;
 mod plan;
 mod query;
 
@@ -31,6 +32,7 @@ use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace, RowsBy};
 use crate::ddl::is_transactional;
 use crate::insert::ATTEMPTS;
+use crate::keys::{Keys, New, Rows};
 use crate::query::errors::{self, semantic};
 use crate::query::{Planned, Session, names, rights, run_plan};
 use crate::writer::write_partitioned;
@@ -106,15 +108,21 @@ async fn once(session: &Session, dml: &Dml, index: i64) -> Result<()> {
     let new = new_rows(rows.stream, marks.clone())?;
     let mut files = write_partitioned(catalog, &table.dir(), &row.schema, &[], new, &id::ulid(), attempt).await?;
     failpoint::hit("dml.before_rewrite");
-    let marks = std::mem::take(&mut *marks.lock());
-    let Rewritten { paths, partitions, files: rewritten } = marks.rewrite(session, &table).await?;
+    let mut marks = std::mem::take(&mut *marks.lock());
+    let by = statement_of(dml);
+    if by == RowsBy::Merge
+        && let Some(keys) = Keys::of(&session.warehouse, &table, &state.runtime_env().memory_pool)?
+    {
+        keys.settle(&mut New::all(&files), Rows::Merged, Some(&mut marks)).await?;
+    }
+    let rewritten = marks.rewrite(&session.warehouse, &table, attempt).await?;
+    let Rewritten { paths, partitions, files: rewritten } = rewritten;
     files.extend(rewritten);
     session.progress.end_sink(files.iter().map(|f| f.num_bytes).sum());
     if paths.is_empty() && files.is_empty() {
         return Ok(());
     }
     failpoint::hit("dml.before_commit");
-    let by = statement_of(dml);
     let change = Change {
         read_version: snapshot.version,
         replace: Replace::Rows { by, paths, partitions },

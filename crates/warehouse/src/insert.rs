@@ -2,14 +2,15 @@
 //!
 //! Columns match by position and are converted implicitly; the partition columns that the statement leaves open are the
 //! last columns of the query. All files of a statement become visible in one commit, or none does. The INSERTs of a
-//! multi-insert read the tables at one version and are one commit for each table, all announced together.
+//! multi-insert read the tables at one version and are one commit for each table, all announced together. In a table with a
+//! primary key they replace rows of the same keys.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
-use feitian_base::{Kind, Result, id};
+use feitian_base::{Error, Kind, Result, id};
 use feitian_sql::{ColumnRef, Insert, PartitionTerm, Position};
 use feitian_types::Column;
 use sqlparser::ast::Spanned;
@@ -17,6 +18,7 @@ use sqlparser::ast::Spanned;
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
+use crate::keys::{Keys, key_of};
 use crate::query::errors::{self, semantic};
 use crate::query::{Pinned, Planned, Session, convert_column, hints, names, plan_pinned, plan_query, rights, run_plan};
 use crate::writer::{NewFile, partition_value, write_partitioned};
@@ -88,11 +90,11 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
     let state = session.state()?;
     let planned = plan_pinned(session, &state, *insert.source.clone(), pinned).await?;
     let read = planned.tables.iter().find(|t| t.row.id == row.id);
-    let read_version = match read {
+    let mut read_version = match read {
         Some(t) => t.data()?.version,
         None => target.table.data()?.version,
     };
-    let must_be_unchanged = read.is_some();
+    let mut must_be_unchanged = read.is_some();
     let planned = project(session, &state, planned, &target, insert).await?;
     let rows = run_plan(session, &state, planned).await?;
     session.progress.begin_sink(format!("{}.{}", row.project, row.local_name()));
@@ -100,11 +102,24 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
     // A name of its own for every writing: two statements of a job may write to one table.
     let (dir, prefix) = (target.table.dir(), id::ulid());
     let attempt = session.instance.attempt;
-    let files = write_partitioned(catalog, &dir, &row.schema, &target.fixed, rows.stream, &prefix, attempt).await?;
+    let mut files = write_partitioned(catalog, &dir, &row.schema, &target.fixed, rows.stream, &prefix, attempt).await?;
+    let mut replaced = Replace::Nothing;
+    if !key_of(row).is_empty() {
+        // As it is by now: what came while the query ran gives way, too, and a long query begins again only if it read it.
+        let now = catalog.open_id(&row.id).await?;
+        let keys = Keys::of(&session.warehouse, &now, &state.runtime_env().memory_pool)?;
+        let keys = keys.ok_or_else(|| Error::internal(format!("table {} has lost its key", row.id)))?;
+        (files, replaced) = keys.inserted(files, insert.overwrite, attempt).await?;
+        if !insert.overwrite {
+            let version = now.data()?.version;
+            read_version = if must_be_unchanged { read_version.min(version) } else { version };
+            must_be_unchanged = true;
+        }
+    }
     session.progress.end_sink(files.iter().map(|f| f.num_bytes).sum());
     let is_partition = !target.fixed.is_empty() && whole;
     let replace = match insert.overwrite {
-        false => Replace::Nothing,
+        false => replaced,
         true if !row.schema.is_partitioned() => Replace::Table,
         true if whole => Replace::Partitions(vec![spec]),
         true => Replace::Partitions(touched(&target, &files)),

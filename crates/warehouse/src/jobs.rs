@@ -54,7 +54,7 @@ pub struct NewJob {
 /// Which instances to list.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
-    /// `Running` (waiting ones included) or `Terminated`; anything else lists all.
+    /// `Running` (waiting ones included), `Terminated`, or of these `Failed` or `Cancelled`; anything else lists all.
     pub status: Option<String>,
     pub from_ms: Option<i64>,
     pub to_ms: Option<i64>,
@@ -210,6 +210,8 @@ impl Warehouse {
         let class = match filter.status.as_deref() {
             Some("Running") => Some(StateClass::Running),
             Some("Terminated") => Some(StateClass::Terminal),
+            Some("Failed") => Some(StateClass::Failed),
+            Some("Cancelled") => Some(StateClass::Cancelled),
             // Nothing is ever suspended here.
             Some("Suspended") => return Ok(Page { items: Vec::new(), next: None }),
             _ => None,

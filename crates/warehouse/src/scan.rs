@@ -30,6 +30,8 @@ use datafusion::physical_expr::{PhysicalExpr, projection::ProjectionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use feitian_meta::Table;
+use feitian_sql::Position;
 use feitian_types::arrow::{engine_field, engine_type};
 use feitian_types::{Column, DataType};
 use object_store::ObjectMeta;
@@ -39,6 +41,7 @@ use self::counted::CountedRows;
 use crate::catalog::{Catalog, OpenTable, STORE_URL};
 use crate::disk;
 use crate::log::{DataFile, Snapshot};
+use crate::query::rights;
 use crate::writer::{NULL_PARTITION, object_path};
 
 /// The column that tells where the file of a row stands in [`Snapshot::files`], in [`provider_of_places`].
@@ -48,12 +51,17 @@ pub(crate) const ROW_COLUMN: &str = "__feitian_row";
 
 /// The table as the query engine sees it: engine-form columns, then partition columns.
 pub fn provider(table: &OpenTable, _catalog: &Catalog) -> Arc<dyn TableProvider> {
-    Arc::new(TableScan::new(table, Vec::new()))
+    provider_without(table, Vec::new())
+}
+
+/// The same, of which `hidden` columns are not read: a plan that needs one is refused.
+pub(crate) fn provider_without(table: &OpenTable, hidden: Vec<String>) -> Arc<dyn TableProvider> {
+    Arc::new(TableScan::new(table, Vec::new(), hidden))
 }
 
 /// The same, then [`FILE_COLUMN`] and [`ROW_COLUMN`], which tell each row from every other.
-pub(crate) fn provider_of_places(table: &OpenTable) -> Arc<dyn TableProvider> {
-    Arc::new(TableScan::new(table, vec![place_field(FILE_COLUMN), place_field(ROW_COLUMN)]))
+pub(crate) fn provider_of_places(table: &OpenTable, hidden: Vec<String>) -> Arc<dyn TableProvider> {
+    Arc::new(TableScan::new(table, vec![place_field(FILE_COLUMN), place_field(ROW_COLUMN)], hidden))
 }
 
 /// The Parquet reader fills a field of this extension type.
@@ -68,7 +76,9 @@ struct TableScan {
     partition_columns: Vec<Column>,
     /// The fields of a row's place, if they are wanted.
     places: Vec<FieldRef>,
-    location: String,
+    /// Columns that are not for the one who asks.
+    hidden: Vec<String>,
+    row: Arc<Table>,
     snapshot: Arc<Snapshot>,
     /// Read when the planner first asks for them.
     statistics: OnceLock<Statistics>,
@@ -76,7 +86,7 @@ struct TableScan {
 
 impl fmt::Debug for TableScan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TableScan({} at version {})", self.location, self.snapshot.version)
+        write!(f, "TableScan({} at version {})", self.row.location, self.snapshot.version)
     }
 }
 
@@ -90,7 +100,7 @@ enum Use {
 }
 
 impl TableScan {
-    fn new(table: &OpenTable, places: Vec<Field>) -> Self {
+    fn new(table: &OpenTable, places: Vec<Field>, hidden: Vec<String>) -> Self {
         let columns = table.row.schema.columns.clone();
         let partition_columns = table.row.schema.partition_columns.clone();
         let fields = columns.iter().chain(&partition_columns).map(engine_field).chain(places.iter().cloned());
@@ -99,7 +109,8 @@ impl TableScan {
             columns,
             partition_columns,
             places: places.into_iter().map(Arc::new).collect(),
-            location: table.row.location.clone(),
+            hidden,
+            row: Arc::new(table.row.clone()),
             snapshot: table.snapshot.clone().unwrap_or_default(),
             statistics: OnceLock::new(),
         }
@@ -146,6 +157,22 @@ impl TableScan {
         Ok(kept.flat_map(|(_, run)| run.iter().cloned()).collect())
     }
 
+    /// Refuses a plan that needs a hidden column, be it for a filter alone.
+    fn check_hidden(&self, wanted: &[usize], filters: &[Expr]) -> DfResult<()> {
+        if self.hidden.is_empty() {
+            return Ok(());
+        }
+        let read = wanted.iter().map(|i| self.schema.field(*i).name().clone());
+        let asked = filters.iter().flat_map(|f| f.column_refs().into_iter().map(|c| c.name.clone()));
+        match read.chain(asked).find(|name| self.hidden.contains(name)) {
+            Some(name) => {
+                let e = rights::above_label(&self.row, &name, Position::UNKNOWN);
+                Err(DataFusionError::External(Box::new(e)))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The rows that need no reading: none, or so many of which nothing is wanted, if the log counts those of all files.
     fn known(
         &self,
@@ -169,7 +196,7 @@ impl TableScan {
     fn partitioned_file(&self, file: &DataFile, num_columns: usize) -> PartitionedFile {
         let modified = chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default();
         let meta = ObjectMeta {
-            location: object_path(&self.location, &file.path),
+            location: object_path(&self.row.location, &file.path),
             last_modified: modified,
             size: file.num_bytes.max(0) as u64,
             e_tag: None,
@@ -273,6 +300,7 @@ impl TableProvider for TableScan {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        self.check_hidden(&wanted, filters)?;
         let files = self.pick_files(state, filters)?;
         if let Some(known) = self.known(&files, &wanted, filters)? {
             return Ok(known);

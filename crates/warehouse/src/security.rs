@@ -1,7 +1,10 @@
-//! Users, roles and grants: the statements about them, whether they come as SQL or to the address of their own.
+//! Users, roles, grants and policies: the statements about them, whether they come as SQL or to the address of their own.
 //!
 //! The owner of a project and administrators change them; the owner of a table grants on it. Whoever may do everything in
 //! the project sees all of them, a user sees what is the user's own. A bearer token says who it stands for, no more.
+
+mod labels;
+mod policies;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -225,6 +228,7 @@ impl<'a> Desk<'a> {
                 meta.revoke(project, &grantee, &object, &actions, step).await?;
             }
             Security::ShowGrants { holder, on } => return self.show_grants(holder, on).await,
+            statement => return self.about_policies(statement).await,
         }
         Ok(SecurityAnswer::done())
     }
@@ -318,7 +322,8 @@ impl<'a> Desk<'a> {
         holder: &Holder,
     ) -> Result<(Securable, Vec<String>, Grantee)> {
         let (object, table) = self.object(on).await?;
-        if table.as_ref().is_none_or(|t| t.owner != self.me.name) {
+        let is_own = table.as_ref().is_some_and(|t| t.owner == self.me.name);
+        if !is_own || !self.meta.switches(self.place.project).await?.creator_grant {
             self.must_manage()?;
         }
         let known = if table.is_some() { &ON_TABLES } else { &ON_PROJECTS };

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use feitian_base::Result;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table};
+use feitian_meta::{Claim, DEFAULT_SCHEMA, SYSTEM_PROJECT, Table, Target};
 use feitian_sql::{Position, object_parts};
 use feitian_types::{Column, DataType, PartitionSpec};
 use serde_json::{Map, Value};
@@ -18,6 +18,7 @@ use sqlparser::ast::{ObjectName, Spanned};
 
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
+use crate::keys::key_names;
 use crate::query::errors::{self, semantic};
 use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
@@ -159,7 +160,9 @@ pub(crate) async fn schemas(session: &Session, project: Option<&ObjectName>) -> 
 /// `DESC SCHEMA`: a JSON object, which is what PyODPS reads (`odps/models/schema.py`, `SchemaDescription`).
 pub(crate) async fn schema(session: &Session, name: &ObjectName) -> Result<String> {
     let name = names::schema_of(session, name)?;
-    rights::check_project(session, &name.project, "Read").await?;
+    let read = Target::of_project(&name.project, "schemas", &name.name);
+    let wanted = [("Read", Target::project(&name.project)), ("Read", read)];
+    rights::check(session, &name.project, &wanted, Claim::Nothing).await?;
     let schema = names::check_schema_exists(session, &name).await?;
     let zone = session.settings.time_zone()?;
     let zone = feitian_functions::parse_zone(&zone).map_err(|e| semantic(name.at, e.details))?;
@@ -180,10 +183,13 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
 }
 
+fn name_text(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if plain { name.to_string() } else { format!("`{}`", name.replace('`', "``")) }
+}
+
 fn column_text(column: &Column) -> String {
-    let plain = column.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let name = if plain { column.name.clone() } else { format!("`{}`", column.name.replace('`', "``")) };
-    let mut text = format!("{name} {}", type_text(&column.ty));
+    let mut text = format!("{} {}", name_text(&column.name), type_text(&column.ty));
     if !column.nullable {
         text.push_str(" NOT NULL");
     }
@@ -245,7 +251,13 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
         let names = row.schema.columns.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ");
         return Ok(format!("CREATE VIEW IF NOT EXISTS {name}({names}) AS {query};"));
     }
-    let mut text = format!("CREATE TABLE IF NOT EXISTS {name}({})", list(&row.schema.columns));
+    let mut text = format!("CREATE TABLE IF NOT EXISTS {name}({}", list(&row.schema.columns));
+    let key = key_names(&row);
+    if !key.is_empty() {
+        let names: Vec<String> = key.iter().map(|name| name_text(name)).collect();
+        let _ = write!(text, ", PRIMARY KEY({})", names.join(", "));
+    }
+    text.push(')');
     if !row.comment.is_empty() {
         let _ = write!(text, " COMMENT {}", quoted(&row.comment));
     }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::Warehouse;
+use crate::keys::refuse_plain_writes;
 use crate::log::{DataFile, Snapshot};
 use crate::query::{Condition, RowFilter};
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, read};
@@ -239,6 +240,7 @@ impl Warehouse {
     ) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
+        refuse_plain_writes(&table.row)?;
         let spec = match &request.partition {
             None => String::new(),
             named => canonical_spec(&table.row.schema.partition_columns, named.as_ref())?.0,

@@ -1,13 +1,18 @@
 //! What tables and partitions there are, and their first rows.
 
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::TableFilter;
 use feitian_meta::rows::{Partition, Table};
+use feitian_meta::{PartitionSums, TableFilter};
 use feitian_types::{Column, PartitionSpec};
 use futures::StreamExt;
 
 use crate::Warehouse;
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, files_of, read};
+
+/// So many partitions are added up for one table of a list.
+const SUMMED_OF_ONE: i64 = 50_000;
+/// And so many for all tables of one page of it: a page is there at once, whatever a project has grown to.
+const SUMMED_OF_PAGE: i64 = 100_000;
 
 /// A table with the sums of its partitions.
 #[derive(Debug, Clone)]
@@ -59,6 +64,26 @@ impl Warehouse {
     ) -> Result<Page<Table>> {
         let rows = self.meta.list_tables(project, schema_name, &filter, marker, limit as i64 + 1).await?;
         Ok(Page::cut(rows, limit, |t| t.name.clone()))
+    }
+
+    /// What each of `tables` holds, as its partition rows say; `None` for a view, and for a table with more partitions
+    /// than are added up for a list. No log is read.
+    pub async fn table_sizes(&self, tables: &[Table]) -> Result<Vec<Option<PartitionSums>>> {
+        let mut left = SUMMED_OF_PAGE;
+        let mut sizes = Vec::with_capacity(tables.len());
+        for table in tables {
+            // The whole of a table without partitions is one row.
+            let most = if table.schema.is_partitioned() { left.min(SUMMED_OF_ONE) } else { 1 };
+            let sums = match &table.view_text {
+                Some(_) => None,
+                None => self.meta.table_sums(&table.id, most).await?,
+            };
+            if table.schema.is_partitioned() {
+                left -= sums.map_or(most, |sums| sums.num_partitions);
+            }
+            sizes.push(sums);
+        }
+        Ok(sizes)
     }
 
     /// Partitions whose leading columns have the values of `prefix`, by value; `marker` is the last spec seen.

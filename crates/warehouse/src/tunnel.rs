@@ -13,9 +13,11 @@ use tokio::runtime::Handle;
 use crate::Warehouse;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
+use crate::keys::refuse_plain_writes;
 use crate::log::DataFile;
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, files_of, read};
 use crate::storage::dynamic::{files_of_blocks, is_dynamic};
+use crate::upsert::UPSERT;
 use crate::writer::{FileWriter, NewFile, file_name, partition_dir};
 
 /// Batches of one upload; drawn on a blocking thread. An `Err` makes the whole block void.
@@ -79,6 +81,7 @@ impl Warehouse {
     async fn new_upload(&self, session_id: String, owner: &str, request: &SessionRequest) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
+        refuse_plain_writes(&table.row)?;
         let spec = self.writable_partition(&table, request).await?;
         self.new_session(session_id, "upload", owner, &table, spec, request.overwrite, -1, 0, String::new()).await
     }
@@ -100,6 +103,7 @@ impl Warehouse {
     pub async fn create_stream(&self, owner: &str, request: SessionRequest) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
+        refuse_plain_writes(&table.row)?;
         if let Some(wanted) = request.schema_version.filter(|v| *v != table.row.schema_version) {
             let text =
                 format!("table {} has schema version {}, not {wanted}", table.row.name, table.row.schema_version);
@@ -109,7 +113,7 @@ impl Warehouse {
         self.new_session(id::ulid(), "stream", owner, &table, spec, false, -1, 0, String::new()).await
     }
 
-    async fn writable_partition(&self, table: &OpenTable, request: &SessionRequest) -> Result<String> {
+    pub(crate) async fn writable_partition(&self, table: &OpenTable, request: &SessionRequest) -> Result<String> {
         let columns = &table.row.schema.partition_columns;
         let (spec, values) = canonical_spec(columns, request.partition.as_ref())?;
         if spec.is_empty() {
@@ -186,12 +190,13 @@ impl Warehouse {
     /// The session `session_id` of `table`, whoever opened it and wherever.
     ///
     /// # Errors
-    /// `NoSuchUpload`, `NoSuchDownload` or `StreamSessionNotFound`; `TableModified` when the name now means another table;
-    /// `SchemaModified` when its columns changed.
+    /// `NoSuchUpload`, `NoSuchDownload`, `StreamSessionNotFound` or `UpsertSessionNotFound`; `TableModified` when the name
+    /// now means another table; `SchemaModified` when its columns changed.
     pub async fn session(&self, kind: &str, project: &str, table: &str, session_id: &str) -> Result<SessionInfo> {
         let code = match kind {
             "upload" | "storage_write" => "NoSuchUpload",
             "download" | "storage_read" => "NoSuchDownload",
+            "upsert" => "UpsertSessionNotFound",
             _ => "StreamSessionNotFound",
         };
         let missing = || Error::new(Kind::NotFound, code, format!("{kind} session '{session_id}' does not exist"));
@@ -238,7 +243,7 @@ impl Warehouse {
     }
 
     /// Writes the rows as one file below the session's partition; `None` when there are no rows.
-    async fn write_rows(
+    pub(crate) async fn write_rows(
         &self,
         info: &SessionInfo,
         prefix: &str,
@@ -320,8 +325,17 @@ impl Warehouse {
         if status == "closed" {
             return Ok(info.clone());
         }
-        if status == "normal" && !self.meta.set_session_status(session_id, "normal", "closing").await? {
-            tracing::info!(session = %session_id, "two commits of one session at once");
+        if status != "normal" || !self.meta.set_session_status(session_id, "normal", "closing").await? {
+            // Another request has begun to commit it, or has ended it, or its time is over.
+            match self.meta.session(session_id).await?.map(|s| s.status).as_deref() {
+                Some("closing") => tracing::info!(session = %session_id, "a commit of a session that is closing"),
+                Some("closed") => return self.closed(info).await,
+                status => {
+                    let status = status.unwrap_or("gone");
+                    let text = format!("session '{session_id}' is {status}: it cannot be committed; open a new one");
+                    return Err(Error::new(Kind::Conflict, "StatusConflict", text));
+                }
+            }
         }
         failpoint::hit("upload.closing");
         let table = self.catalog.open_id(&info.session.table_id).await;
@@ -338,14 +352,19 @@ impl Warehouse {
             }
             return Err(e);
         }
+        self.closed(info).await
+    }
+
+    /// The answer to every commit that succeeds.
+    async fn closed(&self, info: &SessionInfo) -> Result<SessionInfo> {
         let mut answer = info.clone();
         answer.session.status = "closed".to_string();
-        answer.blocks = self.meta.blocks(session_id).await?;
+        answer.blocks = self.meta.blocks(&info.session.id).await?;
         Ok(answer)
     }
 
     /// Whether another request has ended the session meanwhile: then its answer is that of every other one.
-    async fn is_closed(&self, session_id: &str) -> Result<bool> {
+    pub(crate) async fn is_closed(&self, session_id: &str) -> Result<bool> {
         Ok(self.meta.session(session_id).await?.is_some_and(|s| s.status == "closed"))
     }
 
@@ -358,6 +377,9 @@ impl Warehouse {
         if blocks.is_empty() && (!session.overwrite || is_dynamic) {
             self.meta.set_session_status(&session.id, "closing", "closed").await?;
             return Ok(());
+        }
+        if session.kind == UPSERT {
+            return self.commit_upserts(info, blocks).await;
         }
         let (files, specs) = match is_dynamic {
             true => files_of_blocks(info, &blocks)?,
@@ -477,7 +499,7 @@ fn info(session: Session, row: &Table, blocks: Vec<Block>) -> SessionInfo {
     SessionInfo { session, columns: schema.columns, partition_columns: schema.partition_columns, blocks }
 }
 
-fn open_for_writing(info: &SessionInfo) -> Result<()> {
+pub(crate) fn open_for_writing(info: &SessionInfo) -> Result<()> {
     if info.session.status == "normal" {
         return Ok(());
     }
@@ -485,7 +507,7 @@ fn open_for_writing(info: &SessionInfo) -> Result<()> {
     Err(Error::new(Kind::Conflict, "StatusConflict", text))
 }
 
-fn partition_values(session: &Session) -> Vec<String> {
+pub(crate) fn partition_values(session: &Session) -> Vec<String> {
     let pairs = session.partition.split('/').filter_map(|p| p.split_once('='));
     pairs.map(|(_, v)| v.to_string()).collect()
 }

@@ -13,7 +13,7 @@ use crate::stage::{Options, Outcome};
 use crate::workspace::Workspace;
 
 /// Enough that each fail point is reached six times, and random moments besides; the long form has each at least ten times.
-const KILLS: u64 = 250;
+const KILLS: u64 = 260;
 const KILLS_LONG: u64 = 2000;
 
 /// The loop, the readers from outside, and `feitian check`, three checks in all.

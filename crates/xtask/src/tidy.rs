@@ -57,7 +57,10 @@ const RULES: &[Rule] = &[
     Rule { about: "dependencies point the way ARCHITECTURE.md says", check: |w, _| arrows::check(w) },
     Rule { about: "SQL tests: every block says who vouches for it", check: |w, _| provenance::check(w) },
     Rule { about: "licences are those of deny.toml", check: |w, _| licences::check(w) },
-    Rule { about: "every error code has its page, with its three parts", check: |w, _| errors::check(w) },
+    Rule {
+        about: "every error code has its page, with its three parts, in English and in Chinese",
+        check: |w, _| errors::check(w),
+    },
     Rule { about: "docs/compat.md is what the routes say", check: |w, o| compat::check(w, o.write) },
 ];
 

@@ -156,6 +156,108 @@ pub struct Admit {
     pub account: String,
 }
 
+/// `GET /admin/v1/projects/{project}/tables`, by name; `next` is the marker of the following page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableList {
+    pub tables: Vec<TableView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// `GET /admin/v1/projects/{project}/tables/{table}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableView {
+    pub name: String,
+    /// Schema of the project that it is in.
+    pub schema: String,
+    /// `MANAGED_TABLE` or `VIRTUAL_VIEW`.
+    pub kind: String,
+    pub owner: String,
+    pub comment: String,
+    pub created_ms: i64,
+    /// When its rows last changed.
+    pub modified_ms: i64,
+    /// Days that rows are kept; absent when nobody set any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<i64>,
+    pub is_partitioned: bool,
+    /// Absent for a view, and in lists for a table with very many partitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<TableSize>,
+    /// In their order, those of partitions last; empty in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<TableColumn>,
+    /// The query of a view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_text: Option<String>,
+}
+
+/// What a table or a partition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSize {
+    pub num_rows: i64,
+    pub num_bytes: i64,
+    pub num_files: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableColumn {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub ty: String,
+    pub nullable: bool,
+    pub is_partition: bool,
+    pub comment: String,
+}
+
+/// `GET /admin/v1/projects/{project}/tables/{table}/partitions`, by value, or from the last on with `reverse=true`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionList {
+    pub partitions: Vec<PartitionView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionView {
+    /// For example `ds=20240101/hh=05`.
+    pub partition: String,
+    pub size: TableSize,
+    pub created_ms: i64,
+    pub modified_ms: i64,
+}
+
+/// `GET /admin/v1/projects/{project}/tables/{table}/rows`: at most 100 rows; times are those of the project's zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstRows {
+    pub columns: Vec<ColumnView>,
+    /// One array per row; a value is its text as in CSV, or null.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// `GET /admin/v1/projects/{project}/schemas`, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaList {
+    pub schemas: Vec<SchemaView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaView {
+    pub name: String,
+    pub owner: String,
+    pub comment: String,
+    pub created_ms: i64,
+    pub modified_ms: i64,
+}
+
+/// `GET /admin/v1/functions`: how each function of SQL is called, for example `abs(number)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionList {
+    pub functions: Vec<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceView {
     pub id: String,
@@ -163,6 +265,20 @@ pub struct InstanceView {
     pub owner: String,
     /// `Waiting`, `Running`, `Success`, `Failed` or `Cancelled`.
     pub state: String,
+    #[serde(default)]
+    pub task_name: String,
+    /// `SQL`, `SQLCost`, `SQLRT` or `Merge`.
+    #[serde(default)]
+    pub task_type: String,
+    /// 0 goes first, 9 last.
+    #[serde(default)]
+    pub priority: i64,
+    /// Counts how often it was begun.
+    #[serde(default)]
+    pub attempt: i64,
+    /// It was asked to stop.
+    #[serde(default)]
+    pub stopping: bool,
     /// In listings no more than its first 4096 characters.
     pub query: String,
     pub submitted_ms: i64,
@@ -182,12 +298,28 @@ pub struct InstanceView {
     /// Place in the queue while it waits, 1 is next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_place: Option<usize>,
+    /// What it waits for; never in listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueView>,
+    /// The run of the same SQL before it, once it has ended; never in listings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<String>,
     pub settings: serde_json::Value,
     #[serde(default)]
     pub stages: Vec<StageView>,
     /// What it did or has done so far, by stages and operators; never in listings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<serde_json::Value>,
+}
+
+/// How many jobs run, and how many may at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueView {
+    pub project_running: usize,
+    pub project_limit: usize,
+    /// Of any project, in the process that answers.
+    pub process_running: usize,
+    pub process_limit: usize,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

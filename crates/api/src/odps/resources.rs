@@ -7,12 +7,14 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 use feitian_base::{Error, Kind, Result};
+use feitian_meta::Target;
 use feitian_meta::rows::{ObjectName, Resource, Step};
 use feitian_wire::xml::docs;
 use futures::StreamExt;
 
 use crate::answers::{self, set_header};
 use crate::call::{Answer, Call, body_timeout, broken_body};
+use crate::rights::check_denied;
 use crate::warehouse::{ByteStream, NewResource, ResourceContent};
 
 const PAGE: usize = 1000;
@@ -192,6 +194,12 @@ async fn merge(call: Call, at: ObjectName, overwrite: bool) -> Answer {
     if md5.len() != 32 || !md5.bytes().all(|b| b.is_ascii_hexdigit()) || names.is_empty() {
         return Err(wrong());
     }
+    // The parts are read, and they go.
+    let part = |name: &String| Target::resource(&ObjectName { name: name.clone(), ..new.at.clone() });
+    let parts = names.iter().flat_map(|name| [("odps:Read", part(name)), ("odps:Delete", part(name))]);
+    let made = [("odps:CreateResource", Target::project(call.project())), ("odps:Write", Target::resource(&new.at))];
+    let wanted: Vec<_> = made.into_iter().chain(parts).collect();
+    check_denied(&call.state.meta, call.caller()?, call.project(), &wanted).await?;
     let parse = |text: String| {
         let message = format!("header x-odps-resource-merge-total-bytes must be a whole number, not '{text}'");
         text.parse::<u64>().map_err(|_| invalid(message))

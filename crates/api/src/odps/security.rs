@@ -1,8 +1,9 @@
-//! Security statements, bearer tokens, and the accounts and roles of a project.
+//! Security statements, bearer tokens, the accounts and roles of a project, its policies and switches.
 
 use axum::http::StatusCode;
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::rows::{Account, DEFAULT_SCHEMA};
+use feitian_meta::NO_POLICY;
+use feitian_meta::rows::{Account, DEFAULT_SCHEMA, Step, Switch, Switches};
 use feitian_wire::xml::{docs, parse_authorization};
 use serde::Deserialize;
 use serde_json::Value;
@@ -133,4 +134,71 @@ pub async fn role(call: Call) -> Answer {
 pub async fn role_users(call: Call) -> Answer {
     let users = call.state.meta.role_users(call.project(), call.segment("role")).await?;
     answers::xml(docs::users(&users.iter().map(document).collect::<Vec<_>>()))
+}
+
+/// The policy of the project, or of the role that the path names.
+pub async fn policy(call: Call) -> Answer {
+    let found = call.state.meta.policy(call.project(), call.path.get("role")).await?;
+    answers::json_text(found.unwrap_or_else(|| NO_POLICY.to_string()))
+}
+
+/// An empty body takes the policy away: `odps/models/project.py` of PyODPS.
+pub async fn put_policy(call: Call) -> Answer {
+    let document = call.text().await?;
+    call.state.meta.put_policy(call.project(), call.path.get("role"), &document).await?;
+    answers::empty(StatusCode::OK)
+}
+
+/// What stands in the document of the configuration and cannot be switched: `(name, value)`. There is one kind of grants
+/// and one of policies, and there are no packages.
+const FIXED: [(&str, bool); 10] = [
+    ("CheckPermissionUsingAclV2", false),
+    ("CheckPermissionUsingPolicyV2", false),
+    ("SupportACL", true),
+    ("SupportPolicy", true),
+    ("SupportPackage", false),
+    ("SupportACLV2", false),
+    ("SupportPackageV2", false),
+    ("CheckPermissionUsingPackage", false),
+    ("CreatePackage", false),
+    ("CreatePackageV2", false),
+];
+
+fn configuration_of(switches: &Switches) -> docs::SecurityConfiguration {
+    let value = |name: &str| match Switch::ALL.iter().find(|(_, known)| *known == name) {
+        Some((switch, _)) => switches.get(*switch),
+        None => FIXED.iter().any(|(known, on)| *known == name && *on),
+    };
+    docs::SecurityConfiguration { switches: docs::SECURITY_SWITCHES.map(value), project_protection: false }
+}
+
+/// How the switches of the project stand.
+pub async fn configuration(call: Call) -> Answer {
+    let switches = call.state.meta.switches(call.project()).await?;
+    answers::xml(docs::security_configuration(&configuration_of(&switches)))
+}
+
+/// Turns switches; those that the document leaves out stay.
+pub async fn put_configuration(call: Call) -> Answer {
+    let body = call.document().await?;
+    let meta = &call.state.meta;
+    let now = configuration_of(&meta.switches(call.project()).await?);
+    let next = docs::parse_security(&body, &now)?;
+    let refused = |name: &str| {
+        let message = format!("{name} cannot be changed: feitian has nothing that it would switch");
+        Err(Error::new(Kind::Unsupported, "MethodNotAllowed", message))
+    };
+    if next.project_protection {
+        return refused("ProjectProtection");
+    }
+    let mut changes = Vec::new();
+    let values = now.switches.iter().zip(next.switches);
+    for (name, (_, on)) in docs::SECURITY_SWITCHES.iter().zip(values).filter(|(_, (old, new))| *old != new) {
+        match Switch::ALL.iter().find(|(_, known)| known == name) {
+            Some((switch, _)) => changes.push((*switch, on)),
+            None => return refused(name),
+        }
+    }
+    meta.turn_switches(call.project(), &changes, &Step::None).await?;
+    answers::empty(StatusCode::OK)
 }

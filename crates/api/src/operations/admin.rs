@@ -1,7 +1,7 @@
 //! Operations of our own admin API.
 
 use super::{Operation, Surface, run};
-use crate::admin::{accounts, instances, keys, projects, server};
+use crate::admin::{accounts, instances, keys, projects, server, tables};
 use crate::rights::Right;
 
 pub(super) const GROUPS: &[(&str, &[Operation])] = &[("Admin API (feitian's own)", ADMIN)];
@@ -19,6 +19,7 @@ const fn op(
 const ACCOUNT: &str = "/admin/v1/accounts/{account}";
 const KEY: &str = "/admin/v1/keys/{key}";
 const PROJECT: &str = "/admin/v1/projects/{project}";
+const TABLE: &str = "/admin/v1/projects/{project}/tables/{table}";
 const INSTANCE: &str = "/admin/v1/projects/{project}/instances/{instance}";
 
 const ADMIN: &[Operation] = &[
@@ -49,6 +50,15 @@ const ADMIN: &[Operation] = &[
     op("AdminAdmit", "POST", "/admin/v1/projects/{project}/members", &[], Right::Owner).done(run!(projects::admit)),
     op("AdminExpel", "DELETE", "/admin/v1/projects/{project}/members/{account}", &[], Right::Owner)
         .done(run!(projects::expel)),
+    op("AdminListSchemas", "GET", "/admin/v1/projects/{project}/schemas", &[], Right::Member)
+        .done(run!(tables::schemas)),
+    op("AdminListTables", "GET", "/admin/v1/projects/{project}/tables", &[], Right::Member).done(run!(tables::list)),
+    op("AdminGetTable", "GET", TABLE, &[], Right::Member).done(run!(tables::get)),
+    op("AdminListPartitions", "GET", "/admin/v1/projects/{project}/tables/{table}/partitions", &[], Right::Member)
+        .done(run!(tables::partitions)),
+    op("AdminTableRows", "GET", "/admin/v1/projects/{project}/tables/{table}/rows", &[], Right::Member)
+        .done(run!(tables::rows)),
+    op("AdminListFunctions", "GET", "/admin/v1/functions", &[], Right::Account).done(run!(tables::functions)),
     op("AdminSubmitSql", "POST", "/admin/v1/projects/{project}/sql", &[], Right::Submit).done(run!(instances::submit)),
     op("AdminListInstances", "GET", "/admin/v1/projects/{project}/instances", &[], Right::Member)
         .done(run!(instances::list)),

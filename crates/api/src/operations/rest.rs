@@ -20,6 +20,14 @@ const VOLUME: Right = Right::Object("odps:Read", Object::Volume);
 const VOLUME_WRITE: Right = Right::Object("odps:Write", Object::Volume);
 const SCHEMA: Right = Right::Object("odps:Read", Object::Schema);
 const ROLE: Right = Right::Object("odps:Read", Object::Role);
+const MAKE_SCHEMA: Right = Right::Makes("odps:CreateSchema");
+const DROP_SCHEMA: Right = Right::Changes("odps:Drop", Object::Schema);
+const MAKE_FUNCTION: Right = Right::Makes("odps:CreateFunction");
+const CHANGE_FUNCTION: Right = Right::Changes("odps:Write", Object::Function);
+const DROP_FUNCTION: Right = Right::Changes("odps:Delete", Object::Function);
+const MAKE_RESOURCE: Right = Right::Makes("odps:CreateResource");
+const CHANGE_RESOURCE: Right = Right::Changes("odps:Write", Object::Resource);
+const DROP_RESOURCE: Right = Right::Changes("odps:Delete", Object::Resource);
 const MODEL: Right = Right::Object("odps:Read", Object::Model);
 
 pub(super) const GROUPS: &[(&str, &[Operation])] = &[
@@ -61,6 +69,8 @@ const SERVICE: &[Operation] = &[
         .done(run!(service::tunnel_endpoint)),
 ];
 
+const POLICIES: &str = "what rights are asked for; conditions and others are refused by name";
+
 const PROJECTS: &[Operation] = &[
     op("ListProjects", "GET", "/projects", &[], Right::Account)
         .partial(run!(projects::list), "filters name and owner; others are refused"),
@@ -71,20 +81,22 @@ const PROJECTS: &[Operation] = &[
     op("UpdateProject", "PUT", "/projects/{project}", &[], Right::Owner).refused("use the admin API"),
     op("DeleteProject", "DELETE", "/projects/{project}", &[], Right::Owner).refused("use the admin API"),
     op("GetProjectSystem", "GET", "/projects/{project}/system", &[], READ).refused("no system information"),
-    op("GetProjectPolicy", "GET", "/projects/{project}", &["policy"], READ).refused("projects have no policies"),
+    op("GetProjectPolicy", "GET", "/projects/{project}", &["policy"], Right::Member).done(run!(security::policy)),
     op("PutProjectPolicy", "PUT", "/projects/{project}", &["policy"], Right::Owner)
-        .refused("projects have no policies"),
+        .partial(run!(security::put_policy), POLICIES),
     op("GetSecurityConfiguration", "GET", "/projects/{project}", &["security_configuration"], READ)
-        .refused("no security options"),
-    op("PutSecurityConfiguration", "PUT", "/projects/{project}", &["security_configuration"], Right::Owner)
-        .refused("no security options"),
+        .done(run!(security::configuration)),
+    op("PutSecurityConfiguration", "PUT", "/projects/{project}", &["security_configuration"], Right::Owner).partial(
+        run!(security::put_configuration),
+        "grants, policies, labels and what creators may; others are refused",
+    ),
 ];
 
 const SCHEMAS: &[Operation] = &[
     op("ListSchemas", "GET", "/projects/{project}/schemas", &[], LIST).done(run!(schemas::list)),
-    op("CreateSchema", "POST", "/projects/{project}/schemas", &[], WRITE).done(run!(schemas::create)),
+    op("CreateSchema", "POST", "/projects/{project}/schemas", &[], MAKE_SCHEMA).done(run!(schemas::create)),
     op("GetSchema", "GET", "/projects/{project}/schemas/{schema}", &[], SCHEMA).done(run!(schemas::get)),
-    op("DeleteSchema", "DELETE", "/projects/{project}/schemas/{schema}", &[], WRITE).done(run!(schemas::delete)),
+    op("DeleteSchema", "DELETE", "/projects/{project}/schemas/{schema}", &[], DROP_SCHEMA).done(run!(schemas::delete)),
 ];
 
 const TABLES: &[Operation] = &[
@@ -113,34 +125,40 @@ const NO_VOLUME_RESOURCES: &str = "types file, py, jar, archive and table; not t
 
 const FUNCTIONS: &[Operation] = &[
     op("ListFunctions", "GET", "/projects/{project}/registration/functions", &[], LIST).done(run!(functions::list)),
-    op("CreateFunction", "POST", "/projects/{project}/registration/functions", &[], WRITE)
+    op("CreateFunction", "POST", "/projects/{project}/registration/functions", &[], MAKE_FUNCTION)
         .partial(run!(functions::create), NO_UDF),
     op("GetFunction", "GET", "/projects/{project}/registration/functions/{function}", &[], FUNCTION)
         .done(run!(functions::get)),
-    op("UpdateFunction", "PUT", "/projects/{project}/registration/functions/{function}", &[], WRITE)
+    op("UpdateFunction", "PUT", "/projects/{project}/registration/functions/{function}", &[], CHANGE_FUNCTION)
         .partial(run!(functions::update), NO_UDF),
-    op("ChangeFunctionOwner", "PUT", "/projects/{project}/registration/functions/{function}", &["updateowner"], WRITE)
-        .done(run!(functions::change_owner)),
-    op("DeleteFunction", "DELETE", "/projects/{project}/registration/functions/{function}", &[], WRITE)
+    op(
+        "ChangeFunctionOwner",
+        "PUT",
+        "/projects/{project}/registration/functions/{function}",
+        &["updateowner"],
+        CHANGE_FUNCTION,
+    )
+    .done(run!(functions::change_owner)),
+    op("DeleteFunction", "DELETE", "/projects/{project}/registration/functions/{function}", &[], DROP_FUNCTION)
         .done(run!(functions::delete)),
 ];
 
 const RESOURCES: &[Operation] = &[
     op("ListResources", "GET", "/projects/{project}/resources", &[], LIST).done(run!(resources::list)),
-    op("CreateResource", "POST", "/projects/{project}/resources", &[], WRITE)
+    op("CreateResource", "POST", "/projects/{project}/resources", &[], MAKE_RESOURCE)
         .partial(run!(resources::create), NO_VOLUME_RESOURCES),
-    op("CreateResourcePart", "POST", "/projects/{project}/resources", &["rIsPart"], WRITE)
+    op("CreateResourcePart", "POST", "/projects/{project}/resources", &["rIsPart"], MAKE_RESOURCE)
         .done(run!(resources::create)),
     op("MergeResourceParts", "POST", "/projects/{project}/resources", &["rOpMerge"], WRITE)
         .done(run!(resources::merge_new)),
     op("GetResource", "GET", "/projects/{project}/resources/{resource}", &[], RESOURCE).done(run!(resources::get)),
     op("GetResourceMeta", "GET", "/projects/{project}/resources/{resource}", &["meta"], RESOURCE)
         .done(run!(resources::meta)),
-    op("UpdateResource", "PUT", "/projects/{project}/resources/{resource}", &[], WRITE)
+    op("UpdateResource", "PUT", "/projects/{project}/resources/{resource}", &[], CHANGE_RESOURCE)
         .partial(run!(resources::update), NO_VOLUME_RESOURCES),
     op("MergeResourcePartsInto", "PUT", "/projects/{project}/resources/{resource}", &["rOpMerge"], WRITE)
         .done(run!(resources::merge_into)),
-    op("DeleteResource", "DELETE", "/projects/{project}/resources/{resource}", &[], WRITE)
+    op("DeleteResource", "DELETE", "/projects/{project}/resources/{resource}", &[], DROP_RESOURCE)
         .done(run!(resources::delete)),
 ];
 
@@ -202,11 +220,11 @@ const INSTANCES: &[Operation] = &[
     op("StopInstance", "PUT", "/projects/{project}/instances/{instance}", &[], STOP).done(run!(instances::stop)),
 ];
 
-const NO_POLICIES: &str = "roles have no policies; GRANT to them";
-
 const SECURITY: &[Operation] = &[
-    op("RunSecurityQuery", "POST", "/projects/{project}/authorization", &[], ANY_USER)
-        .partial(run!(security::query), "users, roles, grants on the project and its tables; others are refused"),
+    op("RunSecurityQuery", "POST", "/projects/{project}/authorization", &[], ANY_USER).partial(
+        run!(security::query),
+        "users, roles, grants on the project and its tables, policies, labels; others are refused",
+    ),
     op("SignBearerToken", "POST", "/projects/{project}/authorization", &["sign_bearer_token"], Right::Signer)
         .partial(run!(security::sign_token), "policies with Effect, Action and Resource"),
     op("GetSecurityQuery", "GET", "/projects/{project}/authorization/{query}", &[], ANY_USER)
@@ -218,8 +236,10 @@ const SECURITY: &[Operation] = &[
     op("ListRoles", "GET", "/projects/{project}/roles", &[], LIST).done(run!(security::roles)),
     op("GetRole", "GET", "/projects/{project}/roles/{role}", &[], ROLE).done(run!(security::role)),
     op("ListRoleUsers", "GET", "/projects/{project}/roles/{role}", &["users"], ROLE).done(run!(security::role_users)),
-    op("GetRolePolicy", "GET", "/projects/{project}/roles/{role}", &["policy"], ROLE).refused(NO_POLICIES),
-    op("PutRolePolicy", "PUT", "/projects/{project}/roles/{role}", &["policy"], Right::Owner).refused(NO_POLICIES),
+    op("GetRolePolicy", "GET", "/projects/{project}/roles/{role}", &["policy"], Right::Member)
+        .done(run!(security::policy)),
+    op("PutRolePolicy", "PUT", "/projects/{project}/roles/{role}", &["policy"], Right::Owner)
+        .partial(run!(security::put_policy), POLICIES),
 ];
 
 const QUOTAS: &[Operation] = &[

@@ -2,7 +2,7 @@
 
 use super::{Operation, Surface, run};
 use crate::rights::{Object, Right};
-use crate::tunnel::{downloads, preview, results, streams, uploads};
+use crate::tunnel::{downloads, preview, results, streams, uploads, upserts};
 
 const SELECT: Right = Right::Object("odps:Select", Object::Table);
 const UPDATE: Right = Right::Object("odps:Update", Object::Table);
@@ -77,14 +77,15 @@ const STREAMS: &[Operation] = &[
     op("CloseStream", "POST", STREAM, &["uploadid"], UPDATE).done(run!(streams::close)),
 ];
 
-const NO_UPSERTS: &str = "tables with primary keys are not implemented";
-
 const UPSERTS: &[Operation] = &[
-    op("CreateUpsert", "POST", UPSERT, &[], UPDATE).refused(NO_UPSERTS),
-    op("WriteUpsert", "PUT", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
-    op("CommitUpsert", "POST", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
-    op("GetUpsert", "GET", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
-    op("AbortUpsert", "DELETE", UPSERT, &["upsertid"], UPDATE).refused(NO_UPSERTS),
+    op("CreateUpsert", "POST", UPSERT, &[], UPDATE).flags(&["create_partition"]).partial(
+        run!(upserts::create),
+        "one slot whatever slotnum asks for; sessions live a day whatever lifecycle says",
+    ),
+    op("WriteUpsert", "PUT", UPSERT, &["upsertid"], UPDATE).partial(run!(upserts::write), "whole rows only"),
+    op("CommitUpsert", "POST", UPSERT, &["upsertid"], UPDATE).done(run!(upserts::commit)),
+    op("GetUpsert", "GET", UPSERT, &["upsertid"], UPDATE).done(run!(upserts::status)),
+    op("AbortUpsert", "DELETE", UPSERT, &["upsertid"], UPDATE).done(run!(upserts::abort)),
 ];
 
 const NO_VOLUMES: &str = "there are no volumes; use an object store";

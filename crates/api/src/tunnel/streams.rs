@@ -15,7 +15,7 @@ use crate::warehouse::SessionInfo;
 const SLOT: &str = "0";
 
 /// Clients take a slot's server apart at its one colon (PyODPS `odps/tunnel/tabletunnel.py`), which leaves out IPv6.
-fn server(call: &Call) -> String {
+pub(super) fn server(call: &Call) -> String {
     let host = call.origin.host_port();
     if host.matches(':').count() == 1 { host } else { call.state.settings.default_host.clone() }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{Client, Credentials, key};
+use crate::fake::two_rows;
 use crate::world::World;
 
 async fn post(client: &Client, target: &str, body: Value) -> crate::client::Reply {
@@ -188,6 +189,9 @@ async fn sql_is_run_waited_for_and_read() {
     assert!(failed["error"].as_str().unwrap().starts_with("ODPS-0130131:[1,15]"));
     let queued = post(&demo, "/admin/v1/projects/p/sql", json!({"sql": "queue"})).await.ok().json();
     assert_eq!(queued["queue_place"], 3);
+    // The limits of the warehouse in memory.
+    let limits = json!({"project_running": 4, "project_limit": 4, "process_running": 5, "process_limit": 8});
+    assert_eq!((&queued["queue"], &queued["stopping"], &queued["earlier"]), (&limits, &json!(false), &Value::Null));
     let target = format!("/admin/v1/projects/p/instances/{}", queued["id"].as_str().unwrap());
     for _ in 0..2 {
         let stopped = demo.post(&format!("{target}/stop"), "").await.ok().json();
@@ -199,6 +203,41 @@ async fn sql_is_run_waited_for_and_read() {
     for bad in [json!({"sql": " "}), json!({"sql": "x", "priority": 10}), json!({"query": "x"}), json!([])] {
         assert_eq!(post(&demo, "/admin/v1/projects/p/sql", bad).await.status.as_u16(), 400);
     }
+}
+
+// The warehouse in memory: tables `pt` and `t`, its two rows, and the numbers that it gives to both.
+#[tokio::test]
+async fn tables_are_listed_with_what_they_hold_and_looked_at() {
+    let world = World::new().await;
+    let demo = world.demo();
+    world.fake.put_rows("t", two_rows());
+    let tables = "/admin/v1/projects/p/tables";
+    let names = |list: &Value| -> Vec<String> {
+        list["tables"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_string()).collect()
+    };
+    let list = demo.get(tables).await.ok().json();
+    assert_eq!((names(&list), &list["next"]), (vec!["pt".to_string(), "t".to_string()], &Value::Null));
+    assert_eq!(list["tables"][1]["size"], json!({"num_rows": 2, "num_bytes": 1_234_567, "num_files": 3}));
+    assert_eq!((&list["tables"][0]["size"], &list["tables"][0]["columns"]), (&Value::Null, &Value::Null));
+    let page = demo.get(&format!("{tables}?maxitems=1")).await.ok().json();
+    assert_eq!((names(&page), &page["next"]), (vec!["pt".to_string()], &json!("pt")));
+    assert_eq!(names(&demo.get(&format!("{tables}?marker=pt")).await.ok().json()), ["t"]);
+    assert_eq!(names(&demo.get(&format!("{tables}?prefix=P")).await.ok().json()), ["pt"]);
+
+    let table = demo.get(&format!("{tables}/pt")).await.ok().json();
+    assert_eq!((&table["is_partitioned"], &table["size"]["num_bytes"]), (&json!(true), &json!(2048)));
+    let column = |at: usize| (&table["columns"][at]["name"], &table["columns"][at]["is_partition"]);
+    assert_eq!((column(0), column(2)), ((&json!("s"), &json!(false)), (&json!("ds"), &json!(true))));
+    let partitions = demo.get(&format!("{tables}/pt/partitions?reverse=true")).await.ok().json();
+    assert_eq!(partitions["partitions"][0]["partition"], "ds=20240101");
+    assert_eq!(partitions["partitions"][0]["size"], json!({"num_rows": 12, "num_bytes": 2048, "num_files": 1}));
+    let rows = demo.get(&format!("{tables}/t/rows?count=1")).await.ok().json();
+    assert_eq!(rows["rows"], json!([["a", "1"]]));
+    demo.get(&format!("{tables}/t/rows?partition=x")).await.refused(400, "InvalidPartitionSpec");
+    demo.get(&format!("{tables}/nothing")).await.refused(404, "NoSuchTable");
+    let schemas = demo.get("/admin/v1/projects/p/schemas").await.ok().json();
+    assert_eq!((&schemas["schemas"][0]["name"], &schemas["next"]), (&json!("default"), &Value::Null));
+    assert_eq!(demo.get("/admin/v1/functions").await.ok().json()["functions"][0], "abs(number)");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use feitian_api::warehouse::*;
 use feitian_base::{Error, Kind, Result, clock, id};
+use feitian_meta::PartitionSums;
 use feitian_meta::rows::{Block, Instance, InstanceState, Partition, Resource, Session, Table};
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
@@ -324,7 +325,14 @@ impl Warehouse for Fake {
     ) -> Result<Page<Instance>> {
         self.note("list_instances");
         let all = self.instances.lock();
-        let fits = |i: &&Instance| i.project == project && filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let has_state = |i: &Instance| match filter.status.as_deref() {
+            None => true,
+            Some("Running") => !i.state.is_terminal(),
+            Some("Terminated") => i.state.is_terminal(),
+            Some(word) => i.state.as_str() == word,
+        };
+        let has_owner = |i: &Instance| filter.owner.as_ref().is_none_or(|owner| *owner == i.owner);
+        let fits = |i: &&Instance| i.project == project && has_owner(i) && has_state(i);
         let mine: Vec<_> = all.values().rev().filter(fits).cloned().collect();
         let next = (mine.len() > limit).then(|| mine[limit - 1].id.clone());
         Ok(Page { items: mine.into_iter().take(limit).collect(), next })
@@ -406,6 +414,17 @@ impl Warehouse for Fake {
         let items: Vec<Table> = fitting.by_ref().take(limit).collect();
         let next = fitting.next().and(items.last().map(|t| t.name.clone()));
         Ok(Page { items, next })
+    }
+
+    /// Table `pt` counts as one with too many partitions.
+    async fn table_sizes(&self, tables: &[Table]) -> Result<Vec<Option<PartitionSums>>> {
+        self.note("table_sizes");
+        let size = |table: &Table| {
+            let num_rows = self.visible(&table.name).len() as i64;
+            let sums = PartitionSums { num_partitions: 0, num_rows, num_bytes: 1_234_567, num_files: 3 };
+            (table.name != "pt").then_some(sums)
+        };
+        Ok(tables.iter().map(size).collect())
     }
 
     async fn list_partitions(
@@ -518,6 +537,7 @@ impl Warehouse for Fake {
         let code = match kind {
             "upload" | "storage_write" => "NoSuchUpload",
             "download" => "NoSuchDownload",
+            "upsert" => "UpsertSessionNotFound",
             _ => "StreamSessionNotFound",
         };
         match known {
@@ -624,6 +644,36 @@ impl Warehouse for Fake {
 
     async fn close_stream(&self, _session: &SessionInfo) -> Result<()> {
         self.note("close_stream");
+        Ok(())
+    }
+
+    async fn create_upsert(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
+        self.note("create_upsert");
+        let mut info = self.open("upsert", request)?;
+        info.session.options = r#"{"hash_key":["n"],"buckets":2}"#.into();
+        self.sessions.lock().insert(info.session.id.clone(), info.clone());
+        Ok(info)
+    }
+
+    async fn write_upsert(
+        &self,
+        session: &SessionInfo,
+        bucket: u64,
+        num_rows: u64,
+        batches: BatchSource,
+    ) -> Result<()> {
+        self.note(format!("write_upsert {bucket} {num_rows}"));
+        let batches = self.drawn(batches).await?;
+        let block_id = self.block_count() as i64;
+        self.blocks.lock().insert((session.session.id.clone(), block_id), batches);
+        Ok(())
+    }
+
+    async fn abort_upsert(&self, session: &SessionInfo) -> Result<()> {
+        self.note("abort_upsert");
+        if let Some(stored) = self.sessions.lock().get_mut(&session.session.id) {
+            stored.session.status = "aborted".into();
+        }
         Ok(())
     }
 

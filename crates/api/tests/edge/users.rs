@@ -193,5 +193,4 @@ async fn users_and_roles_are_documents() {
         let roles = demo.get(&format!("/api/projects/p/users/{name}?roles&type=displayname")).await.ok().text();
         assert!(roles.contains("reader") && !roles.contains("writer"), "{roles}");
     }
-    demo.get("/api/projects/p/roles/reader?policy").await.refused(405, "MethodNotAllowed");
 }

@@ -1,8 +1,6 @@
 //! What the editor may propose, as JSON: words of SQL, functions, tables of the project, columns of a table.
 
-use feitian_api::{Answer, Call};
-use feitian_meta::DEFAULT_SCHEMA;
-use feitian_meta::local_name;
+use feitian_api::{Answer, Call, admin};
 use serde_json::json;
 
 use super::shell::hardened;
@@ -132,21 +130,17 @@ pub(super) const KEYWORDS: &[&str] = &[
 /// `GET …/complete`: with `table=` the columns of a table, else keywords, functions, and tables whose names begin with
 /// `prefix`, in the schema `schema`.
 pub(super) async fn show(call: Call) -> Answer {
-    let warehouse = &call.state.warehouse;
     if let Some(table) = call.query.get("table") {
-        let info = warehouse.table(call.project(), &table.to_lowercase()).await?;
+        let info = admin::table_named(&call, &table.to_lowercase()).await?;
         let column = |c: &feitian_types::Column| json!({ "name": c.name, "type": c.ty.to_string() });
         let columns: Vec<_> = info.table.schema.all_columns().map(column).collect();
         return Ok(hardened(feitian_api::json(&json!({ "table": info.table.local_name(), "columns": columns }))?));
     }
-    let prefix = call.query.get("prefix").map(str::to_lowercase);
-    let schema = call.query.get("schema").unwrap_or(DEFAULT_SCHEMA).to_lowercase();
-    let page = warehouse.list_tables(call.project(), &schema, prefix.as_deref(), None, None, None, TABLES).await?;
-    let tables: Vec<String> = page.items.iter().map(|t| local_name(&t.schema_name, &t.name)).collect();
+    let page = admin::names_of(&call, TABLES).await?;
     let answer = json!({
         "keywords": KEYWORDS,
-        "functions": warehouse.functions(),
-        "tables": tables,
+        "functions": admin::functions_of(&call),
+        "tables": page.items,
         // Further tables are found by the beginning of their names.
         "more_tables": page.next.is_some(),
     });

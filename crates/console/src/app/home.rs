@@ -9,9 +9,9 @@ use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::Project;
 
 use super::form::Form;
-use super::hints::{feitian, segment};
 use super::shell::Shell;
 use super::words;
+use crate::hints::{feitian, get, segment};
 use crate::show;
 
 /// Projects of one page.
@@ -65,7 +65,11 @@ pub(super) fn is_of_the_form(e: &Error) -> bool {
 async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, name: &str, comment: &str) -> Answer {
     let words = words::of(call)?;
     let mut shell = Shell::of(call, words.projects)?;
-    shell.hints = vec![feitian(["project", "list"]), feitian(["project", "create", "sales", "--comment", "…"])];
+    shell.hints = vec![
+        feitian(["project", "list"]),
+        feitian(["project", "create", "sales", "--comment", "…"]),
+        get(["projects"], &[("marker", call.query.get("marker").unwrap_or_default())]),
+    ];
     let (projects, marker) = visible(call).await?;
     let next = marker.map_or(String::new(), |marker| shell.at(&format!("?marker={}", segment(&marker))));
     let line = |project: Project| Line {

@@ -9,11 +9,11 @@ use feitian_meta::rows::{Instance, InstanceState};
 use futures::StreamExt;
 
 use super::form::Form;
-use super::hints::feitian;
 use super::jobs::state;
 use super::shell::{Section, Shell, hardened, wants_json};
 use super::words;
 use crate::failure::{Failure, first_words};
+use crate::hints::{get, of_job, segment};
 use crate::job::is_number;
 use crate::show::{self, fill};
 use crate::sql::{Line, listing};
@@ -54,7 +54,7 @@ struct FailureView {
     place: String,
     code: &'static str,
     address: String,
-    words: String,
+    words_html: String,
 }
 
 /// What the job gave back. Texts are empty when there is nothing to say.
@@ -80,7 +80,7 @@ pub(super) struct Heading {
 
 /// `GET /console/projects/{project}/jobs/{instance}`
 pub(super) async fn show(call: Call) -> Answer {
-    let instance = call.state.warehouse.instance(call.project(), call.instance()).await?;
+    let instance = admin::instance_of(&call, call.instance()).await?;
     let mut shell = Shell::of_project(&call, Section::Jobs, &format!("{} {}", words::of(&call)?.job, call.instance()))?;
     let (state, class) = state(&shell, &instance);
     let is_over = instance.state.is_terminal();
@@ -88,7 +88,7 @@ pub(super) async fn show(call: Call) -> Answer {
     if !is_over {
         shell.refresh = REFRESH;
     }
-    shell.hints = hints(&instance);
+    shell.hints = hints(&instance, call.query.get("start").unwrap_or_default());
     let failure = instance.error.as_deref().map(Failure::of);
     let is_sql = instance.task_type.to_ascii_uppercase().starts_with("SQL");
     let listing = listing(&instance.query, is_sql, failure.as_ref().and_then(|f| f.place));
@@ -103,7 +103,7 @@ pub(super) async fn show(call: Call) -> Answer {
         lines: listing.lines,
         output: output(&call, &shell, &instance).await?,
         logview: shell.logview(&instance.id),
-        edit: shell.within(&format!("/sql?job={}", super::hints::segment(&instance.id))),
+        edit: shell.within(&format!("/sql?job={}", segment(&instance.id))),
         address,
         shell: &shell,
     };
@@ -156,7 +156,9 @@ fn failure_view(shell: &Shell, failure: &Failure) -> FailureView {
         place,
         code,
         address: shell.code(code),
-        words: failure.page.map_or(String::new(), first_words),
+        words_html: failure.page.map_or(String::new(), |page| {
+            first_words(shell.lang.explanation(page).text, &format!("{}{{}}", shell.code("")))
+        }),
     }
 }
 
@@ -183,15 +185,15 @@ async fn output(call: &Call, shell: &Shell, instance: &Instance) -> Result<Outpu
 }
 
 async fn rows(call: &Call, shell: &Shell, instance: &Instance) -> Result<OutputView> {
-    let warehouse = &call.state.warehouse;
-    let set = warehouse.result(instance).await?;
+    let set = admin::result_of(call, instance).await?;
     let zone = instance_zone(call, instance).await?;
     let start = call.query.number("start")?.unwrap_or(0).min(set.num_rows);
     let shown: Option<Vec<String>> = match set.columns.len() {
         0..=COLUMNS => None,
         _ => Some(set.columns.iter().take(COLUMNS).map(|c| c.name.clone()).collect()),
     };
-    let (columns, mut batches) = warehouse.read_result(instance, RowRange { start, count: PAGE }, shown).await?;
+    let range = RowRange { start, count: PAGE };
+    let (columns, mut batches) = admin::result_rows(call, instance, range, shown).await?;
     let mut texts = Vec::new();
     while let Some(batch) = batches.next().await {
         text_rows(&columns, zone, &batch?, &mut texts)?;
@@ -229,14 +231,12 @@ pub(super) fn cells(row: Vec<Option<String>>) -> Vec<Option<String>> {
     row.into_iter().map(|cell| cell.map(|text| show::short(&text, CELL))).collect()
 }
 
-fn hints(instance: &Instance) -> Vec<String> {
-    let (id, project) = (instance.id.as_str(), instance.project.as_str());
-    let mut hints = vec![feitian(["instance", "show", id, "--project", project])];
+fn hints(instance: &Instance, start: &str) -> Vec<String> {
+    let mut hints = of_job(instance);
     if instance.is_select {
-        hints.push(feitian(["instance", "result", id, "--project", project, "--output", "csv"]));
-    }
-    if !instance.state.is_terminal() {
-        hints.push(feitian(["instance", "stop", id, "--project", project]));
+        let count = PAGE.to_string();
+        let page = [("start", start), ("count", count.as_str())];
+        hints.push(get(["projects", &instance.project, "instances", &instance.id, "rows"], &page));
     }
     hints
 }

@@ -4,18 +4,20 @@ use askama::Template;
 use chrono::{NaiveDate, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use feitian_api::warehouse::InstanceFilter;
-use feitian_api::{Answer, Call, project_zone};
+use feitian_api::{Answer, Call, admin, project_zone};
 use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::rows::{Instance, InstanceState};
 use url::form_urlencoded::Serializer;
 
-use super::hints::{feitian, word};
 use super::shell::{Section, Shell};
 use super::words;
+use crate::hints::{feitian, get, word};
 use crate::show;
 
 /// Jobs of one page.
 const PAGE: usize = 50;
+/// States that the list can be filtered by, as the admin API calls them.
+const STATES: [&str; 4] = ["Running", "Terminated", "Failed", "Cancelled"];
 /// Characters of a statement that a line shows.
 const QUERY: usize = 120;
 
@@ -85,11 +87,7 @@ pub(super) async fn show(call: Call) -> Answer {
     let mut shell = Shell::of_project(&call, Section::Jobs, words.jobs)?;
     let zone = project_zone(&call).await?;
     let text = |key: &str| call.query.get(key).unwrap_or_default().trim().to_string();
-    let (status, owner, from, to) = (text("status"), text("owner"), text("from"), text("to"));
-    if !matches!(status.as_str(), "" | "Running" | "Terminated") {
-        let message = format!("status must be Running or Terminated, not '{status}'");
-        return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
-    }
+    let (status, owner, from, to) = (status(&text("status"))?, text("owner"), text("from"), text("to"));
     let some = |text: &str| Some(text.to_string()).filter(|t| !t.is_empty());
     let filter = InstanceFilter {
         status: some(&status),
@@ -97,8 +95,8 @@ pub(super) async fn show(call: Call) -> Answer {
         to_ms: instant("to", &to, zone)?,
         owner: some(&owner),
     };
-    shell.hints = hints(call.project(), &filter);
-    let page = call.state.warehouse.list_instances(call.project(), filter, call.query.get("marker"), PAGE).await?;
+    shell.hints = hints(call.project(), &filter, call.query.get("marker").unwrap_or_default());
+    let page = admin::instances_of(&call, filter, call.query.get("marker"), PAGE).await?;
     let filters = [("status", &status), ("owner", &owner), ("from", &from), ("to", &to)];
     let address = |marker: Option<&str>| {
         let mut query = Serializer::new(String::new());
@@ -114,6 +112,18 @@ pub(super) async fn show(call: Call) -> Answer {
     let first = if call.query.get("marker").is_some() { address(None) } else { String::new() };
     let jobs = page.items.into_iter().map(|i| line(&shell, i, zone)).collect();
     shell.answer(&JobsPage { shell: &shell, status, owner, from, to, jobs, next, first, zone: zone.name() })
+}
+
+/// The word of a state, in any case; empty for all.
+fn status(word: &str) -> Result<String> {
+    match STATES.iter().find(|known| known.eq_ignore_ascii_case(word)) {
+        Some(known) => Ok((*known).to_string()),
+        None if word.is_empty() => Ok(String::new()),
+        None => {
+            let message = format!("status must be one of {}, not '{word}'", STATES.join(", "));
+            Err(Error::new(Kind::Invalid, "InvalidParameter", message))
+        }
+    }
 }
 
 /// A reading of the clock of `zone`, as `datetime-local` fields send it, in milliseconds since 1970-01-01 UTC. Where the
@@ -135,26 +145,21 @@ fn instant(key: &str, text: &str, zone: Tz) -> Result<Option<i64>> {
     Ok(Some(at.map_or(clock.and_utc().timestamp_millis(), |at| at.timestamp_millis())))
 }
 
-fn hints(project: &str, filter: &InstanceFilter) -> Vec<String> {
+fn hints(project: &str, filter: &InstanceFilter, marker: &str) -> Vec<String> {
+    let [from, to] = [filter.from_ms, filter.to_ms].map(|ms| ms.map_or(String::new(), |ms| ms.to_string()));
+    let [status, owner] = [&filter.status, &filter.owner].map(|text| text.as_deref().unwrap_or_default());
+    let query =
+        [("status", status), ("owner", owner), ("from_ms", from.as_str()), ("to_ms", to.as_str()), ("marker", marker)];
+    let call = get(["projects", project, "instances"], &query);
+    // The command knows no times, no owners and no markers.
+    if query[1..].iter().any(|(_, value)| !value.is_empty()) {
+        return vec![call];
+    }
     let mut command = feitian(["instance", "list", "--project", project]);
-    if let Some(status) = &filter.status {
+    if !status.is_empty() {
         command.push_str(&format!(" --status {}", word(&status.to_lowercase())));
     }
-    let mut query = Serializer::new(String::new());
-    let numbers = [("from_ms", filter.from_ms), ("to_ms", filter.to_ms)];
-    let numbers = numbers.into_iter().filter_map(|(key, ms)| Some((key, ms?.to_string())));
-    let texts = [("status", &filter.status), ("owner", &filter.owner)];
-    let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.clone()?)));
-    query.extend_pairs(texts.chain(numbers));
-    let query = query.finish();
-    let mark = if query.is_empty() { "" } else { "?" };
-    let request = format!("GET /admin/v1/projects/{project}/instances{mark}{query}");
-    // The command knows no times and no owners.
-    if filter.from_ms.is_some() || filter.to_ms.is_some() || filter.owner.is_some() {
-        vec![request]
-    } else {
-        vec![command, request]
-    }
+    vec![command, call]
 }
 
 #[cfg(test)]
@@ -180,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn a_state_is_one_word_in_any_case() {
+        for (word, known) in [("", ""), ("failed", "Failed"), ("CANCELLED", "Cancelled"), ("Running", "Running")] {
+            assert_eq!(status(word).unwrap(), known);
+        }
+        for word in ["fail", "Success", "Failed,Cancelled", "\u{202e}"] {
+            assert!(status(word).unwrap_err().message().contains("Terminated, Failed, Cancelled"), "{word}");
+        }
+    }
+
+    #[test]
     fn a_statement_is_shown_on_one_line() {
         assert_eq!(one_line("select\n  1,\t2;\r\n"), "select 1, 2;");
         assert_eq!(one_line(&"x".repeat(200)).chars().count(), QUERY + 1);
@@ -189,10 +204,14 @@ mod tests {
     fn the_command_or_the_call_has_the_same_filters() {
         let running = InstanceFilter { status: Some("Running".into()), ..InstanceFilter::default() };
         assert_eq!(
-            hints("p", &running),
+            hints("p", &running, ""),
             ["feitian instance list --project p --status running", "GET /admin/v1/projects/p/instances?status=Running"]
         );
+        let failed = InstanceFilter { status: Some("Failed".into()), ..InstanceFilter::default() };
+        assert_eq!(hints("p", &failed, "")[0], "feitian instance list --project p --status failed");
         let late = InstanceFilter { from_ms: Some(5), owner: Some("ALIYUN$a".into()), ..InstanceFilter::default() };
-        assert_eq!(hints("p", &late), ["GET /admin/v1/projects/p/instances?owner=ALIYUN%24a&from_ms=5"]);
+        assert_eq!(hints("p", &late, ""), ["GET /admin/v1/projects/p/instances?owner=ALIYUN%24a&from_ms=5"]);
+        let next = hints("p", &InstanceFilter::default(), "i1");
+        assert_eq!(next, ["GET /admin/v1/projects/p/instances?marker=i1"]);
     }
 }

@@ -8,10 +8,10 @@ use feitian_api::{Answer, Call, admin, sessions};
 use feitian_base::{Error, Kind};
 
 use super::form::Form;
-use super::hints::{feitian, word};
 use super::home::is_of_the_form;
 use super::shell::Shell;
 use super::words;
+use crate::hints::{feitian, get, word};
 use crate::show::{self, fill};
 
 #[derive(Template)]
@@ -128,6 +128,7 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>) -> Answe
         feitian(["key", "create"]),
         feitian(["key", "disable", "ACCESS_ID"]),
         feitian(["key", "delete", "ACCESS_ID"]),
+        get(["keys"], &[]),
     ];
     let mut keys = admin::keys_of(call, None).await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_ms));

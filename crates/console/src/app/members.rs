@@ -7,10 +7,10 @@ use feitian_api::{Answer, Call, admin};
 use feitian_base::Error;
 
 use super::form::Form;
-use super::hints::feitian;
 use super::home::is_of_the_form;
 use super::shell::{Section, Shell};
 use super::words;
+use crate::hints::{feitian, get};
 use crate::show;
 
 #[derive(Template)]
@@ -60,6 +60,7 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, account:
         feitian(["project", "members", project]),
         feitian(["project", "admit", project, "ALIYUN$anna"]),
         feitian(["project", "expel", project, "ALIYUN$anna"]),
+        get(["projects", project, "members"], &[]),
     ];
     let (accounts, caller) = (admin::members_of(call).await?, call.caller()?);
     let owner = admin::project_of(call).await?.owner;

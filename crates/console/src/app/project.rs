@@ -2,23 +2,24 @@
 
 use askama::Template;
 use feitian_api::warehouse::InstanceFilter;
-use feitian_api::{Answer, Call, project_zone};
+use feitian_api::{Answer, Call, admin, project_zone};
 use feitian_base::Result;
 use feitian_meta::rows::Table;
-use feitian_meta::{DEFAULT_SCHEMA, local_name};
+use feitian_meta::{DEFAULT_SCHEMA, PartitionSums, local_name};
 use url::form_urlencoded::Serializer;
 
-use super::hints::feitian;
 use super::jobs::{self, JobLine};
 use super::shell::{Section, Shell};
+use super::table::{count, size};
 use super::words::{self, Words};
+use crate::hints::{feitian, get};
 use crate::show;
 
 /// Tables of one page.
 const PAGE: usize = 100;
 const NEWEST_JOBS: usize = 10;
 /// More schemas are not offered as links.
-const MOST_SCHEMAS: i64 = 200;
+const MOST_SCHEMAS: usize = 200;
 
 #[derive(Template)]
 #[template(path = "app/project.html")]
@@ -47,6 +48,12 @@ struct Line {
     owner: String,
     comment: String,
     modified: show::Time,
+    /// What it holds; all empty for a view.
+    rows: String,
+    size: String,
+    files: String,
+    /// Why that is not said; empty when it is.
+    not_said: &'static str,
 }
 
 /// What kind of thing a table is, in words.
@@ -61,32 +68,43 @@ pub(super) async fn show(call: Call) -> Answer {
     let zone = project_zone(&call).await?;
     let schema = call.query.get("schema").unwrap_or(DEFAULT_SCHEMA).to_lowercase();
     let prefix = call.query.get("prefix").unwrap_or_default().trim().to_lowercase();
-    let (warehouse, project) = (&call.state.warehouse, call.project());
-    let only = Some(prefix.as_str()).filter(|p| !p.is_empty());
-    let page = warehouse.list_tables(project, &schema, only, None, None, call.query.get("marker"), PAGE).await?;
+    let page = admin::tables_of(&call, PAGE).await?;
     let next = page.next.map_or(String::new(), |marker| address(&shell, &schema, &prefix, Some(&marker)));
-    let line = |t: Table| Line {
+    let line = |(t, sums): (Table, Option<PartitionSums>)| Line {
         address: shell.table(&local_name(&t.schema_name, &t.name)),
         name: show::short(&t.name, 200),
         kind: kind(shell.w, &t.kind),
         owner: show::short(&t.owner, 200),
         comment: show::short(&t.comment, 200),
         modified: show::time(t.modified_ms, zone),
+        rows: sums.map_or(String::new(), |s| count(s.num_rows)),
+        size: sums.map_or(String::new(), |s| size(s.num_bytes)),
+        files: sums.map_or(String::new(), |s| count(s.num_files)),
+        not_said: if sums.is_none() && t.view_text.is_none() { shell.w.many_partitions } else { "" },
     };
     let tables: Vec<Line> = page.items.into_iter().map(line).collect();
-    let newest = warehouse.list_instances(project, InstanceFilter::default(), None, NEWEST_JOBS).await?;
+    let newest = admin::instances_of(&call, InstanceFilter::default(), None, NEWEST_JOBS).await?;
     let jobs: Vec<JobLine> = newest.items.into_iter().map(|i| jobs::line(&shell, i, zone)).collect();
     let schemas = schema_links(&call, &shell, &schema).await?;
-    let show_tables = match schema.as_str() {
-        DEFAULT_SCHEMA => "SHOW TABLES".to_string(),
-        other => format!("SHOW TABLES IN {project}.{other}"),
-    };
-    shell.hints = vec![
-        feitian(["sql", "--project", project, "-e", &show_tables]),
-        feitian(["instance", "list", "--project", project, "--limit", "10"]),
-    ];
+    shell.hints = hints(&call, &schema, &prefix);
     let schema = if schema == DEFAULT_SCHEMA { String::new() } else { schema };
     shell.answer(&ProjectPage { shell: &shell, schemas, schema, prefix, tables, next, jobs, zone: zone.name() })
+}
+
+fn hints(call: &Call, schema: &str, prefix: &str) -> Vec<String> {
+    let project = call.project();
+    let (show_tables, in_schema) = match schema {
+        DEFAULT_SCHEMA => ("SHOW TABLES".to_string(), ""),
+        other => (format!("SHOW TABLES IN {project}.{other}"), other),
+    };
+    let marker = call.query.get("marker").unwrap_or_default();
+    vec![
+        feitian(["sql", "--project", project, "-e", &show_tables]),
+        feitian(["instance", "list", "--project", project, "--limit", "10"]),
+        get(["projects", project, "tables"], &[("schema", in_schema), ("prefix", prefix), ("marker", marker)]),
+        get(["projects", project, "instances"], &[("maxitems", "10")]),
+        get(["projects", project, "schemas"], &[]),
+    ]
 }
 
 fn address(shell: &Shell, schema: &str, prefix: &str, marker: Option<&str>) -> String {
@@ -102,7 +120,7 @@ fn address(shell: &Shell, schema: &str, prefix: &str, marker: Option<&str>) -> S
 
 /// Links to the schemas of the project; none when it has only the default one.
 async fn schema_links(call: &Call, shell: &Shell, current: &str) -> Result<Vec<SchemaLink>> {
-    let schemas = call.state.meta.list_schemas(call.project(), "", None, MOST_SCHEMAS).await?;
+    let schemas = admin::schemas_of(call, None, MOST_SCHEMAS).await?.items;
     if schemas.len() < 2 {
         return Ok(Vec::new());
     }

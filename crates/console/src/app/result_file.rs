@@ -4,7 +4,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, Heade
 use axum::response::Response;
 use feitian_api::download::{BlockingBatches, BodyWriter, download};
 use feitian_api::warehouse::{Batches, RowRange};
-use feitian_api::{Answer, Call, csv_answer, instance_zone};
+use feitian_api::{Answer, Call, admin, csv_answer, instance_zone};
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::Instance;
 use feitian_types::Column;
@@ -21,11 +21,10 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
 async fn rows(call: &Call) -> Result<(Instance, Vec<Column>, Batches)> {
-    let warehouse = &call.state.warehouse;
-    let instance = warehouse.instance(call.project(), call.instance()).await?;
+    let instance = admin::instance_of(call, call.instance()).await?;
     // Says why when there is no result.
-    warehouse.result(&instance).await?;
-    let (columns, batches) = warehouse.read_result(&instance, ALL, None).await?;
+    admin::result_of(call, &instance).await?;
+    let (columns, batches) = admin::result_rows(call, &instance, ALL, None).await?;
     Ok((instance, columns, batches))
 }
 

@@ -9,9 +9,9 @@ use feitian_api::{Answer, Call, Origin, page};
 use feitian_base::{Error, Result, id};
 use url::form_urlencoded::Serializer;
 
-use super::hints::segment;
 use super::words::{Words, words};
 use crate::assets::ASSETS;
+use crate::hints::segment;
 use crate::lang::{COOKIE, Lang};
 use crate::show;
 

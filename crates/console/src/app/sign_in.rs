@@ -12,6 +12,7 @@ use feitian_base::{Error, Kind, Result};
 use super::form::{Form, local_path};
 use super::shell::Shell;
 use super::words;
+use crate::hints::feitian;
 use crate::show;
 
 #[derive(Template)]
@@ -85,7 +86,12 @@ pub(super) async fn sign_out(call: Call) -> Answer {
 
 fn shell(call: &Call) -> Result<Shell> {
     let words = words::of(call)?;
-    Shell::of(call, words.sign_in)
+    let mut shell = Shell::of(call, words.sign_in)?;
+    // A session is the browser's; in a terminal each request is signed with the key.
+    let feitian_api::Origin { scheme, host, prefix } = &call.origin;
+    let endpoint = format!("{scheme}://{host}{prefix}");
+    shell.hints = vec![feitian(["project", "list", "--endpoint", &endpoint, "--key", "ACCESS_ID:SECRET"])];
+    Ok(shell)
 }
 
 fn set_cookie(response: &mut Response, cookie: &str) -> Result<()> {

@@ -17,11 +17,11 @@ use feitian_types::Column;
 
 use super::complete::KEYWORDS;
 use super::form::Form;
-use super::hints::{feitian, segment};
 use super::home::is_of_the_form;
 use super::jobs::{self, JobLine};
 use super::shell::{Section, Shell, hardened, wants_json};
 use super::words;
+use crate::hints::{feitian, get, segment};
 use crate::show;
 
 /// Statements that the history shows.
@@ -59,7 +59,7 @@ struct Statement {
 /// `GET /console/projects/{project}/sql`, with the text of `?job=`, with `?text=`, or about `?table=`.
 pub(super) async fn show(call: Call) -> Answer {
     let text = if let Some(job) = call.query.get("job") {
-        call.state.warehouse.instance(call.project(), job).await?.query
+        admin::instance_of(&call, job).await?.query
     } else if let Some(table) = call.query.get("table") {
         about(&call, &table.to_lowercase()).await
     } else {
@@ -84,15 +84,13 @@ pub(super) async fn run(call: Call) -> Answer {
 /// A statement to begin with: the first rows of a table, of its last partition if it has some. A table that is not there
 /// is an error of the statement.
 async fn about(call: &Call, table: &str) -> String {
-    let warehouse = &call.state.warehouse;
-    let columns = match warehouse.table(call.project(), table).await {
+    let columns = match admin::table_named(call, table).await {
         Ok(info) => info.table.schema.partition_columns,
         Err(_) => Vec::new(),
     };
     let mut only = String::new();
     if !columns.is_empty()
-        && let Ok(last) = warehouse.list_partitions(call.project(), table, None, true, None, 1).await
-        && let Some(partition) = last.items.first()
+        && let Ok(Some(partition)) = admin::last_partition(call, table).await
     {
         only = within_partition(&columns, &partition.values);
     }
@@ -129,7 +127,14 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, text: St
     let mut shell = Shell::of_project(call, Section::Sql, words::of(call)?.workbench)?;
     let zone = project_zone(call).await?;
     let statement = if text.trim().is_empty() { "SELECT 1".to_string() } else { show::short(text.trim(), HINT) };
-    shell.hints = vec![feitian(["sql", "--project", call.project(), "-e", &statement])];
+    shell.hints = vec![
+        // The script of the page puts the statement that it has sent into the first one.
+        feitian(["sql", "--project", call.project(), "-e", &statement]),
+        format!("POST /admin/v1/projects/{}/sql", segment(call.project())),
+        get(["projects", call.project(), "instances"], &[("owner", call.caller()?.name.as_str())]),
+        get(["projects", call.project(), "tables"], &[]),
+        get(["functions"], &[]),
+    ];
     let page = SqlPage {
         history: history(call, &shell, zone).await?,
         failure: failure.map_or(String::new(), |e| show::seen(e.message()).into_owned()),
@@ -146,7 +151,7 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, text: St
 /// The last different statements of the caller in the project; long ones that begin alike count as one.
 async fn history(call: &Call, shell: &Shell, zone: chrono_tz::Tz) -> Result<Vec<Statement>> {
     let filter = InstanceFilter { owner: Some(call.caller()?.name.clone()), ..InstanceFilter::default() };
-    let jobs = call.state.warehouse.list_instances(call.project(), filter, None, LOOKED_AT).await?;
+    let jobs = admin::instances_of(call, filter, None, LOOKED_AT).await?;
     let mut seen = HashSet::new();
     let fresh = |i: &Instance| i.task_type.eq_ignore_ascii_case("SQL") && seen.insert(i.query.clone());
     let statement = |instance: Instance| Statement {

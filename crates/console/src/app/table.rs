@@ -3,18 +3,17 @@
 use askama::Template;
 use chrono_tz::Tz;
 use feitian_api::warehouse::TableInfo;
-use feitian_api::{Answer, Call, project_zone, text_rows};
+use feitian_api::{Answer, Call, admin, project_zone};
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::rows::Partition;
 use feitian_types::{Column, PartitionSpec};
-use futures::StreamExt;
 use url::form_urlencoded::Serializer;
 
-use super::hints::feitian;
 use super::job::{Heading, cells, heading};
 use super::project::kind;
 use super::shell::{Section, Shell};
 use super::sql::{quoted, within_partition};
+use crate::hints::{feitian, get, segment};
 use crate::show::{self, fill};
 use crate::sql::{Line, listing};
 
@@ -73,12 +72,11 @@ struct Preview {
 /// page of partitions.
 pub(super) async fn show(call: Call) -> Answer {
     let zone = project_zone(&call).await?;
-    let info = call.state.warehouse.table(call.project(), call.table()).await?;
+    let info = admin::table_of(&call).await?;
     let mut shell = Shell::of_project(&call, Section::Tables, &show::short(call.table(), 200))?;
     let schema = &info.table.schema;
     let is_partitioned = schema.is_partitioned();
-    let chosen = partition(&call)?;
-    shell.hints = hints(&call, &info, chosen.as_ref());
+    let chosen = call.partition()?;
     let reverse = match call.query.get("order") {
         None => true,
         Some("up") => false,
@@ -87,6 +85,7 @@ pub(super) async fn show(call: Call) -> Answer {
             return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
         }
     };
+    shell.hints = hints(&call, &info, chosen.as_ref(), reverse);
     let (partitions, next) = if is_partitioned {
         partitions(&call, &shell, chosen.as_ref(), reverse, zone).await?
     } else {
@@ -104,8 +103,8 @@ pub(super) async fn show(call: Call) -> Answer {
         turned: address(&shell, &call, None, None, !reverse),
         turn: if reverse { shell.w.earliest_first } else { shell.w.latest_first },
         lines: info.table.view_text.as_deref().map_or(Vec::new(), |text| listing(text, true, None).lines),
-        preview: preview(&call, &shell, chosen.as_ref(), zone).await,
-        query: shell.within(&format!("/sql?table={}", super::hints::segment(call.table()))),
+        preview: preview(&call, &shell, chosen.as_ref()).await,
+        query: shell.within(&format!("/sql?table={}", segment(call.table()))),
         shell: &shell,
     };
     shell.answer(&page)
@@ -119,16 +118,6 @@ fn columns(columns: &[Column], is_partition: bool) -> impl Iterator<Item = Colum
         is_partition,
         comment: show::short(&c.comment, 1000),
     })
-}
-
-/// The partition that the address names.
-fn partition(call: &Call) -> Result<Option<PartitionSpec>> {
-    let Some(text) = call.query.get("partition") else { return Ok(None) };
-    let wrong = || {
-        let message = format!("partition '{text}' is no list of name=value pairs");
-        Error::new(Kind::Invalid, "InvalidPartitionSpec", message)
-    };
-    PartitionSpec::parse(text).map(Some).ok_or_else(wrong)
 }
 
 fn address(shell: &Shell, call: &Call, partition: Option<&str>, marker: Option<&str>, reverse: bool) -> String {
@@ -152,7 +141,7 @@ async fn partitions(
     zone: Tz,
 ) -> Result<(Vec<PartitionLine>, String)> {
     let marker = call.query.get("marker");
-    let page = call.state.warehouse.list_partitions(call.project(), call.table(), None, reverse, marker, PAGE).await?;
+    let page = admin::partitions_of(call, reverse, PAGE).await?;
     let chosen = chosen.map(PartitionSpec::to_string);
     let line = |p: Partition| PartitionLine {
         address: address(shell, call, Some(&p.spec), marker, reverse),
@@ -168,11 +157,11 @@ async fn partitions(
     Ok((page.items.into_iter().map(line).collect(), next))
 }
 
-fn count(n: i64) -> String {
+pub(super) fn count(n: i64) -> String {
     show::count(u64::try_from(n).unwrap_or(0))
 }
 
-fn size(bytes: i64) -> String {
+pub(super) fn size(bytes: i64) -> String {
     show::bytes(u64::try_from(bytes).unwrap_or(0))
 }
 
@@ -200,8 +189,8 @@ fn facts(shell: &Shell, info: &TableInfo, zone: Tz) -> Vec<(&'static str, String
 }
 
 /// The first rows, or why they cannot be shown: the rest of the page is of use without them.
-async fn preview(call: &Call, shell: &Shell, partition: Option<&PartitionSpec>, zone: Tz) -> Preview {
-    match rows(call, shell, partition, zone).await {
+async fn preview(call: &Call, shell: &Shell, partition: Option<&PartitionSpec>) -> Preview {
+    match rows(call, shell, partition).await {
         Ok(preview) => preview,
         Err(e) => {
             let why = show::seen(e.message());
@@ -210,13 +199,9 @@ async fn preview(call: &Call, shell: &Shell, partition: Option<&PartitionSpec>, 
     }
 }
 
-async fn rows(call: &Call, shell: &Shell, partition: Option<&PartitionSpec>, zone: Tz) -> Result<Preview> {
-    let (warehouse, w) = (&call.state.warehouse, shell.w);
-    let (columns, mut batches) = warehouse.preview(call.project(), call.table(), partition, None, PREVIEW).await?;
-    let mut texts = Vec::new();
-    while let Some(batch) = batches.next().await {
-        text_rows(&columns, zone, &batch?, &mut texts)?;
-    }
+async fn rows(call: &Call, shell: &Shell, partition: Option<&PartitionSpec>) -> Result<Preview> {
+    let w = shell.w;
+    let (columns, texts) = admin::first_rows(call, partition, PREVIEW).await?;
     let n = texts.len().to_string();
     let caption = match (texts.is_empty(), partition) {
         (true, _) => w.preview_none.to_string(),
@@ -227,7 +212,7 @@ async fn rows(call: &Call, shell: &Shell, partition: Option<&PartitionSpec>, zon
     Ok(Preview { caption, columns, rows, failure: String::new() })
 }
 
-fn hints(call: &Call, info: &TableInfo, chosen: Option<&PartitionSpec>) -> Vec<String> {
+fn hints(call: &Call, info: &TableInfo, chosen: Option<&PartitionSpec>, reverse: bool) -> Vec<String> {
     let sql = |text: String| feitian(["sql", "--project", call.project(), "-e", &text]);
     let (name, columns) = (quoted(call.table()), &info.table.schema.partition_columns);
     let mut hints = vec![sql(format!("DESC EXTENDED {name}"))];
@@ -239,5 +224,14 @@ fn hints(call: &Call, info: &TableInfo, chosen: Option<&PartitionSpec>) -> Vec<S
     // All partitions are read only on request.
     let all = only.is_none() && !columns.is_empty();
     hints.push(if all { sql(format!("SET odps.sql.allow.fullscan=true; {select}")) } else { sql(select) });
+    let (project, table, query) = (call.project(), call.table(), &call.query);
+    hints.push(get(["projects", project, "tables", table], &[]));
+    if !columns.is_empty() {
+        let order = if reverse { "true" } else { "" };
+        let page = [("reverse", order), ("marker", query.get("marker").unwrap_or_default())];
+        hints.push(get(["projects", project, "tables", table, "partitions"], &page));
+    }
+    let (of, most) = (query.get("partition").unwrap_or_default(), PREVIEW.to_string());
+    hints.push(get(["projects", project, "tables", table, "rows"], &[("partition", of), ("count", most.as_str())]));
     hints
 }

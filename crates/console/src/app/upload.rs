@@ -14,16 +14,17 @@ use feitian_api::refusal::{see_other, status};
 use feitian_api::warehouse::{SessionInfo, SessionRequest};
 use feitian_api::{Answer, Call, admin, project_zone};
 use feitian_base::{Error, Kind, Result, clock, id};
+use feitian_meta::{DEFAULT_SCHEMA, split_local_name};
 use feitian_types::{Column, PartitionSpec, TableSchema};
 use sha2::{Digest, Sha256};
 
 use super::csv_file::{CsvFile, Rows};
-use super::hints::{feitian, segment};
 use super::home::is_of_the_form;
 use super::multipart::{Part, parts};
 use super::shell::{Section, Shell};
 use super::sql::quoted;
 use super::words;
+use crate::hints::{feitian, segment};
 use crate::show::{self, fill};
 
 /// How long the statement that makes the table may take.
@@ -55,6 +56,8 @@ struct Loaded {
     query: String,
     /// Name and type of each column when the table is new.
     created: Vec<(String, String)>,
+    /// The call that asks for the upload.
+    call: String,
 }
 
 /// What the form holds.
@@ -221,7 +224,7 @@ async fn make_table(call: &Call, upload: &Upload, session_id: &str) -> Result<()
         Err(e) if e.kind() == Kind::NotFound => {}
         found => return found.map(drop),
     }
-    match warehouse.table(project, &upload.table).await {
+    match admin::table_named(call, &upload.table).await {
         Err(e) if e.kind() == Kind::NotFound && upload.partition.is_empty() => {}
         // A file that does not fit leaves nothing, no empty partition either.
         Ok(found) => return upload.rows(call, &found.table.schema.columns).await.map(drop),
@@ -241,7 +244,7 @@ async fn outcome(call: &Call, table: &str, session_id: &str) -> Result<Loaded> {
         let message = format!("there is no upload '{session_id}' of yours that has ended");
         return Err(Error::new(Kind::NotFound, "NoSuchUpload", message));
     }
-    let now = warehouse.table(project, table).await?.table;
+    let now = admin::table_named(call, table).await?.table;
     // Made after the form was shown: by the form.
     let is_new = id::ulid_ms(session_id).is_some_and(|shown| shown <= now.created_ms);
     let columns = if is_new { session.columns.as_slice() } else { &[] };
@@ -254,7 +257,15 @@ async fn outcome(call: &Call, table: &str, session_id: &str) -> Result<Loaded> {
         address: shell.table(table),
         query: format!("{}?table={}", shell.within("/sql"), segment(table)),
         created,
+        call: upload_call(project, table, session_id),
     })
+}
+
+/// What asks the tunnel for an upload.
+fn upload_call(project: &str, table: &str, session_id: &str) -> String {
+    let (schema, name) = split_local_name(table);
+    let within = if schema == DEFAULT_SCHEMA { String::new() } else { format!("/schemas/{}", segment(schema)) };
+    format!("GET /projects/{}{within}/tables/{}?uploadid={}", segment(project), segment(name), segment(session_id))
 }
 
 /// A name that needs no explaining: `t`, or `s.t` in a schema.
@@ -304,6 +315,7 @@ fn page(
         format!("PUT /projects/{project}/tables/t?uploadid=ID&blockid=0&arrow"),
         format!("POST /projects/{project}/tables/t?uploadid=ID"),
     ];
+    shell.hints.extend(loaded.as_ref().map(|loaded| loaded.call.clone()));
     let most = call.state.settings.limits.document_bytes as u64;
     let page = UploadPage {
         about: fill(shell.w.load_about, &[("size", &show::bytes(most))]),
@@ -387,6 +399,13 @@ mod tests {
         for (form, words) in [("01arz3ndektsv4rrffq69g5fav", "older than a day"), ("", "no id"), ("../x", "no id")] {
             assert!(check_form(form).unwrap_err().message().contains(words), "{form}");
         }
+    }
+
+    // PyODPS (odps/tunnel/tabletunnel.py) looks at an upload with a GET and `uploadid`.
+    #[test]
+    fn an_upload_is_asked_for_where_the_tunnel_has_it() {
+        assert_eq!(upload_call("p", "t", "u1"), "GET /projects/p/tables/t?uploadid=u1");
+        assert_eq!(upload_call("p", "s.t", "u1"), "GET /projects/p/schemas/s/tables/t?uploadid=u1");
     }
 
     #[test]

@@ -78,6 +78,7 @@ crate::words::words! {
     size: "Size", "大小";
     rows: "Rows", "行数";
     files: "Files", "文件数";
+    many_partitions: "many partitions: see its page", "分区很多，请看表的页面";
     lifecycle: "Lifecycle", "生命周期";
     lifecycle_days: "{n} days", "{n} 天";
     columns: "Columns", "列";

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::{FailureView, Frame, failure_view};
 use crate::compare::{self, Measure, Run};
 use crate::failure::Failure;
+use crate::hints::of_job;
 use crate::job::{Head, Job, Output};
 use crate::profile::Profile;
 use crate::show::{self, fill};
@@ -113,7 +114,7 @@ pub(super) fn comparison(frame: &Frame, job: &Job, earlier: Option<&Instance>) -
     (caption, compare::measures(w, &now, &before))
 }
 
-/// The command that shows this job in a terminal.
-pub(super) fn command(instance: &Instance) -> String {
-    format!("feitian instance show {} --project {}", show::seen(&instance.id), show::seen(&instance.project))
+/// The commands and the call that show this job without the page, a line for each.
+pub(super) fn commands(instance: &Instance) -> String {
+    of_job(instance).join("\n")
 }

@@ -404,6 +404,12 @@ async fn tables_show_columns_partitions_and_rows_as_text() {
     assert!(
         list.contains("/console/projects/p/tables/pt\"") && list.contains("a ]]&#62; comment &#38; &#60;more&#62;")
     );
+    // The warehouse in memory has no rows, 1,234,567 bytes and 3 files for `t`, and too many partitions for `pt`.
+    let row = |name: &str| between(&list, &format!("/tables/{name}\">"), "</tr>").to_string();
+    assert!(
+        row("t").contains("<td class=\"number\">0</td><td class=\"number\">1.2 MiB</td><td class=\"number\">3</td>")
+    );
+    assert!(row("pt").contains("<td colspan=\"3\" class=\"quiet\">many partitions: see its page</td>"), "{list}");
     let page = browser.get("/console/projects/p/tables/pt?partition=ds%3D20240101").await.ok();
     is_hardened(&page);
     let text = page.text();
@@ -427,6 +433,38 @@ async fn tables_show_columns_partitions_and_rows_as_text() {
     assert_eq!((known["tables"][0].as_str(), known["functions"][0].as_str()), (Some("pt"), Some("abs(number)")));
     let columns = browser.get("/console/projects/p/complete?table=t").await.ok().json();
     assert_eq!(columns["columns"][1], serde_json::json!({"name": "n", "type": "bigint"}));
+}
+
+#[tokio::test]
+async fn jobs_that_did_not_end_well_are_found_by_the_address() {
+    let world = World::new().await;
+    let good = crate::submit(&world, "select 1;").await;
+    let failed = crate::submit(&world, "fail").await;
+    let stopped = crate::submit(&world, "queue").await;
+    world.demo().post(&format!("/admin/v1/projects/p/instances/{stopped}/stop"), "").await.ok();
+    let browser = Browser::of(&world, "demokey1").await;
+    for (query, shown) in [
+        ("status=failed", [false, true, false]),
+        ("status=Failed&owner=ALIYUN%24demo&from=2001-01-01T00%3A00", [false, true, false]),
+        ("status=failed&owner=ALIYUN%24other", [false, false, false]),
+        ("status=cancelled", [false, false, true]),
+        ("status=terminated", [true, true, true]),
+        ("status=", [true, true, true]),
+    ] {
+        let page = browser.get(&format!("/console/projects/p/jobs?{query}")).await.ok().text();
+        assert_eq!([&good, &failed, &stopped].map(|id| page.contains(id.as_str())), shown, "{query}");
+    }
+    let page = browser.get("/console/projects/p/jobs?status=failed").await.ok().text();
+    assert!(page.contains("<option value=\"Failed\" selected>"), "the form keeps what was chosen");
+    for same in
+        ["feitian instance list --project p --status failed", "GET /admin/v1/projects/p/instances?status=Failed"]
+    {
+        assert!(page.contains(same), "{same}");
+    }
+    let listed = world.demo().get("/admin/v1/projects/p/instances?status=Failed").await.ok().json();
+    assert_eq!(listed["instances"][0]["id"], failed.as_str());
+    assert_eq!(listed["instances"].as_array().unwrap().len(), 1);
+    world.demo().get("/admin/v1/projects/p/instances?status=Broken").await.refused(400, "InvalidArgument");
 }
 
 /// The id of a form for loading a file, as the page has it.
@@ -561,13 +599,26 @@ async fn every_page_says_how_to_do_the_same_without_it() {
     let world = World::new().await;
     let id = crate::submit(&world, "select 1;").await;
     let browser = Browser::of(&world, "rootkey1").await;
-    for op in console().filter(|op| op.method == "GET" && op.right != Right::Public) {
+    let mut calls = std::collections::BTreeSet::new();
+    // Signing out is about the browser alone, and files are no pages.
+    for op in console().filter(|op| op.method == "GET" && !["ConsoleSignOut", "GetAsset"].contains(&op.name)) {
         let target = target(op).replace("/jobs/i", &format!("/jobs/{id}"));
         let reply = browser.get(&target).await.ok();
         if reply.header("content-type").starts_with("text/html") {
-            let shown = reply.text().contains("<code><bdi>feitian ") || reply.text().contains("/admin/v1/");
-            assert!(shown, "{}", op.name);
+            let text = reply.text();
+            assert!(text.contains("<code><bdi>feitian "), "{}", op.name);
+            let shown = text.split("<code><bdi>GET ").skip(1).filter_map(|rest| rest.split_once("</bdi>"));
+            let before = calls.len();
+            calls.extend(shown.map(|(call, _)| call.replace("&#38;", "&")));
+            // Whoever signs in has asked for nothing yet; a file that is loaded is written, not read.
+            let reads = !["ConsoleSignIn", "ConsoleUpload"].contains(&op.name);
+            assert_eq!(calls.len() > before, reads, "{}: {calls:?}", op.name);
         }
         assert_eq!(op.surface, Surface::Page);
+    }
+    // What they name is there, for whoever may see the page.
+    for call in calls {
+        world.client("rootkey1").get(&call).await.ok();
+        world.with_credentials(Credentials::Nothing).get(&call).await.refused(401, "Unauthorized");
     }
 }

@@ -190,6 +190,12 @@ async fn error_codes_are_explained_to_everybody() {
     assert!(list.text().contains("href=\"/logview/errors/ODPS-0130131\""));
     let page = browser.get("/logview/errors/odps-0130131?lang=zh").await.ok().text();
     assert!(page.contains("<html lang=\"zh-CN\"") && page.contains("ODPS-0130131"));
+    assert!(page.contains("<h2>可能的原因</h2>") && !page.contains("Likely cause"), "{page}");
+    let list = browser.get("/logview/errors?lang=zh").await.ok().text();
+    assert!(list.contains("href=\"/logview/errors/NoSuchTable?lang=zh\">NoSuchTable</a>: 表已不存在"), "{list}");
+    // What a page leads to speaks the language that its address names.
+    let page = browser.get("/logview/errors/NoSuchTable?lang=zh").await.ok().text();
+    assert!(page.contains("href=\"/logview/errors/ODPS-0130131?lang=zh\""), "{page}");
     assert_eq!(browser.get("/logview/errors/ODPS-9999999").await.status.as_u16(), 404);
 }
 

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use feitian_base::codes::{self, Page};
+use feitian_base::codes::{self, Explanation, Page};
 use serde_json::{Map, Value};
 
-use crate::cli::ExplainArgs;
+use crate::cli::{ExplainArgs, Language};
 use crate::failure::{Answer, Failure, Result};
 use crate::output::{self, Field, Format, Shown, field};
 
@@ -20,7 +20,7 @@ const MOST_OFFERED: usize = 3;
 pub(crate) fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<Answer> {
     let format = if args.json { Format::Json } else { args.output };
     if args.code.is_empty() {
-        let items: Vec<_> = codes::all().iter().map(item).collect();
+        let items: Vec<_> = codes::all().iter().map(|page| item(page, args.lang)).collect();
         output::list(out, format, &LIST_FIELDS, &items)?;
         return Ok(Answer::Done);
     }
@@ -28,14 +28,22 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<Answer> {
     let page = codes::explain(&wanted).ok_or_else(|| unknown(&wanted))?;
     match format {
         // A table would put the page into one of its cells.
-        Format::Table => out.write_all(page.text.as_bytes())?,
-        _ => output::object(out, format, &FIELDS, &item(page))?,
+        Format::Table => out.write_all(words(page, args.lang).text.as_bytes())?,
+        _ => output::object(out, format, &FIELDS, &item(page, args.lang))?,
     }
     Ok(Answer::Done)
 }
 
-fn item(page: &Page) -> Map<String, Value> {
-    let fields = [("code", page.code), ("title", page.title), ("text", page.text)];
+fn words(page: &Page, language: Language) -> Explanation {
+    match language {
+        Language::En => page.en,
+        Language::Zh => page.zh,
+    }
+}
+
+fn item(page: &Page, language: Language) -> Map<String, Value> {
+    let Explanation { title, text } = words(page, language);
+    let fields = [("code", page.code), ("title", title), ("text", text)];
     fields.into_iter().map(|(key, value)| (key.to_string(), Value::from(value))).collect()
 }
 

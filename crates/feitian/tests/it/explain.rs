@@ -9,12 +9,23 @@ use crate::process::{Up, expect, json};
 
 /// The codes that have a file in `docs/errors`, with the text of each.
 fn files() -> Vec<(String, String)> {
+    of_language(|name| name.strip_suffix(".md").filter(|code| !code.contains('.')))
+}
+
+/// The same in Chinese.
+fn chinese_files() -> Vec<(String, String)> {
+    of_language(|name| name.strip_suffix(".zh.md"))
+}
+
+fn of_language(code: impl Fn(&str) -> Option<&str>) -> Vec<(String, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
-    let mut files: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_string(), std::fs::read_to_string(&path).unwrap()))
-        .collect();
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if let Some(code) = code(path.file_name().unwrap().to_str().unwrap()) {
+            files.push((code.to_string(), std::fs::read_to_string(&path).unwrap()));
+        }
+    }
     files.sort();
     files
 }
@@ -49,6 +60,24 @@ fn every_page_is_listed() {
     assert_eq!(*entry, json!({"code": "ODPS-0130131", "title": "Table not found"}));
     let (table, _) = expect(dir.path(), 0, &["explain"]);
     assert!(table.starts_with("CODE") && table.lines().count() == files.len() + 1, "{table}");
+}
+
+#[test]
+fn every_page_is_there_in_chinese_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let files = chinese_files();
+    for (code, text) in files.iter().step_by(20) {
+        let page = json(d, &["explain", code.as_str(), "--lang", "zh"]);
+        assert_eq!((&page["code"], &page["text"]), (&json!(code), &json!(text)));
+    }
+    let (out, _) = expect(d, 0, &["explain", "odps-0130131", "--lang", "zh"]);
+    assert_eq!(out, files.iter().find(|(code, _)| code == "ODPS-0130131").unwrap().1);
+    let listed = json(d, &["explain", "--lang", "zh"]);
+    let titles = listed.as_array().unwrap().iter().map(|p| (p["code"].as_str().unwrap(), p["title"].as_str().unwrap()));
+    let wanted: Vec<String> = files.iter().map(|(_, text)| text.lines().next().unwrap().to_string()).collect();
+    assert_eq!(titles.map(|(code, title)| format!("# {code}: {title}")).collect::<Vec<_>>(), wanted);
+    expect(d, 2, &["explain", "NoPermission", "--lang", "fr"]);
 }
 
 #[test]

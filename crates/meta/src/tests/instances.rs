@@ -218,6 +218,20 @@ async fn listings_are_newest_first_and_filter_and_go_on() {
         assert_eq!(ids(Some("p"), class(StateClass::Waiting), None, 9).await, "da");
         assert_eq!(ids(None, class(StateClass::Running), None, 9).await, "b");
         assert_eq!(ids(Some("p"), class(StateClass::Terminal), None, 9).await, "c");
+        assert_eq!(ids(Some("p"), class(StateClass::Failed), None, 9).await, "c");
+        assert_eq!(ids(None, class(StateClass::Failed), None, 9).await, "c");
+        assert_eq!(ids(Some("q"), class(StateClass::Failed), None, 9).await, "");
+        // One that is stopped before it starts has been cancelled.
+        assert!(m.request_stop("a").await.unwrap());
+        assert_eq!(ids(Some("p"), class(StateClass::Cancelled), None, 9).await, "a");
+        assert_eq!(ids(Some("p"), class(StateClass::Terminal), None, 9).await, "ca");
+        let failed = |owner: &str| InstanceFilter { owner: Some(owner.into()), ..class(StateClass::Failed) };
+        assert_eq!(ids(Some("p"), failed("o1"), None, 9).await, "c");
+        assert_eq!(ids(None, failed("o1"), None, 9).await, "c");
+        assert_eq!(ids(Some("p"), failed("o2"), None, 9).await, "");
+        let before = InstanceFilter { to_ms: Some(20), ..class(StateClass::Failed) };
+        assert_eq!(ids(Some("p"), before, None, 9).await, "");
+        assert_eq!(ids(Some("p"), class(StateClass::Terminal), Some("c"), 9).await, "a");
         let o1 = InstanceFilter { owner: Some("o1".into()), ..all() };
         assert_eq!(ids(Some("p"), o1.clone(), None, 9).await, "dca");
         assert_eq!(ids(None, o1, None, 9).await, "deca");
@@ -291,6 +305,13 @@ async fn jobs_from_before_the_number_of_their_text_stay() {
         let old = Instance { state: InstanceState::Success, ..instance("a", 10) };
         m.create_instance(&old).await.unwrap();
         for undo in [
+            "DROP INDEX instances_failed",
+            "DROP INDEX instances_cancelled",
+            "DROP TABLE policies",
+            "DROP TABLE security_switches",
+            "DROP TABLE labels",
+            "DROP TABLE holder_labels",
+            "DROP TABLE label_grants",
             "DROP INDEX instances_query",
             "DROP INDEX instances_project_owner",
             "ALTER TABLE instances DROP COLUMN query_hash",

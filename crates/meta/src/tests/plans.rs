@@ -1,7 +1,7 @@
 //! The queries of listings and hot paths read a range of an index and sort nothing.
 
 use super::*;
-use crate::rows::StateClass::{Running, Waiting};
+use crate::rows::StateClass::{Cancelled, Failed, Running, Waiting};
 use sqlx::Row;
 
 /// SQLite's plan, one line an operation; sqlite.org/eqp.html explains the words.
@@ -30,6 +30,10 @@ async fn listings_and_hot_paths_are_index_ranges() {
         (list(None, true, false), "instances_project"),
         (list(None, true, true), "instances_project_owner"),
         (list(None, false, true), "instances_owner"),
+        (list(Some(Failed), true, false), "instances_failed"),
+        (list(Some(Failed), true, true), "instances_failed"),
+        (list(Some(Cancelled), true, false), "instances_cancelled"),
+        (list(Some(Cancelled), true, true), "instances_cancelled"),
         (crate::sessions::OPEN_OF_TABLE.to_string(), "sessions_open"),
         (crate::sessions::EXPIRE.to_string(), "sessions_expiry"),
         (crate::requeue::EXPIRE.to_string(), "instances_ended"),
@@ -50,6 +54,8 @@ async fn listings_and_hot_paths_are_index_ranges() {
     // Sums are grouped after that.
     let sums = plan(&m, crate::system::SUMS).await;
     assert!(sums.contains("SEARCH t USING INDEX tables_live") && !sums.contains("SCAN"), "{sums}");
+    let sums = plan(&m, crate::system::SUMS_OF_ONE).await;
+    assert!(sums.contains("SEARCH partitions USING INDEX"), "{sums}");
     // The jobs that run or wait are few, and the index of their state holds no others; they are sorted after that.
     for (class, index) in [(Running, "USING INDEX instances_running"), (Waiting, "USING INDEX instances_waiting")] {
         for (project, owner) in [(true, true), (true, false), (false, true), (false, false)] {

@@ -77,6 +77,23 @@ async fn a_block_written_again_replaces_the_first_and_hands_it_back() {
     .await;
 }
 
+#[tokio::test]
+async fn a_block_is_added_behind_those_that_are_there() {
+    on_both(async |db| {
+        let m = &db.meta;
+        m.create_session(&Session { expires_ms: 50, ..session("s1", "upsert") }).await.unwrap();
+        m.add_block(&block(7, "a")).await.unwrap();
+        m.add_block(&block(7, "b")).await.unwrap();
+        assert_eq!(m.blocks("s1").await.unwrap(), [block(0, "a"), block(1, "b")]);
+        m.set_session_status("s1", "normal", "aborted").await.unwrap();
+        refused(m.add_block(&block(0, "c")).await, Kind::Conflict, "StatusConflict");
+        let day = 24 * 3600 * 1000;
+        m.expire_sessions(50 + day).await.unwrap();
+        assert_eq!((m.session("s1").await.unwrap(), m.blocks("s1").await.unwrap().len()), (None, 0));
+    })
+    .await;
+}
+
 // A commit deletes nothing that it has read: the replaced file would be one of the committed ones.
 #[tokio::test]
 async fn a_closing_session_takes_no_blocks() {

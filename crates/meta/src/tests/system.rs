@@ -148,6 +148,36 @@ async fn tables_of_all_projects_come_by_name_with_the_sums_of_their_partitions()
 }
 
 #[tokio::test]
+async fn one_table_is_added_up_unless_it_has_too_many_partitions() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_table(m).await;
+        let whole = Partition { table_id: "t2".into(), spec: String::new(), values: vec![], ..partition("") };
+        let whole = Partition { num_rows: 7, num_bytes: 70, num_files: 2, ..whole };
+        m.create_table(&table("t2", "z"), &[whole], &Step::None).await.unwrap();
+        m.add_partitions("t1", &[partition("1"), partition("2"), partition("3")], false, &Step::None).await.unwrap();
+        m.catch_up("t1", 0, 1, &[change("1", 3), change("2", 4)], &[], 9).await.unwrap();
+        let sums = |num_partitions, num_rows, num_bytes, num_files| {
+            Some(PartitionSums { num_partitions, num_rows, num_bytes, num_files })
+        };
+        // Arithmetic: `change` gives ten bytes a row and one file a partition; the third partition is empty.
+        for (table, most, want) in [
+            ("t1", 3, sums(3, 7, 70, 2)),
+            ("t1", i64::MAX, sums(3, 7, 70, 2)),
+            ("t1", 2, None),
+            ("t1", 0, None),
+            ("t1", -1, None),
+            ("t2", 1, sums(0, 7, 70, 2)),
+            ("t2", 0, None),
+            ("nowhere", 0, sums(0, 0, 0, 0)),
+        ] {
+            assert_eq!(m.table_sums(table, most).await.unwrap(), want, "{table} {most}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn sessions_come_with_their_table_as_it_is_called_now() {
     on_both(async |db| {
         let m = &db.meta;

@@ -17,6 +17,7 @@ mod function;
 mod insert;
 mod interval;
 mod jobs;
+mod labels;
 mod lateral;
 mod number;
 mod operand;

@@ -2,6 +2,7 @@
 
 use super::cursor::Parser;
 use crate::lexer::{Kind, Symbol};
+use crate::splitter::is_security_switch;
 use crate::statement::{Holder, Security, SecurityObject, Statement};
 use crate::{Result, SqlError};
 
@@ -42,6 +43,19 @@ impl Parser<'_> {
             ("SHOW", "principals") => ("SHOW PRINCIPALS".to_string(), Some(Security::ShowPrincipals(self.named(2)?))),
             ("SHOW", "grants") => ("SHOW GRANTS".to_string(), self.show_grants()?),
             ("SHOW", "acl") => ("SHOW ACL".to_string(), self.show_acl()?),
+            ("SHOW", "securityconfiguration") => {
+                ("SHOW SECURITYCONFIGURATION".to_string(), self.bare(2, Security::ShowConfiguration))
+            }
+            ("GET", "policy") => ("GET POLICY".to_string(), self.get_policy()?),
+            ("PUT", "policy") => {
+                ("PUT POLICY, which takes a file of the client; send its content with PUT ?policy,".to_string(), None)
+            }
+            ("SET", "label") => ("SET LABEL".to_string(), Some(self.set_label()?)),
+            ("SHOW", "label") => ("SHOW LABEL".to_string(), Some(self.show_label_grants()?)),
+            ("CLEAR", "expired") if self.is_at(2, "grants") => (first, self.bare(3, Security::ClearExpiredGrants)),
+            ("SET", switch) if is_security_switch(switch) => {
+                ("SET with more than a switch".to_string(), self.switch()?)
+            }
             ("GRANT", _) => (first, self.grant(false)?),
             ("REVOKE", _) => (first, self.grant(true)?),
             _ => return Ok(None),
@@ -96,7 +110,7 @@ impl Parser<'_> {
     }
 
     /// `USER name`, `ROLE name`, or a user's name.
-    fn holder(&mut self) -> Result<Holder> {
+    pub(super) fn holder(&mut self) -> Result<Holder> {
         let named = self.peek_at(1).kind != Kind::End;
         if named && self.eat(&["role"]) {
             return Ok(Holder::Role(self.principal("a role")?));
@@ -125,8 +139,11 @@ impl Parser<'_> {
     /// `GRANT privilege, … ON object TO holder`, `GRANT role TO user`, and REVOKE … FROM.
     fn grant(&mut self, revoke: bool) -> Result<Option<Security>> {
         self.take();
-        if self.is_any(&["label", "super"]) {
+        if self.is_any(&["super"]) {
             return Ok(None);
+        }
+        if self.is("label") && !self.is_at(1, if revoke { "from" } else { "to" }) {
+            return Ok(Some(self.grant_label(revoke)?));
         }
         let (at, to) = (self.position(), if revoke { "from" } else { "to" });
         let _is_said = !self.is_at(1, to) && !self.is_at(1, "on") && self.eat(&["role"]);
@@ -155,6 +172,26 @@ impl Parser<'_> {
         } else {
             Security::Grant { privileges, on, holder }
         }))
+    }
+
+    /// `GET POLICY [ON ROLE role]`
+    fn get_policy(&mut self) -> Result<Option<Security>> {
+        self.take();
+        self.take();
+        let role = if self.eat(&["on", "role"]) { Some(self.principal("a role")?) } else { None };
+        Ok(Some(Security::GetPolicy { role }))
+    }
+
+    /// `SET switch=true|false`
+    fn switch(&mut self) -> Result<Option<Security>> {
+        self.take();
+        let name = self.name()?;
+        self.expect_symbol(Symbol::Eq, "'='")?;
+        let on = self.eat(&["true"]);
+        if !on {
+            self.expect("false")?;
+        }
+        Ok(Some(Security::SetSwitch { name, on }))
     }
 
     /// `SHOW GRANTS [FOR holder] [ON object]`

@@ -370,7 +370,6 @@ fn statements_that_the_engine_lacks_are_named() {
         ("grant select on table t to user ALIYUN$x@y.z privilegeproperties ('conditions'='true')", "GRANT"),
         ("grant select(a) on table t to user ALIYUN$x", "GRANT"),
         ("grant read on function f to user ALIYUN$x", "GRANT"),
-        ("revoke label 2 on table t from user ALIYUN$x", "REVOKE"),
         ("show grants on resource r", "SHOW GRANTS"),
         ("add tenant user ALIYUN$x", "ADD"),
         ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
@@ -378,7 +377,6 @@ fn statements_that_the_engine_lacks_are_named() {
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
-        ("set projectprotection=true", "SET"),
         ("show history for table t partition (ds='1')", "SHOW HISTORY"),
         ("setproject a.b=c", "SETPROJECT"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
@@ -444,10 +442,62 @@ fn rights_name_accounts_roles_and_objects_as_they_were_written() {
     assert!(matches!(security("show grants"), Security::ShowGrants { holder: None, on: None }));
     assert!(matches!(security("show acl for t on type table"), Security::ShowGrants { on: Some(_), .. }));
     assert!(matches!(one("desc role"), Statement::Desc { .. }), "a table may have this name");
+    assert_eq!(security("get policy;"), Security::GetPolicy { role: None });
+    assert_eq!(security("GET POLICY ON ROLE r"), Security::GetPolicy { role: Some("r".into()) });
+    let switch = |on: bool| Security::SetSwitch { name: "labelsecurity".into(), on };
+    assert_eq!(
+        (security("set LabelSecurity=true;"), security("SET labelsecurity = FALSE")),
+        (switch(true), switch(false))
+    );
+    assert_eq!(security("show SecurityConfiguration"), Security::ShowConfiguration);
+    assert!(matches!(one("set projectprotection=true with exception p.json"), Statement::Unsupported { .. }));
+    assert!(matches!(one("put policy p.json on role r"), Statement::Unsupported { .. }));
+    assert_eq!(error("set labelsecurity=1"), "ODPS-0130161:[1,19] Parse exception - invalid token '1', expected FALSE");
     assert_eq!(
         error("grant"),
         "ODPS-0130161:[1,6] Parse exception - invalid token '<EOF>', expected a privilege or a role"
     );
+}
+
+// Forms: MaxCompute documentation, "SET LABEL", "GRANT LABEL", "REVOKE LABEL".
+#[test]
+fn labels_are_numbers_from_0_to_9_of_holders_tables_and_columns() {
+    let security = |text: &str| match one(text) {
+        Statement::Security(statement) => *statement,
+        other => panic!("{text}: {other:?}"),
+    };
+    let user = || Holder::User("ALIYUN$a".to_string());
+    assert_eq!(security("set label 3 to user ALIYUN$a"), Security::LabelHolder { level: 3, holder: user() });
+    let role = Holder::Role("r".to_string());
+    assert_eq!(security("SET LABEL 0 TO ROLE r;"), Security::LabelHolder { level: 0, holder: role.clone() });
+    let Security::LabelTable { level: 9, table, columns } = security("set label 9 to table p.t(A, b)") else {
+        panic!()
+    };
+    assert_eq!((table.to_string(), columns), ("p.t".to_string(), vec!["a".to_string(), "b".to_string()]));
+    assert!(matches!(security("set label 1 to table t"), Security::LabelTable { columns, .. } if columns.is_empty()));
+    let Security::GrantLabel { level, columns, holder, days, .. } =
+        security("grant Label 4 on table t(c) to USER ALIYUN$a with exp 5")
+    else {
+        panic!()
+    };
+    assert_eq!((level, columns.len(), holder, days), (Some(4), 1, user(), Some(5)));
+    let Security::GrantLabel { level, columns, holder, days, .. } = security("revoke label on table t from role r")
+    else {
+        panic!()
+    };
+    assert_eq!((level, columns.len(), holder, days), (None, 0, role, None));
+    let Security::ShowLabelGrants { level: Some(2), table: Some(_), holder: Some(_) } =
+        security("show label 2 grants on table t for user ALIYUN$a")
+    else {
+        panic!()
+    };
+    assert_eq!(security("clear expired grants"), Security::ClearExpiredGrants);
+    // A role may have this name.
+    let label = Security::GrantRole { role: "label".into(), user: "ALIYUN$a".into() };
+    assert_eq!(security("grant label to ALIYUN$a"), label);
+    for wrong in ["set label 10 to user a", "set label x to user a", "grant label on table t to user a"] {
+        assert!(error(wrong).contains("expected a label from 0 to 9"), "{wrong}: {}", error(wrong));
+    }
 }
 
 // Forms: MaxCompute documentation, "ANALYZE".

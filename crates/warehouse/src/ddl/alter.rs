@@ -11,12 +11,13 @@ use feitian_types::{Column, DataType, TableSchema};
 use serde_json::{Map, Value, json};
 use sqlparser::ast::{ObjectName, Spanned};
 
-use super::create::{CLUSTERING, PRIMARY_KEY, check_arrival, check_columns, check_comment, clustering_text, set_query};
+use super::create::{CLUSTERING, check_arrival, check_columns, check_comment, clustering_text, set_query};
 use super::rewrite::{Source, rewrite};
 use super::{check_name, open, partitions, update_row};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::Change;
+use crate::keys::{check_key_property, key_names, key_of};
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names, rights};
 
@@ -25,6 +26,9 @@ pub(super) const TIERS: &str = "feitian.tiers";
 
 /// The table property that keeps the partitions whose lifecycle is off: when each of them was made, by its spec.
 pub(crate) const LIFECYCLE_OFF: &str = "feitian.lifecycle_off";
+
+/// Rows of one key may be there already, or come while nobody looks.
+const SWITCH: &str = "another value of 'transactional' of a table with PRIMARY KEY";
 
 /// Runs one ALTER statement.
 pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Result<()> {
@@ -77,7 +81,7 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
             partitions::known(session, &table, &spec, at).await.map(|_| ())
         }
         AlterOp::SetQuery { query, query_text } => set_query(session, name, &query, &query_text, index).await,
-        AlterOp::RenameTo { name: new } => rename(session, name, &new, index).await,
+        AlterOp::RenameTo { name: new } => rename(session, &table.row, name, &new, index).await,
         AlterOp::ChangeOwner { owner } => {
             rights::check_giver(session, &table.row, at).await?;
             if session.warehouse.meta().account_by_name(&owner).await?.is_none() {
@@ -158,19 +162,28 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
             properties.insert("lifecycle.enabled".to_string(), Value::from(value));
         }
         AlterOp::SetProperties { properties: new } => {
-            let has_key = properties.contains_key(PRIMARY_KEY);
+            let (has_key, is_enforced) = (!key_names(row).is_empty(), !key_of(row).is_empty());
             for (key, value) in new {
-                if has_key && key.eq_ignore_ascii_case("transactional") && value.eq_ignore_ascii_case("true") {
-                    let what = "PRIMARY KEY of a transactional table";
-                    return Err(errors::front_end(SqlError::unsupported(at, what)));
+                let is_switch = key.eq_ignore_ascii_case("transactional");
+                if has_key && is_switch && value.eq_ignore_ascii_case("true") != is_enforced {
+                    return Err(errors::front_end(SqlError::unsupported(at, SWITCH)));
+                }
+                if is_enforced {
+                    check_key_property(key, value, at)?;
                 }
                 properties.insert(key.clone(), Value::String(value.clone()));
             }
             check_arrival(&properties, at)?;
         }
-        AlterOp::UnsetProperties { keys } => keys.iter().for_each(|k| {
-            properties.remove(k);
-        }),
+        AlterOp::UnsetProperties { keys } => {
+            let is_switch = |k: &String| k.eq_ignore_ascii_case("transactional");
+            if keys.iter().any(is_switch) && !key_of(row).is_empty() {
+                return Err(errors::front_end(SqlError::unsupported(at, SWITCH)));
+            }
+            keys.iter().for_each(|k| {
+                properties.remove(k);
+            });
+        }
         AlterOp::SetClustering { clustering } => {
             let mut names = clustering.columns.iter().chain(clustering.sorted_by.iter().map(|(name, _)| name));
             if let Some(name) = names.find(|name| !row.schema.columns.iter().any(|c| c.name == **name)) {
@@ -187,7 +200,7 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
     Ok(())
 }
 
-async fn rename(session: &Session, name: &ObjectName, new: &ObjectName, index: i64) -> Result<()> {
+async fn rename(session: &Session, row: &Table, name: &ObjectName, new: &ObjectName, index: i64) -> Result<()> {
     let at = Position::from(new.span());
     let (project, old, _) = names::table_name(name, session)?;
     let schema = split_local_name(&old).0;
@@ -196,6 +209,8 @@ async fn rename(session: &Session, name: &ObjectName, new: &ObjectName, index: i
         return Err(semantic(at, format!("RENAME TO cannot move table {project}.{old} to {new_project}.{new_name}")));
     }
     check_name(&new_name, at)?;
+    let renamed = Table { name: split_local_name(&new_name).1.to_string(), ..row.clone() };
+    rights::check_rename(session, row, &renamed, at).await?;
     let result = update_row(session, name, &session.step(index), |row| {
         row.name = split_local_name(&new_name).1.to_string();
         Ok(())
@@ -223,10 +238,12 @@ async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) 
     loop {
         let table = open(session, name).await?;
         keep_partition_source(&table, &op, at)?;
+        keep_key(&table, &op, at)?;
         let new = new_columns(&table, &op, at)?;
         if new.schema == table.row.schema {
             return Ok(());
         }
+        keep_labels(session, &table, &new.schema, at).await?;
         let result = apply(session, &table, new, index, at).await;
         match result {
             Err(e) if e.kind() == Kind::Conflict && attempt < crate::insert::ATTEMPTS => attempt += 1,
@@ -238,22 +255,45 @@ async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) 
 /// Refuses to change the column that decides the partition of a row: the rows would lie in partitions of old values.
 fn keep_partition_source(table: &OpenTable, op: &AlterOp, at: Position) -> Result<()> {
     let Some(auto) = AutoPartition::of(&table.row) else { return Ok(()) };
-    let changes = match op {
-        AlterOp::DropColumns { names } => names.contains(&auto.source),
-        AlterOp::ReplaceColumns { columns } => {
-            let has = table.row.schema.columns.iter().find(|c| c.name == auto.source).map(|c| &c.ty);
-            columns.iter().find(|c| c.name == auto.source).map(|c| &c.ty) != has
-        }
-        AlterOp::RenameColumn { old, .. } => *old == auto.source,
-        AlterOp::ChangeColumn { old, new, ty, .. } => {
-            let has = table.row.schema.columns.iter().find(|c| c.name == *old).map(|c| &c.ty);
-            *old == auto.source && (new != old || has != Some(ty))
-        }
-        _ => false,
-    };
-    match changes {
+    match changes(table, op, &auto.source) {
         true => Err(semantic(at, format!("column {} cannot be changed: {} is the partition", auto.source, auto.sql()))),
         false => Ok(()),
+    }
+}
+
+/// Refuses to take its name from a column with a label, by which the label knows it.
+async fn keep_labels(session: &Session, table: &OpenTable, new: &TableSchema, at: Position) -> Result<()> {
+    let labels = session.warehouse.meta().labels(&table.row.id).await?;
+    let is_lost = |name: &str| !name.is_empty() && !new.columns.iter().any(|c| c.name == name);
+    match labels.iter().find(|(name, level)| *level > 0 && is_lost(name)) {
+        Some((name, level)) => Err(semantic(at, format!("column {name} has the label {level}; SET LABEL 0 first"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to change a column of the primary key, by which rows are told apart.
+fn keep_key(table: &OpenTable, op: &AlterOp, at: Position) -> Result<()> {
+    let may_be_null = |name: &String| match op {
+        AlterOp::DropNotNull { name: named } => named == name,
+        AlterOp::ReplaceColumns { columns } => columns.iter().any(|c| c.name == *name && c.nullable),
+        _ => false,
+    };
+    match key_of(&table.row).iter().find(|c| changes(table, op, &c.name) || may_be_null(&c.name)) {
+        Some(c) => Err(semantic(at, format!("column {} is in the primary key and cannot be changed", c.name))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a data column goes, or gets another name or type.
+fn changes(table: &OpenTable, op: &AlterOp, column: &str) -> bool {
+    let type_in = |columns: &[Column]| columns.iter().find(|c| c.name == column).map(|c| c.ty.clone());
+    let has = type_in(&table.row.schema.columns);
+    match op {
+        AlterOp::DropColumns { names } => names.iter().any(|n| n == column),
+        AlterOp::ReplaceColumns { columns } => type_in(columns) != has,
+        AlterOp::RenameColumn { old, .. } => old == column,
+        AlterOp::ChangeColumn { old, new, ty, .. } => old == column && (new != old || has.as_ref() != Some(ty)),
+        _ => false,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::catalog::{NewTable, OpenTable};
 use crate::commit::{Change, Replace};
 use crate::history::Point;
 use crate::insert::ATTEMPTS;
+use crate::keys::key_of;
 use crate::query::errors::{semantic, statement_error};
 use crate::query::{Session, names, rights};
 
@@ -50,6 +51,7 @@ pub(super) async fn restore(session: &Session, restore: RestoreTable, index: i64
         let (catalog, point) = (session.warehouse.catalog(), Point::Version(restore.version));
         let then = catalog.at_point(&table, point, session.statement_ms(), at).await?;
         if let Some(to) = &restore.to {
+            rights::check_labels(session, &table.row, &then.row.schema.columns, at).await?;
             return create(session, &then, to, index).await;
         }
         let (newest, old) = (table.data()?, then.data()?);
@@ -86,6 +88,7 @@ pub(super) async fn clone(session: &Session, clone: CloneTable, index: i64) -> R
     let mut attempt = 1;
     loop {
         let from = open_table(session, &clone.from, "Select").await?;
+        rights::check_labels(session, &from.row, &from.row.schema.columns, at).await?;
         let mut named = BTreeMap::new();
         for spec in &clone.partitions {
             let partition = known(session, &from, spec, at).await?;
@@ -145,6 +148,10 @@ fn check_alike(from: &OpenTable, to: &OpenTable, at: Position) -> Result<()> {
     let (has, needs) = (&to.row.schema, &from.row.schema);
     if !is_same(&has.columns, &needs.columns) || !is_same(&has.partition_columns, &needs.partition_columns) {
         return Err(semantic(at, format!("tables {} and {} have other columns", shown(from), shown(to))));
+    }
+    let key = key_of(&to.row);
+    if !key.is_empty() && !key.iter().map(|c| &c.name).eq(key_of(&from.row).iter().map(|c| &c.name)) {
+        return Err(semantic(at, format!("table {} has a primary key and {} not the same", shown(to), shown(from))));
     }
     let mut pairs = has.columns.iter().zip(&needs.columns);
     if let Some((column, _)) = pairs.find(|(has, needs)| !has.nullable && needs.nullable) {

@@ -14,6 +14,7 @@ use sqlparser::ast::{Query, Spanned};
 use super::{check_name, open, open_for};
 use crate::auto_partition::{ARRIVAL_COLUMN, ARRIVAL_PROPERTY, AUTO_PARTITION, AutoPartition, UNITS};
 use crate::catalog::NewTable;
+use crate::keys::{PRIMARY_KEY, check_key_property};
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, rights, run_plan};
 use crate::writer::write_partitioned;
@@ -25,8 +26,6 @@ const MAX_COMMENT: usize = 1024;
 /// The table property that keeps CLUSTERED BY, which has no effect on how rows are stored.
 pub(crate) const CLUSTERING: &str = "feitian.clustering";
 
-/// The table property that keeps PRIMARY KEY.
-pub(super) const PRIMARY_KEY: &str = "feitian.primary_key";
 /// The table property that keeps INTO n SHARDS.
 const SHARDS: &str = "feitian.shards";
 
@@ -158,17 +157,33 @@ pub(super) fn check_arrival(properties: &Map<String, Value>, at: Position) -> Re
 }
 
 /// A key is kept and shown, and nothing enforces it, as in tables of MaxCompute that are not transactional. In
-/// transactional ones it decides what an INSERT replaces, and that is missing.
+/// transactional ones a partition has one row of each key.
 fn check_primary_key(create: &CreateTable, at: Position) -> Result<()> {
+    let mut key = create.columns.iter().filter(|c| create.primary_key.contains(&c.name));
+    if let Some(column) = key.clone().find(|c| c.nullable) {
+        return Err(semantic(at, format!("primary key column {} must be NOT NULL", column.name)));
+    }
     let is_on = |(k, v): &(String, String)| k.eq_ignore_ascii_case("transactional") && v.eq_ignore_ascii_case("true");
-    if !create.primary_key.is_empty() && create.properties.iter().any(is_on) {
-        let what = "PRIMARY KEY of a transactional table";
+    if create.primary_key.is_empty() || !create.properties.iter().any(is_on) {
+        return Ok(());
+    }
+    if create.auto_partition.is_some() {
+        let what = "PRIMARY KEY of a transactional table that is AUTO PARTITIONED";
         return Err(errors::front_end(feitian_sql::SqlError::unsupported(at, what)));
     }
-    match create.columns.iter().find(|c| c.nullable && create.primary_key.contains(&c.name)) {
-        Some(column) => Err(semantic(at, format!("primary key column {} must be NOT NULL", column.name))),
-        None => Ok(()),
+    if let Some(column) = key.find(|c| !may_be_key(&c.ty)) {
+        let detail = format!("primary key column {} cannot be {}", column.name, column.ty.to_string().to_uppercase());
+        return Err(statement_error(Kind::Invalid, "ODPS-0130151", at, "Illegal data type", &detail));
     }
+    create.properties.iter().try_for_each(|(name, value)| check_key_property(name, value, at))
+}
+
+/// Types of which equal values are the same bytes.
+fn may_be_key(ty: &DataType) -> bool {
+    use DataType as T;
+    let is_time = matches!(ty, T::Date | T::Datetime | T::Timestamp | T::TimestampNtz);
+    let is_text = matches!(ty, T::String | T::Varchar(_) | T::Char(_) | T::Binary);
+    is_time || is_text || ty.is_integer() || matches!(ty, T::Decimal(..) | T::Boolean)
 }
 
 /// What the row keeps beside the columns: the user's properties, and ours for clauses that do not change how rows lie.

@@ -1,7 +1,7 @@
 //! CREATE FUNCTION, DROP FUNCTION and DROP RESOURCE: what clients register, by the words of SQL.
 
 use feitian_base::{Error, Kind, Result, clock, failpoint};
-use feitian_meta::{Function, ObjectName as Registered, split_local_name};
+use feitian_meta::{Claim, Function, ObjectName as Registered, Target, split_local_name};
 use feitian_sql::Position;
 use sqlparser::ast::ObjectName;
 
@@ -46,7 +46,9 @@ pub(crate) async fn create(
     index: i64,
 ) -> Result<()> {
     let (function, at) = function_name(session, name).await?;
-    rights::check_project(session, &function.project, "Write").await?;
+    let project = Target::project(&function.project);
+    let wanted = [("Write", project.clone()), ("CreateFunction", project)];
+    rights::check(session, &function.project, &wanted, Claim::Nothing).await?;
     if function.name.is_empty() || !function.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         let rule = "a name has letters, digits and underscores";
         return Err(semantic(at, format!("invalid function name '{}': {rule}", function.name)));
@@ -63,7 +65,8 @@ pub(crate) async fn create(
 /// `DROP FUNCTION [IF EXISTS] f`
 pub(crate) async fn drop_function(session: &Session, name: &ObjectName, if_exists: bool, index: i64) -> Result<()> {
     let (function, at) = function_name(session, name).await?;
-    rights::check_project(session, &function.project, "Write").await?;
+    let wanted = [("Write", Target::project(&function.project)), ("Delete", Target::function(&function))];
+    rights::check(session, &function.project, &wanted, Claim::Nothing).await?;
     failpoint::hit("ddl.before");
     dropped(session.warehouse.meta().drop_function(&function, &session.step(index)).await, if_exists, at)
 }
@@ -71,7 +74,8 @@ pub(crate) async fn drop_function(session: &Session, name: &ObjectName, if_exist
 /// `DROP RESOURCE [IF EXISTS] r`
 pub(crate) async fn drop_resource(session: &Session, name: &str, if_exists: bool, index: i64) -> Result<()> {
     let resource = resource_name(session, name)?;
-    rights::check_project(session, &resource.project, "Write").await?;
+    let wanted = [("Write", Target::project(&resource.project)), ("Delete", Target::resource(&resource))];
+    rights::check(session, &resource.project, &wanted, Claim::Nothing).await?;
     failpoint::hit("ddl.before");
     let result = session.warehouse.meta().drop_resource(&resource, &session.step(index)).await;
     dropped(result, if_exists, Position::UNKNOWN)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::Partition;
-use feitian_sql::{AlterOp, ColumnRef, PartitionCondition, PartitionOp, Position, Truncate};
+use feitian_sql::{AlterOp, ColumnRef, PartitionCondition, PartitionOp, Position, SqlError, Truncate};
 use feitian_types::{Column, PartitionSpec};
 use sqlparser::ast::{ObjectName, Spanned};
 
@@ -16,9 +16,10 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
 use crate::insert::ATTEMPTS;
+use crate::keys::key_of;
 use crate::lifecycle::lives_for_ever;
 use crate::query::Session;
-use crate::query::errors::{semantic, statement_error};
+use crate::query::errors::{self, semantic, statement_error};
 use crate::writer::partition_value;
 
 fn missing(at: Position, table: &OpenTable, spec: &str) -> Error {
@@ -283,6 +284,11 @@ async fn merge(
     let mut attempt = 1;
     loop {
         let table = open(session, name).await?;
+        if !key_of(&table.row).is_empty() {
+            // Two partitions may have rows of one key, and neither is the later one.
+            let what = "MERGE PARTITION of a table with PRIMARY KEY";
+            return Err(errors::front_end(SqlError::unsupported(at, what)));
+        }
         let (spec, values) = canonical(&table, to, at)?;
         let from = matching(session, &table, if_exists, sources, at).await?;
         if from.is_empty() {

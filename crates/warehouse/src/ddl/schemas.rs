@@ -1,7 +1,7 @@
 //! CREATE SCHEMA and DROP SCHEMA.
 
 use feitian_base::{Error, Kind, Result, clock, failpoint};
-use feitian_meta::Schema;
+use feitian_meta::{Claim, Schema, Target};
 use sqlparser::ast::ObjectName;
 
 use super::{check_name, create};
@@ -22,7 +22,9 @@ pub(crate) async fn create(
     index: i64,
 ) -> Result<()> {
     let schema = names::schema_of(session, name)?;
-    rights::check_project(session, &schema.project, "Write").await?;
+    let project = Target::project(&schema.project);
+    let wanted = [("Write", project.clone()), ("CreateSchema", project)];
+    rights::check(session, &schema.project, &wanted, Claim::Nothing).await?;
     check_name(&schema.name, schema.at)?;
     if schema.name == schema.project {
         let detail = format!("a schema of project {} cannot have the project's name", schema.project);
@@ -50,7 +52,9 @@ pub(crate) async fn create(
 /// `DROP SCHEMA [IF EXISTS] [project.]schema`: refused while anything is in it.
 pub(crate) async fn drop(session: &Session, name: &ObjectName, if_exists: bool, index: i64) -> Result<()> {
     let schema = names::schema_of(session, name)?;
-    rights::check_project(session, &schema.project, "Write").await?;
+    let dropped = Target::of_project(&schema.project, "schemas", &schema.name);
+    let wanted = [("Write", Target::project(&schema.project)), ("Drop", dropped)];
+    rights::check(session, &schema.project, &wanted, Claim::Nothing).await?;
     failpoint::hit("ddl.before");
     let dropped = session.warehouse.meta().drop_schema(&schema.project, &schema.name, &session.step(index)).await;
     match dropped {

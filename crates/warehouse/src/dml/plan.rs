@@ -17,6 +17,7 @@ use super::query::{place_of, query, refuse};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::insert::default_value;
+use crate::keys::key_of;
 use crate::query::{Planned, Session, convert_column, errors, hints, plan_change, type_of_column};
 
 /// What happens to a row.
@@ -169,10 +170,10 @@ fn shown(table: &OpenTable) -> String {
     format!("{}.{}", table.row.project, table.row.local_name())
 }
 
-/// Refuses SET of what is no data column, and of the one that decides a row's partition.
+/// Refuses SET of what is no data column, of the one that decides a row's partition, and of the primary key.
 fn check_assigned(given: &Given<'_>, table: &OpenTable) -> Result<()> {
     let schema = &table.row.schema;
-    let auto = AutoPartition::of(&table.row);
+    let (auto, key) = (AutoPartition::of(&table.row), key_of(&table.row));
     for Assignment { column: ColumnRef { name, position }, .. } in given.set.unwrap_or_default() {
         if schema.partition_columns.iter().any(|c| c.name == *name) {
             return refuse(
@@ -185,6 +186,10 @@ fn check_assigned(given: &Given<'_>, table: &OpenTable) -> Result<()> {
         }
         if let Some(auto) = auto.as_ref().filter(|auto| auto.source == *name) {
             return refuse(*position, format!("column {name} cannot be updated: {} is the partition", auto.sql()));
+        }
+        if key.iter().any(|c| c.name == *name) {
+            let detail = format!("column {name} is in the primary key of {}, it cannot be updated", shown(table));
+            return refuse(*position, detail);
         }
     }
     Ok(())

@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
 use feitian_meta::{
-    DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Schema, local_name, split_local_name,
+    Claim, DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Schema, Target, local_name,
+    split_local_name,
 };
 use feitian_sql::{Position, object_parts};
 use sqlparser::ast::{
@@ -162,6 +163,8 @@ pub(super) async fn registered(session: &Session, name: &str) -> Result<Option<R
         rights::enter(session, project).await?;
         let at = FunctionName { project: project.into(), schema_name: schema.into(), name: name.into() };
         if let Some(found) = meta.function(&at).await? {
+            let wanted = [("Execute", Target::function(&at)), ("Read", Target::function(&at))];
+            rights::check(session, project, &wanted, Claim::Anybody).await?;
             return Ok(Some(found));
         }
     }

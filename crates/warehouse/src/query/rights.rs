@@ -1,12 +1,13 @@
 //! What the account of a job may do: asked for every project, table and view that a statement names.
 //!
 //! Whoever owns a project or was admitted to it may do everything in it, and so may an administrator. A user of it may do
-//! what was granted, and everything with the tables that the user owns. The query of a view may also read what the view's
-//! owner may read in the view's own project; for other projects the reader alone counts.
+//! what was granted, and everything with the tables that the user owns, but nothing that a policy denies. The query of a
+//! view may also read what the view's owner may read in the view's own project; for other projects the reader alone counts.
 
-use feitian_base::{Error, Kind, Result};
-use feitian_meta::{Access, DEFAULT_SCHEMA, Project, SYSTEM_PROJECT, Securable, TOKEN_SETTING, Table};
+use feitian_base::{Error, Kind, Result, clock};
+use feitian_meta::{Access, Claim, Project, SYSTEM_PROJECT, TOKEN_SETTING, Table, Target};
 use feitian_sql::Position;
+use feitian_types::Column;
 
 use super::Session;
 use super::errors::statement_error;
@@ -68,42 +69,78 @@ pub(crate) async fn enter(session: &Session, project: &str) -> Result<Option<Pro
 
 /// Refuses what the account of the job may not do with the project, for example `CreateTable`.
 pub(crate) async fn check_project(session: &Session, project: &str, action: &str) -> Result<()> {
-    enter(session, project).await?;
-    let (access, id) = access(session, &session.instance.owner, project).await?;
-    let meta = session.warehouse.meta();
-    let may = match access {
-        Access::Whole => true,
-        Access::Granted => meta.is_granted(project, &id, &Securable::Project, action).await?,
-        // `sys`, or a project that went while the job waited: nothing is in it.
-        Access::None => meta.project(project).await?.is_none(),
-    };
-    if may {
+    check(session, project, &[(action, Target::project(project))], Claim::Nothing).await
+}
+
+/// Refuses what the account of the job may not do with something of the project: one of the actions, with its object, is
+/// enough, and each may be denied.
+pub(crate) async fn check(session: &Session, project: &str, wanted: &[(&str, Target)], claim: Claim) -> Result<()> {
+    // `sys`, or a project that went while the job waited: nothing is in it.
+    let is_gone = enter(session, project).await?.is_none();
+    if is_gone || may(session, &session.instance.owner, project, wanted, claim).await? {
         return Ok(());
     }
-    Err(denied(&format!("odps:{action}"), &format!("projects/{project}"), "", Position::UNKNOWN))
+    let (action, name) = wanted.first().map_or(("All", ""), |(action, target)| (*action, target.name()));
+    Err(denied(&format!("odps:{action}"), name, "", Position::UNKNOWN))
 }
 
 /// Refuses what may not be done with a table or view, for example `Select`.
 pub(crate) async fn check_table(session: &Session, table: &Table, action: &str, at: Position) -> Result<()> {
-    if may(session, &session.instance.owner, table, action).await? {
-        return Ok(());
+    let owner = &session.instance.owner;
+    let viewed = session.view.as_ref().filter(|(project, _)| *project == table.project).map(|(_, owner)| owner);
+    for name in [Some(owner), viewed].into_iter().flatten() {
+        if may_with(session, name, table, action).await? {
+            return Ok(());
+        }
     }
-    if let Some((project, owner)) = &session.view
-        && *project == table.project
-        && may(session, owner, table, action).await?
-    {
-        return Ok(());
-    }
-    Err(denied(&format!("odps:{action}"), &resource_of(table), "", at))
+    Err(denied(&format!("odps:{action}"), Target::table(table).name(), "", at))
 }
 
-/// A table or view as policies name it.
-fn resource_of(table: &Table) -> String {
-    let within = match table.schema_name.as_str() {
-        DEFAULT_SCHEMA => String::new(),
-        schema => format!("schemas/{schema}/"),
-    };
-    format!("projects/{}/{within}tables/{}", table.project, table.name)
+/// Those of the table's columns, as they are read, whose label is above that of the account of the job.
+pub(crate) async fn hidden(session: &Session, table: &Table, columns: &[Column]) -> Result<Vec<String>> {
+    let mut hidden = hidden_from(session, &session.instance.owner, table, columns).await?;
+    if let Some((project, owner)) = &session.view
+        && *project == table.project
+        && !hidden.is_empty()
+    {
+        let theirs = hidden_from(session, owner, table, columns).await?;
+        hidden.retain(|column| theirs.contains(column));
+    }
+    Ok(hidden)
+}
+
+async fn hidden_from(session: &Session, name: &str, table: &Table, columns: &[Column]) -> Result<Vec<String>> {
+    match access(session, name, &table.project).await? {
+        (Access::Whole, _) => Ok(Vec::new()),
+        (Access::Granted, id) => session.warehouse.meta().hidden(table, columns, &id, clock::now_ms()).await,
+        (Access::None, _) => Ok(columns.iter().map(|c| c.name.clone()).collect()),
+    }
+}
+
+/// Refuses to copy a table with a column whose label is above that of the account.
+pub(crate) async fn check_labels(session: &Session, table: &Table, columns: &[Column], at: Position) -> Result<()> {
+    match hidden(session, table, columns).await?.first() {
+        Some(column) => Err(above_label(table, column, at)),
+        None => Ok(()),
+    }
+}
+
+/// The refusal of a column.
+pub(crate) fn above_label(table: &Table, column: &str, at: Position) -> Error {
+    let why = format!(": the label of column '{column}' is above that of the account");
+    denied("odps:Select", Target::table(table).name(), &why, at)
+}
+
+/// Refuses a new name under which policies let the account do with the table what they do not under its old one.
+pub(crate) async fn check_rename(session: &Session, table: &Table, renamed: &Table, at: Position) -> Result<()> {
+    let owner = &session.instance.owner;
+    for action in ["Describe", "Select", "Update", "Alter", "Drop"] {
+        if may_with(session, owner, renamed, action).await? && !may_with(session, owner, table, action).await? {
+            let why = ", which the new name would give";
+            return Err(denied(&format!("odps:{action}"), Target::table(table).name(), why, at));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses everybody but those who may do everything in the view's project and the view's own owner: it reads with the
@@ -114,7 +151,7 @@ pub(crate) async fn check_query(session: &Session, view: &Table, at: Position) -
         return Ok(());
     }
     let why = format!(", because the query of a view is for the owner of {}", view.local_name());
-    Err(denied("odps:Alter", &resource_of(view), &why, at))
+    Err(denied("odps:Alter", Target::table(view).name(), &why, at))
 }
 
 /// Refuses everybody but those who may do everything in the project. A user who gave a view away would read with the rights
@@ -124,19 +161,22 @@ pub(crate) async fn check_giver(session: &Session, table: &Table, at: Position) 
         return Ok(());
     }
     let why = ", because CHANGEOWNER is for the owner of the project and for accounts that were admitted";
-    Err(denied("odps:Alter", &resource_of(table), why, at))
+    Err(denied("odps:Alter", Target::table(table).name(), why, at))
 }
 
-async fn may(session: &Session, name: &str, table: &Table, action: &str) -> Result<bool> {
-    Ok(match access(session, name, &table.project).await? {
+/// Whether the account of this name may do one of the things that are wanted.
+async fn may(session: &Session, name: &str, project: &str, wanted: &[(&str, Target)], claim: Claim) -> Result<bool> {
+    let wanted: Vec<(&str, &Target)> = wanted.iter().map(|(action, target)| (*action, target)).collect();
+    Ok(match access(session, name, project).await? {
         (Access::Whole, _) => true,
-        (Access::Granted, _) if table.owner == name => true,
-        (Access::Granted, id) => {
-            let object = Securable::Table(table.id.clone());
-            session.warehouse.meta().is_granted(&table.project, &id, &object, action).await?
-        }
+        (Access::Granted, id) => session.warehouse.meta().may(project, &id, &wanted, claim).await?,
         (Access::None, _) => false,
     })
+}
+
+async fn may_with(session: &Session, name: &str, table: &Table, action: &str) -> Result<bool> {
+    let claim = if table.owner == name { Claim::Maker } else { Claim::Nothing };
+    may(session, name, &table.project, &[(action, Target::table(table))], claim).await
 }
 
 /// The refusal in the words of the original.

@@ -28,8 +28,7 @@ use super::{
     rights, scans,
 };
 use crate::catalog::OpenTable;
-use crate::provider;
-use crate::scan::provider_of_places;
+use crate::scan::{provider_of_places, provider_without};
 use crate::system::SystemTable;
 
 /// Views may be defined over views this deep.
@@ -112,7 +111,8 @@ fn plan_at<'a>(
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
         if let Some(target) = target {
             let (project, table) = name_of(target);
-            let source = DefaultTableSource::new(provider_of_places(target));
+            let hidden = rights::hidden(&session, &target.row, &target.row.schema.columns).await?;
+            let source = DefaultTableSource::new(provider_of_places(target, hidden));
             sources.insert((project, table + names::TARGET), Arc::new(source));
         }
         for ((project, table), at) in named {
@@ -122,12 +122,13 @@ fn plan_at<'a>(
                 continue;
             }
             let key = (project, table);
-            let open = match travels.get(&key) {
+            let (open, hidden) = match travels.get(&key) {
                 Some(travel) => travel.open(&session, at).await?,
                 None => {
                     let open = open(&session, &key.0, &key.1, at).await?;
                     rights::check_table(&session, &open.row, "Select", at).await?;
-                    open
+                    let hidden = rights::hidden(&session, &open.row, &open.row.schema.columns).await?;
+                    (open, hidden)
                 }
             };
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
@@ -136,7 +137,7 @@ fn plan_at<'a>(
                 read.entry(key.clone()).or_insert_with(|| open.clone());
                 // A table that is read twice is read at one version.
                 let pinned = read.get(&key).unwrap_or(&open);
-                Arc::new(DefaultTableSource::new(provider(pinned, session.warehouse.catalog())))
+                Arc::new(DefaultTableSource::new(provider_without(pinned, hidden)))
             };
             sources.insert(key, source);
         }

@@ -37,7 +37,8 @@ impl Travel {
 
     /// The table as it was. It goes by the name of its key, and by an id of its own: an INSERT into the table of today does
     /// not read that.
-    pub(super) async fn open(&self, session: &Session, at: Position) -> Result<OpenTable> {
+    /// With the columns that are not for the account.
+    pub(super) async fn open(&self, session: &Session, at: Position) -> Result<(OpenTable, Vec<String>)> {
         let (project, table) = &self.table;
         let open = open_named(session, project, table, at).await?;
         if open.row.view_text.is_some() || !is_transactional(&open.row) {
@@ -47,10 +48,11 @@ impl Travel {
         }
         let point = self.point(session, at).await?;
         let mut then = session.warehouse.catalog().at_point(&open, point, session.statement_ms(), at).await?;
+        let hidden = rights::hidden(session, &open.row, &then.row.schema.columns).await?;
         let version = then.data()?.version;
         then.row.id = format!("{}@{version}", then.row.id);
         then.row.name = split_local_name(&self.key().1).1.to_string();
-        Ok(then)
+        Ok((then, hidden))
     }
 
     async fn point(&self, session: &Session, at: Position) -> Result<Point> {

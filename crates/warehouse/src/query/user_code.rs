@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 use feitian_base::{Error, Result};
 use feitian_functions::coercion::type_name;
 use feitian_functions::{FunctionError, parse_zone, registry};
-use feitian_meta::{Function as Registered, Resource as ResourceRow};
+use feitian_meta::{Claim, Function as Registered, Resource as ResourceRow, Target};
 use feitian_sql::{Position, SqlError, lift_table_function, object_parts};
 use feitian_types::arrow::{column_type, engine_type, nearest_type};
 use feitian_udf::{Call, Code, Kind, Pool, Resource, supported};
@@ -229,10 +229,10 @@ async fn resources(session: &Session, function: &Registered, at: Position) -> Re
     let mut rows = Vec::with_capacity(function.resources.len());
     for name in &function.resources {
         // In another project whoever may register functions there may read what they read.
-        match name.project == function.at.project {
-            true => rights::enter(session, &name.project).await.map(drop)?,
-            false => rights::check_project(session, &name.project, "Write").await?,
+        if name.project != function.at.project {
+            rights::check_project(session, &name.project, "Write").await?;
         }
+        rights::check(session, &name.project, &[("Read", Target::resource(name))], Claim::Anybody).await?;
         let Some(row) = session.warehouse.meta().resource(name).await? else {
             let text = format!("resource {} of function {} is not there any more", name.name, function.at.name);
             return Err(semantic(at, text));

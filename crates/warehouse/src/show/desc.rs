@@ -12,6 +12,7 @@ use sqlparser::ast::{ObjectName, Spanned};
 
 use super::open;
 use crate::catalog::OpenTable;
+use crate::keys::key_names;
 use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
 
@@ -52,7 +53,10 @@ pub(crate) async fn desc(
     let zone = session.settings.time_zone()?;
     let clock = Clock(parse_zone(&zone).map_err(|e| semantic(at, e.details))?);
     let schema = session.settings.has_schemas().then_some(table.row.schema_name.as_str());
-    let Some(spec) = partition else { return Ok(describe(&table, schema, extended, &clock)) };
+    let Some(spec) = partition else {
+        let labels = session.warehouse.meta().labels(&table.row.id).await?;
+        return Ok(describe(&table, schema, extended, &clock, &labels));
+    };
     let columns = &table.row.schema.partition_columns;
     let values = spec.values_for(columns).ok_or_else(|| {
         let detail = format!("({spec}) must give a value for every partition column");
@@ -93,7 +97,13 @@ fn describe_partition(p: &Partition, extended: bool, clock: &Clock) -> String {
 }
 
 /// `schema` is shown where names have one.
-fn describe(table: &OpenTable, schema: Option<&str>, extended: bool, clock: &Clock) -> String {
+fn describe(
+    table: &OpenTable,
+    schema: Option<&str>,
+    extended: bool,
+    clock: &Clock,
+    labels: &[(String, i64)],
+) -> String {
     let row = &table.row;
     let files = table.snapshot.iter().flat_map(|s| s.files());
     let (bytes, count) = files.fold((0i64, 0i64), |(b, n), f| (b + f.num_bytes, n + 1));
@@ -120,7 +130,7 @@ fn describe(table: &OpenTable, schema: Option<&str>, extended: bool, clock: &Clo
         }
     }
     text += &rule();
-    text += &native_columns(&row.schema.columns, extended);
+    text += &native_columns(&row.schema.columns, labels, extended);
     if row.schema.is_partitioned() {
         let _ = writeln!(text, "| {} |", left("Partition Columns:", WIDTH - 2));
         text += &rule();
@@ -137,7 +147,8 @@ fn describe(table: &OpenTable, schema: Option<&str>, extended: bool, clock: &Clo
     text
 }
 
-fn native_columns(columns: &[Column], extended: bool) -> String {
+/// A column without a label has that of the table, which goes by the empty name.
+fn native_columns(columns: &[Column], labels: &[(String, i64)], extended: bool) -> String {
     let mut text = format!("| {} |\n", left("Native Columns:", WIDTH - 2));
     text += &rule();
     let widths: &[usize] = if extended { &[8, 6, 5, 13, 8, 12, 12] } else { &[15, 10, 5, 43] };
@@ -154,11 +165,13 @@ fn native_columns(columns: &[Column], extended: bool) -> String {
     text += &rule();
     for c in columns {
         let (name, ty, comment) = (c.name.clone(), c.ty.to_string(), c.comment.replace('\n', " "));
+        let label = [c.name.as_str(), ""].into_iter().find_map(|wanted| labels.iter().find(|(name, _)| name == wanted));
+        let label = label.map_or(String::new(), |(_, level)| level.to_string());
         let cells = if extended {
             let default = c.default.clone().unwrap_or_else(|| "NULL".to_string());
-            vec![name, ty, String::new(), String::new(), c.nullable.to_string(), default, comment]
+            vec![name, ty, label, String::new(), c.nullable.to_string(), default, comment]
         } else {
-            vec![name, ty, String::new(), comment]
+            vec![name, ty, label, comment]
         };
         text += &line(&cells);
     }
@@ -174,7 +187,9 @@ fn extended_info(table: &OpenTable, bytes: i64, files: i64) -> String {
         ("PhysicalSize:", bytes.to_string()),
         ("FileNum:", files.to_string()),
     ];
-    for (name, value) in known {
+    let key = key_names(&table.row);
+    let key = (!key.is_empty()).then(|| ("PrimaryKey:", format!("[{}]", key.join(", "))));
+    for (name, value) in known.into_iter().chain(key) {
         let _ = writeln!(text, "| {} {} |", left(name, 25), left(&value, 56));
     }
     for (name, value) in super::properties(&table.row) {
@@ -197,7 +212,7 @@ mod tests {
         assert_eq!(clock.text(0), "1970-01-01 08:00:00");
         assert!(clock.times(0, 0, 0).starts_with("| CreateTime:               1970-01-01 08:00:00 "));
         let columns = [Column::new("a", feitian_types::DataType::BigInt)];
-        let text = native_columns(&columns, false);
+        let text = native_columns(&columns, &[], false);
         assert!(text.contains("| a               | bigint     |       |"), "{text}");
     }
 }

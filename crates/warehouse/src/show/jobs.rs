@@ -6,7 +6,7 @@ use chrono::{Datelike, Days, NaiveDate, NaiveTime};
 use feitian_base::{Kind, Result, clock};
 use feitian_functions::parse_zone;
 use feitian_functions::time::{datetime_text, local_of_millis, millis_of};
-use feitian_meta::{Instance, InstanceState, TOKEN_JOBS};
+use feitian_meta::{Claim, Instance, InstanceState, TOKEN_JOBS, Target};
 use feitian_sql::Position;
 
 use crate::JobFilter;
@@ -80,6 +80,7 @@ pub(crate) async fn list(
         owner: seen_owner(session).await?,
     };
     let project = &session.instance.project;
+    rights::check(session, project, &[("List", Target::project(project))], Claim::Anybody).await?;
     let page = session.warehouse.list_instances(project, filter, None, limit as usize).await?;
     let mut text = line("StartTime", "RunTime", "Status", "InstanceID", "Owner", "Query");
     for job in &page.items {
@@ -99,8 +100,8 @@ fn line(start: &str, run: &str, status: &str, id: &str, owner: &str, query: &str
     format!("{start:<21}{run:<9}{status:<11}{id:<32}{owner:<22}{query}\n")
 }
 
-/// The job of this id, if the account may see it.
-async fn find(session: &Session, id: &str) -> Result<Instance> {
+/// The job of this id, if the account may see it and do this with it.
+async fn find(session: &Session, id: &str, action: &str) -> Result<Instance> {
     let project = &session.instance.project;
     let seen = seen_owner(session).await?;
     let found = match session.warehouse.instance(project, id).await {
@@ -112,20 +113,24 @@ async fn find(session: &Session, id: &str) -> Result<Instance> {
             let resource = format!("projects/{project}/instances/{id}");
             Err(rights::denied("odps:Read", &resource, "", Position::UNKNOWN))
         }
-        _ => Ok(found),
+        _ => {
+            let job = Target::of_project(project, "instances", id);
+            rights::check(session, project, &[(action, job)], Claim::Anybody).await?;
+            Ok(found)
+        }
     }
 }
 
 /// `STATUS id`
 pub(crate) async fn status(session: &Session, id: &str) -> Result<String> {
-    Ok(format!("{}\n", find(session, id).await?.state.as_str()))
+    Ok(format!("{}\n", find(session, id, "Read").await?.state.as_str()))
 }
 
 /// `KILL id`. A job that was killed before is killed: the statement may run a second time after a crash.
 pub(crate) async fn kill(session: &Session, id: &str) -> Result<String> {
     let resource = format!("projects/{}/instances/{id}", session.instance.project);
     refuse_token(session, None, "odps:Write", &resource)?;
-    let job = find(session, id).await?;
+    let job = find(session, id, "Write").await?;
     if job.id == session.instance.id {
         return Err(semantic(Position::UNKNOWN, "a job cannot kill itself"));
     }
@@ -140,7 +145,7 @@ pub(crate) async fn kill(session: &Session, id: &str) -> Result<String> {
 
 /// `DESC INSTANCE id`: a name and a value in each line.
 pub(crate) async fn describe(session: &Session, id: &str) -> Result<String> {
-    let (job, zone) = (find(session, id).await?, zone(session)?);
+    let (job, zone) = (find(session, id, "Read").await?, zone(session)?);
     let mut text = String::new();
     let mut pair = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<40}{value:<40}");

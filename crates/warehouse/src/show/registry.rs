@@ -5,7 +5,7 @@ use std::fmt::Write;
 use feitian_base::{Kind, Result};
 use feitian_functions::parse_zone;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::Function;
+use feitian_meta::{Claim, Function, Target};
 use feitian_sql::{Position, object_parts};
 use sqlparser::ast::ObjectName;
 
@@ -82,7 +82,8 @@ fn lines(pairs: &[(&str, &str)]) -> String {
 pub(crate) async fn desc_function(session: &Session, name: &ObjectName) -> Result<String> {
     let (function, at) = function_name(session, name).await?;
     if let Some(f) = session.warehouse.meta().function(&function).await? {
-        rights::check_project(session, &function.project, "List").await?;
+        let wanted = [("List", Target::project(&function.project)), ("Read", Target::function(&function))];
+        rights::check(session, &function.project, &wanted, Claim::Nothing).await?;
         let created = clock(session)?(f.created_ms);
         let resources = resources_of(&f);
         return Ok(lines(&[
@@ -106,7 +107,8 @@ pub(crate) async fn desc_function(session: &Session, name: &ObjectName) -> Resul
 /// `DESC RESOURCE r`
 pub(crate) async fn desc_resource(session: &Session, name: &str) -> Result<String> {
     let at = resource_name(session, name)?;
-    rights::check_project(session, &at.project, "List").await?;
+    let wanted = [("List", Target::project(&at.project)), ("Read", Target::resource(&at))];
+    rights::check(session, &at.project, &wanted, Claim::Nothing).await?;
     let Some(r) = session.warehouse.meta().resource(&at).await? else {
         let detail = format!("resource {}.{name} cannot be resolved", at.project);
         return Err(statement_error(

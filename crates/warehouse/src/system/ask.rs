@@ -82,7 +82,7 @@ impl std::fmt::Display for Ask {
     }
 }
 
-/// The states that end are one class, so that only the others can be picked by their word.
+/// The states that are picked by their word: those of few jobs, whose indexes hold the jobs of all projects.
 fn class_of(word: &str) -> Option<StateClass> {
     match InstanceState::parse(word)? {
         InstanceState::Waiting => Some(StateClass::Waiting),

@@ -213,6 +213,8 @@ impl Instances {
             Some(StateClass::Waiting) => job.state == InstanceState::Waiting,
             Some(StateClass::Running) => job.state == InstanceState::Running,
             Some(StateClass::Terminal) => job.state.is_terminal(),
+            Some(StateClass::Failed) => job.state == InstanceState::Failed,
+            Some(StateClass::Cancelled) => job.state == InstanceState::Cancelled,
             None => true,
         };
         self.viewer.sees(&job.project)

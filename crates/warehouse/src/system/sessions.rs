@@ -14,10 +14,11 @@ use super::{Pages, Reading};
 /// Rows of a page, at least: where few are wanted, those of other projects are still to be passed over.
 const PAGE: i64 = 200;
 
-/// The rows of an upload are those of its blocks. Nobody counts what goes through a stream.
+/// The rows of an upload are those of its blocks, as are those of an upsert session, where one that came twice is two.
+/// Nobody counts what goes through a stream.
 fn record_count(row: &SessionRow) -> Cell<'_> {
     match row.session.kind.as_str() {
-        "upload" | "storage_write" => row.block_rows.into(),
+        "upload" | "storage_write" | "upsert" => row.block_rows.into(),
         "download" | "storage_read" => row.session.record_count.into(),
         _ => Cell::Null,
     }
@@ -28,7 +29,7 @@ impl Pages for Sessions {
 
     const COLUMNS: &'static [Col<SessionRow>] = &[
         must("session_id", Type::Text, "Id of the session.", |r| (&r.session.id).into()),
-        must("kind", Type::Text, "upload, download, stream, storage_read or storage_write.", |r| {
+        must("kind", Type::Text, "upload, download, stream, upsert, storage_read or storage_write.", |r| {
             (&r.session.kind).into()
         }),
         must("project", Type::Text, "Project of the table.", |r| (&r.session.project).into()),
@@ -41,7 +42,7 @@ impl Pages for Sessions {
         may("partition_name", Type::Text, "The partition; NULL for a whole table.", |r| {
             Some(&r.session.partition).filter(|p| !p.is_empty()).into()
         }),
-        must("status", Type::Text, "normal, closing, closed or expired.", |r| (&r.session.status).into()),
+        must("status", Type::Text, "normal, closing, closed, aborted or expired.", |r| (&r.session.status).into()),
         must("owner", Type::Text, "Account that opened it.", |r| (&r.session.owner).into()),
         may("record_count", Type::Int, "Rows uploaded so far, or to download; NULL for streams.", record_count),
         must("create_time", Type::Time, "When it was opened.", |r| r.session.created_ms.into()),

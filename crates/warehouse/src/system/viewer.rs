@@ -31,7 +31,7 @@ impl Viewer {
         let is_admin = token.is_none() && account.as_ref().is_some_and(|a| a.admin);
         let mut projects = match &account {
             Some(_) if is_admin => None,
-            Some(account) => Some(meta.projects_of(&account.id).await?),
+            Some(account) => Some(meta.open_projects(&account.id).await?),
             None => Some(Vec::new()),
         };
         if let (Some(_), Some(projects)) = (&token, &mut projects) {

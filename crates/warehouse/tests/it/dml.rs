@@ -31,14 +31,14 @@ struct Held {
 }
 
 /// The files of a bench; one data file can be held up.
-struct Gate {
+pub(crate) struct Gate {
     inner: LocalStore,
     next: Mutex<Option<Held>>,
 }
 
 impl Gate {
     /// From now on the next data file waits: the first answer tells that somebody does, the second lets them go on.
-    fn close(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+    pub(crate) fn close(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
         let ((reached, is_reached), (open, go_on)) = (oneshot::channel(), oneshot::channel());
         *self.next.lock() = Some(Held { reached, go_on });
         (is_reached, open)
@@ -99,13 +99,18 @@ impl ObjectStore for Gate {
 }
 
 /// A bench with the table `t` of rows `(id, n)`, whose writers can be held up.
-struct World {
-    bench: Bench,
-    gate: Arc<Gate>,
+pub(crate) struct World {
+    pub(crate) bench: Bench,
+    pub(crate) gate: Arc<Gate>,
 }
 
 impl World {
     async fn with(rows: &str) -> Self {
+        Self::of("create table t (id bigint, n bigint) tblproperties ('transactional'='true')", rows).await
+    }
+
+    /// The same with the table that `create` makes.
+    pub(crate) async fn of(create: &str, rows: &str) -> Self {
         let mut gate = None;
         let bench = Bench::open_on(Vec::new(), |inner| {
             let store = Arc::new(Gate { inner, next: Mutex::new(None) });
@@ -114,14 +119,14 @@ impl World {
         });
         let bench = bench.await;
         let world = Self { bench, gate: gate.expect("the bench has a store") };
-        world.run("create table t (id bigint, n bigint) tblproperties ('transactional'='true')").await;
+        world.run(create).await;
         if !rows.is_empty() {
             world.run(&format!("insert into t values {rows}")).await;
         }
         world
     }
 
-    async fn run(&self, text: &str) {
+    pub(crate) async fn run(&self, text: &str) {
         let ended = self.bench.run(text, &[]).await;
         assert_eq!(ended.state, InstanceState::Success, "{text}: {:?}", ended.error);
     }
@@ -132,7 +137,7 @@ impl World {
     }
 
     /// Runs `slow`, and `between` to its end after `slow` has read the table and before it changes it.
-    async fn cross(&self, slow: &str, between: impl AsyncFnOnce(&Self)) {
+    pub(crate) async fn cross(&self, slow: &str, between: impl AsyncFnOnce(&Self)) {
         let (reached, open) = self.gate.close();
         let job = NewJob {
             priority: 9,
@@ -148,12 +153,12 @@ impl World {
         self.ended(&slow).await;
     }
 
-    async fn rows(&self) -> Vec<String> {
+    pub(crate) async fn rows(&self) -> Vec<String> {
         let query = self.bench.run("select id, n from t order by id, n", &[]).await;
         self.bench.rows(&query).await.1
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         assert_sound(&self.bench.warehouse).await;
         self.bench.warehouse.shutdown().await;
     }

@@ -3,8 +3,10 @@
 
 mod columns;
 mod dml;
+mod keys;
 mod lifecycle;
 mod old;
+mod policies;
 mod powercut;
 mod profile;
 mod reads;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use feitian_base::{Kind, Result, Tasks};
-use feitian_meta::{Account, Meta, Project, Step, Table};
+use feitian_meta::{Account, Meta, PartitionSums, Project, Step, Table, TableFilter};
 use feitian_store::LocalStore;
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
@@ -587,4 +587,42 @@ async fn counting_rows_opens_no_file() {
     let failed = bench.run("select sum(a) from t where ds = 'a'", &allow).await;
     assert!(failed.error.is_some(), "the files are gone");
     bench.warehouse.shutdown().await;
+}
+
+// The log of each table is the truth; a list asks the metadata, which reflect it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_says_what_each_table_holds_without_its_log() {
+    let bench = Bench::open().await;
+    let w = &bench.warehouse;
+    for text in [
+        "create table a (n bigint); insert into a values (1), (2), (3)",
+        "create table b (n bigint) partitioned by (ds string); insert into b partition (ds='1') values (1), (2)",
+        "alter table b add partition (ds='2')",
+        "create table c (n bigint)",
+        "create view v as select n from a",
+    ] {
+        assert_eq!(bench.run(text, &[]).await.error, None, "{text}");
+    }
+    let listed = w.list_tables("demo", "default", TableFilter::default(), None, 10).await.expect("tables").items;
+    let names: Vec<&str> = listed.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c", "v"]);
+    let mut wanted = Vec::new();
+    for (name, num_partitions) in [("a", 0), ("b", 2), ("c", 0)] {
+        let of_log = w.table("demo", name).await.expect("the table");
+        let (num_rows, num_bytes, num_files) = (of_log.num_rows, of_log.num_bytes, of_log.num_files);
+        wanted.push(Some(PartitionSums { num_partitions, num_rows, num_bytes, num_files }));
+    }
+    // A view holds nothing of its own.
+    wanted.push(None);
+    let sizes = w.table_sizes(&listed).await.expect("sizes");
+    assert_eq!(sizes, wanted);
+    let rows: Vec<Option<i64>> = sizes.iter().map(|sums| sums.map(|s| s.num_rows)).collect();
+    assert_eq!(rows, [Some(3), Some(2), Some(0), None]);
+    // Without the logs the list is as it was.
+    for table in &listed[..3] {
+        let log = bench.dir().join(&table.location).join("_delta_log");
+        std::fs::remove_dir_all(log).expect("removed");
+    }
+    assert_eq!(w.table_sizes(&listed).await.expect("sizes"), wanted);
+    w.shutdown().await;
 }

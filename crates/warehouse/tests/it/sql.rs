@@ -291,6 +291,7 @@ files! {
     hints
     insert
     json
+    keys
     lambdas
     lateral
     literals

@@ -7,10 +7,10 @@ use feitian_warehouse::{NewJob, SecurityAnswer, SecurityRequest};
 
 use crate::sql::{Bench, OWNER};
 
-const USER: &str = "ALIYUN$other";
-const USER_ID: &str = "2";
+pub(crate) const USER: &str = "ALIYUN$other";
+pub(crate) const USER_ID: &str = "2";
 
-async fn run_as(bench: &Bench, who: &str, query: &str, settings: &[(&str, &str)]) -> Instance {
+pub(crate) async fn run_as(bench: &Bench, who: &str, query: &str, settings: &[(&str, &str)]) -> Instance {
     let job = NewJob {
         priority: 9,
         task_name: "AnonymousSQLTask".into(),
@@ -23,26 +23,26 @@ async fn run_as(bench: &Bench, who: &str, query: &str, settings: &[(&str, &str)]
     bench.warehouse.wait("demo", &submitted.id, Duration::from_secs(120)).await.unwrap()
 }
 
-async fn rows(bench: &Bench, query: &str) -> Vec<String> {
+pub(crate) async fn rows(bench: &Bench, query: &str) -> Vec<String> {
     let ended = run_as(bench, USER, query, &[]).await;
     assert_eq!(ended.state, InstanceState::Success, "{query}: {:?}", ended.error);
     bench.rows(&ended).await.1
 }
 
-async fn text(bench: &Bench, who: &str, query: &str) -> String {
+pub(crate) async fn text(bench: &Bench, who: &str, query: &str) -> String {
     let ended = run_as(bench, who, query, &[]).await;
     assert_eq!(ended.state, InstanceState::Success, "{query}: {:?}", ended.error);
     String::from_utf8(ended.result_inline.unwrap_or_default()).unwrap()
 }
 
 /// The user may not do this, and the error names what would have to be granted.
-async fn refused(bench: &Bench, query: &str, privilege: &str) {
+pub(crate) async fn refused(bench: &Bench, query: &str, privilege: &str) {
     let error = run_as(bench, USER, query, &[]).await.error.unwrap_or_default();
     assert!(error.starts_with("ODPS-0130013:") && error.contains(privilege), "{query}: {error}");
 }
 
 /// `demo` with the tables `t` and `secret`, and the account `USER` in it without any right.
-async fn open() -> Bench {
+pub(crate) async fn open() -> Bench {
     let bench = Bench::open().await;
     for query in [
         "create table t (a bigint) partitioned by (ds string); insert into t partition (ds='1') values (1), (2)",

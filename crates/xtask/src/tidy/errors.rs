@@ -15,6 +15,10 @@ const PAGES: &str = "docs/errors";
 const LIST: &str = "crates/base/src/codes.rs";
 /// The parts of every page, in this order.
 const PARTS: [&str; 3] = ["## What happened", "## Likely cause", "## What to do"];
+/// The same in Chinese.
+const CHINESE_PARTS: [&str; 3] = ["## 发生了什么", "## 可能的原因", "## 处理办法"];
+/// What the name of a Chinese page ends with, before `.md`.
+const CHINESE: &str = ".zh";
 /// Crates that raise nothing towards users.
 const ASIDE: [&str; 3] = ["crates/xtask", "crates/drive", "crates/fuzz"];
 
@@ -47,15 +51,22 @@ const CONSTRUCTORS: [&str; 2] = ["not_found(", "conflict("];
 /// Compares the sources with the pages, and the pages with their list.
 pub fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
     let (mut raised, mut pages, mut findings) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-    let mut listed = BTreeSet::new();
+    let (mut listed, mut texts) = (BTreeSet::new(), BTreeMap::new());
     for file in workspace.files()? {
         let read = || std::fs::read_to_string(workspace.root.join(&file)).with_context(|| file.display().to_string());
         let extension = file.extension().and_then(|e| e.to_str());
         if file.starts_with(PAGES) && extension == Some("md") {
-            let code = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            findings
-                .extend(check_page(&code, &read()?).into_iter().map(|(line, what)| Finding::new(&file, line, what)));
-            pages.insert(code);
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = read()?;
+            let found = match name.strip_suffix(CHINESE) {
+                Some(code) => check_page(code, &text, CHINESE_PARTS),
+                None => check_page(&name, &text, PARTS),
+            };
+            findings.extend(found.into_iter().map(|(line, what)| Finding::new(&file, line, what)));
+            if !name.ends_with(CHINESE) {
+                pages.insert(name.clone());
+            }
+            texts.insert(name, text);
         } else if file == Path::new(LIST) {
             listed.extend(literals(production_part(&read()?)).into_iter().map(|l| l.text.to_string()));
         } else if extension == Some("rs") && raises(&file) {
@@ -65,6 +76,7 @@ pub fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
         }
     }
     findings.extend(compare(&raised, &pages, &listed));
+    findings.extend(languages(&texts));
     Ok(findings)
 }
 
@@ -94,8 +106,72 @@ fn compare(
     found
 }
 
+/// Compares each page with the one in the other language. `texts` go by the name of their file without `.md`.
+fn languages(texts: &BTreeMap<String, String>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (name, text) in texts {
+        let file = format!("{PAGES}/{name}.md");
+        if let Some(code) = name.strip_suffix(CHINESE) {
+            if !texts.contains_key(code) {
+                found.push(Finding::new(file, 0, format!("there is no {PAGES}/{code}.md: delete it")));
+            }
+            continue;
+        }
+        let Some(chinese) = texts.get(&format!("{name}{CHINESE}")) else {
+            found.push(Finding::new(file, 0, format!("say the same in Chinese in {PAGES}/{name}{CHINESE}.md")));
+            continue;
+        };
+        let (english, chinese) = (Fixed::of(text), Fixed::of(chinese));
+        let file = format!("{PAGES}/{name}{CHINESE}.md");
+        if english.code != chinese.code {
+            found.push(Finding::new(&file, 0, format!("its code is not that of {name}.md; only comments may differ")));
+        }
+        for word in english.names.symmetric_difference(&chinese.names) {
+            let told = if english.names.contains(word) { "only the English page has" } else { "only this page has" };
+            found.push(Finding::new(&file, 0, format!("{told} `{word}`")));
+        }
+    }
+    found
+}
+
+/// What a page says in every language alike.
+#[derive(Debug, PartialEq, Eq)]
+struct Fixed {
+    /// The lines of messages and programs, without their comments.
+    code: Vec<String>,
+    /// What stands in back quotes, and where links lead.
+    names: BTreeSet<String>,
+}
+
+impl Fixed {
+    fn of(text: &str) -> Self {
+        let (mut code, mut names, mut fenced) = (Vec::new(), BTreeSet::new(), false);
+        for line in text.lines() {
+            let is_fence = line.starts_with("```");
+            fenced ^= is_fence;
+            if is_fence || fenced || line.starts_with("    ") {
+                code.push(without_comment(line).trim_end().to_string());
+                continue;
+            }
+            names.extend(line.split('`').skip(1).step_by(2).map(str::to_string));
+            let links = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+            names.extend(links.map(|(target, _)| target.replace(".zh.md", ".md")));
+        }
+        Self { code, names }
+    }
+}
+
+/// A line of SQL, Python or a shell up to its comment.
+fn without_comment(line: &str) -> &str {
+    if line.starts_with("-- ") || line.starts_with("# ") {
+        return "";
+    }
+    let end = [" -- ", " # "].into_iter().filter_map(|mark| line.find(mark)).min();
+    &line[..end.unwrap_or(line.len())]
+}
+
 /// The breaches in one page: line and what to do.
-fn check_page(code: &str, text: &str) -> Vec<(usize, String)> {
+fn check_page(code: &str, text: &str, parts: [&str; 3]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let title = text.lines().next().and_then(|l| l.strip_prefix(&format!("# {code}: "))).unwrap_or_default();
     if title.trim().is_empty() {
@@ -103,7 +179,7 @@ fn check_page(code: &str, text: &str) -> Vec<(usize, String)> {
     }
     let lines: Vec<&str> = text.lines().collect();
     let mut from = 0;
-    for part in PARTS {
+    for part in parts {
         let Some(at) = lines[from..].iter().position(|l| *l == part).map(|at| from + at) else {
             found.push((0, format!("lacks the part `{part}`, or it is not in its place")));
             continue;
@@ -323,12 +399,38 @@ mod tests {
     #[test]
     fn a_page_has_its_heading_and_three_parts_with_words() {
         let page = "# A: words\n\n## What happened\n\nx\n\n## Likely cause\n\nx\n\n## What to do\n\nx\n";
-        assert!(check_page("A", page).is_empty());
-        assert_eq!(check_page("B", page).len(), 1);
+        let found = |code: &str, text: &str| check_page(code, text, PARTS);
+        assert!(found("A", page).is_empty());
+        assert_eq!(found("B", page).len(), 1);
         for part in PARTS {
-            assert_eq!(check_page("A", &page.replace(part, "## Other")).len(), 1, "{part}");
+            assert_eq!(found("A", &page.replace(part, "## Other")).len(), 1, "{part}");
         }
-        assert_eq!(check_page("A", page.trim_end_matches("x\n")), [(11, format!("the part `{}` is empty", PARTS[2]))]);
-        assert_eq!(check_page("A", &page.replace("happened\n\nx", "happened")).len(), 1);
+        assert_eq!(found("A", page.trim_end_matches("x\n")), [(11, format!("the part `{}` is empty", PARTS[2]))]);
+        assert_eq!(found("A", &page.replace("happened\n\nx", "happened")).len(), 1);
+        assert_eq!(check_page("A", page, CHINESE_PARTS).len(), 3);
+    }
+
+    #[test]
+    fn a_page_says_the_same_in_both_languages() {
+        let english =
+            "# A: words\n\n    A: no `t`\n\nSee `a` and [B](B.md).\n\n```sql\nSELECT 1;   -- one\n-- two\n```\n";
+        let chinese = "# A: 词\n\n    A: no `t`\n\n见 [B](B.zh.md) 和 `a`。\n\n```sql\nSELECT 1;  -- 一\n-- 二\n```\n";
+        let found = |pages: &[(&str, &str)]| {
+            let texts = pages.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+            languages(&texts).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[("A", english), ("A.zh", chinese)]), Vec::<String>::new());
+        let alone = found(&[("A", english), ("B.zh", chinese)]);
+        assert!(alone[0].starts_with("docs/errors/A.md: say the same in Chinese in docs/errors/A.zh.md"), "{alone:?}");
+        assert!(alone[1].starts_with("docs/errors/B.zh.md: there is no docs/errors/B.md"), "{alone:?}");
+        for (other, words) in [
+            (chinese.replace("SELECT 1", "SELECT 2"), "its code is not that of A.md"),
+            (chinese.replace("`a`", "它"), "only the English page has `a`"),
+            (chinese.replace("B.zh.md", "C.zh.md"), "only the English page has `B.md`"),
+            (chinese.replace("词", "`词`"), "only this page has `词`"),
+        ] {
+            let found = found(&[("A", english), ("A.zh", other.as_str())]);
+            assert!(found.iter().any(|f| f.starts_with("docs/errors/A.zh.md: ") && f.contains(words)), "{found:?}");
+        }
     }
 }

@@ -16,8 +16,8 @@ pub use project::{
     Function, Project, Resource, SchemaDoc, function, functions, project, projects, resources, schema, schemas,
 };
 pub use security::{
-    AuthorizationState, Quota, Role, SecurityConfiguration, User, authorization, authorization_query, parse_security,
-    quota, quotas, role, roles, security_configuration, user, users,
+    AuthorizationState, Quota, Role, SECURITY_SWITCHES, SecurityConfiguration, User, authorization,
+    authorization_query, parse_security, quota, quotas, role, roles, security_configuration, user, users,
 };
 pub use table::{Partition, TableDoc, TableSummary, partition, partitions, table, tables};
 

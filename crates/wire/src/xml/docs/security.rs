@@ -126,6 +126,9 @@ pub fn parse_security(body: &[u8], current: &SecurityConfiguration) -> Result<Se
             Some(_) if child.text.trim().is_empty() => {}
             Some(at) => next.switches[at] = boolean(&child.name, &child.text)?,
             None if child.name == "ProjectProtection" => {
+                if child.child_text("Exceptions").is_some_and(|text| !text.trim().is_empty()) {
+                    return Err(invalid("exceptions of ProjectProtection are not supported"));
+                }
                 if let Some(text) = child.attribute("Protected") {
                     next.project_protection = boolean("Protected", text)?;
                 }
