@@ -93,6 +93,8 @@ pub struct Change {
     pub must_be_unchanged: bool,
     /// With `must_be_unchanged`: appends of those who did not read the table do not count.
     pub spares_appends: bool,
+    /// Whether the same statement changes other tables too; [`Catalog::commit`] sets it.
+    pub among_others: bool,
     /// The columns afterwards, when they change.
     pub new_schema: Option<TableSchema>,
 }
@@ -109,6 +111,7 @@ impl Change {
             drop_partitions: Vec::new(),
             must_be_unchanged: false,
             spares_appends: false,
+            among_others: false,
             new_schema: None,
         }
     }
@@ -124,6 +127,9 @@ pub(crate) struct Intent {
     unchanged: bool,
     #[serde(default)]
     spares_appends: bool,
+    /// Whether its statement changes other tables too.
+    #[serde(default)]
+    among_others: bool,
     schema: Option<TableSchema>,
     /// The schema version of the table that the files are for. Records of the first feitian do not tell.
     #[serde(default)]
@@ -165,6 +171,8 @@ const JOIN_INTERVAL: i64 = 32;
 
 /// What the text of a record holds that leaves the columns as they are. Inside of a text its quotes would be escaped.
 const NO_SCHEMA: &str = r#""schema":null"#;
+/// The same of one that is not alone.
+const AMONG_OTHERS: &str = r#""among_others":true"#;
 
 enum Driven {
     /// The newest snapshot, which holds the change.
@@ -194,8 +202,9 @@ impl Catalog {
         step: &Step,
     ) -> Result<()> {
         failpoint::hit("commit.before_record");
-        let announced: Vec<(CommitRecord, i64)> =
-            changes.into_iter().map(|c| record_of(c, owner, attempt, step_no)).collect::<Result<_>>()?;
+        let among_others = changes.len() > 1;
+        let one = |c| record_of(Change { among_others, ..c }, owner, attempt, step_no);
+        let announced: Vec<(CommitRecord, i64)> = changes.into_iter().map(one).collect::<Result<_>>()?;
         // All or none: a record alone would let recovery end the step without the other tables' rows.
         let records = self.meta().put_commit_records(&announced).await?;
         failpoint::hit("commit.after_record");
@@ -340,11 +349,13 @@ impl Catalog {
 
     /// Whether the log has the change already.
     async fn is_done(&self, log: &DeltaLog, snapshot: &Snapshot, record: &CommitRecord) -> Result<bool> {
-        let txn = log.txn_version(snapshot, &record.owner, record.read_version).await?;
+        // A statement for several tables begins again while some have it already, and reads versions that do.
+        let after = if record.actions.contains(AMONG_OTHERS) { -1 } else { record.read_version };
+        let txn = log.txn_version(snapshot, &record.owner, after).await?;
         if txn.is_some_and(|v| v >= record.step) {
             return Ok(true);
         }
-        if snapshot.knows_txns_after(record.read_version) {
+        if snapshot.knows_txns_after(after) {
             return Ok(false);
         }
         // The log forgets a `txn` after days. Whoever slept for so long finds that somebody else has ended the commit.
@@ -477,6 +488,7 @@ pub(crate) fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64)
         drop: change.drop_partitions,
         unchanged: change.must_be_unchanged,
         spares_appends: change.spares_appends,
+        among_others: change.among_others,
         schema: change.new_schema,
         schema_version: Some(change.table.schema_version),
     };
