@@ -8,6 +8,7 @@ use feitian_meta::rows::{AccessKey, Account};
 use feitian_wire::sign::{Authorization, string_to_sign};
 
 use crate::answers::{iso, parse_rfc822};
+use crate::call::Call;
 use crate::identity::{Identity, missing_credentials};
 use crate::keys::is_token_of;
 use crate::operations::Surface;
@@ -200,6 +201,23 @@ async fn check_application(state: &AppState, text: &str, signed: &str, now: i64)
         return Err(unauthorized(format!("the application's access key '{access_id}' is disabled or expired")));
     }
     Ok(())
+}
+
+/// When the key ends that stands behind an authenticated request; `None` for one that lasts. Whatever the request makes that
+/// may act in its account's name must not outlive it.
+pub(crate) async fn key_end(call: &Call) -> Result<Option<i64>> {
+    let access_id = match call.operation.surface {
+        Surface::Page => sessions::access_id(&call.state, &call.origin, &call.headers),
+        _ => match header(&call.headers, AUTHORIZATION.as_str())? {
+            Some(text) => Some(Authorization::parse(text)?.access_id().to_string()),
+            None => None,
+        },
+    };
+    let key = match access_id {
+        Some(access_id) => call.state.meta.key(&access_id).await?,
+        None => None,
+    };
+    Ok(key.ok_or_else(|| unauthorized("the key of this request is gone"))?.expires_ms)
 }
 
 /// The account as a caller. `NoPermission` when it is disabled.

@@ -7,9 +7,10 @@ use feitian_meta::rows::AccessKey;
 use super::accounts;
 use super::types::{CreateKey, Done, KeyList, KeyView, NewKey};
 use crate::answers;
+use crate::auth::key_end;
 use crate::call::{Answer, Call};
 use crate::keys::{ChosenKey, IssuedKey, issue_key};
-use crate::rights::own_or_admin;
+use crate::rights::{denied, own_or_admin};
 use crate::secrets::Secret;
 
 const LONGEST_TTL_SECONDS: i64 = 30 * 86_400;
@@ -43,8 +44,20 @@ pub async fn create(call: Call) -> Answer {
     answers::json_with(StatusCode::CREATED, &create_key(&call, wanted).await?)
 }
 
+/// Refuses changes of keys to a temporary one: whoever was given an account for an hour would have it for ever, or take it
+/// from its owner.
+async fn refuse_temporary(call: &Call) -> Result<()> {
+    match key_end(call).await? {
+        Some(_) => {
+            Err(denied("a temporary key may not change keys; sign the request with a key that lasts".to_string()))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Makes a key; it is durable when this returns, and its secret cannot be had again.
 pub async fn create_key(call: &Call, wanted: CreateKey) -> Result<NewKey> {
+    refuse_temporary(call).await?;
     let account_id = match &wanted.account {
         Some(name) => owned_account(call, name).await?,
         None => call.caller()?.account_id.clone(),
@@ -97,6 +110,7 @@ pub async fn disable(call: Call) -> Answer {
 
 /// Lets a key work, or not; own keys, or anyone's for administrators.
 pub async fn set_key_enabled(call: &Call, access_id: &str, enabled: bool) -> Result<KeyView> {
+    refuse_temporary(call).await?;
     let Some(key) = owned_key(call, access_id).await? else {
         return Err(Error::new(Kind::NotFound, "NoSuchObject", format!("there is no key '{access_id}'")));
     };
@@ -112,6 +126,7 @@ pub async fn delete(call: Call) -> Answer {
 
 /// Deletes a key, if it is still there; own keys, or anyone's for administrators.
 pub async fn delete_key(call: &Call, access_id: &str) -> Result<()> {
+    refuse_temporary(call).await?;
     if let Some(key) = owned_key(call, access_id).await? {
         call.state.meta.delete_key(&key.access_id).await?;
         tracing::info!(access_id = key.access_id, "access key deleted");

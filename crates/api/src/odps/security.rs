@@ -1,7 +1,7 @@
 //! Security statements, bearer tokens, the accounts and roles of a project, its policies and switches.
 
 use axum::http::StatusCode;
-use feitian_base::{Error, Kind, Result};
+use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::NO_POLICY;
 use feitian_meta::rows::{Account, DEFAULT_SCHEMA, Step, Switch, Switches};
 use feitian_wire::xml::{docs, parse_authorization};
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::answers;
+use crate::auth::key_end;
 use crate::call::{Answer, Call};
 use crate::identity::Identity;
 use crate::warehouse::SecurityQuery;
@@ -58,11 +59,14 @@ struct TokenRequest {
     policy: Value,
 }
 
-/// Issues a bearer token for the caller in this project, no wider than the policy.
+/// Issues a bearer token for the caller in this project, no wider than the policy. It ends with the key that asks for it:
+/// clients ask for weeks whatever their key.
 pub async fn sign_token(call: Call) -> Answer {
     let request: TokenRequest = call.json().await?;
     let account = &call.caller()?.account_id;
-    let token = call.state.tokens.issue(account, call.project(), request.policy, request.expires_in_hours)?;
+    let left = |end: i64| (end - clock::now_ms()) as f64 / 3_600_000.0;
+    let hours = key_end(&call).await?.map_or(request.expires_in_hours, |end| request.expires_in_hours.min(left(end)));
+    let token = call.state.tokens.issue(account, call.project(), request.policy, hours)?;
     answers::xml(docs::authorization(&token))
 }
 

@@ -1,5 +1,7 @@
 //! The admin API: accounts, keys, projects, jobs.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Credentials, key};
@@ -100,6 +102,19 @@ async fn temporary_keys_come_with_their_token_and_end() {
     sts.get("/api/projects/p").await.ok();
     let end = issued["key"]["expires_ms"].as_i64().unwrap();
     assert!((end - chrono::Utc::now().timestamp_millis() - 60_000).abs() < 5_000);
+
+    // Nothing that it makes outlives it, and it takes no other key away.
+    post(&sts, "/admin/v1/keys", json!({})).await.refused(403, "NoPermission");
+    post(&sts, "/admin/v1/keys", json!({"sts_ttl_seconds": 3600})).await.refused(403, "NoPermission");
+    sts.post("/admin/v1/keys/demokey1/disable", "").await.refused(403, "NoPermission");
+    sts.delete("/admin/v1/keys/demokey1").await.refused(403, "NoPermission");
+    let wanted = json!({"expires_in_hours": 720, "policy": {"Version": "1", "Statement": []}}).to_string();
+    let reply = sts.post("/api/projects/p/authorization?sign_bearer_token", wanted).await.ok();
+    let token = crate::client::between(&reply.text(), "<Result>", "</Result>").to_string();
+    // `id,scope,expiry,signature` in Base64: PyODPS, odps/accounts.py.
+    let token = String::from_utf8(STANDARD.decode(token).unwrap()).unwrap();
+    let expiry: i64 = token.split(',').rev().nth(1).unwrap().parse().unwrap();
+    assert!(expiry <= end / 1000 + 60, "{expiry} {end}");
 }
 
 #[tokio::test]
