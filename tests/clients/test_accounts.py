@@ -101,6 +101,11 @@ class Accounts(ClientCase):
         table = self.full_table()
         token = self.token({"Effect": "Allow", "Action": ["*"], "Resource": "acs:odps:*:*"})
         self.uses_everything(self.as_bearer(token), table)
+        # What submitting SQL asks of a policy is about tables.
+        for change in (f"CREATE SCHEMA {unique('s')}", f"DROP RESOURCE {unique('r')}", f"DROP FUNCTION {unique('f')}"):
+            with self.subTest(change=change), self.assertRaises(errors.ODPSError) as caught:
+                self.as_bearer(token).execute_sql(change)
+            self.assertRegex(str(caught.exception) + type(caught.exception).__name__, "NoPermission|ODPS-0130013")
 
     def test_a_bearer_token_may_nothing_else(self):
         table = self.full_table()

@@ -299,8 +299,8 @@ fn authorize_token(grant: &Grant, right: Right, project: &str, path: &Params) ->
         Right::Sql if grant.policy.allows_sql(project) => return Ok(()),
         Right::Sql => {
             return Err(denied(format!(
-                "the policy of this bearer token does not allow odps:CreateInstance and every action on every table of \
-                 project '{project}', which submitting a job needs"
+                "the policy of this bearer token does not allow odps:CreateInstance, odps:CreateTable and every action on \
+                 every table of project '{project}', which submitting a job needs"
             )));
         }
         _ => return Err(denied("a bearer token may not do this".to_string())),

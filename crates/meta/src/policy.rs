@@ -161,9 +161,9 @@ impl Policy {
     /// names single tables, or denies anything, does not submit SQL.
     pub fn allows_sql(&self, project: &str) -> bool {
         // The pattern `projects/p/tables/*` covers the text `projects/p/tables/*`; a pattern for one table does not.
-        let every_table = format!("projects/{project}/tables/*");
+        let (whole, every_table) = (format!("projects/{project}"), format!("projects/{project}/tables/*"));
         self.statements.iter().all(|s| s.allow)
-            && self.allows("odps:CreateInstance", &format!("projects/{project}"))
+            && ["odps:CreateInstance", "odps:CreateTable"].iter().all(|a| self.allows(a, &whole))
             && TABLE_ACTIONS.iter().all(|a| self.allows(a, &every_table))
     }
 
@@ -386,6 +386,14 @@ mod tests {
             r#"{"Statement":[{"Action":"*","Effect":"Allow","Resource":["acs:odps:*:projects/p","acs:odps:*:projects/p/tables/t"]}]}"#,
         );
         assert!(!one.allows_sql("p"), "a policy for one table does not run SQL");
+        let making = |action: &str| {
+            policy(&format!(
+                r#"{{"Statement":[{{"Action":["odps:CreateInstance"{action}],"Effect":"Allow","Resource":"acs:odps:*:projects/p"}},
+                    {{"Action":"*","Effect":"Allow","Resource":"acs:odps:*:projects/p/tables/*"}}]}}"#
+            ))
+        };
+        assert!(making(r#","odps:CreateTable""#).allows_sql("p"));
+        assert!(!making("").allows_sql("p"), "SQL makes tables");
     }
 
     fn names(name: &str) -> Vec<String> {

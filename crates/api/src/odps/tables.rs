@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::projects::read_limit;
 use crate::answers;
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, IN_SCHEMA};
 use crate::csv::{csv_answer, project_zone};
+use crate::identity::Identity;
 use crate::rights::denied;
 use crate::tunnel::session::wanted_columns;
 use crate::warehouse;
@@ -79,11 +80,16 @@ fn generated(table: &Table, properties: &Map<String, Value>) -> Option<(String, 
 fn reserved(table: &Table, properties: &Map<String, Value>) -> Map<String, Value> {
     let mut reserved = Map::from_iter([("schema_version".to_string(), json!(table.schema_version.to_string()))]);
     let mut put = |key: &str, value: Value| reserved.insert(key.to_string(), value);
-    let lower = |key: &str| properties.get(key).and_then(Value::as_str).map(str::to_lowercase);
+    // SQL reads these in any case.
+    let told = |key: &str| properties.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v);
+    let lower = |key: &str| told(key).and_then(Value::as_str).map(str::to_lowercase);
     if lower("transactional").as_deref() == Some("true") {
         put("Transactional", json!("true"));
     }
-    if let Some(key) = json_property(properties, "feitian.primary_key") {
+    let is_column = |name: &Value| table.schema.columns.iter().any(|c| name == c.name.as_str());
+    // A key that nothing enforces does not keep its columns from going.
+    let is_there = |key: &Value| key.as_array().is_some_and(|names| names.iter().all(is_column));
+    if let Some(key) = json_property(properties, "feitian.primary_key").filter(is_there) {
         put("PrimaryKey", key);
     }
     // Clients fail on any other tier.
@@ -149,6 +155,15 @@ pub async fn list(call: Call) -> Answer {
         return Err(denied(message.to_string()));
     }
     let page = warehouse.list_tables(project, schema, prefix.as_deref(), owner, kind, marker, size).await?;
+    if extended && let Identity::Token { grant, .. } = &call.identity {
+        let within = call.path.get(IN_SCHEMA).map_or(String::new(), |schema| format!("schemas/{schema}/"));
+        let name = |table: &Table| format!("projects/{project}/{within}tables/{}", table.name);
+        if let Some(closed) = page.items.iter().map(name).find(|name| !grant.policy.allows("odps:Describe", name)) {
+            let message =
+                format!("the policy of this bearer token does not allow odps:Describe on acs:odps:*:{closed}");
+            return Err(denied(message));
+        }
+    }
     let summary = |table: Table| docs::TableSummary {
         extended: extended.then(|| document(&table, None, false)),
         name: table.name,

@@ -182,6 +182,12 @@ async fn tokens_are_issued_checked_and_end() {
     bearer(&token).get("/api/projects/p").await.ok();
     bearer(&token).get("/api/tenants").await.ok();
     bearer("fake-token").get("/api/projects/p").await.refused(401, "Unauthorized");
+    // Names are not columns.
+    bearer(&token).get("/api/projects/p/tables?extended").await.ok();
+    let list = json!({"Statement": {"Effect": "Allow", "Action": "odps:List", "Resource": "acs:odps:*:projects/p"}});
+    let lists = world.token(list).await;
+    bearer(&lists).get("/api/projects/p/tables").await.ok();
+    bearer(&lists).get("/api/projects/p/tables?extended").await.refused(403, "NoPermission");
     // A token cannot make tokens, keys or projects.
     bearer(&token).post("/api/projects/p/authorization?sign_bearer_token", "{}").await.refused(403, "NoPermission");
     bearer(&token).get("/admin/v1/whoami").await.refused(403, "NoPermission");
