@@ -3,8 +3,8 @@
 //! A file below a table's directory stays if it is younger than the age given, or if any of these names it: a version of
 //! the log that is retained, an open upload session's block, an open commit record, an open download session's version, or
 //! a running instance (its files begin with a name that was given later than the instance started, so every file younger
-//! than the oldest running instance stays). Of a log only what leads to versions that are twice as old as those retained
-//! goes; the rest of `_delta_log` stays with its table.
+//! than the oldest running instance stays), or an upsert session that is closing (likewise). Of a log only what leads to
+//! versions that are twice as old as those retained goes; the rest of `_delta_log` stays with its table.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 use crate::resources::RESOURCES;
 use crate::storage::dynamic::files_of_block;
+use crate::upsert::UPSERT;
 use crate::writer::object_path;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
@@ -48,6 +49,9 @@ impl Warehouse {
         if let Some(oldest) = self.oldest_running_ms().await? {
             cutoff = cutoff.min(oldest - 1);
             since = since.min(oldest - retained.as_millis() as i64);
+        }
+        if let Some(oldest) = self.oldest_closing_ms().await? {
+            cutoff = cutoff.min(oldest - 1);
         }
         let since = since.min(cutoff);
         self.meta.expire_sessions(clock::now_ms()).await?;
@@ -124,6 +128,13 @@ impl Warehouse {
         Ok(running.iter().filter_map(|i| i.started_ms).min())
     }
 
+    /// When the oldest upsert session was opened that is closing: its commit may have read the table and written files, long
+    /// before it says which. `None` when none closes.
+    async fn oldest_closing_ms(&self) -> Result<Option<i64>> {
+        let open = self.meta.open_sessions(Some(UPSERT), None).await?;
+        Ok(open.iter().filter(|s| s.status == "closing").map(|s| s.created_ms).min())
+    }
+
     /// Removes what is older than `cutoff` and no version since `since` names.
     async fn collect_table(&self, table: &Table, cutoff: i64, since: i64, retained: Duration) -> Result<u64> {
         // Listed before the references are read: a file that is committed meanwhile is young or in an open record.
@@ -155,7 +166,7 @@ impl Warehouse {
         let mut files = HashSet::new();
         let at = |path: String| object_path(&table.location, &path);
         // In the order in which files go from one to the next, so that none slips through.
-        for kind in ["upload", "storage_write", "upsert"] {
+        for kind in ["upload", "storage_write", UPSERT] {
             for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
                 for block in self.meta.blocks(&session.id).await? {
                     match block.path.is_empty() {

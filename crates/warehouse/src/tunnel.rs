@@ -306,7 +306,7 @@ impl Warehouse {
     }
 
     /// The blocks of a session that have rows, or those of `only`, which must be there.
-    async fn blocks_of(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<Vec<Block>> {
+    pub(crate) async fn blocks_of(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<Vec<Block>> {
         let mut blocks = self.meta.blocks(&info.session.id).await?;
         if let Some(only) = only {
             blocks.retain(|b| only.contains(&b.block_id));
@@ -346,8 +346,8 @@ impl Warehouse {
         if let Err(e) = done
             && !self.is_closed(session_id).await?
         {
-            // Nothing was changed: the client may open a new session, or try this one again.
-            if matches!(e.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict) {
+            // Nothing was changed: the client may end the session, or try it again.
+            if matches!(e.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Unsupported) {
                 self.meta.set_session_status(session_id, "closing", "normal").await?;
             }
             return Err(e);
@@ -363,8 +363,17 @@ impl Warehouse {
         Ok(answer)
     }
 
+    /// Closes a session whose commit changes nothing. One that has just expired has lost its blocks, and may have had rows.
+    pub(crate) async fn close_unchanged(&self, session_id: &str) -> Result<()> {
+        if self.meta.set_session_status(session_id, "closing", "closed").await? || self.is_closed(session_id).await? {
+            return Ok(());
+        }
+        let text = format!("session '{session_id}' is not being committed any more; open a new one");
+        Err(Error::new(Kind::Conflict, "StatusConflict", text))
+    }
+
     /// Whether another request has ended the session meanwhile: then its answer is that of every other one.
-    pub(crate) async fn is_closed(&self, session_id: &str) -> Result<bool> {
+    async fn is_closed(&self, session_id: &str) -> Result<bool> {
         Ok(self.meta.session(session_id).await?.is_some_and(|s| s.status == "closed"))
     }
 
@@ -375,11 +384,10 @@ impl Warehouse {
         let is_dynamic = is_dynamic(info);
         // Rows that name their partitions overwrite those, and none without any.
         if blocks.is_empty() && (!session.overwrite || is_dynamic) {
-            self.meta.set_session_status(&session.id, "closing", "closed").await?;
-            return Ok(());
+            return self.close_unchanged(&session.id).await;
         }
         if session.kind == UPSERT {
-            return self.commit_upserts(info, blocks).await;
+            return self.commit_upserts(info).await;
         }
         let (files, specs) = match is_dynamic {
             true => files_of_blocks(info, &blocks)?,

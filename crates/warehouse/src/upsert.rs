@@ -138,25 +138,32 @@ impl Warehouse {
     }
 
     /// Steps 3 and 4.
-    pub(crate) async fn commit_upserts(&self, info: &SessionInfo, blocks: Vec<Block>) -> Result<()> {
+    pub(crate) async fn commit_upserts(&self, info: &SessionInfo) -> Result<()> {
         let (warehouse, info) = (self.clone(), info.clone());
         // Reading and encoding is work; it does not hold up those who answer requests.
-        let work = self.engine.runtime().spawn(async move { warehouse.apply(&info, &blocks).await });
+        let work = self.engine.runtime().spawn(async move { warehouse.apply(&info).await });
         work.await.map_err(|e| Error::internal(format!("applying upserts: {e}")))?
     }
 
-    async fn apply(&self, info: &SessionInfo, blocks: &[Block]) -> Result<()> {
+    async fn apply(&self, info: &SessionInfo) -> Result<()> {
         let entry = self.catalog.entry(&info.session.table_id);
         // Those of one process take turns, so that none undoes what another one has read and written.
         let _turn = entry.upserts.lock().await;
         let _place = self.catalog.upserting().acquire().await.map_err(|e| Error::internal(e.to_string()))?;
         let mut attempt = 1;
         loop {
-            // The same commit may have come twice, and the other one had its turn.
-            if self.is_closed(&info.session.id).await? {
-                return Ok(());
+            // The same commit may have come twice, and the other one had its turn. If it has failed, the session takes rows
+            // again, and its client has been told.
+            match self.meta.session(&info.session.id).await?.map(|s| s.status).as_deref() {
+                Some("closing") => {}
+                Some("closed") => return Ok(()),
+                status => {
+                    let (id, status) = (&info.session.id, status.unwrap_or("gone"));
+                    let text = format!("session '{id}' is {status} since another commit of it has ended");
+                    return Err(Error::new(Kind::Conflict, "StatusConflict", text));
+                }
             }
-            match self.apply_once(info, blocks).await {
+            match self.apply_once(info).await {
                 Err(e) if e.code() == "ODPS-0110061" && attempt < ATTEMPTS => {
                     tracing::info!(attempt, error = %e, "the table changed meanwhile; the upserts are applied again");
                     attempt += 1;
@@ -166,13 +173,15 @@ impl Warehouse {
         }
     }
 
-    async fn apply_once(&self, info: &SessionInfo, blocks: &[Block]) -> Result<()> {
+    async fn apply_once(&self, info: &SessionInfo) -> Result<()> {
         let session = &info.session;
+        // Here and not before: while this commit waited for its turn, another one may have failed, and rows have come.
+        let blocks = self.blocks_of(info, None).await?;
         let table = self.catalog.open_id(&session.table_id).await?;
         let pool = self.engine.session(&HashMap::new())?.runtime_env().memory_pool.clone();
         let keys = Keys::of(self, &table, &pool)?;
         let keys = keys.ok_or_else(|| Error::internal(format!("table {} has lost its key", session.table_id)))?;
-        let mut new = New::all(&files_of(info, blocks));
+        let mut new = New::all(&files_of(info, &blocks));
         let mut marks = Marks::new(table.data()?.clone(), format!("{}.{}", session.project, table.row.local_name()));
         keys.settle(&mut new, Rows::Upserted, Some(&mut marks)).await?;
         let mut files = self.write_new(info, &table, new).await?;
@@ -180,8 +189,7 @@ impl Warehouse {
         let Rewritten { paths, partitions, files: rewritten } = marks.rewrite(self, &table, 0).await?;
         files.extend(rewritten);
         if files.is_empty() && paths.is_empty() {
-            self.meta.set_session_status(&session.id, "closing", "closed").await?;
-            return Ok(());
+            return self.close_unchanged(&session.id).await;
         }
         failpoint::hit("upsert.before_commit");
         let read_version = table.data()?.version;

@@ -205,6 +205,46 @@ async fn what_changes_the_table_meanwhile_is_not_lost() {
     world.end().await;
 }
 
+// A file that was removed here would be in the log if the commit had looked for it just before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_commit_has_written_is_not_collected() {
+    let world = World::of(TABLE, "(1, 10), (2, 20)").await;
+    let w = &world.bench.warehouse;
+    let session = open(w).await;
+    put(w, &session, 0, &[up(1, 11)]).await;
+    w.collect(Duration::ZERO).await.expect("collected");
+    let (reached, first) = world.gate.close();
+    let committed = commit(w, &session);
+    tokio::time::timeout(Duration::from_secs(120), reached).await.expect("in time").expect("it writes the new row");
+    let (reached, second) = world.gate.close();
+    first.send(()).expect("it waits");
+    tokio::time::timeout(Duration::from_secs(120), reached).await.expect("in time").expect("it writes the old one");
+    assert_eq!(w.collect(Duration::ZERO).await.expect("collected"), 0);
+    second.send(()).expect("it waits");
+    committed.await.expect("an end").expect("committed");
+    assert_eq!(world.rows().await, ["1 | 11", "2 | 20"]);
+    world.end().await;
+}
+
+// A session that expires has lost the names of its rows: a commit that is under way must not say that it has them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_session_expires_meanwhile_fails_and_changes_nothing() {
+    let world = World::of(TABLE, "(1, 10)").await;
+    let w = &world.bench.warehouse;
+    let session = open(w).await;
+    put(w, &session, 0, &[up(1, 50), up(2, 20)]).await;
+    let (reached, go_on) = world.gate.close();
+    let committed = commit(w, &session);
+    tokio::time::timeout(Duration::from_secs(120), reached).await.expect("in time").expect("it writes a file");
+    w.meta().expire_sessions(session.session.expires_ms).await.expect("expired");
+    world.run("update t set n = n + 1").await;
+    go_on.send(()).expect("it waits");
+    assert_eq!(committed.await.expect("an end").expect_err("too late").code(), "StatusConflict");
+    // Arithmetic: only the UPDATE.
+    assert_eq!(world.rows().await, ["1 | 11"]);
+    world.end().await;
+}
+
 // Arithmetic: each statement comes after the upserts that were committed while it ran.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_begin_again_after_upserts() {
