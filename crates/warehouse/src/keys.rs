@@ -56,11 +56,14 @@ const ENTRY_BYTES: usize = 112;
 /// Keys take up to this part of an instance's memory, if they are not long.
 const PART_OF_MEMORY: usize = 4;
 
-/// The names of PRIMARY KEY; none if the table has no such clause.
+/// The names of PRIMARY KEY; none if the table has no such clause, or lacks one of its columns by now: a key that nothing
+/// enforces does not keep them from going.
 pub(crate) fn key_names(table: &Table) -> Vec<String> {
     let properties: Map<String, Value> = serde_json::from_str(&table.properties).unwrap_or_default();
     let names = properties.get(PRIMARY_KEY).and_then(Value::as_str).unwrap_or("[]");
-    serde_json::from_str(names).unwrap_or_default()
+    let names: Vec<String> = serde_json::from_str(names).unwrap_or_default();
+    let is_there = |name: &String| table.schema.columns.iter().any(|c| c.name == *name);
+    if names.iter().all(is_there) { names } else { Vec::new() }
 }
 
 /// The columns of the key by which rows of `table` replace each other; none if they do not.

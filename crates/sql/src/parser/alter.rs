@@ -75,7 +75,7 @@ impl Parser<'_> {
             AlterOp::Touch { partition: self.optional_partition()? }
         } else if self.eat(&["unset"]) {
             self.expect("tblproperties")?;
-            AlterOp::UnsetProperties { keys: self.parens(Self::string)? }
+            AlterOp::UnsetProperties { keys: self.parens(Self::property_name)? }
         } else if self.eat(&["not", "clustered"]) {
             AlterOp::NotClustered
         } else if self.is_any(&["range", "clustered"]) {

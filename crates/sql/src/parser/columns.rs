@@ -8,6 +8,9 @@ use crate::lexer::{Kind, Symbol, Token};
 use crate::statement::{ColumnRef, PartitionCondition, PartitionOp, PartitionTerm};
 use crate::{Result, SqlError, literal};
 
+/// How the names of properties begin that no statement names.
+const OWN_PROPERTIES: &str = "feitian.";
+
 /// A column and what its definition says beyond it.
 pub(super) struct ColumnDef {
     pub(super) column: Column,
@@ -92,10 +95,23 @@ impl Parser<'_> {
     /// `('k'='v', …)`
     pub(super) fn properties(&mut self) -> Result<Vec<(String, String)>> {
         self.parens(|p| {
-            let key = p.string()?;
+            let key = p.property_name()?;
             p.expect_symbol(Symbol::Eq, "'='")?;
             Ok((key, p.property_value()?))
         })
+    }
+
+    /// The name of a property that is the user's to give.
+    pub(super) fn property_name(&mut self) -> Result<String> {
+        let at = self.position();
+        let name = self.string()?;
+        // There tables keep what their clauses say, which has been checked and may not change: a primary key, for one.
+        match name.starts_with(OWN_PROPERTIES) {
+            true => {
+                Err(SqlError::semantic(at, format!("'{name}' is no property that can be set: choose another name")))
+            }
+            false => Ok(name),
+        }
     }
 
     /// A string, or a bare number or word: tools write `'write.bucket.num'=16`.

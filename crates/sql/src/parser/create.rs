@@ -343,6 +343,10 @@ fn check_clustering(columns: &[ColumnDef], clustering: Option<&Clustering>, at: 
 
 fn check_primary_key(columns: &[ColumnDef], key: &[ColumnRef]) -> Result<()> {
     let names: std::collections::HashSet<&str> = columns.iter().map(|d| d.column.name.as_str()).collect();
+    if let Some(i) = super::columns::repeated(key.iter().map(|c| c.name.as_str())) {
+        let detail = format!("column {} is in the primary key twice", key[i].name);
+        return Err(SqlError::semantic(key[i].position, detail));
+    }
     for ColumnRef { name, position } in key {
         if !names.contains(name.as_str()) {
             return Err(SqlError::semantic(

@@ -17,7 +17,7 @@ use super::{check_name, open, partitions, update_row};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::Change;
-use crate::keys::{check_key_property, key_names, key_of};
+use crate::keys::{PRIMARY_KEY, check_key_property, key_of};
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names, rights};
 
@@ -162,7 +162,7 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
             properties.insert("lifecycle.enabled".to_string(), Value::from(value));
         }
         AlterOp::SetProperties { properties: new } => {
-            let (has_key, is_enforced) = (!key_names(row).is_empty(), !key_of(row).is_empty());
+            let (has_key, is_enforced) = (properties.contains_key(PRIMARY_KEY), !key_of(row).is_empty());
             for (key, value) in new {
                 let is_switch = key.eq_ignore_ascii_case("transactional");
                 if has_key && is_switch && value.eq_ignore_ascii_case("true") != is_enforced {
@@ -243,7 +243,7 @@ async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) 
         if new.schema == table.row.schema {
             return Ok(());
         }
-        keep_labels(session, &table, &new.schema, at).await?;
+        rights::keep_labels(session, &table.row, &new.schema.columns, at).await?;
         let result = apply(session, &table, new, index, at).await;
         match result {
             Err(e) if e.kind() == Kind::Conflict && attempt < crate::insert::ATTEMPTS => attempt += 1,
@@ -258,16 +258,6 @@ fn keep_partition_source(table: &OpenTable, op: &AlterOp, at: Position) -> Resul
     match changes(table, op, &auto.source) {
         true => Err(semantic(at, format!("column {} cannot be changed: {} is the partition", auto.source, auto.sql()))),
         false => Ok(()),
-    }
-}
-
-/// Refuses to take its name from a column with a label, by which the label knows it.
-async fn keep_labels(session: &Session, table: &OpenTable, new: &TableSchema, at: Position) -> Result<()> {
-    let labels = session.warehouse.meta().labels(&table.row.id).await?;
-    let is_lost = |name: &str| !name.is_empty() && !new.columns.iter().any(|c| c.name == name);
-    match labels.iter().find(|(name, level)| *level > 0 && is_lost(name)) {
-        Some((name, level)) => Err(semantic(at, format!("column {name} has the label {level}; SET LABEL 0 first"))),
-        None => Ok(()),
     }
 }
 

@@ -194,5 +194,14 @@ async fn a_label_of_a_user_a_role_or_a_grant_opens_a_column_and_its_name_stays()
     text(&bench, OWNER, "set label 0 to table people(pay)").await;
     assert_eq!(rows(&bench, read).await, ["9"]);
     assert_eq!(run_as(&bench, OWNER, "alter table people drop columns pay", &[]).await.state, InstanceState::Success);
+    // Nor does a column take the label or the grant that another one of its new name had.
+    text(&bench, OWNER, "set label 3 to table people").await;
+    let renamed = "alter table people rename column name to pay";
+    let error = run_as(&bench, USER, renamed, &[]).await.error.unwrap_or_default();
+    assert!(error.contains("column pay would have the label 0"), "{error}");
+    text(&bench, OWNER, "grant label 3 on table people(name) to user ALIYUN$other").await;
+    let renamed = "alter table people rename column name to other";
+    let error = run_as(&bench, USER, renamed, &[]).await.error.unwrap_or_default();
+    assert!(error.contains("a label was granted on column name"), "{error}");
     bench.warehouse.shutdown().await;
 }
