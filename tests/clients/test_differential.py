@@ -61,8 +61,8 @@ class Differential(ClientCase):
         if not hasattr(self.own, "engines"):
             entry = self.server.entry()
 
-            def run(sql):
-                with entry.execute_sql(sql, hints=differential.HINTS).open_reader(tunnel=False) as reader:
+            def run(sql, hints):
+                with entry.execute_sql(sql, hints=hints).open_reader(tunnel=False) as reader:
                     return reader.raw
 
             cursor = self.duck.cursor()
@@ -92,7 +92,9 @@ class Differential(ClientCase):
                 tables = self.fill(seed)
                 numbers = [number for of, number in seeds if of == seed]
                 queries = [random_sql.query(seed, number, tables) for number in numbers]
-                for number, query, found in zip(numbers, queries, pool.map(lambda q: self.engines().ask(q), queries)):
+                ways = [differential.way(number) for number in numbers]
+                answers = pool.map(lambda query, way: self.engines().ask(query, way), queries, ways)
+                for number, query, found in zip(numbers, queries, answers):
                     word = "wrong" if found.wrong else "skipped" if found.skipped else "with rows" if found.rows else "empty"
                     counts[word] += 1
                     if found.skipped:
@@ -111,9 +113,10 @@ class Differential(ClientCase):
             self.assertGreater(counts["with rows"], len(seeds) / 3, "too few queries find rows")
 
     def show(self, seed, number, query, found):
-        small, wrong = self.engines().shrink(query, found)
+        way = differential.way(number)
+        small, wrong = self.engines().shrink(query, way, found)
         for line in (
-            f"seed {seed}, query {number}, as it was made:\n{query.text(OURS)}",
+            f"seed {seed}, query {number}, as it was made, with {way}:\n{query.text(OURS)}",
             f"and in DuckDB's spelling:\n{query.text(THEIRS)}",
             f"made small:\n{small.text(OURS)}\nand:\n{small.text(THEIRS)}",
             wrong.wrong,
@@ -169,14 +172,14 @@ class Generator(unittest.TestCase):
 
     def test_a_query_is_made_small_as_long_as_it_is_wrong(self):
         class Engines(differential.Engines):
-            def ask(self, query):
+            def ask(self, query, hints):
                 return differential.Found(wrong="no: LIKE" if "LIKE" in query.text(OURS) else "")
 
         engines = Engines(None, None)
         queries = (random_sql.query("small", n, ["t"]) for n in range(500))
         before, after = 0, 0
         for query in [query for query in queries if " LIKE " in query.text(OURS)][:5]:
-            small, found = engines.shrink(query, engines.ask(query))
+            small, found = engines.shrink(query, {}, engines.ask(query, {}))
             self.assertIn("LIKE", small.text(OURS))
             self.assertEqual(found.kind, "no")
             before, after = before + len(query.text(OURS)), after + len(small.text(OURS))
