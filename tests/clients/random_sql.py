@@ -287,18 +287,18 @@ class Maker:
         return self.one(found) if found and self.often(0.85) else constant(kind, self.one(VALUES[kind]))
 
     def keyed(self, scope):
-        """Something to group by: it has a column in it."""
+        """Something to group by: it has a column in it, and no parentheses around it, which ROLLUP takes for its own."""
         kinds = sorted({kind for relation in scope for kind in relation.columns.values()})
         column = self.one(self.columns(scope, [self.one(kinds)]))
         if self.often(0.7):
             return column
         if column.kind in WHOLE:
-            return make(column.kind, "({0} % 3)", column) if column.kind == "big" else make("int", "({0} + 1)", column)
+            return make(column.kind, "{0} % 3", column) if column.kind == "big" else make("int", "{0} + 1", column)
         if column.kind == "text":
-            return self.one([make("text", "upper({0})", column), make("text", "({0} || '.')", column)])
+            return self.one([make("text", "upper({0})", column), make("text", "{0} || '.'", column)])
         if column.kind in ("day", "at"):
             return make("int", "year({0})", column)
-        return make("bool", "({0} IS NULL)", column)
+        return make("bool", "{0} IS NULL", column)
 
     def value(self, kind, scope, depth=1):
         """Any value of a kind."""
@@ -658,7 +658,11 @@ class Maker:
 
     def aggregate(self, scope, kinds=None):
         """An aggregate, of these kinds if they are given."""
-        value = lambda *of: self.value(self.one(of), scope)
+        def value(*kinds):
+            # What is added is exact, mostly: sums of thirds depend on their order.
+            of = self.one(kinds)
+            return self.leaf(of, scope) if of == "double" else self.value(of, scope)
+
         sums = {
             "big": "CAST(sum({0}) AS BIGINT)",
             "int": "CAST(sum({0}) AS BIGINT)",
@@ -694,7 +698,8 @@ class Maker:
                 lambda: make("double", f"avg({{0}}){only}", value("double", *WHOLE), self.plain(scope, 0)),
                 lambda: make("double", "avg(CAST({0} AS DOUBLE))", value("decimal")),
                 lambda: make("double", "median({0})", value(*WHOLE)),
-                lambda: make("double", "var_samp({0})", value(*WHOLE)),
+                # There are several ways to compute it, and they end in other digits.
+                lambda: make("double", "round(var_samp({0}), 4)", value(*WHOLE)),
             ],
             None: [total, total, lambda: total("DISTINCT "), least, least],
         }
