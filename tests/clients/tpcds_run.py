@@ -28,8 +28,6 @@ HINTS = {
     "odps.sql.groupby.position.alias": "true",
     "odps.sql.orderby.position.alias": "true",
 }
-# An inline result has no more rows.
-MOST_ROWS = 9_000
 # DECIMAL through DECIMAL is DECIMAL in MaxCompute and DOUBLE in DuckDB, and so is AVG; a literal 1.2 the other way round.
 CLOSE, LEAST = 1e-6, 1e-4
 # What is written otherwise in MaxCompute.
@@ -110,7 +108,7 @@ def ask(entry, connection, text):
     """What is wrong with feitian's answer, or None, and the number of rows."""
     whole = LAST_LIMIT.sub("", text)
     theirs = connection.execute(whole).fetchall()
-    if len(theirs) > MOST_ROWS:
+    if len(theirs) > differential.MOST_ROWS:
         whole = text
         theirs = connection.execute(whole).fetchall()
     for pattern, other in SPELLINGS:
