@@ -541,7 +541,8 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
         operation,
         timestamp_ms: clock::tick_ms(),
         txn: Some((record.owner.clone(), record.step)),
-        read_version: Some(record.read_version),
+        // Delta has no versions below 0.
+        read_version: Some(record.read_version).filter(|version| *version >= 0),
         reads: intent.reads.clone(),
         metadata: intent.schema.as_ref().map(|s| metadata_action(table, s, true)),
         add: intent.files.iter().cloned().map(|f| Arc::new(with_nulls(f, table))).collect(),

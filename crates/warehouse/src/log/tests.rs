@@ -34,7 +34,7 @@ fn commit(version: i64) -> Commit {
         operation: "WRITE",
         timestamp_ms: clock::now_ms(),
         txn: Some((format!("owner{version}"), 0)),
-        read_version: Some(version - 1),
+        read_version: (version > 0).then_some(version - 1),
         reads: BTreeMap::from([("other".to_string(), 7)]),
         metadata: (version == 0).then_some(described),
         add: vec![file(version)],
