@@ -2,8 +2,10 @@
 //! with what was acknowledged.
 //!
 //! `feitian-kill --feitian BIN --data DIR --kills N [--seed S]` prints one line a round and, at the end, how often each
-//! fail point was reached. `DIR.expected.json` then holds what every table must contain, for a check from outside.
+//! fail point was reached. `DIR.expected.json` then holds what every table must contain, for a check from outside. With
+//! `--shared N` so many writers change the same tables instead (`shared.rs`).
 
+mod shared;
 mod writers;
 
 use std::collections::BTreeMap;
@@ -75,10 +77,11 @@ struct Args {
     data: PathBuf,
     kills: u64,
     seed: u64,
+    shared: u64,
 }
 
 fn args() -> Result<Args> {
-    let mut args = Args { feitian: PathBuf::new(), data: PathBuf::new(), kills: 200, seed: 1 };
+    let mut args = Args { feitian: PathBuf::new(), data: PathBuf::new(), kills: 200, seed: 1, shared: 0 };
     let mut words = std::env::args().skip(1);
     while let Some(flag) = words.next() {
         let value = words.next().with_context(|| format!("{flag} needs a value"))?;
@@ -87,6 +90,7 @@ fn args() -> Result<Args> {
             "--data" => args.data = value.into(),
             "--kills" => args.kills = value.parse()?,
             "--seed" => args.seed = value.parse()?,
+            "--shared" => args.shared = value.parse()?,
             other => bail!("unknown flag {other}"),
         }
     }
@@ -106,8 +110,28 @@ impl Random {
     }
 }
 
+/// Who does one thing after another until the server is gone.
+trait Work: Send {
+    /// One thing; returns once it is acknowledged.
+    fn work(&mut self, client: &Client) -> Result<()>;
+}
+
+impl Work for Writer {
+    fn work(&mut self, client: &Client) -> Result<()> {
+        self.step(client)
+    }
+}
+
 fn main() -> Result<()> {
     let args = args()?;
+    match args.shared {
+        0 => each_its_own(&args),
+        _ => shared::run(&args),
+    }
+}
+
+/// The loop over writers with tables of their own.
+fn each_its_own(args: &Args) -> Result<()> {
     println!("seed {}, {} kills", args.seed, args.kills);
     let server = Server::new(&args.feitian, &args.data)?;
     let mut random = Random(args.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -141,7 +165,7 @@ fn main() -> Result<()> {
         running = server.start(&armed).with_context(|| format!("kill {kill}"))?;
         let limit = if random_moment { Duration::from_millis(300 + random.below(1500)) } else { round_of(point) };
         let before: u64 = writers.iter().map(|w| w.acknowledged).sum();
-        let hit = round(&mut running, &client, &mut writers, limit);
+        let hit = round(&mut running, &client, &mut writers, limit, true);
         let name = if random_moment {
             "a random moment"
         } else if hit {
@@ -169,7 +193,7 @@ fn main() -> Result<()> {
     for w in &old {
         w.verify_rows(&client).context("final comparison")?;
     }
-    write_expectations(&args, &old)?;
+    write_expectations(args, &old)?;
     let total: u64 = old.iter().map(|w| w.acknowledged).sum();
     println!("took {:.0} s", started.elapsed().as_secs_f64());
     report(&reached, args.kills, kill, total)
@@ -240,8 +264,9 @@ fn created(client: &Client, writer: Writer) -> Result<Writer> {
     Ok(writer)
 }
 
-/// Lets all writers work until the server dies or `limit` has passed; true if it died by itself.
-fn round(running: &mut Running, client: &Client, writers: &mut [Writer], limit: Duration) -> bool {
+/// Lets all writers work until the server dies or `limit` has passed; true if it died by itself. What nobody refers to is
+/// removed all the while if `collects`.
+fn round<W: Work>(running: &mut Running, client: &Client, writers: &mut [W], limit: Duration, collects: bool) -> bool {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let begin = Instant::now();
     let mut died = false;
@@ -249,7 +274,7 @@ fn round(running: &mut Running, client: &Client, writers: &mut [Writer], limit: 
         for writer in writers.iter_mut() {
             let (stop, done) = (&stop, &done);
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) && writer.step(client).is_ok() {
+                while !stop.load(Ordering::Relaxed) && writer.work(client).is_ok() {
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -258,7 +283,7 @@ fn round(running: &mut Running, client: &Client, writers: &mut [Writer], limit: 
         let stop = &stop;
         scope.spawn(move || {
             let mut begun = Instant::now();
-            while !stop.load(Ordering::Relaxed) && collector.collect(2).is_ok() {
+            while collects && !stop.load(Ordering::Relaxed) && collector.collect(2).is_ok() {
                 // As long as it took: tables grow many, and the writers want their share of the machine.
                 let until = Instant::now() + begun.elapsed().max(Duration::from_millis(200));
                 while Instant::now() < until && !stop.load(Ordering::Relaxed) {

@@ -1,6 +1,7 @@
 //! The list of parsers under test.
 
 mod sql;
+mod whole;
 mod wire;
 
 /// A parser of foreign bytes.
@@ -27,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     wire::SIGNATURES,
     sql::SPLITTER,
     sql::PARSER,
+    whole::WHOLE,
 ];
 
 /// A message with everything that varies taken out.

@@ -1,6 +1,6 @@
 //! Tables by name: their metadata row and the newest snapshot of their log, kept in memory and advanced.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -393,6 +393,8 @@ impl Catalog {
             operation: "CREATE TABLE",
             timestamp_ms: row.created_ms,
             txn: None,
+            read_version: None,
+            reads: BTreeMap::new(),
             metadata: Some(metadata_action(row, &row.schema, true)),
             add: files.into_iter().map(|f| Arc::new(with_nulls(f, row))).collect(),
             remove: Vec::new(),

@@ -88,6 +88,8 @@ pub struct Change {
     pub table: Table,
     /// The version that the statement read; matters only with `must_be_unchanged`.
     pub read_version: i64,
+    /// The versions of other tables that it read, by the ids of these. The log tells them.
+    pub reads: BTreeMap<String, i64>,
     pub files: Vec<NewFile>,
     pub replace: Replace,
     /// Values of partitions that exist afterwards even if they are empty.
@@ -109,6 +111,7 @@ impl Change {
     pub fn append(table: Table, files: Vec<NewFile>) -> Self {
         Self {
             read_version: table.log_version,
+            reads: BTreeMap::new(),
             table,
             files,
             replace: Replace::Nothing,
@@ -130,6 +133,8 @@ pub(crate) struct Intent {
     create: Vec<Vec<String>>,
     drop: Vec<String>,
     unchanged: bool,
+    #[serde(default)]
+    reads: BTreeMap<String, i64>,
     #[serde(default)]
     spares_appends: bool,
     /// Whether its statement changes other tables too.
@@ -492,6 +497,7 @@ pub(crate) fn record_of(change: Change, owner: &str, attempt: i64, step_no: i64)
         create: change.create_partitions,
         drop: change.drop_partitions,
         unchanged: change.must_be_unchanged,
+        reads: change.reads,
         spares_appends: change.spares_appends,
         among_others: change.among_others,
         schema: change.new_schema,
@@ -535,6 +541,9 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
         operation,
         timestamp_ms: clock::tick_ms(),
         txn: Some((record.owner.clone(), record.step)),
+        // Delta has no versions below 0.
+        read_version: Some(record.read_version).filter(|version| *version >= 0),
+        reads: intent.reads.clone(),
         metadata: intent.schema.as_ref().map(|s| metadata_action(table, s, true)),
         add: intent.files.iter().cloned().map(|f| Arc::new(with_nulls(f, table))).collect(),
         remove,

@@ -101,6 +101,7 @@ async fn once(session: &Session, dml: &Dml, index: i64) -> Result<()> {
     let name = format!("{}.{}", row.project, row.local_name());
     let state = session.state()?;
     let planned = plan::plan(session, &state, dml, &table).await?;
+    let reads = planned.reads(&row.id);
     let rows = run_plan(session, &state, planned).await?;
     session.progress.begin_sink(name.clone());
     let (catalog, attempt) = (session.warehouse.catalog(), session.instance.attempt);
@@ -125,6 +126,7 @@ async fn once(session: &Session, dml: &Dml, index: i64) -> Result<()> {
     failpoint::hit("dml.before_commit");
     let change = Change {
         read_version: snapshot.version,
+        reads,
         replace: Replace::Rows { by, paths, partitions },
         must_be_unchanged: true,
         spares_appends: by != RowsBy::Merge,

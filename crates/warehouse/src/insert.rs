@@ -95,6 +95,7 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
         None => target.table.data()?.version,
     };
     let mut must_be_unchanged = read.is_some();
+    let reads = planned.reads(&row.id);
     let planned = project(session, &state, planned, &target, insert).await?;
     let rows = run_plan(session, &state, planned).await?;
     session.progress.begin_sink(format!("{}.{}", row.project, row.local_name()));
@@ -130,6 +131,7 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
     }
     Ok(Some(Change {
         read_version,
+        reads,
         replace,
         create_partitions,
         must_be_unchanged,
@@ -170,6 +172,7 @@ fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
         _ => earlier.read_version,
     };
     earlier.must_be_unchanged |= change.must_be_unchanged;
+    earlier.reads.extend(change.reads);
     earlier.files.extend(change.files);
     for values in change.create_partitions {
         if !earlier.create_partitions.contains(&values) {

@@ -17,7 +17,7 @@ use crate::workspace::{Workspace, without_settings};
 /// Every client test, once for each metadata database. Words choose modules (`test_tunnel`), others tests by name.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::ensure(tools::FOR_PAGES)?;
-    let session = Session::prepare(workspace)?;
+    let session = Session { is_long: options.long, ..Session::prepare(workspace)? };
     let mut args: Vec<String> = Vec::new();
     for word in &options.words {
         if word.starts_with("test_") { args.push(word.clone()) } else { args.extend(["--only".into(), word.clone()]) }
@@ -48,13 +48,15 @@ pub fn spark(workspace: &Workspace, _: &Options) -> Result<Outcome> {
 struct Session<'a> {
     workspace: &'a Workspace,
     python: PathBuf,
+    /// Random tests go on for longer.
+    is_long: bool,
 }
 
 impl<'a> Session<'a> {
     fn prepare(workspace: &'a Workspace) -> Result<Self> {
         tools::ensure(tools::FOR_TESTS)?;
         cargo::build_feitian(workspace)?;
-        Ok(Self { workspace, python: python::environment(workspace, &["requirements.txt"])? })
+        Ok(Self { workspace, python: python::environment(workspace, &["requirements.txt"])?, is_long: false })
     }
 
     fn run(&self, label: &str, cluster: Option<&Cluster>, args: &[String]) -> Result<Outcome> {
@@ -80,6 +82,9 @@ impl<'a> Session<'a> {
         // Drawings of pages are kept: whether a page looks right is for people to see.
         command.env("FEITIAN_TEST_SCREENSHOTS", logs.with_extension("screenshots"));
         command.env_remove("FEITIAN_TEST_META");
+        if self.is_long {
+            command.env("FEITIAN_TEST_LONG", "1");
+        }
         if let Some(cluster) = cluster {
             command.env("FEITIAN_TEST_META", cluster.url("postgres"));
         }

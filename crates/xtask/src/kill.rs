@@ -1,6 +1,7 @@
 //! `cargo xtask kill`: kill -9 at every step of every protocol under concurrent writers, then other people's readers over what
-//! is left.
+//! is left; and the same under writers of the same tables, then a model that does their statements in the order of the log.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -16,36 +17,66 @@ use crate::workspace::Workspace;
 const KILLS: u64 = 260;
 const KILLS_LONG: u64 = 2000;
 
-/// The loop, the readers from outside, and `feitian check`, three checks in all.
+/// The same of the loop whose writers share their tables: each of its points twice, or thirty times.
+const SHARED_KILLS: u64 = 20;
+const SHARED_KILLS_LONG: u64 = 300;
+const SHARED_WRITERS: u64 = 16;
+
+/// Both loops, what judges each of them from outside, and `feitian check` of both: six checks in all.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     cargo::build_feitian(workspace)?;
     let python = python::environment(workspace, &["requirements.txt"])?;
     let folder = workspace.own("kill")?;
     std::fs::remove_dir_all(&folder)?;
     std::fs::create_dir_all(&folder)?;
-    let data = folder.join("data");
-    let kills = if options.long { KILLS_LONG } else { KILLS };
-    let mut outcome = Outcome::default();
-
-    let mut command = Command::new(workspace.program("feitian-kill"));
-    command.arg("--feitian").arg(workspace.feitian()).arg("--data").arg(&data);
-    command.args(["--kills", &kills.to_string(), "--seed", &seed()]);
-    outcome.add(step("kill loop", &mut command, kills)?);
-
-    let mut command = Command::new(&python);
-    command.arg("-B").arg(workspace.root.join(CLIENTS).join("outside.py")).arg(&data);
-    command.arg(data.with_extension("expected.json"));
-    outcome.add(step("readers from outside", &mut command, 0)?);
-
-    let mut command = Command::new(workspace.feitian());
-    command.arg("check").arg(&data);
-    outcome.add(step("feitian check", &mut command, 0)?);
+    let mut outcome = writers_of_their_own(workspace, &python, &folder.join("data"), options.long)?;
+    outcome.add(writers_of_the_same(workspace, &python, &folder.join("shared"), options.long)?);
     if outcome.is_good() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     } else {
         println!("data and log of the failed run: {}", folder.display());
     }
     Ok(outcome)
+}
+
+fn writers_of_their_own(workspace: &Workspace, python: &Path, data: &Path, is_long: bool) -> Result<Outcome> {
+    let kills = if is_long { KILLS_LONG } else { KILLS };
+    let mut outcome = Outcome::default();
+
+    let mut command = Command::new(workspace.program("feitian-kill"));
+    command.arg("--feitian").arg(workspace.feitian()).arg("--data").arg(data);
+    command.args(["--kills", &kills.to_string(), "--seed", &seed()]);
+    outcome.add(step("kill loop", &mut command, kills)?);
+
+    let mut command = Command::new(python);
+    command.arg("-B").arg(workspace.root.join(CLIENTS).join("outside.py")).arg(data);
+    command.arg(data.with_extension("expected.json"));
+    outcome.add(step("readers from outside", &mut command, 0)?);
+    outcome.add(check(workspace, data)?);
+    Ok(outcome)
+}
+
+fn writers_of_the_same(workspace: &Workspace, python: &Path, data: &Path, is_long: bool) -> Result<Outcome> {
+    let kills = if is_long { SHARED_KILLS_LONG } else { SHARED_KILLS };
+    let mut outcome = Outcome::default();
+
+    let mut command = Command::new(workspace.program("feitian-kill"));
+    command.arg("--feitian").arg(workspace.feitian()).arg("--data").arg(data);
+    command.args(["--kills", &kills.to_string(), "--seed", &seed(), "--shared", &SHARED_WRITERS.to_string()]);
+    outcome.add(step("kill loop over shared tables", &mut command, kills)?);
+
+    let mut command = Command::new(python);
+    command.arg("-B").arg(workspace.root.join(CLIENTS).join("model.py")).arg(data);
+    command.arg(data.with_extension("statements.json"));
+    outcome.add(step("the statements in the order of the log", &mut command, 0)?);
+    outcome.add(check(workspace, data)?);
+    Ok(outcome)
+}
+
+fn check(workspace: &Workspace, data: &Path) -> Result<Outcome> {
+    let mut command = Command::new(workspace.feitian());
+    command.arg("check").arg(data);
+    step("feitian check", &mut command, 0)
 }
 
 /// Another run tries other moments; the loop prints its seed, and `FEITIAN_SEED` repeats it.

@@ -49,7 +49,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "clients",
-        usage: "[WORDS...]",
+        usage: "[--long] [WORDS...]",
         about: "the real Python clients against the real binary, on both databases",
         run: |o| run_one("clients", o),
     },

@@ -16,7 +16,7 @@ const SCRIPTS: &[&str] = &[
     "@a := SELECT 1; -- comment\n/* block */ SELECT `quoted` FROM (SELECT * FROM @a) b WHERE a RLIKE '^x' OR NOT EXISTS (SELECT 1 FROM c);",
 ];
 
-const WORDS: &[&[u8]] = &[
+pub(super) const WORDS: &[&[u8]] = &[
     b"SELECT ",
     b" FROM ",
     b" WHERE ",
@@ -100,7 +100,7 @@ pub const SPLITTER: Target = Target {
 };
 
 /// How `what` begins in its debug form, whose whole text would be many times as large as `what` itself.
-fn first_word(what: &impl fmt::Debug) -> String {
+pub(super) fn first_word(what: &impl fmt::Debug) -> String {
     struct Word(String);
     impl fmt::Write for Word {
         fn write_str(&mut self, text: &str) -> fmt::Result {

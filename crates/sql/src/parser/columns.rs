@@ -55,7 +55,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `name type [NOT NULL | NULL] [DEFAULT constant] [PRIMARY KEY] [COMMENT 'c']`, the options in any order.
+    /// `name type [NOT NULL | NULL] [DEFAULT constant] [PRIMARY KEY] [COMMENT 'c']`, the options once, in any order.
     pub(super) fn column_def(&mut self) -> Result<ColumnDef> {
         let position = self.position();
         let name = self.name()?;
@@ -64,20 +64,31 @@ impl Parser<'_> {
         }
         let mut column = Column::new(name, self.data_type()?);
         let mut primary_key = false;
+        let mut seen: Vec<&str> = Vec::new();
         loop {
-            if self.eat(&["not", "null"]) {
+            let at = self.position();
+            let option = if self.eat(&["not", "null"]) {
                 column.nullable = false;
+                "NULL"
             } else if self.eat(&["null"]) {
                 column.nullable = true;
+                "NULL"
             } else if self.eat(&["default"]) {
                 column.default = Some(self.default_value()?);
+                "DEFAULT"
             } else if self.eat(&["primary", "key"]) {
                 primary_key = true;
+                "PRIMARY KEY"
             } else if self.eat(&["comment"]) {
                 column.comment = self.string()?;
+                "COMMENT"
             } else {
                 return Ok(ColumnDef { column, position, primary_key });
+            };
+            if seen.contains(&option) {
+                return Err(SqlError::parse(at, format!("{option} appears twice in the definition of a column")));
             }
+            seen.push(option);
         }
     }
 

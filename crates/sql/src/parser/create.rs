@@ -274,7 +274,7 @@ impl Parser<'_> {
         let at = self.position();
         let if_not_exists = self.eat(&["if", "not", "exists"]);
         let name: ObjectName = self.object_name()?;
-        let (mut columns, mut comment, mut properties) = (Vec::new(), None, Vec::new());
+        let (mut columns, mut comment, mut properties) = (Vec::new(), None, None);
         if self.is_symbol(Symbol::LParen) {
             if self.symbol_at(1) == Some(Symbol::At) {
                 return Ok(self.skip("a view with parameters", at));
@@ -286,10 +286,14 @@ impl Parser<'_> {
             })?;
         }
         loop {
+            let first = self.position();
+            if comment.is_some() && self.is("comment") || properties.is_some() && self.is("tblproperties") {
+                return Err(SqlError::parse(first, "the clause appears twice"));
+            }
             if self.eat(&["comment"]) {
                 comment = Some(self.string()?);
             } else if self.eat(&["tblproperties"]) {
-                properties = self.properties()?;
+                properties = Some(self.properties()?);
             } else if self.is("partitioned") {
                 return Ok(self.skip("CREATE VIEW … PARTITIONED ON", at));
             } else if self.is("lifecycle") {
@@ -306,7 +310,7 @@ impl Parser<'_> {
             name,
             columns,
             comment,
-            properties,
+            properties: properties.unwrap_or_default(),
             query,
             query_text,
         })))

@@ -77,6 +77,18 @@ fn create_table_errors_name_the_place() {
             "create table t (a int) comment 'x' comment 'y'",
             "ODPS-0130161:[1,36] Parse exception - the clause appears twice",
         ),
+        (
+            "create table t (a int comment 'x' comment 'y')",
+            "ODPS-0130161:[1,35] Parse exception - COMMENT appears twice in the definition of a column",
+        ),
+        (
+            "create table t (a int not null null)",
+            "ODPS-0130161:[1,32] Parse exception - NULL appears twice in the definition of a column",
+        ),
+        (
+            "create view v comment 'x' comment 'y' as select 1",
+            "ODPS-0130161:[1,27] Parse exception - the clause appears twice",
+        ),
         ("create table t (a int) foo", "ODPS-0130161:[1,24] Parse exception - invalid token 'foo'"),
         (
             "create tabel t (a int)",

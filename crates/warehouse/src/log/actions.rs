@@ -110,6 +110,9 @@ pub(crate) struct Commit {
     pub timestamp_ms: i64,
     /// Application id and version of the `txn` action.
     pub txn: Option<(String, i64)>,
+    /// The version of the table that its writer knew, and those of other tables that it read, by their ids.
+    pub read_version: Option<i64>,
+    pub reads: BTreeMap<String, i64>,
     /// Table id, name, Delta schema JSON, partition columns, needs `timestampNtz`: sets `protocol` and `metaData`.
     pub metadata: Option<MetadataAction>,
     pub add: Vec<Arc<DataFile>>,
@@ -137,9 +140,16 @@ pub(crate) struct MetadataAction {
 impl Commit {
     /// The bytes of the commit file: one JSON object a line.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut lines = vec![json!({"commitInfo": {"timestamp": self.timestamp_ms, "operation": self.operation,
+        let mut info = json!({"timestamp": self.timestamp_ms, "operation": self.operation,
             "operationParameters": {}, "isBlindAppend": self.is_blind_append,
-            "engineInfo": concat!("feitian/", env!("CARGO_PKG_VERSION"))}})];
+            "engineInfo": concat!("feitian/", env!("CARGO_PKG_VERSION"))});
+        if let Some(version) = self.read_version {
+            info["readVersion"] = version.into();
+        }
+        if !self.reads.is_empty() {
+            info["readTables"] = json!(self.reads);
+        }
+        let mut lines = vec![json!({"commitInfo": info})];
         if let Some(m) = &self.metadata {
             if m.with_protocol {
                 lines.push(match m.needs_ntz {

@@ -2,7 +2,7 @@
 //! what we read. The disk forgets what was not synced.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use feitian_base::clock;
 use feitian_store::LocalStore;
@@ -34,6 +34,8 @@ fn commit(version: i64) -> Commit {
         operation: "WRITE",
         timestamp_ms: clock::now_ms(),
         txn: Some((format!("owner{version}"), 0)),
+        read_version: (version > 0).then_some(version - 1),
+        reads: BTreeMap::from([("other".to_string(), 7)]),
         metadata: (version == 0).then_some(described),
         add: vec![file(version)],
         remove: if version % 5 == 4 { vec![file(version - 3)] } else { Vec::new() },

@@ -41,6 +41,14 @@ pub(crate) struct Planned {
     pub(crate) tables: Vec<OpenTable>,
 }
 
+impl Planned {
+    /// The versions of the tables that it reads, but for the one with the id `but`.
+    pub(crate) fn reads(&self, but: &str) -> BTreeMap<String, i64> {
+        let others = self.tables.iter().filter(|t| t.row.id != but);
+        others.filter_map(|t| Some((t.row.id.clone(), t.snapshot.as_ref()?.version))).collect()
+    }
+}
+
 /// The rows of a query.
 pub(crate) struct Rows {
     pub(crate) columns: Vec<Column>,
