@@ -377,18 +377,19 @@ pub struct Outcome {
     pub summary: String,
 }
 
-/// A session of the tunnel, whose `kind` is `upload`, `download`, `stream` or `upsert`, or of the storage API:
-/// `storage_read` or `storage_write`.
+/// A session of the tunnel, whose `kind` is `upload`, `download`, `stream`, `upsert`, `volume_upload` or
+/// `volume_download`, or of the storage API: `storage_read` or `storage_write`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: String,
     pub kind: String,
     pub project: String,
+    /// The id of the volume for sessions of volumes.
     pub table_id: String,
     pub schema_version: i64,
     /// Downloads and reads: the log version that is read. Others: -1.
     pub log_version: i64,
-    /// Canonical partition spec; empty when the table has no partitions.
+    /// Canonical partition spec; empty when the table has no partitions. A path within the volume for sessions of volumes.
     pub partition: String,
     pub overwrite: bool,
     /// `normal`, `closing`, `closed`, `aborted`, `expired`.
