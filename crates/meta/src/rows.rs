@@ -52,6 +52,9 @@ pub const TOKEN_SETTING: &str = "feitian.token";
 pub const TOKEN_JOBS: &str = "jobs";
 /// The token may read the tables of its project.
 pub const TOKEN_TABLES: &str = "tables";
+/// A setting that the network edge gives to a job whose task came with aliases: a JSON object of names of resources, each
+/// with the name of the one that stands for it.
+pub const ALIASES_SETTING: &str = "feitian.aliases";
 
 /// How far an account may go in a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
