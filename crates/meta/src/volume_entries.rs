@@ -298,7 +298,8 @@ impl Meta {
                 if entry.is_dir {
                     return Err(invalid(format!("'{from}' is a directory; copies are of files")).into());
                 }
-                let sql = "UPDATE volume_entries SET replication = $4 WHERE volume_id = $1 AND parent = $2 AND name = $3";
+                let sql = "UPDATE volume_entries SET replication = $4 \
+                           WHERE volume_id = $1 AND parent = $2 AND name = $3";
                 let change = query(sql).bind(volume_id).bind(&entry.parent).bind(&entry.name).bind(replication);
                 change.execute(tx.conn()).await?;
             }

@@ -47,7 +47,7 @@ impl Pages for Sessions {
         }),
         must("status", Type::Text, "normal, closing, closed, aborted or expired.", |r| (&r.session.status).into()),
         must("owner", Type::Text, "Account that opened it.", |r| (&r.session.owner).into()),
-        may("record_count", Type::Int, "Rows uploaded so far, or to download; NULL for streams and volumes.", record_count),
+        may("record_count", Type::Int, "Rows so far, or to download; NULL for streams and volumes.", record_count),
         must("create_time", Type::Time, "When it was opened.", |r| r.session.created_ms.into()),
         must("expire_time", Type::Time, "When it can no longer be used.", |r| r.session.expires_ms.into()),
     ];

@@ -48,7 +48,10 @@ pub fn parse_volume_directory(body: &[u8]) -> Result<String> {
     known(&root, &["Type", "Path"])?;
     match root.child_text("Type") {
         Some("directory") => path(&root).ok_or_else(|| invalid(format!("<{}> has no <Path>", root.name))),
-        other => Err(invalid(format!("an item of type '{}' cannot be made, only directory", other.unwrap_or_default()))),
+        other => {
+            let kind = other.unwrap_or_default();
+            Err(invalid(format!("an item of type '{kind}' cannot be made, only directory")))
+        }
     }
 }
 
