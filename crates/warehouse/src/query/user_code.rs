@@ -247,7 +247,14 @@ async fn resources(session: &Session, function: &Registered, at: Position) -> Re
         if name.project != function.at.project {
             rights::check_project(session, &name.project, "Write").await?;
         }
-        rights::check(session, &name.project, &[("Read", Target::resource(name))], Claim::Anybody).await?;
+        // Whoever may call a function may have it read what its maker gave it, and nothing else.
+        let claim = if stands_for.is_some() { Claim::Nothing } else { Claim::Anybody };
+        let target = Target::resource(name);
+        if stands_for.is_some() && rights::token_scope(session).is_some() {
+            let why = ", which is an alias; the job came with a bearer token, whose policy nobody asked about it";
+            return Err(rights::denied("odps:Read", target.name(), why, at));
+        }
+        rights::check(session, &name.project, &[("Read", target)], claim).await?;
         let Some(row) = session.warehouse.meta().resource(name).await? else {
             let text = match &stands_for {
                 None => format!("resource {} of function {} is not there any more", name.name, function.at.name),

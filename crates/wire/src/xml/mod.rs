@@ -17,7 +17,5 @@ pub use request::{
     AuthorizationRequest, FunctionRequest, JobRequest, SchemaRequest, Task, TaskKind, parse_authorization,
     parse_function, parse_info, parse_instance, parse_schema_name, parse_stop,
 };
-pub use volume::{
-    VolumeChange, VolumeRequest, parse_volume, parse_volume_change, parse_volume_directory,
-};
+pub use volume::{VolumeChange, VolumeRequest, parse_volume, parse_volume_change, parse_volume_directory};
 pub use write::Element;
