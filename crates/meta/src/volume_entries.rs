@@ -112,13 +112,7 @@ pub(crate) async fn put_entry(tx: &mut Tx, entry: &VolumeEntry) -> Result<(), Fa
 }
 
 /// Makes the directory `path` and every one that it is in, as far as they are missing.
-pub(crate) async fn make_dirs(
-    tx: &mut Tx,
-    volume_id: &str,
-    path: &str,
-    owner: &str,
-    now_ms: i64,
-) -> Result<(), Fault> {
+pub(crate) async fn make_dirs(tx: &mut Tx, volume_id: &str, path: &str, owner: &str, now_ms: i64) -> Result<(), Fault> {
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     let mut missing = Vec::new();
     // From the innermost outwards, since most are there.

@@ -7,9 +7,9 @@ use crate::tunnel::{downloads, preview, results, streams, uploads, upserts, volu
 const SELECT: Right = Right::Object("odps:Select", Object::Table);
 const UPDATE: Right = Right::Object("odps:Update", Object::Table);
 const INSTANCE: Right = Right::Object("odps:Read", Object::Instance);
-/// The volume is named by the session or its target; its handler asks for the same right on it.
-const VOLUME_READ: Right = Right::Project("odps:Read");
-const VOLUME_WRITE: Right = Right::Project("odps:Write");
+/// The volume is named by the session or its target: the handler asks for the action on it.
+const VOLUME_READ: Right = Right::AnyUser("odps:Read");
+const VOLUME_WRITE: Right = Right::AnyUser("odps:Write");
 const READ_OBJECT: Right = Right::Object("odps:Read", Object::Volume);
 const WRITE_OBJECT: Right = Right::Changes("odps:Write", Object::Volume);
 

@@ -253,8 +253,12 @@ async fn a_policy_says_who_may_do_what_with_a_volume() {
     on(&user, "DELETE", "", "/fs/f", "").await.refused(403, "NoPermission");
     user.get(&format!("{VOLUMES}/parts?meta")).await.refused(403, "NoPermission");
     user.post(&upload, "").await.refused(403, "NoPermission");
-    rule(policy("Allow", "odps:Write", "p")).await;
-    user.post(&upload, "").await.ok();
+    for resource in ["p/volumes/parts", "p"] {
+        rule(policy("Allow", "odps:Write", resource)).await;
+        user.post(&upload, "").await.ok();
+    }
+    rule(policy("Allow", "odps:Write", "p/volumes/fs")).await;
+    user.post(&upload, "").await.refused(403, "NoPermission");
     // Whoever was admitted may do all of it, but what a policy denies.
     meta.admit("p", "other").await.unwrap();
     rule(policy("Deny", "odps:*", "p/volumes/parts")).await;
