@@ -68,6 +68,14 @@ pub(crate) fn read_entry(row: &AnyRow) -> Result<VolumeEntry, Fault> {
 const BY_NAME: &str =
     concat!("SELECT ", entry_columns!(), " FROM volume_entries WHERE volume_id = $1 AND parent = $2 AND name = $3");
 
+/// The query of [`Meta::list_volume_entries`].
+pub(crate) const LIST: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM volume_entries WHERE volume_id = $1 AND parent = $2 AND name >= $3 AND name < $4 ",
+    "AND ($5 IS NULL OR owner = $5) ORDER BY name LIMIT $6"
+);
+
 pub(crate) fn no_such_path(path: &str) -> Error {
     not_found("NoSuchObject", format!("Volume path not found - '{path}'"))
 }
@@ -232,13 +240,7 @@ impl Meta {
         limit: i64,
     ) -> Result<Vec<VolumeEntry>> {
         let (low, high) = range::page(prefix, after);
-        let sql = concat!(
-            "SELECT ",
-            entry_columns!(),
-            " FROM volume_entries WHERE volume_id = $1 AND parent = $2 AND name >= $3 AND name < $4 ",
-            "AND ($5 IS NULL OR owner = $5) ORDER BY name LIMIT $6"
-        );
-        let rows = query(sql)
+        let rows = query(LIST)
             .bind(volume_id)
             .bind(parent)
             .bind(low)

@@ -38,6 +38,14 @@ macro_rules! volume_columns {
     };
 }
 
+/// The query of [`Meta::list_volumes`].
+pub(crate) const LIST: &str = concat!(
+    "SELECT ",
+    volume_columns!(),
+    " FROM volumes WHERE project = $1 AND schema_name = $2 AND name >= $3 AND name < $4 ",
+    "AND ($5 IS NULL OR owner = $5) ORDER BY name LIMIT $6"
+);
+
 fn read_volume(row: &AnyRow) -> Result<Volume, Fault> {
     let mut c = Cells::new(row);
     Ok(Volume {
@@ -131,13 +139,7 @@ impl Meta {
         limit: i64,
     ) -> Result<Vec<Volume>> {
         let (low, high) = range::page(prefix, after);
-        let sql = concat!(
-            "SELECT ",
-            volume_columns!(),
-            " FROM volumes WHERE project = $1 AND schema_name = $2 AND name >= $3 AND name < $4 ",
-            "AND ($5 IS NULL OR owner = $5) ORDER BY name LIMIT $6"
-        );
-        let rows = query(sql)
+        let rows = query(LIST)
             .bind(project)
             .bind(schema_name)
             .bind(low)
