@@ -225,7 +225,10 @@ impl Meta {
             let forgotten = all(&rows, |r| Cells::new(r).text())?;
             for id in expired.iter().map(|s| &s.id).chain(&forgotten) {
                 query("DELETE FROM blocks WHERE session_id = $1").bind(id).execute(tx.conn()).await?;
-                query("DELETE FROM volume_entries WHERE volume_id = $1").bind(id).execute(tx.conn()).await?;
+                // Clients may choose the ids of uploads, and must not find a way to empty a volume.
+                let sql = "DELETE FROM volume_entries WHERE volume_id = $1 \
+                           AND NOT EXISTS (SELECT v.id FROM volumes v WHERE v.id = $1)";
+                query(sql).bind(id).execute(tx.conn()).await?;
             }
             Ok(expired)
         })
