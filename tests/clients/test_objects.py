@@ -6,7 +6,6 @@ Expected values are what was written; error classes are those of odps/errors.py.
 import hashlib
 import io
 import unittest
-from types import SimpleNamespace
 
 from odps import errors, options
 
@@ -74,11 +73,6 @@ class Resources(ClientCase):
         again = self.server.entry().get_resource(name)
         self.assertEqual((again.get_source_table().name, str(again.get_source_table_partition())), (table.name, "ds='1'"))
         self.assertEqual(self.rows(table, partition="ds=1"), [(7, "1")])
-
-    def test_resources_of_volumes_are_refused(self):
-        file = SimpleNamespace(path="/p/volumes/v/part/file", volume=SimpleNamespace(type="old"))
-        with self.assertRaises(errors.MethodNotAllowed):
-            self.o.create_resource(unique("v"), "volumefile", volume_file=file)
 
     def test_a_missing_resource_is_no_such_object(self):
         self.assertFalse(self.o.exist_resource("never_was"))

@@ -187,6 +187,43 @@ class Scalar(UdfCase):
         )
         self.assertEqual(self.query(f"SELECT {name}('飞'), {name}('none')"), [("<飞>", "<first>")])
 
+    # What an alias does: odps/models/tests/test_instances.py of PyODPS, test_sql_alias_instance.
+    def test_an_alias_puts_another_resource_in_the_place_of_one(self):
+        first, second = unique("one"), unique("two")
+        self.addCleanup(self.o.create_resource(second, "file", fileobj=io.BytesIO(b"20")).drop)
+        name = self.function(
+            f"""
+            from odps.distcache import get_cache_file
+
+            @annotate("bigint->bigint")
+            class F(object):
+                def __init__(self):
+                    self.n = int(get_cache_file("{first}").read())
+
+                def evaluate(self, value):
+                    return value + self.n
+            """,
+            files=[(first, "file", b"1")],
+        )
+        view = unique("view")
+        self.o.execute_sql(f"CREATE VIEW {view} AS SELECT {name}(1) AS v")
+        self.addCleanup(self.o.execute_sql, f"DROP VIEW {view}")
+
+        def ask(sql, aliases):
+            with self.o.execute_sql(sql, aliases=aliases).open_reader(tunnel=True) as reader:
+                return [tuple(record.values) for record in reader]
+
+        for aliases, wanted in ((None, 2), ({first: second}, 21), ({second: first}, 2), (None, 2)):
+            self.assertEqual(ask(f"SELECT {name}(1)", aliases), [(wanted,)], aliases)
+        # Nobody but its owner says what the query of a view runs.
+        self.assertEqual(ask(f"SELECT v FROM {view}", {first: second}), [(2,)])
+        with self.assertRaises(errors.ODPSError) as caught:
+            ask(f"SELECT {name}(1)", {first: "never_was"})
+        self.assertIn("never_was", str(caught.exception))
+        with self.assertRaises(errors.ODPSError) as caught:
+            ask(f"SELECT {name}(1)", {first: f"{self.o.project}/resources/{second}"})
+        self.assertIn("alias", str(caught.exception))
+
     def test_a_function_lies_in_a_schema(self):
         schema = unique("s")
         self.o.create_schema(schema)

@@ -155,7 +155,7 @@ async fn run(
 ) -> Result<Response> {
     for (name, value) in &mut path.0 {
         // Names of these have no case and are stored in lower case.
-        if matches!(*name, "project" | "table" | "schema" | "function") {
+        if matches!(*name, "project" | "table" | "schema" | "function" | "volume") {
             *value = value.to_lowercase();
         }
     }

@@ -1,7 +1,7 @@
 //! Submitting a job, however it came in.
 
-use feitian_base::{Error, Result};
-use feitian_meta::rows::{Access, Instance, TOKEN_JOBS, TOKEN_SETTING, TOKEN_TABLES};
+use feitian_base::{Error, Kind, Result};
+use feitian_meta::rows::{ALIASES_SETTING, Access, Instance, TOKEN_JOBS, TOKEN_SETTING, TOKEN_TABLES};
 use feitian_wire::xml::{Element, Task, TaskKind};
 use serde_json::{Map, Value};
 
@@ -34,8 +34,10 @@ pub async fn submit(call: &Call, caller: &Caller, envelope: Envelope, task: Task
     }
     if !(0..=LOWEST_PRIORITY).contains(&envelope.priority) {
         let message = format!("priority {} is not between 0 and {LOWEST_PRIORITY}", envelope.priority);
-        return Err(Error::new(feitian_base::Kind::Invalid, "InvalidParameter", message));
+        return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
     }
+    let mut settings = with_scope(task.settings, &call.identity, call.project());
+    settings.extend(aliases(task.aliases)?);
     let job = NewJob {
         guid: envelope.guid,
         priority: envelope.priority,
@@ -43,7 +45,7 @@ pub async fn submit(call: &Call, caller: &Caller, envelope: Envelope, task: Task
         task_name: task.name,
         task_type: task.kind.name().to_string(),
         query,
-        settings: with_scope(task.settings, &call.identity, call.project()),
+        settings,
     };
     let instance = call.state.warehouse.submit(caller, call.project(), job).await?;
     refuse_foreign(call, caller, &instance).await?;
@@ -69,12 +71,23 @@ pub async fn refuse_foreign(call: &Call, caller: &Caller, instance: &Instance) -
 
 /// The job's settings, which say when it came with a bearer token and how far that goes, whatever the client wrote.
 fn with_scope(mut settings: Vec<(String, String)>, who: &Identity, project: &str) -> Vec<(String, String)> {
-    settings.retain(|(key, _)| key != TOKEN_SETTING);
+    settings.retain(|(key, _)| key != TOKEN_SETTING && key != ALIASES_SETTING);
     if let Identity::Token { grant, .. } = who {
         let scope = if grant.policy.allows_jobs(project) { TOKEN_JOBS } else { TOKEN_TABLES };
         settings.push((TOKEN_SETTING.to_string(), scope.to_string()));
     }
     settings
+}
+
+/// The setting by which a job knows the aliases of its task.
+fn aliases(aliases: Vec<(String, String)>) -> Result<Option<(String, String)>> {
+    let is_wrong = |(name, other): &&(String, String)| other.is_empty() || name.contains('/') || other.contains('/');
+    if let Some((name, other)) = aliases.iter().find(is_wrong) {
+        let message = format!("alias '{name}' of '{other}': both must be names of resources, without a project");
+        return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
+    }
+    let object: Map<String, Value> = aliases.into_iter().map(|(name, other)| (name, Value::String(other))).collect();
+    Ok((!object.is_empty()).then(|| (ALIASES_SETTING.to_string(), Value::Object(object).to_string())))
 }
 
 /// The `<Job>` element of a query that came without one, as PyODPS (`odps/models/job.py`) would have written it.
@@ -128,7 +141,18 @@ mod tests {
         assert_eq!(scope("odps:Read", jobs).as_deref(), Some("jobs"));
         assert_eq!(scope("odps:Write", jobs).as_deref(), Some("tables"));
         assert_eq!(scope("odps:Read", "acs:odps:*:projects/p/instances/i1").as_deref(), Some("tables"));
-        let claimed = vec![(TOKEN_SETTING.to_string(), TOKEN_TABLES.to_string())];
+        let claimed = [TOKEN_SETTING, ALIASES_SETTING].map(|key| (key.to_string(), TOKEN_TABLES.to_string())).to_vec();
         assert!(with_scope(claimed, &Identity::Account(caller()), "p").is_empty());
+    }
+
+    #[test]
+    fn aliases_are_a_setting_of_the_job() {
+        let pair = |name: &str, other: &str| (name.to_string(), other.to_string());
+        assert_eq!(aliases(Vec::new()).unwrap(), None);
+        let (key, value) = aliases(vec![pair("a.py", "b\"")]).unwrap().unwrap();
+        assert_eq!((key.as_str(), value.as_str()), (ALIASES_SETTING, r#"{"a.py":"b\""}"#));
+        for wrong in [pair("a", ""), pair("a", "p/resources/b"), pair("p/resources/a", "b")] {
+            assert_eq!(aliases(vec![wrong]).unwrap_err().code(), "InvalidParameter");
+        }
     }
 }

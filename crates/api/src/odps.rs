@@ -1,4 +1,4 @@
-//! ODPS REST: documents about projects, schemas, tables, resources, functions and jobs, and the submission of jobs.
+//! ODPS REST: documents about projects, schemas, tables, resources, functions, volumes and jobs, and the submission of jobs.
 
 pub mod functions;
 pub mod instance_detail;
@@ -13,3 +13,5 @@ pub mod schemas;
 pub mod security;
 pub mod service;
 pub mod tables;
+pub mod volume_items;
+pub mod volumes;

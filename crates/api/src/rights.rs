@@ -58,7 +58,7 @@ pub enum Object {
 impl Object {
     /// True for objects that a schema may hold.
     fn is_in_schema(self) -> bool {
-        matches!(self, Self::Table | Self::Function | Self::Resource)
+        matches!(self, Self::Table | Self::Function | Self::Resource | Self::Volume)
     }
 
     /// The word of resource names and the path segment that holds the object's name.
@@ -275,6 +275,7 @@ fn named(project: &str, object: Object, path: &Params) -> Target {
     match object {
         Object::Function => Target::function(&at()),
         Object::Resource => Target::resource(&at()),
+        Object::Volume => Target::volume(&at()),
         _ => Target::of_project(project, word, name),
     }
 }

@@ -1,4 +1,4 @@
-//! The tunnel: bulk upload and download of tables and results.
+//! The tunnel: bulk upload and download of tables, results and files of volumes.
 //!
 //! Rows travel as record streams or Arrow, compressed or not ([`codec`]). Bodies cross from the connection to a
 //! blocking thread and back through short channels ([`body_in`], [`body_out`]), so that a transfer holds a few chunks
@@ -15,3 +15,6 @@ pub mod session;
 pub mod streams;
 pub mod uploads;
 pub mod upserts;
+pub mod volume_body;
+pub mod volume_files;
+pub mod volumes;

@@ -10,8 +10,8 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use feitian_base::Result;
-use feitian_meta::PartitionSums;
 use feitian_meta::rows::{Block, Instance, ObjectName, Partition, Resource, Session, Table};
+use feitian_meta::{PartitionSums, VolumeEntry};
 use feitian_types::{Column, PartitionSpec};
 use futures::stream::BoxStream;
 use serde_json::Value;
@@ -197,14 +197,14 @@ pub struct ScanInfo {
     pub num_bytes: u64,
 }
 
-/// The content of a resource as it arrives or leaves.
+/// The content of a resource or a volume's file as it arrives or leaves.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
 /// A resource to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewResource {
     pub at: ObjectName,
-    /// `file`, `py`, `jar`, `archive` or `table`.
+    /// `file`, `py`, `jar`, `archive`, `table`, `volumefile` or `volumearchive`.
     pub kind: String,
     pub is_temp: bool,
     pub comment: String,
@@ -335,6 +335,21 @@ pub trait Warehouse: Send + Sync + 'static {
     ) -> Result<Resource>;
     /// The bytes of a resource that has some; `range` lies inside it.
     async fn read_resource(&self, resource: &Resource, range: Range<u64>) -> Result<ByteStream>;
+
+    /// Writes the bytes as the content of `file`, a file of an upload session of a volume, and returns the file with its
+    /// size; if `opens`, the session is opened with it. Durable when this returns; on error, or when the future is dropped,
+    /// everything is as it was before.
+    async fn put_volume_file(
+        &self,
+        session: &Session,
+        opens: bool,
+        file: VolumeEntry,
+        bytes: ByteStream,
+    ) -> Result<VolumeEntry>;
+    /// Puts the session's files into `dir` of its volume, once. A second call answers as the first.
+    async fn commit_volume_upload(&self, session: &Session, dir: &str) -> Result<()>;
+    /// The bytes of a volume's file; `range` lies inside it.
+    async fn read_volume_file(&self, file: &VolumeEntry, range: Range<u64>) -> Result<ByteStream>;
 
     async fn create_upload(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
     /// The caller's upload session `id`, which the caller made as `feitian_base::id::ulid` does: opened now, or by the same

@@ -10,6 +10,7 @@ use arrow_array::RecordBatch;
 use base64::Engine as _;
 use feitian_types::Column;
 use feitian_wire::sign::sign_request;
+use feitian_wire::volume_frame::{VolumeReader, VolumeWriter};
 use reqwest::blocking::{Body, Client as Http, Response};
 
 /// Talks to one server with one key.
@@ -153,6 +154,53 @@ impl Client {
             Err(e) if e.to_string().contains("NoSuchObject") => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Makes a volume with directories.
+    pub fn create_volume(&self, name: &str) -> Result<()> {
+        let target = format!("/projects/{0}/volumes?curr_project={0}", self.project);
+        let body = format!("<Meta><Name>{name}</Name><Type>NEW</Type></Meta>");
+        self.send(Side::Rest, "POST", &target, "application/xml", Some(body.into())).map(|_| ())
+    }
+
+    fn volume(&self, name: &str) -> String {
+        format!("/projects/{0}/volumes/{name}?curr_project={0}", self.project)
+    }
+
+    /// Writes the file `f` of a volume and returns the session, which is not committed.
+    pub fn put_volume_file(&self, volume: &str, content: &str) -> Result<String> {
+        let (mut writer, mut body) = (VolumeWriter::default(), Vec::new());
+        writer.push(content.as_bytes(), &mut body);
+        writer.finish(&mut body);
+        let path = format!("/{volume}/f");
+        let about = [("x-odps-volume-fs-path", path.as_str())];
+        let kind = "application/octet-stream";
+        let answer = self.send_with(Side::Tunnel, "POST", &self.volume(volume), kind, Some(body.into()), &about)?;
+        let session = answer.headers().get("x-odps-volume-sessionid").context("no session")?;
+        Ok(session.to_str()?.to_string())
+    }
+
+    /// Commits such a session.
+    pub fn commit_volume_file(&self, volume: &str, session: &str) -> Result<()> {
+        let path = format!("/{volume}/f");
+        let about = [("x-odps-volume-fs-path", path.as_str()), ("x-odps-volume-sessionid", session)];
+        self.send_with(Side::Tunnel, "PUT", &self.volume(volume), "", None, &about).map(|_| ())
+    }
+
+    /// The content of the file `f` of a volume; `None` without it.
+    pub fn volume_file(&self, volume: &str) -> Result<Option<String>> {
+        let path = format!("/{volume}/f");
+        let about = [("x-odps-volume-fs-path", path.as_str())];
+        let answer = match self.send_with(Side::Tunnel, "GET", &self.volume(volume), "", None, &about) {
+            Ok(answer) => answer,
+            Err(e) if e.to_string().contains("NoSuchObject") => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let (mut reader, mut content) = (VolumeReader::new(answer), Vec::new());
+        while let Some(piece) = reader.next_piece().map_err(|e| anyhow::anyhow!("{e}"))? {
+            content.extend_from_slice(&piece);
+        }
+        Ok(Some(String::from_utf8(content)?))
     }
 
     /// Removes files that nothing refers to and that are older than this.

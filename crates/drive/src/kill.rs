@@ -49,6 +49,11 @@ const POINTS: &[&str] = &[
     "resource.before_file",
     "resource.before_row",
     "resource.after_row",
+    "volume.before_file",
+    "volume.before_row",
+    "volume.after_row",
+    "volume.before_commit",
+    "volume.after_commit",
     "collect.before_delete",
     "collect.before_forget",
     "join.before_file",
@@ -260,6 +265,9 @@ fn new_generation(client: &Client, generation: u64) -> Result<Vec<Writer>> {
 fn created(client: &Client, writer: Writer) -> Result<Writer> {
     if let Some(sql) = writer.create() {
         client.run(&sql, "")?;
+    }
+    if writer.kind == Kind::Volume {
+        client.create_volume(&writer.table)?;
     }
     Ok(writer)
 }

@@ -36,12 +36,14 @@ pub enum Kind {
     Ctas,
     /// A file resource that is written over and over; no table.
     Resource,
+    /// A file of a volume that is written over and over; no table.
+    Volume,
     /// Puts a few rows at a time, so that the table grows old: its files are joined, its log is cleaned.
     Stream,
 }
 
 /// The writers that begin anew with a table of their own from time to time.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     Kind::Upload,
     Kind::Insert,
     Kind::Overwrite,
@@ -51,6 +53,7 @@ pub const KINDS: [Kind; 9] = [
     Kind::Ddl,
     Kind::Ctas,
     Kind::Resource,
+    Kind::Volume,
 ];
 
 /// An operation whose answer did not come.
@@ -63,6 +66,8 @@ enum Open {
     Put { seq: i64 },
     /// A content that is there or is not: writing it again must succeed.
     Content { seq: i64 },
+    /// A file of a volume that was acknowledged and not committed: committing it again must succeed.
+    File { session: String, seq: i64 },
 }
 
 /// One writer and what it knows.
@@ -136,7 +141,7 @@ impl Writer {
 
     /// Whether it fills one table of its own.
     fn has_rows(&self) -> bool {
-        !matches!(self.kind, Kind::Ddl | Kind::Ctas | Kind::Resource)
+        !matches!(self.kind, Kind::Ddl | Kind::Ctas | Kind::Resource | Kind::Volume)
     }
 
     /// The partition that this writer writes, in SQL.
@@ -175,6 +180,7 @@ impl Writer {
                 self.job(client, format!("INSERT {verb} TABLE {target} VALUES {}", values(self.id, seq)), seq)
             }
             Kind::Resource => self.write_content(client, seq),
+            Kind::Volume => self.write_file(client, seq),
             Kind::Change => self.job(client, self.change(seq), seq),
             Kind::Ddl => self.job(client, self.ddl(seq), seq),
             Kind::Ctas => self.job(client, self.ctas(seq), seq),
@@ -271,6 +277,15 @@ impl Writer {
         Ok(())
     }
 
+    fn write_file(&mut self, client: &Client, seq: i64) -> Result<()> {
+        // Without an answer nothing of it may ever be seen.
+        let session = client.put_volume_file(&self.table, &values(self.id, seq))?;
+        self.open = Some(Open::File { session: session.clone(), seq });
+        client.commit_volume_file(&self.table, &session)?;
+        self.done(seq);
+        Ok(())
+    }
+
     fn job(&mut self, client: &Client, sql: String, seq: i64) -> Result<()> {
         let guid = self.guid(seq);
         self.open = Some(Open::Job { sql: sql.clone(), guid: guid.clone(), seq });
@@ -287,7 +302,7 @@ impl Writer {
                 self.visible.insert(seq);
             }
             Kind::Change | Kind::Upsert if seq % 3 == 2 => self.visible.clear(),
-            Kind::Overwrite | Kind::Replace | Kind::Change | Kind::Upsert | Kind::Resource => {
+            Kind::Overwrite | Kind::Replace | Kind::Change | Kind::Upsert | Kind::Resource | Kind::Volume => {
                 self.visible = BTreeSet::from([seq]);
             }
             Kind::Ddl | Kind::Ctas => {
@@ -320,6 +335,11 @@ impl Writer {
                     self.done(seq);
                 }
             }
+            Some(Open::File { session, seq }) => {
+                let again = client.commit_volume_file(&self.table, &session);
+                again.with_context(|| format!("second commit of {session}"))?;
+                self.done(seq);
+            }
             Some(Open::Content { seq }) => {
                 let found = client.resource(&self.table)?;
                 if found.as_ref() != Some(&values(self.id, seq)) {
@@ -335,7 +355,7 @@ impl Writer {
     /// The content must be the one that was acknowledged last, none if there was none.
     fn expect_content(&self, found: Option<&String>) -> Result<()> {
         let wanted = self.visible.last().map(|seq| values(self.id, *seq));
-        ensure!(found == wanted.as_ref(), "resource {}: {found:?}, not {wanted:?}", self.table);
+        ensure!(found == wanted.as_ref(), "content of {}: {found:?}, not {wanted:?}", self.table);
         Ok(())
     }
 
@@ -371,6 +391,7 @@ impl Writer {
         match self.kind {
             Kind::Ddl | Kind::Ctas => return self.verify_tables(client),
             Kind::Resource => return self.expect_content(client.resource(&self.table)?.as_ref()),
+            Kind::Volume => return self.expect_content(client.volume_file(&self.table)?.as_ref()),
             _ => {}
         }
         let partition = if self.partition().is_empty() { "" } else { "p=w" };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use feitian_api::warehouse as edge;
 use feitian_base::Result;
-use feitian_meta::rows::{Instance, Partition, Resource, Table};
-use feitian_meta::{PartitionSums, TableFilter};
+use feitian_meta::rows::{Instance, Partition, Resource, Session, Table};
+use feitian_meta::{PartitionSums, TableFilter, VolumeEntry};
 use feitian_types::{Column, PartitionSpec};
 use feitian_warehouse as inner;
 
@@ -161,6 +161,24 @@ impl edge::Warehouse for Adapter {
 
     async fn read_resource(&self, resource: &Resource, range: Range<u64>) -> Result<edge::ByteStream> {
         self.warehouse.read_resource(resource, range).await
+    }
+
+    async fn put_volume_file(
+        &self,
+        session: &Session,
+        opens: bool,
+        file: VolumeEntry,
+        bytes: edge::ByteStream,
+    ) -> Result<VolumeEntry> {
+        self.warehouse.put_volume_file(session, opens, file, bytes).await
+    }
+
+    async fn commit_volume_upload(&self, session: &Session, dir: &str) -> Result<()> {
+        self.warehouse.commit_volume_upload(session, dir).await
+    }
+
+    async fn read_volume_file(&self, file: &VolumeEntry, range: Range<u64>) -> Result<edge::ByteStream> {
+        self.warehouse.read_volume_file(file, range).await
     }
 
     async fn create_upload(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {

@@ -22,6 +22,7 @@ pub const TARGETS: &[Target] = &[
     wire::ARROW_FRAMES,
     wire::ARROW_MESSAGES,
     wire::ARROW_STREAMS,
+    wire::VOLUME_FRAMES,
     wire::COMPRESSION,
     wire::XML,
     wire::SCHEMAS,

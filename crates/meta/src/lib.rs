@@ -38,6 +38,9 @@ mod settings;
 mod steps;
 mod system;
 mod tables;
+mod volume_entries;
+mod volume_sessions;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
@@ -48,3 +51,5 @@ pub use policy::{NO_POLICY, Policy};
 pub use rows::*;
 pub use rules::{Claim, Target};
 pub use system::{InstanceParts, InstancePlace, InstanceScan, PartitionSums, SessionRow, TableScan};
+pub use volume_entries::{MAX_VOLUME_PATH_BYTES, VolumeEntry, split_volume_path};
+pub use volumes::{FS_VOLUME, PARTED_VOLUME, Volume};

@@ -11,7 +11,7 @@ use crate::tx::Tx;
 ///
 /// Types are BIGINT, TEXT and BLOB only. Columns that may be large come last: SQLite reads a row from the left and
 /// leaves their pages alone when they are not asked for.
-const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5, V6, V7, V8];
+const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9];
 
 const V1: &[&str] = &[
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, enabled BIGINT NOT NULL, \
@@ -131,6 +131,19 @@ const V7: &[&str] = &[
 const V8: &[&str] = &[
     "CREATE INDEX instances_failed ON instances ((project || ''), submitted_ms, id) WHERE state = 'Failed'",
     "CREATE INDEX instances_cancelled ON instances ((project || ''), submitted_ms, id) WHERE state = 'Cancelled'",
+];
+
+/// Volumes, and what is in them. `parent` is the path of a directory within its volume, empty for the volume itself. Tunnel
+/// sessions have rows in `volume_entries` too, under their own id.
+const V9: &[&str] = &[
+    "CREATE TABLE volumes (id TEXT PRIMARY KEY, project TEXT NOT NULL, schema_name TEXT NOT NULL, name TEXT NOT NULL, \
+     kind TEXT NOT NULL, owner TEXT NOT NULL, created_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL, \
+     comment TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX volumes_name ON volumes (project, schema_name, name)",
+    "CREATE TABLE volume_entries (volume_id TEXT NOT NULL, parent TEXT NOT NULL, name TEXT NOT NULL, \
+     is_dir BIGINT NOT NULL, num_bytes BIGINT NOT NULL, replication BIGINT NOT NULL, owner TEXT NOT NULL, \
+     object TEXT NOT NULL, created_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL, \
+     PRIMARY KEY (volume_id, parent, name))",
 ];
 
 /// Brings the database to the newest version in one transaction; several processes may do so at once.

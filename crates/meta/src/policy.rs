@@ -56,7 +56,7 @@ const ACTIONS: [&str; 23] = [
 ];
 
 /// What may stand behind `projects/p/` in the name of a resource; [`NAME`] is the place of a name.
-const OBJECTS: [&str; 18] = [
+const OBJECTS: [&str; 19] = [
     "tables/#",
     "registration/functions/#",
     "functions/#",
@@ -69,6 +69,7 @@ const OBJECTS: [&str; 18] = [
     "schemas/#/functions/#",
     "schemas/#/resources/#",
     "volumes/#",
+    "schemas/#/volumes/#",
     "packages/#",
     "jobs/#",
     "models/#",

@@ -117,8 +117,8 @@ impl Meta {
         })
     }
 
-    /// Forgets the project and who may enter it. `Conflict` while it has live tables, views, schemas, resources or
-    /// functions.
+    /// Forgets the project and who may enter it. `Conflict` while it has live tables, views, schemas, resources,
+    /// functions or volumes.
     pub async fn delete_project(&self, name: &str) -> Result<()> {
         write_tx!(self, |tx| {
             // The row first: on PostgreSQL this waits for tables that are being created in the project.
@@ -136,6 +136,7 @@ impl Meta {
                 ("schemas", "SELECT name FROM schemas WHERE project = $1 LIMIT 1"),
                 ("functions", "SELECT name FROM functions WHERE project = $1 LIMIT 1"),
                 ("resources", "SELECT name FROM resources WHERE project = $1 LIMIT 1"),
+                ("volumes", "SELECT name FROM volumes WHERE project = $1 LIMIT 1"),
             ] {
                 if let Some(row) = query(sql).bind(name).fetch_optional(tx.conn()).await? {
                     let example = Cells::new(&row).text()?;

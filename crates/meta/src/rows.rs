@@ -52,6 +52,9 @@ pub const TOKEN_SETTING: &str = "feitian.token";
 pub const TOKEN_JOBS: &str = "jobs";
 /// The token may read the tables of its project.
 pub const TOKEN_TABLES: &str = "tables";
+/// A setting that the network edge gives to a job whose task came with aliases: a JSON object of names of resources, each
+/// with the name of the one that stands for it.
+pub const ALIASES_SETTING: &str = "feitian.aliases";
 
 /// How far an account may go in a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -377,18 +380,19 @@ pub struct Outcome {
     pub summary: String,
 }
 
-/// A session of the tunnel, whose `kind` is `upload`, `download`, `stream` or `upsert`, or of the storage API:
-/// `storage_read` or `storage_write`.
+/// A session of the tunnel, whose `kind` is `upload`, `download`, `stream`, `upsert`, `volume_upload` or
+/// `volume_download`, or of the storage API: `storage_read` or `storage_write`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: String,
     pub kind: String,
     pub project: String,
+    /// The id of the volume for sessions of volumes.
     pub table_id: String,
     pub schema_version: i64,
     /// Downloads and reads: the log version that is read. Others: -1.
     pub log_version: i64,
-    /// Canonical partition spec; empty when the table has no partitions.
+    /// Canonical partition spec; empty when the table has no partitions. A path within the volume for sessions of volumes.
     pub partition: String,
     pub overwrite: bool,
     /// `normal`, `closing`, `closed`, `aborted`, `expired`.

@@ -47,6 +47,11 @@ impl Target {
         Self { securable: None, names: names(&at.project, &at.schema_name, &["resources"], &at.name) }
     }
 
+    /// A volume.
+    pub fn volume(at: &ObjectName) -> Self {
+        Self { securable: None, names: names(&at.project, &at.schema_name, &["volumes"], &at.name) }
+    }
+
     /// What lies in the project itself: `kind` is `instances`, for example.
     pub fn of_project(project: &str, kind: &str, name: &str) -> Self {
         Self { securable: None, names: vec![format!("projects/{project}/{kind}/{name}")] }

@@ -158,6 +158,7 @@ impl Meta {
                 ),
                 ("functions", "SELECT name FROM functions WHERE project = $1 AND schema_name = $2 LIMIT 1"),
                 ("resources", "SELECT name FROM resources WHERE project = $1 AND schema_name = $2 LIMIT 1"),
+                ("volumes", "SELECT name FROM volumes WHERE project = $1 AND schema_name = $2 LIMIT 1"),
             ] {
                 if let Some(row) = query(sql).bind(project).bind(name).fetch_optional(tx.conn()).await? {
                     let example = Cells::new(&row).text()?;

@@ -85,7 +85,7 @@ fn read_block(row: &AnyRow) -> Result<Block, Fault> {
 }
 
 /// Holds a session that takes blocks.
-async fn hold_open(tx: &mut Tx, session_id: &str) -> Result<(), Fault> {
+pub(crate) async fn hold_open(tx: &mut Tx, session_id: &str) -> Result<(), Fault> {
     match hold_session(tx, session_id).await?.as_deref() {
         Some("normal") => Ok(()),
         Some(status) => Err(wrong_status(session_id, status).into()),
@@ -110,37 +110,40 @@ async fn insert_block(tx: &mut Tx, sql: &'static str, block: &Block, block_id: i
     Ok(())
 }
 
+/// Adds a session. `Conflict` when its id is taken.
+pub(crate) async fn insert_session(tx: &mut Tx, session: &Session) -> Result<(), Fault> {
+    let sql = concat!(
+        "INSERT INTO sessions (",
+        session_columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"
+    );
+    let done = query(sql)
+        .bind(&session.id)
+        .bind(&session.kind)
+        .bind(&session.project)
+        .bind(&session.table_id)
+        .bind(session.schema_version)
+        .bind(session.log_version)
+        .bind(&session.partition)
+        .bind(i64::from(session.overwrite))
+        .bind(&session.status)
+        .bind(&session.owner)
+        .bind(session.record_count)
+        .bind(session.created_ms)
+        .bind(session.expires_ms)
+        .bind(&session.options)
+        .execute(tx.conn())
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(conflict("ObjectAlreadyExists", format!("Session '{}' exists already", session.id)).into());
+    }
+    Ok(())
+}
+
 impl Meta {
     /// Adds a session. `Conflict` when its id is taken.
     pub async fn create_session(&self, session: &Session) -> Result<()> {
-        write_tx!(self, |tx| {
-            let sql = concat!(
-                "INSERT INTO sessions (",
-                session_columns!(),
-                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"
-            );
-            let done = query(sql)
-                .bind(&session.id)
-                .bind(&session.kind)
-                .bind(&session.project)
-                .bind(&session.table_id)
-                .bind(session.schema_version)
-                .bind(session.log_version)
-                .bind(&session.partition)
-                .bind(i64::from(session.overwrite))
-                .bind(&session.status)
-                .bind(&session.owner)
-                .bind(session.record_count)
-                .bind(session.created_ms)
-                .bind(session.expires_ms)
-                .bind(&session.options)
-                .execute(tx.conn())
-                .await?;
-            if done.rows_affected() == 0 {
-                return Err(conflict("ObjectAlreadyExists", format!("Session '{}' exists already", session.id)).into());
-            }
-            Ok(())
-        })
+        write_tx!(self, |tx| { insert_session(&mut tx, session).await })
     }
 
     /// The session with this id, whatever its status.
@@ -208,7 +211,7 @@ impl Meta {
         Ok(all(&rows, read_block)?)
     }
 
-    /// Expires the open sessions whose time has passed at `now_ms`, deletes their blocks' rows and returns them. One that
+    /// Expires the open sessions whose time has passed at `now_ms`, deletes their blocks' and files' rows and returns them. One that
     /// is closing with a commit record stays: its commit will be finished. Closed, aborted and expired sessions are
     /// forgotten a day after their expiry.
     pub async fn expire_sessions(&self, now_ms: i64) -> Result<Vec<Session>> {
@@ -222,6 +225,10 @@ impl Meta {
             let forgotten = all(&rows, |r| Cells::new(r).text())?;
             for id in expired.iter().map(|s| &s.id).chain(&forgotten) {
                 query("DELETE FROM blocks WHERE session_id = $1").bind(id).execute(tx.conn()).await?;
+                // Clients may choose the ids of uploads, and must not find a way to empty a volume.
+                let sql = "DELETE FROM volume_entries WHERE volume_id = $1 \
+                           AND NOT EXISTS (SELECT v.id FROM volumes v WHERE v.id = $1)";
+                query(sql).bind(id).execute(tx.conn()).await?;
             }
             Ok(expired)
         })

@@ -27,6 +27,7 @@ mod security;
 mod sessions;
 mod system;
 mod tables;
+mod volumes;
 
 /// A new, empty database of one kind.
 struct Db {

@@ -42,7 +42,24 @@ pub async fn run(warehouse: &Warehouse, repair: bool) -> Result<Report> {
         }
     }
     check_resources(warehouse, &mut report).await?;
+    check_volumes(warehouse, &mut report).await?;
     Ok(report)
+}
+
+async fn check_volumes(warehouse: &Warehouse, report: &mut Report) -> Result<()> {
+    let store = warehouse.catalog.store();
+    for (path, num_bytes) in warehouse.meta.all_volume_contents().await? {
+        report.files += 1;
+        match store.head(&Path::from(path.as_str())).await {
+            Ok(meta) if meta.size == num_bytes.unsigned_abs() => {}
+            Ok(meta) => {
+                let text = format!("{path}: the file has {} bytes, its row says {num_bytes}", meta.size);
+                report.problems.push(text);
+            }
+            Err(e) => report.problems.push(format!("{path}: {e}")),
+        }
+    }
+    Ok(())
 }
 
 async fn check_resources(warehouse: &Warehouse, report: &mut Report) -> Result<()> {

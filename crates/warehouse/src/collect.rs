@@ -23,6 +23,7 @@ use crate::log::store_error;
 use crate::resources::RESOURCES;
 use crate::storage::dynamic::files_of_block;
 use crate::upsert::UPSERT;
+use crate::volumes::VOLUMES;
 use crate::writer::object_path;
 
 /// Versions of a table younger than this are kept readable, as MaxCompute keeps a day for RESTORE.
@@ -71,19 +72,22 @@ impl Warehouse {
         }
         gone += self.collect_unknown(cutoff).await?;
         gone += self.collect_results(cutoff).await?;
-        gone += self.collect_resources(cutoff).await?;
-        Ok(gone)
-    }
-
-    /// Removes files of resources that no row names: dropped or written over, or never named because of a crash.
-    async fn collect_resources(&self, cutoff: i64) -> Result<u64> {
         // Listed before the rows are read: a file that is named meanwhile is young.
         let listed = self.list_files(RESOURCES).await?;
         let named = self.meta.all_resource_files().await?;
-        let named: HashSet<&str> = named.iter().map(|r| r.path.as_str()).collect();
+        gone += self.collect_contents(listed, named.into_iter().map(|r| r.path).collect(), cutoff).await?;
+        let listed = self.list_files(VOLUMES).await?;
+        let named = self.meta.all_volume_contents().await?;
+        gone += self.collect_contents(listed, named.into_iter().map(|(path, _)| path).collect(), cutoff).await?;
+        Ok(gone)
+    }
+
+    /// Removes contents of resources or volumes that no row names: dropped or written over, or never named because of a
+    /// crash.
+    async fn collect_contents(&self, listed: Vec<(Path, i64)>, named: HashSet<String>, cutoff: i64) -> Result<u64> {
         let mut gone = 0;
         for (path, modified_ms) in listed {
-            if modified_ms > cutoff || named.contains(path.as_ref()) {
+            if modified_ms > cutoff || named.contains(AsRef::<str>::as_ref(&path)) {
                 continue;
             }
             failpoint::hit("collect.before_delete");

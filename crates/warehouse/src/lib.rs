@@ -3,8 +3,8 @@
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log`, `history` and `commit` (how rows become visible
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
 //! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
-//! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `system` (the state as tables),
-//! `join`, `lifecycle`, `collect` and `check`.
+//! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `resources` and `volumes` (files of
+//! clients), `system` (the state as tables), `join`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -36,6 +36,7 @@ mod system;
 mod tables;
 mod tunnel;
 mod upsert;
+mod volumes;
 mod writer;
 
 use std::path::PathBuf;

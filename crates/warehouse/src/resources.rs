@@ -1,4 +1,4 @@
-//! Resources: files that clients upload for their functions, and references to tables.
+//! Resources: files that clients upload for their functions, and references to tables and files of volumes.
 //!
 //! 1. The bytes are written under a name that nobody knows, and are durable.
 //! 2. The row names them, in one transaction with the parts that they were made of. A crash before it leaves a file that
@@ -34,7 +34,7 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 #[derive(Debug, Clone)]
 pub struct NewResource {
     pub at: ObjectName,
-    /// `file`, `py`, `jar`, `archive` or `table`.
+    /// `file`, `py`, `jar`, `archive`, `table`, `volumefile` or `volumearchive`.
     pub kind: String,
     pub is_temp: bool,
     pub comment: String,
@@ -137,12 +137,16 @@ impl Warehouse {
                 format!("resource '{}' is a reference to '{}': it has no content", resource.at.name, resource.source);
             return Err(Error::new(Kind::Invalid, "InvalidParameter", text));
         }
+        self.read_content(&resource.path, range).await
+    }
+
+    /// The bytes of a content; `range` must lie inside it.
+    pub(crate) async fn read_content(&self, path: &str, range: Range<u64>) -> Result<ByteStream> {
         if range.is_empty() {
             return Ok(futures::stream::empty().boxed());
         }
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let path = Path::from(resource.path.as_str());
-        let found = self.catalog.store().get_opts(&path, options).await.map_err(store_error)?;
+        let found = self.catalog.store().get_opts(&Path::from(path), options).await.map_err(store_error)?;
         Ok(found.into_stream().map_err(store_error).boxed())
     }
 
@@ -181,14 +185,38 @@ impl Warehouse {
         Ok(written)
     }
 
-    /// Writes the bytes as one file that nobody knows; durable when this returns, and nothing is left on an error.
     async fn write_resource(&self, project: &str, bytes: ByteStream) -> Result<Written> {
-        let path = format!("{RESOURCES}/{project}/{}", id::ulid());
+        let (mut md5, mut seen) = (Md5::new(), 0);
+        let look = |piece: &Bytes| {
+            md5.update(piece);
+            seen += piece.len() as i64;
+            match seen > MAX_BYTES {
+                true => {
+                    let text = format!("a resource has at most {MAX_BYTES} bytes");
+                    Err(Error::new(Kind::Invalid, "InvalidParameter", text))
+                }
+                false => Ok(()),
+            }
+        };
+        let (path, num_bytes) = self.write_content(RESOURCES, project, bytes, look).await?;
+        Ok(Written { path, num_bytes, md5: md5.finalize().iter().map(|b| format!("{b:02x}")).collect() })
+    }
+
+    /// Writes the bytes as one file in `folder` that nobody knows, and returns its path and size; durable when this returns,
+    /// and nothing is left on an error. `look` sees every piece.
+    pub(crate) async fn write_content(
+        &self,
+        folder: &str,
+        project: &str,
+        bytes: ByteStream,
+        look: impl FnMut(&Bytes) -> Result<()> + Send,
+    ) -> Result<(String, i64)> {
+        let path = format!("{folder}/{project}/{}", id::ulid());
         let mut upload = self.catalog.store().put_multipart(&Path::from(path.as_str())).await.map_err(store_error)?;
-        match copy(bytes, upload.as_mut()).await {
-            Ok((num_bytes, md5)) => {
+        match copy(bytes, upload.as_mut(), look).await {
+            Ok(num_bytes) => {
                 upload.complete().await.map_err(store_error)?;
-                Ok(Written { path, num_bytes, md5 })
+                Ok((path, num_bytes))
             }
             Err(e) => {
                 // What is left of a failed abort is collected.
@@ -199,17 +227,17 @@ impl Warehouse {
     }
 }
 
-/// Hands the bytes to `upload` in parts; returns how many they were and their MD5.
-async fn copy(mut bytes: ByteStream, upload: &mut dyn MultipartUpload) -> Result<(i64, String)> {
-    let (mut md5, mut num_bytes) = (Md5::new(), 0i64);
+/// Hands the bytes to `upload` in parts; returns how many they were.
+async fn copy(
+    mut bytes: ByteStream,
+    upload: &mut dyn MultipartUpload,
+    mut look: impl FnMut(&Bytes) -> Result<()> + Send,
+) -> Result<i64> {
+    let mut num_bytes = 0;
     let mut part = BytesMut::new();
     while let Some(piece) = bytes.try_next().await? {
-        md5.update(&piece);
+        look(&piece)?;
         num_bytes += piece.len() as i64;
-        if num_bytes > MAX_BYTES {
-            let text = format!("a resource has at most {MAX_BYTES} bytes");
-            return Err(Error::new(Kind::Invalid, "InvalidParameter", text));
-        }
         part.extend_from_slice(&piece);
         if part.len() >= PART_BYTES {
             upload.put_part(PutPayload::from_bytes(part.split().freeze())).await.map_err(store_error)?;
@@ -218,7 +246,7 @@ async fn copy(mut bytes: ByteStream, upload: &mut dyn MultipartUpload) -> Result
     if !part.is_empty() {
         upload.put_part(PutPayload::from_bytes(part.freeze())).await.map_err(store_error)?;
     }
-    Ok((num_bytes, md5.finalize().iter().map(|b| format!("{b:02x}")).collect()))
+    Ok(num_bytes)
 }
 
 fn no_such_resource(at: &ObjectName) -> Error {

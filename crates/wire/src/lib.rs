@@ -5,7 +5,7 @@
 //!
 //! * [`sign`] and [`bearer`]: who sent a request;
 //! * [`xml`], [`schema_json`] and [`csv`]: the documents of the REST half;
-//! * [`compress`], then [`record`] or [`arrow_frame`]: the body of a tunnel request, from the outside in;
+//! * [`compress`], then [`record`], [`arrow_frame`] or [`volume_frame`]: the body of a tunnel request, from the outside in;
 //! * [`Limits`]: how much of a foreign body is held in memory at once.
 //!
 //! Bytes from outside never panic: what is not well-formed is an [`Error`](feitian_base::Error) of kind
@@ -24,6 +24,7 @@ pub mod record;
 pub mod schema_json;
 pub mod sign;
 pub mod text;
+pub mod volume_frame;
 pub mod xml;
 
 pub use error::from_io;

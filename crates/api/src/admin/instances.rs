@@ -164,6 +164,7 @@ pub async fn submit_sql(call: &Call, wanted: SubmitSql) -> Result<InstanceView> 
         query: wanted.sql,
         table: None,
         settings,
+        aliases: Vec::new(),
         properties: Vec::new(),
     };
     let instance = jobs::submit(call, call.caller()?, envelope, task).await?;

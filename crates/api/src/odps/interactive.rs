@@ -181,7 +181,7 @@ pub async fn put(call: &Call, session: &Instance, body: &[u8]) -> Answer {
     let source = job_element(session.priority, &guid, TASK, &asked.query, &settings);
     let envelope = Envelope { guid, priority: session.priority, source };
     let (kind, name, query) = (TaskKind::Sql, TASK.to_string(), asked.query);
-    let task = Task { kind, name, query, table: None, settings, properties: Vec::new() };
+    let task = Task { kind, name, query, table: None, settings, aliases: Vec::new(), properties: Vec::new() };
     jobs::submit(call, call.caller()?, envelope, task).await?;
     let result = json!({"queryId": number}).to_string();
     let mut response = answers::json(&json!({"status": "ok", "result": result}))?;

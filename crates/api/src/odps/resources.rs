@@ -1,4 +1,5 @@
-//! Resources: uploaded files and references to tables. What they are stands in headers, their content is the body.
+//! Resources: uploaded files, and references to tables and to files of volumes. What they are stands in headers, the content
+//! of a file is the body.
 
 use std::ops::Range;
 
@@ -7,26 +8,37 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::Target;
 use feitian_meta::rows::{ObjectName, Resource, Step};
+use feitian_meta::{PARTED_VOLUME, Target};
 use feitian_wire::xml::docs;
 use futures::StreamExt;
 
+use super::volumes;
 use crate::answers::{self, set_header};
 use crate::call::{Answer, Call, body_timeout, broken_body};
-use crate::rights::check_denied;
+use crate::rights::{Object, Right, check_denied};
 use crate::warehouse::{ByteStream, NewResource, ResourceContent};
 
 const PAGE: usize = 1000;
 const FILES: [&str; 4] = ["file", "py", "jar", "archive"];
+const TABLE_SOURCE: &str = "x-odps-copy-table-source";
+const FILE_SOURCE: &str = "x-odps-copy-file-source";
+/// References, each with the header that names what it refers to.
+const REFERENCES: [(&str, &str); 3] =
+    [("table", TABLE_SOURCE), ("volumefile", FILE_SOURCE), ("volumearchive", FILE_SOURCE)];
 const MAX_NAME: usize = 255;
+
+/// The header that names what a resource of this kind refers to; `None` for one with a content.
+fn source_header(kind: &str) -> Option<&'static str> {
+    REFERENCES.iter().find(|(of, _)| *of == kind).map(|(_, header)| *header)
+}
 
 fn invalid(message: String) -> Error {
     Error::new(Kind::Invalid, "InvalidParameter", message)
 }
 
 /// A header as text; clients may put UTF-8 there.
-fn text_header(call: &Call, name: &str) -> Result<Option<String>> {
+pub(crate) fn text_header(call: &Call, name: &str) -> Result<Option<String>> {
     let Some(value) = call.headers.get(name) else { return Ok(None) };
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Ok(Some(text.to_string())),
@@ -39,6 +51,7 @@ fn needed_header(call: &Call, name: &str) -> Result<String> {
 }
 
 fn document(resource: Resource) -> docs::Resource {
+    let table = (resource.kind == "table").then_some(resource.source);
     docs::Resource {
         name: resource.at.name,
         owner: resource.owner,
@@ -48,7 +61,7 @@ fn document(resource: Resource) -> docs::Resource {
         last_updator: resource.updator,
         size: resource.num_bytes.unsigned_abs(),
         comment: resource.comment,
-        table: Some(resource.source).filter(|s| !s.is_empty()),
+        table,
     }
 }
 
@@ -86,10 +99,9 @@ pub async fn meta(call: Call) -> Answer {
     set("x-odps-updator", &resource.updator);
     set("x-odps-creation-time", &docs::http_date(resource.created_ms));
     set("last-modified", &docs::http_date(resource.modified_ms));
-    if resource.source.is_empty() {
-        set("content-md5", &resource.md5);
-    } else {
-        set("x-odps-copy-table-source", &resource.source);
+    match source_header(&resource.kind) {
+        Some(header) => set(header, &resource.source),
+        None => set("content-md5", &resource.md5),
     }
     Ok(response)
 }
@@ -139,7 +151,7 @@ fn flag(call: &Call, header: &str) -> Result<bool> {
 /// What a request wants to write.
 fn requested(call: &Call, at: ObjectName) -> Result<NewResource> {
     let kind = needed_header(call, "x-odps-resource-type")?.to_lowercase();
-    if kind != "table" && !FILES.contains(&kind.as_str()) {
+    if source_header(&kind).is_none() && !FILES.contains(&kind.as_str()) {
         let message = format!("resources of type '{kind}' are not supported; use {} or table", FILES.join(", "));
         return Err(Error::new(Kind::Unsupported, "MethodNotAllowed", message));
     }
@@ -153,11 +165,33 @@ fn requested(call: &Call, at: ObjectName) -> Result<NewResource> {
 
 async fn put(call: Call, at: ObjectName, overwrite: bool) -> Answer {
     let new = requested(&call, at)?;
-    let content = match new.kind.as_str() {
-        "table" => ResourceContent::Reference(needed_header(&call, "x-odps-copy-table-source")?),
-        _ => ResourceContent::Bytes(content(&call)),
+    let content = match source_header(&new.kind) {
+        Some(FILE_SOURCE) => ResourceContent::Reference(volume_file(&call).await?),
+        Some(header) => ResourceContent::Reference(needed_header(&call, header)?),
+        None => ResourceContent::Bytes(content(&call)),
     };
     finish(&call, new, content, overwrite).await
+}
+
+/// The file of a volume that a header names, `project/volumes/volume/partition/file`. It must be there, in the project and
+/// the schema of the request, for somebody who may read it.
+async fn volume_file(call: &Call) -> Result<String> {
+    let text = needed_header(call, FILE_SOURCE)?;
+    let wrong = || invalid(format!("header {FILE_SOURCE} must be project/volumes/volume/partition/file, not '{text}'"));
+    let parts: Vec<&str> = text.trim_start_matches('/').splitn(5, '/').collect();
+    let [project, "volumes", volume, partition, file] = parts[..] else { return Err(wrong()) };
+    if project.to_lowercase() != call.project() {
+        return Err(invalid(format!("the file of a volume must be in project '{}', not '{project}'", call.project())));
+    }
+    let (project, schema_name) = (call.project().to_string(), call.schema().to_string());
+    let at = ObjectName { project, schema_name, name: volume.to_lowercase() };
+    volumes::ask(call, Right::Object("odps:Read", Object::Volume), &at).await?;
+    let volume = call.state.meta.volume(&at).await?;
+    volumes::check_kind(&volume, PARTED_VOLUME)?;
+    match call.state.meta.volume_entry(&volume.id, partition, file).await? {
+        Some(_) => Ok(text),
+        None => Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Volume file not found - '{text}'"))),
+    }
 }
 
 async fn finish(call: &Call, new: NewResource, content: ResourceContent, overwrite: bool) -> Answer {
@@ -184,8 +218,8 @@ pub async fn update(call: Call) -> Answer {
 /// `?rOpMerge`: joins parts that were uploaded before. The body is `md5|part,part,…`.
 async fn merge(call: Call, at: ObjectName, overwrite: bool) -> Answer {
     let new = requested(&call, at)?;
-    if new.kind == "table" {
-        return Err(invalid("a reference to a table has no parts".to_string()));
+    if source_header(&new.kind).is_some() {
+        return Err(invalid(format!("a reference of type {} has no parts", new.kind)));
     }
     let text = call.text().await?;
     let wrong = || invalid("the body must be the MD5 of the whole, '|', and the names of the parts".to_string());

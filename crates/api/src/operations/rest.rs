@@ -3,7 +3,7 @@
 use super::{Operation, Surface, run};
 use crate::odps::{
     functions, instance_detail, instance_docs, instances, partitions, projects, quotas, resources, schemas, security,
-    service, tables,
+    service, tables, volume_items, volumes,
 };
 use crate::rights::{Object, Right};
 
@@ -17,7 +17,9 @@ const STOP: Right = Right::Object("odps:Write", Object::Instance);
 const FUNCTION: Right = Right::Object("odps:Read", Object::Function);
 const RESOURCE: Right = Right::Object("odps:Read", Object::Resource);
 const VOLUME: Right = Right::Object("odps:Read", Object::Volume);
-const VOLUME_WRITE: Right = Right::Object("odps:Write", Object::Volume);
+const MAKE_VOLUME: Right = Right::Makes("odps:CreateVolume");
+const CHANGE_VOLUME: Right = Right::Changes("odps:Write", Object::Volume);
+const DROP_VOLUME: Right = Right::Changes("odps:Delete", Object::Volume);
 const SCHEMA: Right = Right::Object("odps:Read", Object::Schema);
 const ROLE: Right = Right::Object("odps:Read", Object::Role);
 const MAKE_SCHEMA: Right = Right::Makes("odps:CreateSchema");
@@ -121,7 +123,7 @@ const TABLES: &[Operation] = &[
 ];
 
 const NO_UDF: &str = "queries run functions in Python 3; those in Java are refused";
-const NO_VOLUME_RESOURCES: &str = "types file, py, jar, archive and table; not those of volumes";
+const VOLUME_RESOURCES: &str = "those of volumes are references to files of partitions, which no function can read";
 
 const FUNCTIONS: &[Operation] = &[
     op("ListFunctions", "GET", "/projects/{project}/registration/functions", &[], LIST).done(run!(functions::list)),
@@ -146,7 +148,7 @@ const FUNCTIONS: &[Operation] = &[
 const RESOURCES: &[Operation] = &[
     op("ListResources", "GET", "/projects/{project}/resources", &[], LIST).done(run!(resources::list)),
     op("CreateResource", "POST", "/projects/{project}/resources", &[], MAKE_RESOURCE)
-        .partial(run!(resources::create), NO_VOLUME_RESOURCES),
+        .partial(run!(resources::create), VOLUME_RESOURCES),
     op("CreateResourcePart", "POST", "/projects/{project}/resources", &["rIsPart"], MAKE_RESOURCE)
         .done(run!(resources::create)),
     op("MergeResourceParts", "POST", "/projects/{project}/resources", &["rOpMerge"], WRITE)
@@ -155,28 +157,36 @@ const RESOURCES: &[Operation] = &[
     op("GetResourceMeta", "GET", "/projects/{project}/resources/{resource}", &["meta"], RESOURCE)
         .done(run!(resources::meta)),
     op("UpdateResource", "PUT", "/projects/{project}/resources/{resource}", &[], CHANGE_RESOURCE)
-        .partial(run!(resources::update), NO_VOLUME_RESOURCES),
+        .partial(run!(resources::update), VOLUME_RESOURCES),
     op("MergeResourcePartsInto", "PUT", "/projects/{project}/resources/{resource}", &["rOpMerge"], WRITE)
         .done(run!(resources::merge_into)),
     op("DeleteResource", "DELETE", "/projects/{project}/resources/{resource}", &[], DROP_RESOURCE)
         .done(run!(resources::delete)),
 ];
 
-const NO_VOLUMES: &str = "there are no volumes; use an object store";
-
 const VOLUMES: &[Operation] = &[
-    op("ListVolumes", "GET", "/projects/{project}/volumes", &[], LIST).refused(NO_VOLUMES),
-    op("CreateVolume", "POST", "/projects/{project}/volumes", &[], WRITE).refused(NO_VOLUMES),
-    op("GetVolumeMeta", "GET", "/projects/{project}/volumes/{volume}", &["meta"], VOLUME).refused(NO_VOLUMES),
-    op("ListVolumeItems", "GET", "/projects/{project}/volumes/{volume}", &[], VOLUME).refused(NO_VOLUMES),
-    op("CreateVolumeDirectory", "POST", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
-    op("MoveVolumeItem", "PUT", "/projects/{project}/volumes/{volume}", &["meta"], VOLUME_WRITE).refused(NO_VOLUMES),
-    op("DeleteVolume", "DELETE", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
-    op("ListVolumeFiles", "GET", "/projects/{project}/volumes/{volume}/{part}", &[], VOLUME).refused(NO_VOLUMES),
+    op("ListVolumes", "GET", "/projects/{project}/volumes", &[], LIST).done(run!(volumes::list)),
+    op("CreateVolume", "POST", "/projects/{project}/volumes", &[], MAKE_VOLUME)
+        .flags(&["autoMkDir", "accelerate"])
+        .partial(run!(volumes::create), "types NEW and OLD, without properties; EXTERNAL is refused"),
+    op("GetVolumeMeta", "GET", "/projects/{project}/volumes/{volume}", &["meta"], VOLUME)
+        .partial(run!(volumes::meta), "the volume, or what x-odps-volume-fs-path names; no signed URLs"),
+    op("ListVolumeItems", "GET", "/projects/{project}/volumes/{volume}", &[], VOLUME).done(run!(volumes::items)),
+    op("CreateVolumeDirectory", "POST", "/projects/{project}/volumes/{volume}", &[], CHANGE_VOLUME)
+        .done(run!(volume_items::make_directory)),
+    op("MoveVolumeItem", "PUT", "/projects/{project}/volumes/{volume}", &["meta"], CHANGE_VOLUME)
+        .partial(run!(volume_items::change), "Replication is kept and shown; there is one copy"),
+    op("DeleteVolume", "DELETE", "/projects/{project}/volumes/{volume}", &[], DROP_VOLUME)
+        .flags(&["autoRmDir"])
+        .done(run!(volumes::delete)),
+    op("GetVolumePartition", "GET", "/projects/{project}/volumes/{volume}/{part}", &[], VOLUME)
+        .done(run!(volumes::partition)),
+    op("ListVolumeFiles", "GET", "/projects/{project}/volumes/{volume}/{part}", &["path"], VOLUME)
+        .partial(run!(volumes::files), "the whole partition; a path in it is refused"),
     op("GetVolumePartitionMeta", "GET", "/projects/{project}/volumes/{volume}/{part}", &["meta"], VOLUME)
-        .refused(NO_VOLUMES),
-    op("DeleteVolumePartition", "DELETE", "/projects/{project}/volumes/{volume}/{part}", &[], VOLUME_WRITE)
-        .refused(NO_VOLUMES),
+        .done(run!(volumes::partition)),
+    op("DeleteVolumePartition", "DELETE", "/projects/{project}/volumes/{volume}/{part}", &[], DROP_VOLUME)
+        .done(run!(volumes::delete_partition)),
 ];
 
 const INSTANCES: &[Operation] = &[

@@ -2,13 +2,16 @@
 
 use super::{Operation, Surface, run};
 use crate::rights::{Object, Right};
-use crate::tunnel::{downloads, preview, results, streams, uploads, upserts};
+use crate::tunnel::{downloads, preview, results, streams, uploads, upserts, volume_files, volumes};
 
 const SELECT: Right = Right::Object("odps:Select", Object::Table);
 const UPDATE: Right = Right::Object("odps:Update", Object::Table);
 const INSTANCE: Right = Right::Object("odps:Read", Object::Instance);
-const VOLUME_READ: Right = Right::Project("odps:Read");
-const VOLUME_WRITE: Right = Right::Project("odps:Write");
+/// The volume is named by the session or its target: the handler asks for the action on it.
+const VOLUME_READ: Right = Right::AnyUser("odps:Read");
+const VOLUME_WRITE: Right = Right::AnyUser("odps:Write");
+const READ_OBJECT: Right = Right::Object("odps:Read", Object::Volume);
+const WRITE_OBJECT: Right = Right::Changes("odps:Write", Object::Volume);
 
 pub(super) const GROUPS: &[(&str, &[Operation])] = &[
     ("Tunnel: uploads", UPLOADS),
@@ -88,22 +91,25 @@ const UPSERTS: &[Operation] = &[
     op("AbortUpsert", "DELETE", UPSERT, &["upsertid"], UPDATE).done(run!(upserts::abort)),
 ];
 
-const NO_VOLUMES: &str = "there are no volumes; use an object store";
+const VOLUME_UPLOAD: &str = "/projects/{project}/tunnel/uploads/{upload}";
+const VOLUME_DOWNLOAD: &str = "/projects/{project}/tunnel/downloads/{download}";
+const VOLUME: &str = "/projects/{project}/volumes/{volume}";
 
 const VOLUMES: &[Operation] = &[
-    op("CreateVolumeUpload", "POST", "/projects/{project}/tunnel/uploads", &[], VOLUME_WRITE).refused(NO_VOLUMES),
-    op("WriteVolumeFile", "POST", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
+    op("CreateVolumeUpload", "POST", "/projects/{project}/tunnel/uploads", &[], VOLUME_WRITE)
+        .done(run!(volumes::create_upload)),
+    op("WriteVolumeFile", "POST", VOLUME_UPLOAD, &[], VOLUME_WRITE)
         .flags(&["resume"])
-        .refused(NO_VOLUMES),
-    op("GetVolumeUpload", "GET", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
-    op("CommitVolumeUpload", "PUT", "/projects/{project}/tunnel/uploads/{upload}", &[], VOLUME_WRITE)
-        .refused(NO_VOLUMES),
-    op("CreateVolumeDownload", "POST", "/projects/{project}/tunnel/downloads", &[], VOLUME_READ).refused(NO_VOLUMES),
-    op("ReadVolumeFile", "GET", "/projects/{project}/tunnel/downloads/{download}", &["data"], VOLUME_READ)
-        .refused(NO_VOLUMES),
-    op("GetVolumeDownload", "GET", "/projects/{project}/tunnel/downloads/{download}", &[], VOLUME_READ)
-        .refused(NO_VOLUMES),
-    op("ReadVolumeObject", "GET", "/projects/{project}/volumes/{volume}", &[], VOLUME_READ).refused(NO_VOLUMES),
-    op("WriteVolumeObject", "POST", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
-    op("CommitVolumeObject", "PUT", "/projects/{project}/volumes/{volume}", &[], VOLUME_WRITE).refused(NO_VOLUMES),
+        .partial(run!(volumes::write), "whole files, without resume"),
+    op("GetVolumeUpload", "GET", VOLUME_UPLOAD, &[], VOLUME_WRITE).done(run!(volumes::upload_status)),
+    op("CommitVolumeUpload", "PUT", VOLUME_UPLOAD, &[], VOLUME_WRITE)
+        .partial(run!(volumes::commit), "files of other names stay in the partition"),
+    op("CreateVolumeDownload", "POST", "/projects/{project}/tunnel/downloads", &[], VOLUME_READ)
+        .done(run!(volumes::create_download)),
+    op("ReadVolumeFile", "GET", VOLUME_DOWNLOAD, &["data"], VOLUME_READ).done(run!(volumes::read)),
+    op("GetVolumeDownload", "GET", VOLUME_DOWNLOAD, &[], VOLUME_READ).done(run!(volumes::download_status)),
+    op("ReadVolumeObject", "GET", VOLUME, &[], READ_OBJECT).done(run!(volume_files::read)),
+    op("WriteVolumeObject", "POST", VOLUME, &[], WRITE_OBJECT)
+        .partial(run!(volume_files::write), "replication is kept and shown; there is one copy"),
+    op("CommitVolumeObject", "PUT", VOLUME, &[], WRITE_OBJECT).done(run!(volume_files::commit)),
 ];

@@ -146,7 +146,7 @@ impl Output {
 }
 
 /// Clients name one codec; what we do not know is answered plain, which they take as well.
-fn accepted(call: &Call) -> Codec {
+pub(super) fn accepted(call: &Call) -> Codec {
     let names = call.header(ACCEPT_ENCODING.as_str()).unwrap_or_default();
     let token = |part: &str| Codec::from_token(part.split(';').next().unwrap_or_default()).ok();
     names.split(',').find_map(token).unwrap_or(Codec::Identity)

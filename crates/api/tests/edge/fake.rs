@@ -10,8 +10,8 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use feitian_api::warehouse::*;
 use feitian_base::{Error, Kind, Result, clock, id};
-use feitian_meta::PartitionSums;
 use feitian_meta::rows::{Block, Instance, InstanceState, Partition, Resource, Session, Table};
+use feitian_meta::{Meta, PartitionSums, VolumeEntry};
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType, PartitionSpec, TableSchema};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -24,6 +24,10 @@ pub struct Fake {
     instances: Mutex<BTreeMap<String, Instance>>,
     sessions: Mutex<HashMap<String, SessionInfo>>,
     scans: Mutex<HashMap<String, ScanInfo>>,
+    /// Where the rows of volumes are.
+    meta: Meta,
+    /// What is in files of volumes, by the names of the contents.
+    contents: Mutex<HashMap<String, Vec<u8>>>,
     blocks: Mutex<BTreeMap<(String, i64), Vec<RecordBatch>>>,
     rows: Mutex<HashMap<String, Vec<RecordBatch>>>,
     /// An instance came to its end.
@@ -51,8 +55,10 @@ fn missing(code: &'static str, what: &str) -> Error {
 
 impl Fake {
     /// Tables `t` (s string, n bigint) and `pt`, the same partitioned by ds, both in project `p`.
-    pub fn new() -> Arc<Self> {
+    pub fn new(meta: Meta) -> Arc<Self> {
         let fake = Self {
+            meta,
+            contents: Mutex::default(),
             calls: Mutex::default(),
             tables: Mutex::default(),
             instances: Mutex::default(),
@@ -504,6 +510,38 @@ impl Warehouse for Fake {
     async fn read_resource(&self, _resource: &Resource, range: Range<u64>) -> Result<ByteStream> {
         self.note(format!("read_resource {range:?}"));
         let bytes: Vec<u8> = range.map(|i| b'a' + (i % 26) as u8).collect();
+        Ok(stream::once(async { Ok(bytes.into()) }).boxed())
+    }
+
+    async fn put_volume_file(
+        &self,
+        session: &Session,
+        opens: bool,
+        file: VolumeEntry,
+        bytes: ByteStream,
+    ) -> Result<VolumeEntry> {
+        self.note(format!("put_volume_file {}", file.name));
+        let content = bytes.try_collect::<Vec<_>>().await?.concat();
+        let object = format!("volumes/p/{}", id::ulid());
+        let (volume_id, num_bytes) = (session.id.clone(), content.len() as i64);
+        let file = VolumeEntry { volume_id, num_bytes, object: object.clone(), ..file };
+        match opens {
+            true => self.meta.open_volume_session(session, Some(&file)).await?,
+            false => self.meta.put_volume_file(&file).await?,
+        }
+        self.contents.lock().insert(object, content);
+        Ok(file)
+    }
+
+    async fn commit_volume_upload(&self, session: &Session, dir: &str) -> Result<()> {
+        self.note(format!("commit_volume_upload {dir}"));
+        self.meta.commit_volume_session(session, dir, clock::now_ms()).await
+    }
+
+    async fn read_volume_file(&self, file: &VolumeEntry, range: Range<u64>) -> Result<ByteStream> {
+        self.note(format!("read_volume_file {range:?}"));
+        let content = self.contents.lock().get(&file.object).cloned().ok_or_else(|| missing("NoSuchObject", "it"))?;
+        let bytes = content[range.start as usize..range.end as usize].to_vec();
         Ok(stream::once(async { Ok(bytes.into()) }).boxed())
     }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use feitian_api::warehouse::Warehouse as _;
 use serde_json::json;
 
 use crate::client::{Client, Reply, between};
@@ -44,6 +45,28 @@ async fn a_job_is_submitted_with_its_settings_and_shown_as_it_came() {
     let source = doc(&client, id, "source").await.text();
     let sent = job("select 1;", "");
     assert_eq!(source, sent[sent.find("<Job>").unwrap()..sent.find("</Instance>").unwrap()].trim_end());
+}
+
+// A property that PyODPS has for tables to be archived (odps/models/tasks/merge.py), and one that nobody knows.
+#[tokio::test]
+async fn properties_of_tasks_that_nobody_acts_on_are_refused_by_name() {
+    let world = World::new().await;
+    let client = world.demo();
+    let with = |name: &str, value: &str| {
+        let property = format!("<Property><Name>{name}</Name><Value>{value}</Value></Property></Config>");
+        job("select 1;", "").replace("</Config>", &property)
+    };
+    for name in ["archiveSettings", "mystery"] {
+        let reply = client.post("/api/projects/p/instances", with(name, "{}")).await.refused(400, "InvalidParameter");
+        assert!(reply.text().contains(name), "{}", reply.text());
+    }
+    assert_eq!(world.fake.calls(), [""; 0]);
+    client.post("/api/projects/p/instances", with("biz_id", "x")).await.ok();
+    let reply = client.post("/api/projects/p/instances", with("aliases", r#"{"a": "b"}"#)).await.ok();
+    let id = reply.header("location").rsplit('/').next().unwrap();
+    let settings = world.fake.instance("p", id).await.unwrap().settings;
+    let settings: serde_json::Value = serde_json::from_str(&settings).unwrap();
+    assert_eq!(settings["feitian.aliases"], json!(r#"{"a":"b"}"#));
 }
 
 #[tokio::test]

@@ -14,5 +14,6 @@ mod storage;
 mod streams;
 mod tunnel;
 mod users;
+mod volumes;
 mod walk;
 mod world;

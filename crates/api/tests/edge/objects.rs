@@ -143,7 +143,8 @@ async fn contents_parts_and_references_reach_the_warehouse() {
 async fn a_resource_that_is_not_well_described_is_refused_before_anything_happens() {
     let world = World::new().await;
     world.fake.calls();
-    send(&world, "POST", RESOURCES, "volumefile", &[], "").await.refused(405, "MethodNotAllowed");
+    send(&world, "POST", RESOURCES, "mystery", &[], "").await.refused(405, "MethodNotAllowed");
+    send(&world, "POST", RESOURCES, "volumefile", &[], "").await.refused(400, "InvalidParameter");
     send(&world, "POST", RESOURCES, "table", &[], "").await.refused(400, "InvalidParameter");
     send(&world, "POST", RESOURCES, "py", &[("x-odps-resource-istemp", "yes")], "")
         .await

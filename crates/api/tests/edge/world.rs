@@ -64,7 +64,7 @@ impl World {
             };
             meta.create_project(&project).await.unwrap();
         }
-        let (fake, tasks) = (Fake::new(), Tasks::new());
+        let (fake, tasks) = (Fake::new(meta.clone()), Tasks::new());
         let state = AppState::open(fake.clone(), meta, secrets, settings, tasks.clone()).await.unwrap();
         Self { router: router(state.clone()), state, fake, tasks, _dir: dir }
     }

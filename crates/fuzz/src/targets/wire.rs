@@ -16,6 +16,7 @@ use feitian_types::{Column, DataType};
 use feitian_wire::arrow_frame::{ArrowDecoder, ArrowEncoder, Flavour, FrameReader, FrameWriter, IpcStream};
 use feitian_wire::compress::Codec;
 use feitian_wire::record::{Decoder, Encoder};
+use feitian_wire::volume_frame::{VolumeReader, VolumeWriter};
 use feitian_wire::{Limits, bearer, schema_json, sign, xml};
 
 use super::{Target, magnitude, shape};
@@ -183,6 +184,39 @@ pub const ARROW_FRAMES: Target = Target {
     },
 };
 
+fn volume_framed(content: &[u8]) -> Vec<u8> {
+    let (mut writer, mut out) = (VolumeWriter::default(), Vec::new());
+    writer.push(content, &mut out);
+    writer.finish(&mut out);
+    out
+}
+
+fn volume_content(input: &[u8]) -> Result<Vec<u8>, Error> {
+    let (mut reader, mut content) = (VolumeReader::new(input), Vec::new());
+    while let Some(piece) = reader.next_piece()? {
+        content.extend_from_slice(&piece);
+    }
+    Ok(content)
+}
+
+/// Promise: what is accepted can be framed again and read again as the same content.
+pub const VOLUME_FRAMES: Target = Target {
+    name: "volume-frames",
+    seeds: || {
+        let chunks = b"\x00\x00\x00\x04abcd\x5c\x64\x6b\xa4ef\xed\x89\xd4\x29".to_vec();
+        vec![chunks, volume_framed(b""), volume_framed(b"abc")]
+    },
+    words: &[b"\x00\x00\x00\x00", b"\x00\x00\x00\x01", b"\x10\x00\x00\x00", b"\xff\xff\xff\xff"],
+    run: |input| match volume_content(input) {
+        Ok(content) => {
+            let again = volume_content(&volume_framed(&content)).expect("what was accepted is well formed");
+            assert_eq!(content, again, "a content changes when it is framed and read again");
+            format!("{} bytes", magnitude(content.len() as u64))
+        }
+        Err(error) => shape(error.message()),
+    },
+};
+
 /// Promise: what is accepted can be encoded again.
 pub const ARROW_MESSAGES: Target = Target {
     name: "arrow-messages",
@@ -285,6 +319,9 @@ pub const XML: Target = Target {
             "<Instance><Key>k</Key><Value>v</Value></Instance>",
             "<Authorization><Query>whoami</Query><ResponseInJsonFormat>true</ResponseInJsonFormat></Authorization>",
             "<Function><Alias>f</Alias><ClassType>m.C</ClassType><Resources><ResourceName>r</ResourceName></Resources></Function>",
+            "<Meta><Name>v</Name><Comment>c</Comment><Type>OLD</Type></Meta>",
+            "<Item><Type>directory</Type><Path>/v/d</Path></Item>",
+            "<Item><Path>/v/x</Path><Replication>3</Replication></Item>",
         ];
         others.iter().chain([&INSTANCE]).map(|s| s.as_bytes().to_vec()).collect()
     },
@@ -309,6 +346,9 @@ pub const XML: Target = Target {
             word(xml::parse_info(input).map(|_| "info")),
             word(xml::parse_authorization(input).map(|_| "authorization")),
             word(xml::parse_function(input).map(|_| "function")),
+            word(xml::parse_volume(input).map(|_| "volume")),
+            word(xml::parse_volume_directory(input).map(|_| "directory")),
+            word(xml::parse_volume_change(input).map(|_| "change")),
         ]
         .join("|")
     },

@@ -39,6 +39,8 @@ async fn listings_and_hot_paths_are_index_ranges() {
         (crate::requeue::EXPIRE.to_string(), "instances_ended"),
         (crate::system::TABLES.to_string(), "tables_live"),
         (crate::system::SESSIONS.to_string(), "sqlite_autoindex_sessions_1"),
+        (crate::volumes::LIST.to_string(), "volumes_name"),
+        (crate::volume_entries::LIST.to_string(), "sqlite_autoindex_volume_entries_1"),
     ] {
         let plan = plan(&m, &sql).await;
         assert!(plan.contains(index), "{sql}\n{plan}");

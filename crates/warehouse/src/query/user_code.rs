@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 use feitian_base::{Error, Result};
 use feitian_functions::coercion::type_name;
 use feitian_functions::{FunctionError, parse_zone, registry};
-use feitian_meta::{Claim, Function as Registered, Resource as ResourceRow, Target};
+use feitian_meta::{ALIASES_SETTING, Claim, Function as Registered, ObjectName, Resource as ResourceRow, Target};
 use feitian_sql::{Position, SqlError, lift_table_function, object_parts};
 use feitian_types::arrow::{column_type, engine_type, nearest_type};
 use feitian_udf::{Call, Code, Kind, Pool, Resource, supported};
@@ -224,20 +224,45 @@ async fn find(session: &Session, name: &str, at: Position) -> Result<UserFunctio
     Ok(UserFunction { pool, signature, zone })
 }
 
-/// The rows of the function's resources.
+/// The resources that stand for others in this job, by the names of those. The query of a view reads with the rights of its
+/// owner: whoever asks brings no code into it.
+fn aliases(session: &Session) -> HashMap<String, String> {
+    if session.view.is_some() {
+        return HashMap::new();
+    }
+    // The job's own settings are asked, because a SET in its text is no alias.
+    let settings: serde_json::Value = serde_json::from_str(&session.instance.settings).unwrap_or_default();
+    let object = settings.get(ALIASES_SETTING).and_then(serde_json::Value::as_str).unwrap_or_default();
+    serde_json::from_str(object).unwrap_or_default()
+}
+
+/// The rows of the function's resources, or of those that stand for them, under the names that its code asks for.
 async fn resources(session: &Session, function: &Registered, at: Position) -> Result<Vec<ResourceRow>> {
+    let aliases = aliases(session);
     let mut rows = Vec::with_capacity(function.resources.len());
-    for name in &function.resources {
+    for known in &function.resources {
+        let stands_for = aliases.get(&known.name).map(|other| ObjectName { name: other.clone(), ..known.clone() });
+        let name = stands_for.as_ref().unwrap_or(known);
         // In another project whoever may register functions there may read what they read.
         if name.project != function.at.project {
             rights::check_project(session, &name.project, "Write").await?;
         }
-        rights::check(session, &name.project, &[("Read", Target::resource(name))], Claim::Anybody).await?;
+        // Whoever may call a function may have it read what its maker gave it, and nothing else.
+        let claim = if stands_for.is_some() { Claim::Nothing } else { Claim::Anybody };
+        let target = Target::resource(name);
+        if stands_for.is_some() && rights::token_scope(session).is_some() {
+            let why = ", which is an alias; the job came with a bearer token, whose policy nobody asked about it";
+            return Err(rights::denied("odps:Read", target.name(), why, at));
+        }
+        rights::check(session, &name.project, &[("Read", target)], claim).await?;
         let Some(row) = session.warehouse.meta().resource(name).await? else {
-            let text = format!("resource {} of function {} is not there any more", name.name, function.at.name);
+            let text = match &stands_for {
+                None => format!("resource {} of function {} is not there any more", name.name, function.at.name),
+                Some(other) => format!("there is no resource {} to stand for {}", other.name, known.name),
+            };
             return Err(semantic(at, text));
         };
-        rows.push(row);
+        rows.push(ResourceRow { at: known.clone(), ..row });
     }
     Ok(rows)
 }

@@ -29,9 +29,12 @@ impl Pages for Sessions {
 
     const COLUMNS: &'static [Col<SessionRow>] = &[
         must("session_id", Type::Text, "Id of the session.", |r| (&r.session.id).into()),
-        must("kind", Type::Text, "upload, download, stream, upsert, storage_read or storage_write.", |r| {
-            (&r.session.kind).into()
-        }),
+        must(
+            "kind",
+            Type::Text,
+            "upload, download, stream, upsert, storage_read, storage_write, volume_upload or volume_download.",
+            |r| (&r.session.kind).into(),
+        ),
         must("project", Type::Text, "Project of the table.", |r| (&r.session.project).into()),
         may("schema_name", Type::Text, "Schema of the table; NULL once the table is gone.", |r| {
             r.table.as_ref().map(|(schema, _)| schema).into()
@@ -39,12 +42,12 @@ impl Pages for Sessions {
         may("table_name", Type::Text, "Name of the table now; NULL once it is gone.", |r| {
             r.table.as_ref().map(|(_, name)| name).into()
         }),
-        may("partition_name", Type::Text, "The partition; NULL for a whole table.", |r| {
+        may("partition_name", Type::Text, "The partition, or the path in a volume; NULL for a whole table.", |r| {
             Some(&r.session.partition).filter(|p| !p.is_empty()).into()
         }),
         must("status", Type::Text, "normal, closing, closed, aborted or expired.", |r| (&r.session.status).into()),
         must("owner", Type::Text, "Account that opened it.", |r| (&r.session.owner).into()),
-        may("record_count", Type::Int, "Rows uploaded so far, or to download; NULL for streams.", record_count),
+        may("record_count", Type::Int, "Rows so far, or to download; NULL for streams and volumes.", record_count),
         must("create_time", Type::Time, "When it was opened.", |r| r.session.created_ms.into()),
         must("expire_time", Type::Time, "When it can no longer be used.", |r| r.session.expires_ms.into()),
     ];

@@ -18,4 +18,5 @@ mod system;
 mod travel;
 mod uploads;
 mod users;
+mod volumes;
 mod watched;

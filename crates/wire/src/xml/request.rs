@@ -48,7 +48,9 @@ pub struct Task {
     pub table: Option<String>,
     /// The JSON object in property `settings`, in order; values that are no strings as JSON text.
     pub settings: Vec<(String, String)>,
-    /// All other properties in order, for example `uuid`, `aliases` (a JSON object), `archiveSettings`.
+    /// The JSON object in property `aliases`: names of resources, and those of others that stand for them.
+    pub aliases: Vec<(String, String)>,
+    /// `uuid` and `biz_id`, in order.
     pub properties: Vec<(String, String)>,
 }
 
@@ -67,6 +69,9 @@ pub struct JobRequest {
     pub job_xml: String,
 }
 
+/// Properties by which clients find their own tasks again; nothing depends on them.
+const LABELS: [&str; 2] = ["uuid", "biz_id"];
+
 const JOB_FIELDS: [&str; 10] = [
     "Name",
     "Comment",
@@ -82,7 +87,7 @@ const JOB_FIELDS: [&str; 10] = [
 
 /// Parses the body of an instance creation.
 ///
-/// Kinds of tasks that we do not run, elements that we do not know, settings that are no JSON object: all
+/// Kinds of tasks that we do not run, elements and properties that we do not know, settings that are no JSON object: all
 /// [`Kind::Invalid`] with code `InvalidParameter`, and named.
 pub fn parse_instance(body: &[u8]) -> Result<JobRequest> {
     let root = Node::parse(body)?;
@@ -123,7 +128,7 @@ fn slice(body: &[u8], span: Range<usize>) -> String {
     String::from_utf8_lossy(body.get(span).unwrap_or_default()).into_owned()
 }
 
-fn known(node: &Node, names: &[&str]) -> Result<()> {
+pub(super) fn known(node: &Node, names: &[&str]) -> Result<()> {
     match node.children.iter().find(|c| !names.contains(&c.name.as_str())) {
         Some(odd) => Err(invalid(format!("<{}> in <{}> is unknown", odd.name, node.name))),
         None => Ok(()),
@@ -136,7 +141,7 @@ fn parse_task(node: &Node) -> Result<Task> {
     })?;
     known(node, &["Name", "Comment", "Config", "Query", "TableName"])?;
     let name = node.child_text("Name").filter(|n| !n.is_empty()).ok_or_else(|| invalid("a task has no <Name>"))?;
-    let (mut settings, mut properties) = (vec![], vec![]);
+    let (mut settings, mut aliases, mut properties) = (vec![], vec![], vec![]);
     if let Some(config) = node.child("Config") {
         known(config, &["Property"])?;
         for property in &config.children {
@@ -145,7 +150,9 @@ fn parse_task(node: &Node) -> Result<Task> {
             match key.as_str() {
                 "" => return Err(invalid(format!("a property of task {name} has no <Name>"))),
                 "settings" => settings = parse_settings(name, value)?,
-                _ => properties.push((key, value.to_string())),
+                "aliases" => aliases = parse_object("aliases", name, value)?,
+                _ if LABELS.contains(&key.as_str()) => properties.push((key, value.to_string())),
+                _ => return Err(invalid(format!("property '{key}' of task {name} is not supported; leave it out"))),
             }
         }
     }
@@ -158,16 +165,20 @@ fn parse_task(node: &Node) -> Result<Task> {
         TaskKind::Merge if table.as_deref().is_none_or(str::is_empty) => {
             Err(invalid(format!("task {name} has no <TableName>")))
         }
-        _ => Ok(Task { kind, name: name.to_string(), query, table, settings, properties }),
+        _ => Ok(Task { kind, name: name.to_string(), query, table, settings, aliases, properties }),
     }
 }
 
 fn parse_settings(task: &str, json: &str) -> Result<Vec<(String, String)>> {
+    parse_object("settings", task, json)
+}
+
+fn parse_object(what: &str, task: &str, json: &str) -> Result<Vec<(String, String)>> {
     if json.trim().is_empty() {
         return Ok(vec![]);
     }
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
-        .map_err(|e| invalid(format!("the settings of task {task} are no JSON object: {e}")))?;
+        .map_err(|e| invalid(format!("the {what} of task {task} are no JSON object: {e}")))?;
     let text = |value| match value {
         serde_json::Value::String(text) => text,
         other => other.to_string(),
@@ -296,6 +307,7 @@ mod tests {
         <Config>
           <Property><Name>settings</Name><Value>{"odps.sql.type.system.odps2": "true", "n": 3}</Value></Property>
           <Property><Name>uuid</Name><Value>5e1f</Value></Property>
+          <Property><Name>aliases</Name><Value>{"a.py": "b.py"}</Value></Property>
         </Config>
         <Query><![CDATA[select '<a>&amp;' from t where a < 1;]]></Query>
       </SQL>
@@ -318,6 +330,7 @@ mod tests {
         let pair = |k: &str, v: &str| (k.to_string(), v.to_string());
         assert_eq!(task.settings, [pair("odps.sql.type.system.odps2", "true"), pair("n", "3")]);
         assert_eq!(task.properties, [pair("uuid", "5e1f")]);
+        assert_eq!(task.aliases, [pair("a.py", "b.py")]);
     }
 
     #[test]
@@ -338,6 +351,12 @@ mod tests {
             (format!("<Job><Tasks>{sql}</Tasks><Deadline>1</Deadline></Job>"), "Deadline"),
             (format!("<Job><Tasks>{sql}</Tasks><Priority>high</Priority></Job>"), "high"),
             ("<Job><Tasks/></Job>".to_string(), "no task"),
+            (
+                "<Job><Tasks><Merge><Name>n</Name><Config><Property><Name>archiveSettings</Name><Value>{}</Value>\
+                 </Property></Config><TableName>t</TableName></Merge></Tasks></Job>"
+                    .to_string(),
+                "archiveSettings",
+            ),
             ("<Job><Tasks><SQL><Name>n</Name></SQL></Tasks></Job>".to_string(), "<Query>"),
             ("<Job><Tasks><Merge><Name>n</Name></Merge></Tasks></Job>".to_string(), "<TableName>"),
             (

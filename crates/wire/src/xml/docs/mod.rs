@@ -7,6 +7,7 @@ mod instance;
 mod project;
 mod security;
 mod table;
+mod volume;
 
 pub use instance::{
     InstanceStatus, InstanceSummary, Stage, TaskResult, TaskStatus, cached_instances, instance_status, instances,
@@ -20,6 +21,7 @@ pub use security::{
     authorization_query, parse_security, quota, quotas, role, roles, security_configuration, user, users,
 };
 pub use table::{Partition, TableDoc, TableSummary, partition, partitions, table, tables};
+pub use volume::{Volume, VolumeItem, volume, volume_files, volume_item, volume_items, volume_partitions, volumes};
 
 use chrono::{DateTime, Utc};
 
