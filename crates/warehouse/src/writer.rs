@@ -21,6 +21,7 @@ use parquet::schema::types::ColumnPath;
 use crate::disk;
 use crate::log::{DataFile, store_error};
 use crate::stats;
+use crate::stats::distinct::{self, Distinct};
 
 /// The value of a partition column that is NULL, as MaxCompute and Hive write it.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -72,6 +73,7 @@ pub(crate) struct FileWriter {
     path: String,
     columns: Arc<Vec<Column>>,
     parquet: ArrowWriter<Vec<u8>>,
+    distinct: Distinct,
     upload: Option<Box<dyn MultipartUpload>>,
     handed_over: usize,
     num_rows: u64,
@@ -89,7 +91,8 @@ impl FileWriter {
         let parquet =
             ArrowWriter::try_new(Vec::new(), disk::disk_schema(&columns), Some(properties)).map_err(parquet_error)?;
         let location = location.to_string();
-        Ok(Self { store, location, path, columns, parquet, upload: None, handed_over: 0, num_rows: 0 })
+        let distinct = Distinct::of(distinct::counted(&columns));
+        Ok(Self { store, location, path, columns, parquet, distinct, upload: None, handed_over: 0, num_rows: 0 })
     }
 
     /// Adds rows in engine form, after checking them against the columns.
@@ -97,6 +100,7 @@ impl FileWriter {
         check_rows(&self.columns, batch, self.num_rows)?;
         let disk = disk::to_disk(&self.columns, batch, self.num_rows)?;
         self.parquet.write(&disk).map_err(parquet_error)?;
+        self.distinct.add(&self.columns, batch);
         self.num_rows += batch.num_rows() as u64;
         if self.parquet.in_progress_size() > ROW_GROUP_BYTES {
             self.parquet.flush().map_err(parquet_error)?;
@@ -147,7 +151,7 @@ impl FileWriter {
             }
         }
         Ok(NewFile {
-            stats: Some(stats::delta_stats(&self.columns, &metadata)),
+            stats: Some(stats::delta_stats(&self.columns, &metadata, &self.distinct)),
             path: self.path,
             partition_values,
             num_bytes: num_bytes as i64,
