@@ -152,12 +152,12 @@ fn outer_joins_and_tables_that_nothing_links_stay_as_they_are_written() {
 #[test]
 fn an_equality_keeps_the_rows_of_one_value() {
     let of = |distinct: Option<usize>| {
-        let some = counted("some", 1000, [None, distinct]).filter(col("some.l").eq(lit(1_i64))).unwrap();
-        let both = join(table("large", 1_000_000), some, JoinType::Inner, ("large.k", "some.k"));
+        let picked = counted("picked", 1000, [None, distinct]).filter(col("picked.l").eq(lit(1_i64))).unwrap();
+        let both = join(table("large", 1_000_000), picked, JoinType::Inner, ("large.k", "picked.k"));
         ordered(join(both, table("few", 100), JoinType::Inner, ("large.l", "few.k")))
     };
-    assert_eq!(of(Some(2)), "((few Inner large) Inner some[some.l = Int64(1)])");
-    assert_eq!(of(None), "((some[some.l = Int64(1)] Inner large) Inner few)");
+    assert_eq!(of(Some(2)), "((few Inner large) Inner picked[picked.l = Int64(1)])");
+    assert_eq!(of(None), "((picked[picked.l = Int64(1)] Inner large) Inner few)");
 }
 
 // Arithmetic: with ten values on either side 1,000 times 900 rows make 90,000 pairs, and 900 if each row has its own.
