@@ -4,10 +4,11 @@
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
 //! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
 //! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `system` (the state as tables),
-//! `join`, `lifecycle`, `collect` and `check`.
+//! `join`, `analyze`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
+mod analyze;
 mod auto_partition;
 mod catalog;
 pub mod check;

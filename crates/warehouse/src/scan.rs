@@ -5,6 +5,8 @@
 
 mod counted;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -13,6 +13,7 @@ mod reads;
 mod registry;
 mod shown;
 mod sql;
+mod statistics;
 mod storage;
 mod system;
 mod travel;
