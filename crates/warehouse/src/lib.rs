@@ -10,6 +10,7 @@
 
 mod analyze;
 mod auto_partition;
+mod blooms;
 mod catalog;
 pub mod check;
 mod collect;

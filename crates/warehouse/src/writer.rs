@@ -9,6 +9,7 @@ use arrow::datatypes::DataType as ArrowType;
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use feitian_base::{Error, Kind, Result, clock};
+use feitian_meta::Table;
 use feitian_types::{Column, DataType, TableSchema};
 use futures::StreamExt;
 use object_store::path::Path;
@@ -18,6 +19,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use crate::blooms::{blooms_of, may_have_bloom};
 use crate::disk;
 use crate::log::{DataFile, store_error};
 use crate::stats;
@@ -29,7 +31,7 @@ pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// A file that was written and is not yet part of a table.
 pub type NewFile = DataFile;
 
-fn properties(columns: &[Column]) -> WriterProperties {
+fn properties(columns: &[Column], blooms: &[String]) -> WriterProperties {
     let all = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Page)
@@ -40,16 +42,30 @@ fn properties(columns: &[Column]) -> WriterProperties {
     let without = |all: WriterPropertiesBuilder, column: &Column| {
         all.set_column_statistics_enabled(ColumnPath::from(column.name.as_str()), EnabledStatistics::None)
     };
-    floats.fold(all, without).build()
+    let all = floats.fold(all, without);
+    let wanted = columns.iter().filter(|c| blooms.contains(&c.name) && may_have_bloom(&c.ty));
+    let with = |all: WriterPropertiesBuilder, column: &Column| {
+        all.set_column_bloom_filter_enabled(ColumnPath::from(column.name.as_str()), true)
+    };
+    wanted.fold(all, with).build()
 }
 
-/// Where a table's files are.
+/// Where a table's files are, and what is asked of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableDir {
     /// The table id.
     pub id: String,
     /// Path below the data root.
     pub location: String,
+    /// Columns that have Bloom filters.
+    pub blooms: Vec<String>,
+}
+
+impl TableDir {
+    /// That of a table.
+    pub(crate) fn of(table: &Table) -> Self {
+        Self { id: table.id.clone(), location: table.location.clone(), blooms: blooms_of(table) }
+    }
 }
 
 /// A file is ended when it has grown to about this size.
@@ -80,17 +96,17 @@ pub(crate) struct FileWriter {
 }
 
 impl FileWriter {
-    /// A writer for `path` below `location`.
+    /// A writer for `path` below `dir`.
     pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
-        location: &str,
+        dir: &TableDir,
         path: String,
         columns: Arc<Vec<Column>>,
     ) -> Result<Self> {
-        let properties = properties(&columns);
+        let properties = properties(&columns, &dir.blooms);
         let parquet =
             ArrowWriter::try_new(Vec::new(), disk::disk_schema(&columns), Some(properties)).map_err(parquet_error)?;
-        let location = location.to_string();
+        let location = dir.location.clone();
         let distinct = Distinct::of(distinct::counted(&columns));
         Ok(Self { store, location, path, columns, parquet, distinct, upload: None, handed_over: 0, num_rows: 0 })
     }
@@ -384,7 +400,7 @@ impl Writers {
             let name = file_name(&self.prefix, self.next_file, self.attempt);
             self.next_file += 1;
             let path = format!("{}{name}", partition_dir(&self.partition_columns, &values));
-            let writer = FileWriter::new(self.store.clone(), &self.dir.location, path, self.columns.clone())?;
+            let writer = FileWriter::new(self.store.clone(), &self.dir, path, self.columns.clone())?;
             self.open.insert(values.clone(), writer);
         }
         let Some(writer) = self.open.get_mut(&values) else { return Err(Error::internal("no writer")) };

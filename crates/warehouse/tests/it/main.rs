@@ -1,6 +1,7 @@
 //! Everything about the warehouse that needs more than one of its files.
 #![allow(clippy::unwrap_used)]
 
+mod blooms;
 mod columns;
 mod dml;
 mod keys;
