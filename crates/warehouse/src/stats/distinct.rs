@@ -212,6 +212,21 @@ mod tests {
         assert_eq!(sketch, before);
     }
 
+    // Arithmetic: a point and three letters, then a letter for each of 32, 64 and 256 registers.
+    #[test]
+    fn few_rows_take_few_letters() {
+        let columns = [Column::new("c", DataType::BigInt)];
+        for (rows, letters) in [(1, 4), (100, 32), (1023, 32), (1024, 64), (65_535, 64), (65_536, 256)] {
+            let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+            let field = Field::new("c", values.data_type().clone(), true);
+            let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![values]).unwrap();
+            let mut distinct = Distinct::of(counted(&columns));
+            distinct.add(&columns, &rows);
+            let members = distinct.members(&columns, rows.num_rows() as u64);
+            assert_eq!(members["c"].as_str().unwrap().len(), letters, "{} rows", rows.num_rows());
+        }
+    }
+
     #[test]
     fn the_first_columns_are_counted_and_nested_ones_never() {
         let mut columns: Vec<Column> = (0..40).map(|i| Column::new(format!("c{i}"), DataType::BigInt)).collect();
