@@ -273,7 +273,8 @@ mod tests {
             file(f.num_rows, &stats.to_string())
         };
         let own: Vec<_> = (0..3000).map(|i| padded(&sketched(10, 10 * i..10 * i + 10))).collect();
-        assert_eq!(distinct(&own), Precision::Inexact(30_000));
+        let Precision::Inexact(found) = distinct(&own) else { panic!("not known") };
+        assert!(found > 20_000, "{found} of 30,000");
         let same = vec![padded(&sketched(10, 0..5)); 3000];
         assert_eq!(distinct(&same), Precision::Inexact(5));
     }
