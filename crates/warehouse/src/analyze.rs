@@ -28,8 +28,9 @@ use crate::stats::distinct::{Distinct, can_be_counted, counted};
 use crate::stats::with_distinct;
 use crate::writer::{NULL_PARTITION, partition_value};
 
-/// So many files are named by one commit at most: their statistics go into its record.
+/// So many files are named by one commit at most, and so many columns of all of them: their statistics go into its record.
 const MOST_FILES: usize = 256;
+const MOST_SKETCHES: usize = 8192;
 /// So often another one's change of the same files is given way to.
 const ATTEMPTS: usize = 5;
 
@@ -76,7 +77,7 @@ impl Warehouse {
         // The rows of the others are not known, and none are read of them.
         let lacks = |file: &DataFile| file.num_rows >= 0 && !missing(file, &columns).is_empty();
         let files: Vec<_> = snapshot.files().iter().filter(|f| is_in(f) && lacks(f)).cloned().collect();
-        for files in files.chunks(MOST_FILES) {
+        for files in files.chunks((MOST_SKETCHES / columns.len().max(1)).clamp(1, MOST_FILES)) {
             let mut described = Vec::with_capacity(files.len());
             for file in files {
                 let one = self.described(&table, file, missing(file, &columns)).await?;
@@ -189,5 +190,9 @@ mod tests {
         let wanted = serde_json::json!({"feitianDistinct": {"a": ".", "b": ".AAB"}});
         assert_eq!(add(r#"{"feitianDistinct":{"a":"."}}"#), Some(wanted));
         assert_eq!(add("[2]"), None);
+        // More digits than an f64 holds.
+        let bound = r#""maxValues":{"d":12345678901234567890.123456789}"#;
+        let text = with_distinct(&format!("{{{bound}}}"), Map::new()).unwrap_or_default();
+        assert!(text.contains(bound), "{text}");
     }
 }

@@ -4,9 +4,12 @@
 pub(crate) mod distinct;
 pub(crate) mod hll;
 
+use std::collections::BTreeMap;
+
 use feitian_types::{Column, DataType};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use self::distinct::{DISTINCT, Distinct};
@@ -49,15 +52,16 @@ pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData, distinct: 
 }
 
 /// The statistics of a file with these sketches beside those that it has; `None` if what it has is no statistics.
+///
+/// All others stay letter by letter: other writers put bounds of DECIMAL columns there with more digits than an f64 holds,
+/// and a bound that is rounded hides rows from whoever prunes by it.
 pub(crate) fn with_distinct(stats: &str, sketches: Map<String, Value>) -> Option<String> {
-    let mut stats: Map<String, Value> = serde_json::from_str(stats).ok()?;
-    match stats.get_mut(DISTINCT).and_then(Value::as_object_mut) {
-        Some(known) => known.extend(sketches),
-        None => {
-            stats.insert(DISTINCT.to_string(), Value::Object(sketches));
-        }
-    }
-    Some(Value::Object(stats).to_string())
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(stats).ok()?;
+    let known = members.get(DISTINCT).and_then(|known| serde_json::from_str::<Map<String, Value>>(known.get()).ok());
+    let mut all = known.unwrap_or_default();
+    all.extend(sketches);
+    members.insert(DISTINCT.to_string(), to_raw_value(&all).ok()?);
+    serde_json::to_string(&members).ok()
 }
 
 fn bounds(ty: &DataType, s: &Statistics) -> Option<(Value, Value)> {
