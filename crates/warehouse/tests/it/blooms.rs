@@ -37,6 +37,8 @@ async fn files_have_the_filters_that_the_table_asks_for() {
     assert_eq!(filters(&bench, "t").await, [[false, true], [true, true], [false, false]]);
     text(&bench, OWNER, &format!("create table u tblproperties ('{KEY}'='a') as select a, b from t")).await;
     assert_eq!(filters(&bench, "u").await, [[true, false]]);
+    text(&bench, OWNER, "clone table u to v").await;
+    assert_eq!(filters(&bench, "v").await, [[true, false]]);
     // Arithmetic: each value is in one row, wherever filters are, and others are nowhere.
     for n in 0..6 {
         let query = bench.run(&format!("select a from t where b = 'x{n}'"), &[]).await;
