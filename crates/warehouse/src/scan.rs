@@ -96,8 +96,8 @@ struct TableScan {
     snapshot: Arc<Snapshot>,
     /// Read when the planner first asks for them.
     statistics: OnceLock<Statistics>,
-    /// The same of the partitions that filters leave.
-    pruned: Mutex<Vec<(Vec<Expr>, Statistics)>>,
+    /// The same of the partitions that filters leave; `None` for those that cannot be looked at. Each join asks again.
+    pruned: Mutex<Vec<(Vec<Expr>, Option<Statistics>)>>,
 }
 
 impl fmt::Debug for TableScan {
@@ -192,14 +192,14 @@ impl TableScan {
         }
         let mut pruned = self.pruned.lock();
         if let Some((_, found)) = pruned.iter().find(|(known, _)| *known == filters) {
-            return Some(found.clone());
+            return found.clone();
         }
         let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
         let plan = |filter: Expr, schema: &DFSchema| create_physical_expr(&filter, schema, &props, &context);
-        let files = self.pick_files(&filters, plan).ok()?;
-        let found = statistics::of_table(&files, &self.schema, &self.columns);
+        let files = self.pick_files(&filters, plan).ok();
+        let found = files.map(|files| statistics::of_table(&files, &self.schema, &self.columns));
         pruned.push((filters, found.clone()));
-        Some(found)
+        found
     }
 
     /// Refuses a plan that needs a hidden column, be it for a filter alone.

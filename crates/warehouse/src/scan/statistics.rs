@@ -116,7 +116,8 @@ fn distinct_of(name: &str, looked_at: &[FileSketches], num_files: usize) -> Opti
     let half = (all.estimate() + other.estimate()) / 2.0;
     all.add_all(&other);
     let found = all.estimate();
-    if looked_at.len() >= num_files || half <= 0.0 {
+    // A text of another hand may say that all registers are full, which no number of values makes.
+    if looked_at.len() >= num_files || half <= 0.0 || !found.is_finite() {
         return Some(found);
     }
     let doublings = (num_files as f64 / looked_at.len() as f64).log2();

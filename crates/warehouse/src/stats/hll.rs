@@ -105,8 +105,8 @@ impl Hll {
         if other.size < self.size {
             *self = self.folded(other.size);
         }
-        let other = other.folded(self.size);
-        for (own, new) in self.registers.iter_mut().zip(&other.registers) {
+        let folded = (other.size > self.size).then(|| other.folded(self.size));
+        for (own, new) in self.registers.iter_mut().zip(&folded.as_ref().unwrap_or(other).registers) {
             *own = (*new).max(*own);
         }
     }
@@ -163,8 +163,19 @@ fn letter(value: usize) -> char {
     char::from(LETTERS[value & 63])
 }
 
+/// What each byte means as a letter; 64 if it is none. Plans of large tables read millions of them.
+const VALUES: [u8; 256] = {
+    let mut values = [64_u8; 256];
+    let mut i = 0;
+    while i < LETTERS.len() {
+        values[LETTERS[i] as usize] = i as u8;
+        i += 1;
+    }
+    values
+};
+
 fn value(letter: u8) -> Option<u8> {
-    LETTERS.iter().position(|l| *l == letter).map(|at| at as u8)
+    Some(VALUES[usize::from(letter)]).filter(|value| *value < 64)
 }
 
 /// The value of a register among 2^`size`: at most one more than the bits that are left of a hash.
