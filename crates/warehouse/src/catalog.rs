@@ -113,7 +113,7 @@ pub struct OpenTable {
 impl OpenTable {
     /// Where the table's files are.
     pub fn dir(&self) -> TableDir {
-        TableDir { id: self.row.id.clone(), location: self.row.location.clone() }
+        TableDir::of(&self.row)
     }
 
     /// The snapshot of a table that is not a view.
@@ -341,7 +341,7 @@ impl Catalog {
         let id = id::ulid();
         let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
         let location = format!("warehouse/{project}/{}-{id}", plain.chars().take(100).collect::<String>());
-        TableDir { id, location }
+        TableDir { id, location, blooms: Vec::new() }
     }
 
     /// Creates a table or view, with `data` as its first rows; it takes effect together with `step`.

@@ -12,7 +12,8 @@
 //! decided in step 3 against the newest version, so a record never grows old.
 //!
 //! A record that only joins files ([`Replace::Files`]) is carried out if the newest version still has all of them, and else
-//! given up: its files then have other rows than the table.
+//! given up: its files then have other rows than the table. So is one that describes files anew ([`Replace::Described`]),
+//! which would bring back those that have gone.
 //!
 //! So it is with a record that changes rows of files ([`Replace::Rows`]): what it wrote was made of those files.
 //!
@@ -36,6 +37,8 @@ use feitian_types::TableSchema;
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::partitions::partition_rows;
+use self::partitions::{created_rows, touched_specs};
 use crate::catalog::{Catalog, metadata_action};
 use crate::log::{Commit, DeltaLog, Snapshot, store_error};
 use crate::writer::{NULL_PARTITION, NewFile, object_path};
@@ -55,6 +58,8 @@ pub enum Replace {
     ///
     /// A way of replacing of its own, so that a feitian that does not know it cannot take such a record for an append.
     Files(Vec<String>),
+    /// Nothing: the files come again with other statistics, and these are their paths. No row changes.
+    Described(Vec<String>),
     /// The files with these paths, of which rows have changed or gone; the rows that stay are in the new files.
     Rows {
         by: RowsBy,
@@ -147,18 +152,15 @@ pub(crate) struct Intent {
 }
 
 impl Intent {
-    /// The paths of the files that are joined, if that is all that it does.
-    fn joined(&self) -> Option<&[String]> {
-        match &self.replace {
-            Replace::Files(paths) => Some(paths),
-            _ => None,
-        }
+    /// Whether files are joined or described anew, and that is all that it does.
+    fn keeps_rows(&self) -> bool {
+        matches!(self.replace, Replace::Files(_) | Replace::Described(_))
     }
 
     /// The paths of the files that must be there, because the new ones hold rows of them.
     fn needed(&self) -> Option<&[String]> {
         match &self.replace {
-            Replace::Files(paths) | Replace::Rows { paths, .. } => Some(paths),
+            Replace::Files(paths) | Replace::Described(paths) | Replace::Rows { paths, .. } => Some(paths),
             _ => None,
         }
     }
@@ -350,7 +352,7 @@ impl Catalog {
             let next = Arc::new(log.apply(&snapshot, &commit.to_bytes())?);
             self.remember(&self.entry(&table.id), &next);
             self.checkpoint_if_due(table, &next, commit.add.len() + commit.remove.len());
-            if next.version % JOIN_INTERVAL == 0 && intent.joined().is_none() {
+            if next.version % JOIN_INTERVAL == 0 && !intent.keeps_rows() {
                 self.joins().ask(&table.id);
             }
             return Ok(Driven::Done(next));
@@ -447,7 +449,7 @@ impl Catalog {
         let created = created_rows(table, intent);
         let (version, mut modified) = (snapshot.version, snapshot.timestamp_ms);
         let meta = self.meta();
-        if intent.joined().is_some() {
+        if intent.keeps_rows() {
             // Times never go back, so the table's own leaves those of rows that are there as they are.
             changes.iter_mut().for_each(|c| c.modified_ms = table.created_ms);
             modified = table.created_ms;
@@ -533,6 +535,8 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
     };
     let operation = match &intent.replace {
         Replace::Files(_) => "OPTIMIZE",
+        // The name that Delta's own statement for it has.
+        Replace::Described(_) => "COMPUTE STATS",
         Replace::Nothing => "WRITE",
         Replace::Rows { by, .. } => by.word(),
         Replace::Table | Replace::Partitions(_) => "OVERWRITE",
@@ -548,7 +552,7 @@ fn commit_of(table: &Table, record: &CommitRecord, intent: &Intent, snapshot: &S
         add: intent.files.iter().cloned().map(|f| Arc::new(with_nulls(f, table))).collect(),
         remove,
         partition_columns: snapshot.partition_columns.clone(),
-        keeps_rows: intent.joined().is_some(),
+        keeps_rows: intent.keeps_rows(),
         is_blind_append: intent.is_blind_append(),
     }
 }

@@ -145,8 +145,10 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
 fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     let clash = match (&earlier.replace, &change.replace) {
         (Replace::Nothing, Replace::Nothing) => None,
-        (Replace::Table | Replace::Files(_) | Replace::Rows { .. }, _)
-        | (_, Replace::Table | Replace::Files(_) | Replace::Rows { .. }) => Some("the table".to_string()),
+        (Replace::Table | Replace::Files(_) | Replace::Described(_) | Replace::Rows { .. }, _)
+        | (_, Replace::Table | Replace::Files(_) | Replace::Described(_) | Replace::Rows { .. }) => {
+            Some("the table".to_string())
+        }
         (Replace::Partitions(a), Replace::Partitions(b)) => a.iter().find(|spec| b.contains(spec)).cloned(),
         (Replace::Partitions(a), Replace::Nothing) => written(&change).into_iter().find(|spec| a.contains(spec)),
         (Replace::Nothing, Replace::Partitions(b)) => written(earlier).into_iter().find(|spec| b.contains(spec)),
@@ -158,7 +160,9 @@ fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     }
     let specs = |replace| match replace {
         Replace::Partitions(specs) => specs,
-        Replace::Nothing | Replace::Table | Replace::Files(_) | Replace::Rows { .. } => Vec::new(),
+        Replace::Nothing | Replace::Table | Replace::Files(_) | Replace::Described(_) | Replace::Rows { .. } => {
+            Vec::new()
+        }
     };
     let mut replaced = specs(std::mem::take(&mut earlier.replace));
     replaced.extend(specs(change.replace));

@@ -162,7 +162,8 @@ impl Warehouse {
     async fn write_joined(&self, table: &OpenTable, run: &Run) -> Result<NewFile> {
         let columns = &table.row.schema.columns;
         let location = table.row.location.clone();
-        let mut writer = FileWriter::new(self.catalog.store(), &location, run.path.clone(), Arc::new(columns.clone()))?;
+        let (dir, path) = (table.dir(), run.path.clone());
+        let mut writer = FileWriter::new(self.catalog.store(), &dir, path, Arc::new(columns.clone()))?;
         let reading = Reading {
             store: self.catalog.store(),
             location,

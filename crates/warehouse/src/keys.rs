@@ -28,6 +28,7 @@ use futures::StreamExt;
 use serde_json::{Map, Value};
 
 use crate::Warehouse;
+use crate::blooms::BLOOMS;
 use crate::catalog::OpenTable;
 use crate::commit::{Replace, RowsBy};
 use crate::ddl::is_transactional;
@@ -97,7 +98,7 @@ pub(crate) fn check_key_property(name: &str, value: &str, at: Position) -> Resul
     match name.as_str() {
         BUCKETS if value.parse::<u32>().is_ok_and(|n| (1..=MAX_BUCKETS).contains(&n)) => Ok(()),
         BUCKETS => Err(semantic(at, format!("{BUCKETS} is '{value}', a table has 1 to {MAX_BUCKETS} buckets"))),
-        "acid.data.retain.hours" | "acid.incremental.query.out.of.time.range.enabled" => Ok(()),
+        "acid.data.retain.hours" | "acid.incremental.query.out.of.time.range.enabled" | BLOOMS => Ok(()),
         "acid.partial.fields.update.enable" | "acid.cdc.mode.enable" if is_off => Ok(()),
         _ if name.starts_with("acid.") || name.starts_with("write.") => {
             let what = format!("the property '{name}'='{value}' of a table with PRIMARY KEY");

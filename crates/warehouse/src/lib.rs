@@ -4,11 +4,13 @@
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
 //! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
 //! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `resources` and `volumes` (files of
-//! clients), `system` (the state as tables), `join`, `lifecycle`, `collect` and `check`.
+//! clients), `system` (the state as tables), `join`, `analyze`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
+mod analyze;
 mod auto_partition;
+mod blooms;
 mod catalog;
 pub mod check;
 mod collect;

@@ -5,6 +5,8 @@
 
 mod counted;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,10 +25,12 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Pa
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema as FileTableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column as ColumnExpr;
-use datafusion::physical_expr::{PhysicalExpr, projection::ProjectionExpr};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr, projection::ProjectionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -35,6 +39,7 @@ use feitian_sql::Position;
 use feitian_types::arrow::{engine_field, engine_type};
 use feitian_types::{Column, DataType};
 use object_store::ObjectMeta;
+use parking_lot::Mutex;
 use parquet::arrow::RowNumber;
 
 use self::counted::CountedRows;
@@ -64,6 +69,15 @@ pub(crate) fn provider_of_places(table: &OpenTable, hidden: Vec<String>) -> Arc<
     Arc::new(TableScan::new(table, vec![place_field(FILE_COLUMN), place_field(ROW_COLUMN)], hidden))
 }
 
+/// What is known of the rows of a scan with these filters, and whether those on partitions are counted in.
+pub(crate) fn statistics_of(table: &dyn TableProvider, filters: &[Expr]) -> Option<(Statistics, bool)> {
+    let pruned = table.downcast_ref::<TableScan>().and_then(|scan| scan.pruned_statistics(filters));
+    match pruned {
+        Some(statistics) => Some((statistics, true)),
+        None => table.statistics().map(|statistics| (statistics, false)),
+    }
+}
+
 /// The Parquet reader fills a field of this extension type.
 fn place_field(name: &str) -> Field {
     let field = Field::new(name, ArrowType::Int64, true);
@@ -82,6 +96,8 @@ struct TableScan {
     snapshot: Arc<Snapshot>,
     /// Read when the planner first asks for them.
     statistics: OnceLock<Statistics>,
+    /// The same of the partitions that filters leave; `None` for those that cannot be looked at. Each join asks again.
+    pruned: Mutex<Vec<(Vec<Expr>, Option<Statistics>)>>,
 }
 
 impl fmt::Debug for TableScan {
@@ -113,6 +129,7 @@ impl TableScan {
             row: Arc::new(table.row.clone()),
             snapshot: table.snapshot.clone().unwrap_or_default(),
             statistics: OnceLock::new(),
+            pruned: Mutex::default(),
         }
     }
 
@@ -130,10 +147,18 @@ impl TableScan {
         }
     }
 
-    /// The files whose partition values satisfy the filters.
-    fn pick_files(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<Arc<DataFile>>> {
-        let on_partitions: Vec<Expr> =
-            filters.iter().filter(|f| matches!(self.use_of(f), Use::Partitions)).cloned().collect();
+    /// Those of the filters that name partition columns only.
+    fn on_partitions(&self, filters: &[Expr]) -> Vec<Expr> {
+        filters.iter().filter(|f| matches!(self.use_of(f), Use::Partitions)).cloned().collect()
+    }
+
+    /// The files whose partition values satisfy the filters, of which `plan` makes what can be computed.
+    fn pick_files(
+        &self,
+        filters: &[Expr],
+        plan: impl FnOnce(Expr, &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>>,
+    ) -> DfResult<Vec<Arc<DataFile>>> {
+        let on_partitions = self.on_partitions(filters);
         let Some(filter) = conjunction(on_partitions) else { return Ok(self.snapshot.files().to_vec()) };
         // The files of a partition mostly follow each other: each run of them is looked at once.
         let runs: Vec<&[Arc<DataFile>]> =
@@ -151,10 +176,30 @@ impl TableScan {
         let batch = RecordBatch::try_new(schema.clone(), arrays)?;
         let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
         let filter = unqualified(filter)?;
-        let keep = state.create_physical_expr(filter, &df_schema)?.evaluate(&batch)?.into_array(runs.len())?;
+        let keep = plan(filter, &df_schema)?.evaluate(&batch)?.into_array(runs.len())?;
         let keep = keep.as_boolean();
         let kept = runs.iter().enumerate().filter(|(i, _)| keep.is_valid(*i) && keep.value(*i));
         Ok(kept.flat_map(|(_, run)| run.iter().cloned()).collect())
+    }
+
+    /// What is known of the partitions that the filters leave; `None` if they leave all of them, or cannot be looked at before
+    /// the query runs.
+    fn pruned_statistics(&self, filters: &[Expr]) -> Option<Statistics> {
+        let filters = self.on_partitions(filters);
+        let calls = |e: &Expr| e.exists(|e| Ok(matches!(e, Expr::ScalarFunction(_)))).unwrap_or(true);
+        if filters.is_empty() || filters.iter().any(calls) {
+            return None;
+        }
+        let mut pruned = self.pruned.lock();
+        if let Some((_, found)) = pruned.iter().find(|(known, _)| *known == filters) {
+            return found.clone();
+        }
+        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let plan = |filter: Expr, schema: &DFSchema| create_physical_expr(&filter, schema, &props, &context);
+        let files = self.pick_files(&filters, plan).ok();
+        let found = files.map(|files| statistics::of_table(&files, &self.schema, &self.columns));
+        pruned.push((filters, found.clone()));
+        found
     }
 
     /// Refuses a plan that needs a hidden column, be it for a filter alone.
@@ -288,7 +333,8 @@ impl TableProvider for TableScan {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let found = self.statistics.get_or_init(|| statistics::of_table(&self.snapshot, &self.schema, &self.columns));
+        let files = self.snapshot.files();
+        let found = self.statistics.get_or_init(|| statistics::of_table(files, &self.schema, &self.columns));
         Some(found.clone())
     }
 
@@ -301,7 +347,7 @@ impl TableProvider for TableScan {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         self.check_hidden(&wanted, filters)?;
-        let files = self.pick_files(state, filters)?;
+        let files = self.pick_files(filters, |filter, schema| state.create_physical_expr(filter, schema))?;
         if let Some(known) = self.known(&files, &wanted, filters)? {
             return Ok(known);
         }

@@ -1,19 +1,27 @@
-//! Delta per-file statistics from a Parquet footer: row count, NULL counts, and the least and greatest value of columns
-//! whose order every reader agrees on.
+//! Delta per-file statistics: from a Parquet footer the row count, NULL counts, and the least and greatest value of columns
+//! whose order every reader agrees on; from the rows, sketches of how many different values there are.
+
+pub(crate) mod distinct;
+pub(crate) mod hll;
+
+use std::collections::BTreeMap;
 
 use feitian_types::{Column, DataType};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
+
+use self::distinct::{DISTINCT, Distinct};
 
 /// Text longer than this is not worth its place in the log.
 const MAX_TEXT: usize = 64;
 
-/// The statistics JSON of a file with these data columns.
+/// The statistics JSON of a file with these data columns, whose values `distinct` has seen.
 ///
 /// Least and greatest values are given for whole numbers, dates, finite floats and short text; a column without them is
 /// simply not pruned by them. Source: "Per-file Statistics" of the Delta protocol.
-pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData) -> String {
+pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData, distinct: &Distinct) -> String {
     let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
     let leaves = file.file_metadata().schema_descr();
     for (i, leaf) in leaves.columns().iter().enumerate() {
@@ -35,7 +43,25 @@ pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData) -> String 
         max.insert(name.clone(), hi);
     }
     let rows = file.file_metadata().num_rows();
-    json!({"numRecords": rows, "minValues": min, "maxValues": max, "nullCount": nulls}).to_string()
+    let mut stats = json!({"numRecords": rows, "minValues": min, "maxValues": max, "nullCount": nulls});
+    let sketches = distinct.members(columns, rows.unsigned_abs());
+    if !sketches.is_empty() {
+        stats[DISTINCT] = Value::Object(sketches);
+    }
+    stats.to_string()
+}
+
+/// The statistics of a file with these sketches beside those that it has; `None` if what it has is no statistics.
+///
+/// All others stay letter by letter: other writers put bounds of DECIMAL columns there with more digits than an f64 holds,
+/// and a bound that is rounded hides rows from whoever prunes by it.
+pub(crate) fn with_distinct(stats: &str, sketches: Map<String, Value>) -> Option<String> {
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(stats).ok()?;
+    let known = members.get(DISTINCT).and_then(|known| serde_json::from_str::<Map<String, Value>>(known.get()).ok());
+    let mut all = known.unwrap_or_default();
+    all.extend(sketches);
+    members.insert(DISTINCT.to_string(), to_raw_value(&all).ok()?);
+    serde_json::to_string(&members).ok()
 }
 
 fn bounds(ty: &DataType, s: &Statistics) -> Option<(Value, Value)> {

@@ -18,7 +18,7 @@ use crate::log::DataFile;
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, files_of, read};
 use crate::storage::dynamic::{files_of_blocks, is_dynamic};
 use crate::upsert::UPSERT;
-use crate::writer::{FileWriter, NewFile, file_name, partition_dir};
+use crate::writer::{FileWriter, NewFile, TableDir, file_name, partition_dir};
 
 /// Batches of one upload; drawn on a blocking thread. An `Err` makes the whole block void.
 pub type BatchSource = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
@@ -253,7 +253,7 @@ impl Warehouse {
         let row = self.meta.table_by_id(&info.session.table_id).await?;
         let row = row.filter(|r| r.dropped_ms.is_none());
         let gone = || Error::new(Kind::NotFound, "NoSuchTable", "the table of this session was dropped");
-        let location = row.ok_or_else(gone)?.location;
+        let dir = TableDir::of(&row.ok_or_else(gone)?);
         let (values, path) = place(info, prefix, block_id);
         let (store, columns) = (self.catalog.store(), Arc::new(info.columns.clone()));
         let runtime = Handle::current();
@@ -265,7 +265,7 @@ impl Warehouse {
                     Ok(batch) if batch.num_rows() == 0 => Ok(()),
                     Ok(batch) => {
                         if writer.is_none() {
-                            let new = FileWriter::new(store.clone(), &location, path.clone(), columns.clone())?;
+                            let new = FileWriter::new(store.clone(), &dir, path.clone(), columns.clone())?;
                             writer = Some(new);
                         }
                         match &mut writer {
@@ -444,7 +444,7 @@ impl Warehouse {
         let (_, path) = place(info, &info.session.id, first.block_id);
         let location = &table.row.location;
         let columns = Arc::new(info.columns.clone());
-        let mut writer = FileWriter::new(self.catalog.store(), location, path, columns)?;
+        let mut writer = FileWriter::new(self.catalog.store(), &table.dir(), path, columns)?;
         let reading = Reading {
             store: self.catalog.store(),
             location: location.clone(),

@@ -9,6 +9,7 @@ use arrow::datatypes::DataType as ArrowType;
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use feitian_base::{Error, Kind, Result, clock};
+use feitian_meta::Table;
 use feitian_types::{Column, DataType, TableSchema};
 use futures::StreamExt;
 use object_store::path::Path;
@@ -18,9 +19,11 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use crate::blooms::{blooms_of, may_have_bloom};
 use crate::disk;
 use crate::log::{DataFile, store_error};
 use crate::stats;
+use crate::stats::distinct::{self, Distinct};
 
 /// The value of a partition column that is NULL, as MaxCompute and Hive write it.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -28,7 +31,7 @@ pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// A file that was written and is not yet part of a table.
 pub type NewFile = DataFile;
 
-fn properties(columns: &[Column]) -> WriterProperties {
+fn properties(columns: &[Column], blooms: &[String]) -> WriterProperties {
     let all = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Page)
@@ -39,16 +42,30 @@ fn properties(columns: &[Column]) -> WriterProperties {
     let without = |all: WriterPropertiesBuilder, column: &Column| {
         all.set_column_statistics_enabled(ColumnPath::from(column.name.as_str()), EnabledStatistics::None)
     };
-    floats.fold(all, without).build()
+    let all = floats.fold(all, without);
+    let wanted = columns.iter().filter(|c| blooms.contains(&c.name) && may_have_bloom(&c.ty));
+    let with = |all: WriterPropertiesBuilder, column: &Column| {
+        all.set_column_bloom_filter_enabled(ColumnPath::from(column.name.as_str()), true)
+    };
+    wanted.fold(all, with).build()
 }
 
-/// Where a table's files are.
+/// Where a table's files are, and what is asked of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableDir {
     /// The table id.
     pub id: String,
     /// Path below the data root.
     pub location: String,
+    /// Columns that have Bloom filters.
+    pub blooms: Vec<String>,
+}
+
+impl TableDir {
+    /// That of a table.
+    pub(crate) fn of(table: &Table) -> Self {
+        Self { id: table.id.clone(), location: table.location.clone(), blooms: blooms_of(table) }
+    }
 }
 
 /// A file is ended when it has grown to about this size.
@@ -72,24 +89,26 @@ pub(crate) struct FileWriter {
     path: String,
     columns: Arc<Vec<Column>>,
     parquet: ArrowWriter<Vec<u8>>,
+    distinct: Distinct,
     upload: Option<Box<dyn MultipartUpload>>,
     handed_over: usize,
     num_rows: u64,
 }
 
 impl FileWriter {
-    /// A writer for `path` below `location`.
+    /// A writer for `path` below `dir`.
     pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
-        location: &str,
+        dir: &TableDir,
         path: String,
         columns: Arc<Vec<Column>>,
     ) -> Result<Self> {
-        let properties = properties(&columns);
+        let properties = properties(&columns, &dir.blooms);
         let parquet =
             ArrowWriter::try_new(Vec::new(), disk::disk_schema(&columns), Some(properties)).map_err(parquet_error)?;
-        let location = location.to_string();
-        Ok(Self { store, location, path, columns, parquet, upload: None, handed_over: 0, num_rows: 0 })
+        let location = dir.location.clone();
+        let distinct = Distinct::of(distinct::counted(&columns));
+        Ok(Self { store, location, path, columns, parquet, distinct, upload: None, handed_over: 0, num_rows: 0 })
     }
 
     /// Adds rows in engine form, after checking them against the columns.
@@ -97,6 +116,7 @@ impl FileWriter {
         check_rows(&self.columns, batch, self.num_rows)?;
         let disk = disk::to_disk(&self.columns, batch, self.num_rows)?;
         self.parquet.write(&disk).map_err(parquet_error)?;
+        self.distinct.add(&self.columns, batch);
         self.num_rows += batch.num_rows() as u64;
         if self.parquet.in_progress_size() > ROW_GROUP_BYTES {
             self.parquet.flush().map_err(parquet_error)?;
@@ -147,7 +167,7 @@ impl FileWriter {
             }
         }
         Ok(NewFile {
-            stats: Some(stats::delta_stats(&self.columns, &metadata)),
+            stats: Some(stats::delta_stats(&self.columns, &metadata, &self.distinct)),
             path: self.path,
             partition_values,
             num_bytes: num_bytes as i64,
@@ -380,7 +400,7 @@ impl Writers {
             let name = file_name(&self.prefix, self.next_file, self.attempt);
             self.next_file += 1;
             let path = format!("{}{name}", partition_dir(&self.partition_columns, &values));
-            let writer = FileWriter::new(self.store.clone(), &self.dir.location, path, self.columns.clone())?;
+            let writer = FileWriter::new(self.store.clone(), &self.dir, path, self.columns.clone())?;
             self.open.insert(values.clone(), writer);
         }
         let Some(writer) = self.open.get_mut(&values) else { return Err(Error::internal("no writer")) };

@@ -55,6 +55,9 @@ impl Parser<'_> {
             let comment = if self.eat(&["comment"]) { Some(self.string()?) } else { None };
             return Ok(Statement::CreateSchema { if_not_exists, name, comment });
         }
+        if self.is("bloomfilter") {
+            return Ok(self.skip("CREATE BLOOMFILTER INDEX", at));
+        }
         if self.is("function") {
             return if or_replace { Ok(self.skip("CREATE FUNCTION", at)) } else { self.create_function(at) };
         }

@@ -1,4 +1,4 @@
-//! Which partition rows a change of a table touches, and what they say after it.
+//! The rows of partitions in the metadata, as a version of the log implies them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::writer::NULL_PARTITION;
 pub(super) fn touched_specs(table: &Table, intent: &Intent, drop: &[String], snapshot: &Snapshot) -> BTreeSet<String> {
     let mut specs: BTreeSet<String> = intent.files.iter().map(|f| snapshot.spec_of(f)).collect();
     match &intent.replace {
-        Replace::Nothing | Replace::Files(_) => {}
+        Replace::Nothing | Replace::Files(_) | Replace::Described(_) => {}
         Replace::Partitions(touched) | Replace::Rows { partitions: touched, .. } => {
             specs.extend(touched.iter().cloned());
         }

@@ -254,6 +254,7 @@ fn a_feitian_that_cannot_exchange_files_refuses_the_record_of_an_exchange() {
     assert!(matches!(read(written(Replace::Table)), Ok(First::Table)));
     assert!(matches!(read(written(Replace::Partitions(vec!["p=1".into()]))), Ok(First::Partitions(_))));
     assert!(read(written(Replace::Files(vec!["a.parquet".into()]))).is_err());
+    assert!(read(written(Replace::Described(vec!["a.parquet".into()]))).is_err());
     let rows = Replace::Rows { by: RowsBy::Delete, paths: vec!["a.parquet".into()], partitions: vec![String::new()] };
     assert!(read(written(rows)).is_err());
 }

@@ -15,6 +15,7 @@ use super::create::{CLUSTERING, check_arrival, check_columns, check_comment, clu
 use super::rewrite::{Source, rewrite};
 use super::{check_name, open, partitions, update_row};
 use crate::auto_partition::AutoPartition;
+use crate::blooms::{BLOOMS, blooms_of, check_blooms, is_blooms};
 use crate::catalog::OpenTable;
 use crate::commit::Change;
 use crate::keys::{PRIMARY_KEY, check_key_property, key_of};
@@ -174,6 +175,9 @@ fn describe(row: &mut Table, op: &AlterOp, at: Position) -> Result<()> {
                 properties.insert(key.clone(), Value::String(value.clone()));
             }
             check_arrival(&properties, at)?;
+            if row.view_text.is_none() && new.iter().any(|(key, _)| is_blooms(key)) {
+                check_blooms(&properties, &row.schema.columns, at)?;
+            }
         }
         AlterOp::UnsetProperties { keys } => {
             let is_switch = |k: &String| k.eq_ignore_ascii_case("transactional");
@@ -239,6 +243,7 @@ async fn columns(session: &Session, name: &ObjectName, op: AlterOp, index: i64) 
         let table = open(session, name).await?;
         keep_partition_source(&table, &op, at)?;
         keep_key(&table, &op, at)?;
+        keep_blooms(&table, &op, at)?;
         let new = new_columns(&table, &op, at)?;
         if new.schema == table.row.schema {
             return Ok(());
@@ -270,6 +275,17 @@ fn keep_key(table: &OpenTable, op: &AlterOp, at: Position) -> Result<()> {
     };
     match key_of(&table.row).iter().find(|c| changes(table, op, &c.name) || may_be_null(&c.name)) {
         Some(c) => Err(semantic(at, format!("column {} is in the primary key and cannot be changed", c.name))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to change a column with Bloom filters: the property that asks for them names it.
+fn keep_blooms(table: &OpenTable, op: &AlterOp, at: Position) -> Result<()> {
+    match blooms_of(&table.row).iter().find(|name| changes(table, op, name)) {
+        Some(name) => {
+            let detail = format!("column {name} has Bloom filters and cannot be changed; unset '{BLOOMS}' first");
+            Err(semantic(at, detail))
+        }
         None => Ok(()),
     }
 }

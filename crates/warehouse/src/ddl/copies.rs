@@ -13,6 +13,7 @@ use super::create::exists;
 use super::partitions::known;
 use super::rewrite::{commit, copied, part_of};
 use super::{check_name, invalid_view, open_for};
+use crate::blooms::blooms_of;
 use crate::catalog::{NewTable, OpenTable};
 use crate::commit::{Change, Replace};
 use crate::history::Point;
@@ -20,6 +21,7 @@ use crate::insert::ATTEMPTS;
 use crate::keys::key_of;
 use crate::query::errors::{semantic, statement_error};
 use crate::query::{Session, names, rights};
+use crate::writer::TableDir;
 
 /// Into a table that is there, so many partitions can be cloned at once.
 const MAX_CLONED_PARTITIONS: usize = 10_000;
@@ -120,7 +122,7 @@ async fn create(session: &Session, from: &OpenTable, to: &ObjectName, index: i64
         return Err(exists(at, &project, &name));
     }
     let catalog = session.warehouse.catalog();
-    let dir = catalog.reserve(&project, &name);
+    let dir = TableDir { blooms: blooms_of(&from.row), ..catalog.reserve(&project, &name) };
     let files = copied(session, from, &dir).await?;
     let mut properties: Map<String, Value> = serde_json::from_str(&from.row.properties).unwrap_or_default();
     // What it says of partitions is of others than these.

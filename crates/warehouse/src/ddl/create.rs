@@ -13,11 +13,12 @@ use sqlparser::ast::{Query, Spanned};
 
 use super::{check_name, open, open_for};
 use crate::auto_partition::{ARRIVAL_COLUMN, ARRIVAL_PROPERTY, AUTO_PARTITION, AutoPartition, UNITS};
+use crate::blooms::{blooms_among, check_blooms};
 use crate::catalog::NewTable;
 use crate::keys::{PRIMARY_KEY, check_key_property};
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, rights, run_plan};
-use crate::writer::write_partitioned;
+use crate::writer::{TableDir, write_partitioned};
 
 /// A table has at most so many levels of partitions.
 const MAX_PARTITION_COLUMNS: usize = 6;
@@ -118,6 +119,8 @@ pub(super) async fn table(session: &Session, create: CreateTable, index: i64) ->
         resemble(&mut new, &open_for(session, like, "Describe").await?.row);
     }
     check_arrival(&new.properties, at)?;
+    let columns = planned.as_ref().map_or(&new.schema.columns, |(_, columns)| columns);
+    check_blooms(&new.properties, columns, at)?;
     let result = match planned {
         Some(planned) => as_query(session, new, planned, at, index).await,
         None => {
@@ -259,7 +262,8 @@ async fn as_query(
     session.progress.begin_sink(format!("{}.{}", new.project, new.name));
     let catalog = session.warehouse.catalog();
     new.schema.columns = columns;
-    let dir = catalog.reserve(&new.project, &new.name);
+    let blooms = blooms_among(&new.properties);
+    let dir = TableDir { blooms, ..catalog.reserve(&new.project, &new.name) };
     let attempt = session.instance.attempt;
     let files = write_partitioned(catalog, &dir, &new.schema, &[], rows.stream, &id::ulid(), attempt).await?;
     session.progress.end_sink(files.iter().map(|f| f.num_bytes).sum());

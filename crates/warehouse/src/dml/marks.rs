@@ -166,7 +166,7 @@ pub(crate) async fn rest_of(
 ) -> Result<NewFile> {
     let wanted = file.num_rows - marked.count as i64;
     let columns = Arc::new(table.row.schema.columns.clone());
-    let mut writer = FileWriter::new(warehouse.catalog().store(), &table.row.location, path, columns)?;
+    let mut writer = FileWriter::new(warehouse.catalog().store(), &table.dir(), path, columns)?;
     let mut batches = kept(warehouse, table, vec![file.clone()], marked.others());
     while let Some(batch) = batches.next().await {
         let written = match batch {

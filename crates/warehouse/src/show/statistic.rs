@@ -1,8 +1,8 @@
 //! ANALYZE TABLE and SHOW STATISTIC: what there is in columns, counted when it is asked for.
 //!
-//! Plans take their numbers from the files' own statistics, so ANALYZE has nothing to store: it checks what it names. Which
-//! metrics a type has: MaxCompute documentation, "Collect information for the optimizer"; the values with the highest
-//! frequency are left out.
+//! Plans take their numbers from the files' own statistics, so ANALYZE adds what those lack (`analyze.rs`), and SHOW
+//! STATISTIC counts anew, exactly. Which metrics a type has: MaxCompute documentation, "Collect information for the
+//! optimizer"; the values with the highest frequency are left out.
 
 use std::fmt::Write;
 
@@ -18,7 +18,8 @@ use crate::catalog::OpenTable;
 use crate::query::errors::{self, semantic};
 use crate::query::{Rows, Session, plan_query, rights, run_plan};
 
-/// `SHOW STATISTIC`: `column:metric:value` lines. For ANALYZE (`show` is false) nothing.
+/// `SHOW STATISTIC`: `column:metric:value` lines. For ANALYZE (`show` is false) nothing; it reads rows, and what it finds is
+/// kept with the table.
 pub(crate) async fn statistic(
     session: &Session,
     name: &ObjectName,
@@ -33,9 +34,14 @@ pub(crate) async fn statistic(
         return Err(semantic(at, detail));
     }
     rights::check_table(session, &table.row, "Select", at).await?;
+    if !show {
+        rights::check_table(session, &table.row, "Alter", at).await?;
+    }
     let condition = partition.map(|spec| condition(&table, spec, at)).transpose()?;
     let wanted = wanted(&table, columns)?;
     if !show {
+        let names: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
+        session.warehouse.analyze(&table.row.id, &names, partition).await?;
         return Ok(String::new());
     }
     let asked: Vec<(&str, &str, String)> = wanted

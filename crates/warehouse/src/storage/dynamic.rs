@@ -85,7 +85,7 @@ impl Warehouse {
         });
         let columns = engine_schema(schema.all_columns());
         let input = Box::pin(RecordBatchStreamAdapter::new(columns, ReceiverStream::new(receiver)));
-        let dir = TableDir { id: row.id, location: row.location };
+        let dir = TableDir::of(&row);
         let prefix = format!("{}-{:010}", block.session_id, block.block_id);
         let attempt = i64::from(u32::from_le_bytes(id::random_bytes()));
         failpoint::hit("block.before_file");

@@ -1,6 +1,7 @@
 //! Everything about the warehouse that needs more than one of its files.
 #![allow(clippy::unwrap_used)]
 
+mod blooms;
 mod columns;
 mod dml;
 mod keys;
@@ -13,6 +14,7 @@ mod reads;
 mod registry;
 mod shown;
 mod sql;
+mod statistics;
 mod storage;
 mod system;
 mod travel;

@@ -1,8 +1,10 @@
 //! How many rows a logical plan gives, and how many values its columns have: what the order of joins is chosen by.
 //!
-//! The rows of a table are those that its log counts, the values of its whole numbers and dates lie between the least and
-//! the greatest one. Where nothing is known, the shares are those that System R used (Selinger et al., "Access Path
-//! Selection in a Relational Database Management System", 1979, table 1), with smaller ones for texts.
+//! The rows of a table are those that its log counts in the partitions that are read; how many values a column has is what
+//! the sketches of its files say, and its whole numbers and dates lie between the least and the greatest one. An equality
+//! keeps the rows of one value, and a join pairs all values of the side that has fewer. Where nothing is known, the shares
+//! are those that System R used (Selinger et al., "Access Path Selection in a Relational Database Management System", 1979,
+//! table 1), with smaller ones for texts.
 
 use std::collections::HashMap;
 
@@ -14,6 +16,8 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     Aggregate, Expr, FetchType, Join, LogicalPlan, Operator, TableProviderFilterPushDown, TableScan,
 };
+
+use crate::scan::statistics_of;
 
 /// The share of rows that a comparison with an unknown value keeps.
 const UNKNOWN_RANGE: f64 = 1.0 / 3.0;
@@ -236,13 +240,14 @@ pub(super) fn of(plan: &LogicalPlan) -> Estimate {
 }
 
 fn of_scan(scan: &TableScan) -> Estimate {
-    let statistics = source_as_provider(&scan.source).ok().and_then(|provider| provider.statistics());
-    let Some(statistics) = statistics else { return Estimate { rows: 1000.0, ..Estimate::default() } };
+    let provider = source_as_provider(&scan.source).ok();
+    let statistics = provider.and_then(|provider| statistics_of(provider.as_ref(), &scan.filters));
+    let Some((statistics, is_pruned)) = statistics else { return Estimate { rows: 1000.0, ..Estimate::default() } };
     let estimate = of_table(scan, &statistics);
-    // The other ones stand above the scan as well.
+    // The other ones stand above the scan as well, and those on partitions may be counted in.
     let exact = |filter: &&Expr| {
         let found = scan.source.supports_filters_pushdown(&[filter]);
-        found.is_ok_and(|found| matches!(found.as_slice(), [TableProviderFilterPushDown::Exact]))
+        !is_pruned && found.is_ok_and(|found| matches!(found.as_slice(), [TableProviderFilterPushDown::Exact]))
     };
     let filters: Vec<&Expr> = scan.filters.iter().filter(exact).flat_map(split_conjunction).collect();
     let mut rows = estimate.rows * estimate.share_of_all(&filters);
@@ -262,7 +267,8 @@ fn of_table(scan: &TableScan, statistics: &Statistics) -> Estimate {
             (_, Some(least), Some(greatest)) => Some(greatest - least + 1.0),
             _ => None,
         };
-        let distinct = known.distinct_count.get_value().map(|n| *n as f64).or(spread).map(|n| n.min(rows));
+        let counted = known.distinct_count.get_value().map(|n| *n as f64);
+        let distinct = counted.into_iter().chain(spread).reduce(f64::min).map(|n| n.min(rows));
         (Column::new(Some(scan.table_name.clone()), field.name()), Values { distinct, least, greatest })
     });
     Estimate { rows, columns: values.collect() }
