@@ -28,7 +28,7 @@
 
 mod partitions;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use feitian_base::{Error, Kind, Result, clock, failpoint, id};
@@ -43,8 +43,6 @@ use crate::catalog::{Catalog, metadata_action};
 use crate::log::{Commit, DeltaLog, Snapshot, store_error};
 use crate::writer::{NULL_PARTITION, NewFile, object_path};
 
-pub(crate) use partitions::partition_rows;
-use partitions::{created_rows, touched_specs};
 
 /// Which of the table's present files go when the new ones come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
