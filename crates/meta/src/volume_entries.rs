@@ -212,14 +212,7 @@ async fn rename(tx: &mut Tx, entry: &VolumeEntry, from: &str, to: &str) -> Resul
         query(sql).bind(volume_id).bind(to).bind(rest).bind(from).bind(low).bind(high).execute(tx.conn()).await?;
     }
     let sql = "UPDATE volume_entries SET parent = $4, name = $5 WHERE volume_id = $1 AND parent = $2 AND name = $3";
-    query(sql)
-        .bind(volume_id)
-        .bind(&entry.parent)
-        .bind(&entry.name)
-        .bind(parent)
-        .bind(name)
-        .execute(tx.conn())
-        .await?;
+    query(sql).bind(volume_id).bind(&entry.parent).bind(&entry.name).bind(parent).bind(name).execute(tx.conn()).await?;
     Ok(())
 }
 

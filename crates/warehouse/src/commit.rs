@@ -43,7 +43,6 @@ use crate::catalog::{Catalog, metadata_action};
 use crate::log::{Commit, DeltaLog, Snapshot, store_error};
 use crate::writer::{NULL_PARTITION, NewFile, object_path};
 
-
 /// Which of the table's present files go when the new ones come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub enum Replace {

@@ -132,7 +132,7 @@ impl Hll {
     /// longer.
     pub(crate) fn text(&self, size: u32) -> String {
         let filled = self.registers.iter().filter(|rank| **rank > 0).count();
-        if self.size == FINEST && 1 + ENTRY * filled <= 1 << size {
+        if self.size == FINEST && ENTRY * filled < 1 << size {
             let entries = self.registers.iter().enumerate().filter(|(_, rank)| **rank > 0);
             let letters = entries.flat_map(|(i, rank)| [letter(i >> 6), letter(i & 63), letter(usize::from(*rank))]);
             return std::iter::once(char::from(SPARSE)).chain(letters).collect();
