@@ -16,13 +16,16 @@ mod statement;
 pub mod types;
 
 pub use error::{Result, SqlError};
-pub use parser::{Parsed, Script, is_table_function, lift_table_function, parse_query, parse_script};
+pub use parser::{
+    PARAMETERS, Parsed, Script, is_table_function, lift_table_function, parse_query, parse_script, parse_sql_function,
+};
 pub use position::Position;
 pub use refuse::check_query;
 pub use render::object_parts;
 pub use splitter::{Piece, split};
 pub use statement::{
-    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateTable, CreateView, Dml,
-    DropTable, Existing, Holder, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm,
-    Place, RestoreTable, RowChange, Security, SecurityObject, Shards, Statement, Truncate,
+    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateSqlFunction, CreateTable,
+    CreateView, Dml, DropTable, Existing, Holder, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp,
+    PartitionTerm, Place, RestoreTable, RowChange, Security, SecurityObject, Shards, SqlFunction, SqlParameter,
+    Statement, Truncate,
 };

@@ -42,12 +42,15 @@ pub enum Statement {
     ShowCreateTable {
         table: ObjectName,
     },
-    /// `CREATE FUNCTION f AS 'class' USING 'resource,…'`
+    /// `CREATE [TEMPORARY] FUNCTION f AS 'class' USING 'resource,…'`
     CreateFunction {
+        /// It is forgotten with the text that it stands in.
+        temporary: bool,
         name: ObjectName,
         class: String,
         resources: String,
     },
+    CreateSqlFunction(Box<CreateSqlFunction>),
     DropFunction {
         if_exists: bool,
         name: ObjectName,
@@ -143,9 +146,18 @@ impl Statement {
         matches!(self, Self::Query(_))
     }
 
+    /// True if the statement makes a function that is forgotten with its text.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::CreateFunction { temporary, .. } => *temporary,
+            Self::CreateSqlFunction(create) => create.temporary,
+            _ => false,
+        }
+    }
+
     /// True if queries may have other rows after the statement. One that makes a table changes no other.
     pub fn changes_rows(&self) -> bool {
-        matches!(
+        let changes = matches!(
             self,
             Self::Insert(_)
                 | Self::MultiInsert(_)
@@ -157,14 +169,48 @@ impl Statement {
                 | Self::CloneTable(_)
                 | Self::RestoreTable(_)
                 | Self::CreateFunction { .. }
+                | Self::CreateSqlFunction(_)
                 | Self::DropFunction { .. }
                 | Self::DropResource { .. }
                 | Self::CreateSchema { .. }
                 | Self::DropSchema { .. }
                 | Self::Security(_)
                 | Self::Unsupported { .. }
-        )
+        );
+        changes && !self.is_temporary()
     }
+}
+
+/// `CREATE [OR REPLACE] [SQL] FUNCTION [IF NOT EXISTS] f (…) … AS …`, or `FUNCTION f (…) … AS …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateSqlFunction {
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+    /// It is forgotten with the text that it stands in.
+    pub temporary: bool,
+    pub name: ObjectName,
+    pub function: SqlFunction,
+    /// The statement as written.
+    pub text: String,
+}
+
+/// A function that stands for an expression.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SqlFunction {
+    pub parameters: Vec<SqlParameter>,
+    pub returns: Option<DataType>,
+    /// A parameter is a column of the table [`crate::PARAMETERS`] in it.
+    pub body: Expr,
+}
+
+/// A parameter of a [`SqlFunction`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SqlParameter {
+    pub name: String,
+    pub ty: DataType,
+    /// What it is in calls that leave it out.
+    pub default: Option<Expr>,
+    pub position: Position,
 }
 
 /// A statement about users, roles and rights. Names of accounts and roles are as written.

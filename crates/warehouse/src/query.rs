@@ -1,8 +1,9 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `user_code` (functions
-//! that users registered), `fold` (functions of the catalog), `travel` (tables as they were), `patterns` (columns by regular
-//! expressions), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping`, `lambdas` and `subqueries`),
+//! that users registered; `sql_function` for those of SQL), `fold` (functions of the catalog), `travel` (tables as they
+//! were), `patterns` (columns by regular expressions), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`,
+//! `grouping`, `lambdas` and `subqueries`),
 //! `planner` (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for
 //! tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column
 //! for another), `scans` (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of
@@ -39,6 +40,7 @@ mod script;
 mod select;
 mod sets;
 pub(crate) mod settings;
+pub(crate) mod sql_function;
 mod subqueries;
 mod tasks;
 mod travel;
@@ -46,13 +48,14 @@ mod unsorted;
 pub(crate) mod user_code;
 mod values;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
-use feitian_meta::{Instance, Step, Table};
+use feitian_meta::{Function, Instance, Step, Table};
 use feitian_sql::{Parsed, SqlError, Statement, parse_script};
 use feitian_udf::Crew;
 
@@ -83,6 +86,8 @@ pub(crate) struct Session {
     statement_ms: i64,
     /// Project and owner of the view whose query is being planned.
     view: Option<(String, String)>,
+    /// The functions that the text has made for itself.
+    functions: BTreeMap<String, Function>,
 }
 
 impl Session {
@@ -103,8 +108,32 @@ impl Session {
 
     /// The session in which the query of this view is planned.
     pub(crate) fn in_view(&self, view: &Table) -> Self {
-        let inner = self.in_schema(&view.project, &view.schema_name);
+        let inner = self.in_schema(&view.project, &view.schema_name).lasting();
         Self { view: Some((view.project.clone(), view.owner.clone())), ..inner }
+    }
+
+    /// The session in which the body of this function is planned. It reads with the rights of the job's account alone:
+    /// whoever may change the function is not whoever owns a view that calls it.
+    pub(crate) fn in_function(&self, function: &Function) -> Self {
+        let inner = match self.functions.get(&function.at.name) == Some(function) {
+            true => self.clone(),
+            false => self.in_schema(&function.at.project, &function.at.schema_name).lasting(),
+        };
+        Self { view: None, ..inner }
+    }
+
+    /// Whether the text has made a function of this name.
+    pub(crate) fn has_temporary(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+    }
+
+    pub(crate) fn add_temporary(&mut self, function: Function) {
+        self.functions.insert(function.at.name.clone(), function);
+    }
+
+    /// The same session without the functions of the text, which what lasts longer than it may not call.
+    pub(crate) fn lasting(self) -> Self {
+        Self { functions: BTreeMap::new(), ..self }
     }
 
     /// How statement `index` of this attempt takes effect.
@@ -163,6 +192,7 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         project: ctx.instance.project.clone(),
         statement_ms: clock::now_ms(),
         view: None,
+        functions: BTreeMap::new(),
         warehouse,
     };
     match ctx.instance.task_type.to_ascii_uppercase().as_str() {
@@ -212,6 +242,7 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
             Statement::Use { name, schema: true } => use_schema(session, &name).await?,
             // It changes nothing, so that it can run again for its rows.
             Statement::Query(query) => output = query_rows(session, *query).await?,
+            statement if statement.is_temporary() => crate::ddl::make_temporary(session, statement).await?,
             _ if done => {}
             // It waits for the last INSERT of its script.
             Statement::MultiInsert(inserts) if inserts.is_empty() => {}
@@ -290,6 +321,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         }
         Statement::DescSchema { name } => crate::show::schema(session, &name).await,
         Statement::CreateFunction { .. }
+        | Statement::CreateSqlFunction(_)
         | Statement::DropFunction { .. }
         | Statement::DropResource { .. }
         | Statement::ShowFunctions { .. }
@@ -318,8 +350,11 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
 async fn run_registry(session: &Session, statement: Statement, index: i64) -> Result<String> {
     let nothing = |()| String::new();
     match statement {
-        Statement::CreateFunction { name, class, resources } => {
+        Statement::CreateFunction { name, class, resources, .. } => {
             crate::ddl::create_function(session, &name, class, &resources, index).await.map(nothing)
+        }
+        Statement::CreateSqlFunction(create) => {
+            crate::ddl::create_sql_function(session, *create, index).await.map(nothing)
         }
         Statement::DropFunction { if_exists, name } => {
             crate::ddl::drop_function(session, &name, if_exists, index).await.map(nothing)

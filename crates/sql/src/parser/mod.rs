@@ -27,13 +27,16 @@ mod registry;
 mod script;
 mod security;
 mod sets;
+mod sql_function;
 mod unnest;
 mod words;
 
 pub use lateral::{is_table_function, lift_table_function};
+pub use sql_function::PARAMETERS;
 use sqlparser::ast::Query;
 
 use crate::splitter::{self, Piece};
+use crate::statement::SqlFunction;
 use crate::{Position, Result, SqlError, Statement};
 use cursor::Parser;
 use script::{Variable, Variables};
@@ -99,6 +102,15 @@ pub fn parse_script(text: &str) -> Result<Script> {
         script.statements.push(Parsed { statement, text: source.to_string(), position, variables: used });
     }
     Ok(script)
+}
+
+/// Parses the definition of a SQL function, as [`crate::CreateSqlFunction`] keeps it.
+pub fn parse_sql_function(text: &str) -> Result<SqlFunction> {
+    let mut script = parse_script(text)?;
+    match (script.statements.pop(), script.statements.is_empty() && script.settings.is_empty()) {
+        (Some(Parsed { statement: Statement::CreateSqlFunction(create), .. }), true) => Ok(create.function),
+        _ => Err(SqlError::parse(Position::START, "the text is not a single SQL function")),
+    }
 }
 
 /// Parses one query, for example the text of a view. A `;` may end it.

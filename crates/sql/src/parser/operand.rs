@@ -182,7 +182,7 @@ impl Parser<'_> {
     }
 
     /// `root[i].field…`
-    fn accesses(&mut self, root: Expr) -> Result<Expr> {
+    pub(super) fn accesses(&mut self, root: Expr) -> Result<Expr> {
         let mut chain = Vec::new();
         loop {
             if self.eat_symbol(Symbol::LBracket) {

@@ -11,7 +11,7 @@ use crate::statement::{AlterOp, AlterTable};
 use crate::{Result, SqlError, Statement, types};
 
 /// A script may read this many tokens of variables: what is read again costs again.
-const MAX_EXPANDED: usize = 50_000;
+pub(super) const MAX_EXPANDED: usize = 50_000;
 
 /// What a variable stands for.
 pub(super) enum Holds {
@@ -112,6 +112,9 @@ impl<'a> Parser<'a> {
 
     /// `@name` in an expression.
     pub(super) fn literal_variable(&mut self) -> Result<Expr> {
+        if self.locals.is_some() {
+            return self.local();
+        }
         let (tokens, ty) = self.literal()?;
         let back = self.exchange(tokens, 0);
         let expr = self.expr();

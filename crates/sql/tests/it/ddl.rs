@@ -5,6 +5,8 @@ use feitian_sql::{
     SecurityObject, Statement, object_parts, parse_script,
 };
 
+use feitian_types::DataType;
+
 use crate::{error, lacking, one};
 
 // MaxCompute documentation, "Table operations" and "CREATE TABLE AS"; Druid's OdpsVisitorTest forms.
@@ -355,6 +357,49 @@ fn commands() {
     assert!(matches!(one("drop table t purge"), Statement::DropTable(d) if d.purge));
 }
 
+// MaxCompute's documentation, CREATE SQL FUNCTION and FUNCTION.
+#[test]
+fn a_sql_function_is_one_expression_of_its_parameters() {
+    let function = |text: &str| match one(text) {
+        Statement::CreateSqlFunction(create) => *create,
+        other => panic!("{text}: {other:?}"),
+    };
+    let f = function(
+        "create or replace sql function if not exists p.f(@a bigint, @B string = 'x') returns @r string as concat(@a, @b)",
+    );
+    assert!(f.or_replace && f.if_not_exists && !f.temporary);
+    assert_eq!(f.function.body.to_string(), "concat((`@`.`a`), (`@`.`b`))");
+    assert_eq!(f.function.returns, Some(DataType::String));
+    assert_eq!(f.function.parameters.iter().filter(|p| p.default.is_some()).count(), 1);
+    // Names between BEGIN and END stand for what was assigned to them before.
+    let text = "function f(@a bigint) returns @r bigint as begin \
+                @t := case when @a > 1 then @a end; @t := @t * 2; @r := @t + 1; end";
+    let f = function(text);
+    assert!(f.temporary);
+    assert_eq!(f.text, text);
+    let body = "((CASE WHEN (`@`.`a`) > 1 THEN (`@`.`a`) END))";
+    assert_eq!(f.function.body.to_string().replace(' ', ""), format!("((({body}*2))+1)").replace(' ', ""));
+    // What follows END is another statement, with or without a semicolon between.
+    let script = parse_script("function f() as begin @f := 1; end select f(); function g() as f(); select g()").unwrap();
+    assert_eq!(script.statements.len(), 4);
+    for (text, error) in [
+        ("function f(@a bigint) as @b", "variable @b cannot be resolved"),
+        ("function f(@a bigint, @A int) as 1", "parameter @a is repeated"),
+        ("function f(@a function (bigint) returns bigint) as @a(1)", "a parameter of type FUNCTION is not supported"),
+        ("function f(@a any) as @a", "a parameter of type ANY is not supported"),
+        ("function f(@a bigint) as select @a", "a query in a SQL function is not supported"),
+        ("function f(@a bigint) as 1 + (select max(b) from t where b = @a)", "a query in a SQL function is not supported"),
+        ("function f(@a bigint) as begin @b := @a; end", "variable @f cannot be resolved"),
+        ("function f(@a bigint) as begin insert into t values (1); end", "a statement other than @name := expression"),
+    ] {
+        assert!(parse_script(text).unwrap_err().to_string().contains(error), "{text}");
+    }
+    // Each use of a name reads its value again, and doubling it some times more than a text may have ends.
+    let doubled = "@x := @x + @x; ".repeat(40);
+    let e = parse_script(&format!("function f(@x bigint) as begin {doubled} @f := @x; end")).unwrap_err();
+    assert!(e.to_string().contains("more than 50000 tokens"), "{e}");
+}
+
 // Statements of MaxCompute's documentation that are compiled elsewhere or not yet.
 #[test]
 fn statements_that_the_engine_lacks_are_named() {
@@ -373,7 +418,6 @@ fn statements_that_the_engine_lacks_are_named() {
         ("show grants on resource r", "SHOW GRANTS"),
         ("add tenant user ALIYUN$x", "ADD"),
         ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
-        ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),

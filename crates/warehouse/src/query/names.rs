@@ -29,6 +29,9 @@ pub(crate) type TableName = (String, String);
 /// No name that a user writes ends so.
 pub(crate) const TARGET: &str = "\u{1}target";
 
+/// The table of the parameters of a function, in the query that its body becomes.
+pub(super) const OF_PARAMETERS: &str = "\u{1}parameters\u{1}target";
+
 /// Project and table of a name, with the place where it stands.
 pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
     let at = Position::from(name.span());
@@ -145,8 +148,12 @@ pub(super) fn resolve(
     }
 }
 
-/// The function that a user registered under `name`: `f`, `schema.f`, `project.f` or `project.schema.f`.
+/// The function that the text has made or a user registered under `name`: `f`, `schema.f`, `project.f` or
+/// `project.schema.f`.
 pub(super) async fn registered(session: &Session, name: &str) -> Result<Option<Registered>> {
+    if let Some(temporary) = session.functions.get(name) {
+        return Ok(Some(temporary.clone()));
+    }
     let ours = session.project();
     let parts: Vec<&str> = name.split('.').collect();
     let places = match parts.as_slice() {
