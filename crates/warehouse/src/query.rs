@@ -11,7 +11,7 @@
 //! `errors` the words of the original, `condition` a filter without a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
-//! of a script take effect together.
+//! of a script take effect together, and `program` runs those that ask on their way.
 
 mod cartesian;
 mod casts;
@@ -32,6 +32,7 @@ mod physical;
 mod pivot;
 mod planner;
 mod prepare;
+mod program;
 mod pushdown;
 pub(crate) mod rights;
 mod rows;
@@ -53,10 +54,11 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::ScalarUDF;
 use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
 use feitian_meta::{Function, Instance, Step, Table};
-use feitian_sql::{Parsed, SqlError, Statement, parse_script};
+use feitian_sql::{Position, Script, SqlError, Statement, parse_script};
 use feitian_udf::Crew;
 
 use crate::Warehouse;
@@ -67,6 +69,7 @@ pub(crate) use select::{
     Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
     run_plan, type_of_column,
 };
+use script::Together;
 use settings::Settings;
 
 /// What the statements of one job share.
@@ -88,6 +91,8 @@ pub(crate) struct Session {
     view: Option<(String, String)>,
     /// The functions that the text has made for itself.
     functions: BTreeMap<String, Function>,
+    /// The values that the text has computed, by the names of the functions that give them.
+    values: BTreeMap<String, Arc<ScalarUDF>>,
 }
 
 impl Session {
@@ -193,6 +198,7 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         statement_ms: clock::now_ms(),
         view: None,
         functions: BTreeMap::new(),
+        values: BTreeMap::new(),
         warehouse,
     };
     match ctx.instance.task_type.to_ascii_uppercase().as_str() {
@@ -205,60 +211,77 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
     }
 }
 
-/// The statements of the text; its leading SETs are in the session's flags.
-fn parse(session: &mut Session) -> Result<Vec<Parsed>> {
+/// The text; its leading SETs are in the session's flags.
+fn parse(session: &mut Session) -> Result<Script> {
     let script = parse_script(&session.instance.query).map_err(errors::front_end)?;
     for (key, value) in &script.settings {
         session.settings.set(key, value);
     }
     session.schema = session.settings.default_schema();
-    Ok(script.statements)
+    Ok(script)
+}
+
+fn second_query(at: Position) -> Error {
+    errors::semantic(at, "only one SELECT of a text can give its rows, this is the second")
 }
 
 async fn run_script(session: &mut Session) -> Result<JobOutput> {
-    let mut statements = parse(session)?;
+    let script = parse(session)?;
+    if script.computes {
+        return program::run(session, &script).await;
+    }
+    let mut statements = script.statements;
     let mut queries = statements.iter().filter(|s| s.statement.is_query());
     if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
-        return Err(errors::semantic(
-            second.position,
-            "only one SELECT of a text can give its rows, this is the second",
-        ));
+        return Err(second_query(second.position));
     }
     let together = script::gather(session, &mut statements)?;
     let mut output = JobOutput::Text(String::new());
     for (index, parsed) in statements.into_iter().enumerate() {
         let index = index as i64;
-        let done = index < session.instance.step;
-        session.statement_ms = clock::now_ms();
-        session.progress.begin_step(index);
-        match parsed.statement {
-            Statement::Set { key, value } => {
-                session.settings.set(&key, &value);
-                if key == "odps.default.schema" {
-                    session.schema = session.settings.default_schema();
-                }
+        let together = together.as_ref().filter(|together| together.index == index);
+        step(session, parsed.statement, index, together, &mut output).await?;
+    }
+    Ok(output)
+}
+
+/// Runs a statement unless it has taken effect. `together` is there if it is all INSERTs of a script.
+async fn step(
+    session: &mut Session,
+    statement: Statement,
+    index: i64,
+    together: Option<&Together>,
+    output: &mut JobOutput,
+) -> Result<()> {
+    session.statement_ms = clock::now_ms();
+    session.progress.begin_step(index);
+    match statement {
+        Statement::Set { key, value } => {
+            session.settings.set(&key, &value);
+            if key == "odps.default.schema" {
+                session.schema = session.settings.default_schema();
             }
-            Statement::Use { name, schema: false } => use_project(session, &name).await?,
-            Statement::Use { name, schema: true } => use_schema(session, &name).await?,
-            // It changes nothing, so that it can run again for its rows.
-            Statement::Query(query) => output = query_rows(session, *query).await?,
-            statement if statement.is_temporary() => crate::ddl::make_temporary(session, statement).await?,
-            _ if done => {}
-            // It waits for the last INSERT of its script.
-            Statement::MultiInsert(inserts) if inserts.is_empty() => {}
-            statement => {
-                if let Some(together) = together.as_ref().filter(|together| together.index == index) {
-                    together.check(session, &statement).await?;
-                }
-                let text = run_statement(session, statement, index).await?;
-                // Rows of an earlier query stay the answer of a text that goes on with statements without one.
-                if matches!(output, JobOutput::Text(_)) {
-                    output = JobOutput::Text(text);
-                }
+        }
+        Statement::Use { name, schema: false } => use_project(session, &name).await?,
+        Statement::Use { name, schema: true } => use_schema(session, &name).await?,
+        // It changes nothing, so that it can run again for its rows.
+        Statement::Query(query) => *output = query_rows(session, *query).await?,
+        statement if statement.is_temporary() => crate::ddl::make_temporary(session, statement).await?,
+        _ if index < session.instance.step => {}
+        // It waits for the last INSERT of its script.
+        Statement::MultiInsert(inserts) if inserts.is_empty() => {}
+        statement => {
+            if let Some(together) = together {
+                together.check(session, &statement).await?;
+            }
+            let text = run_statement(session, statement, index).await?;
+            // Rows of an earlier query stay the answer of a text that goes on with statements without one.
+            if matches!(output, JobOutput::Text(_)) {
+                *output = JobOutput::Text(text);
             }
         }
     }
-    Ok(output)
+    Ok(())
 }
 
 async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<JobOutput> {

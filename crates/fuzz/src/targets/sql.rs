@@ -134,7 +134,7 @@ pub const PARSER: Target = Target {
                         }
                         _ => String::new(),
                     };
-                    let alone = text.contains(":=") || parse_script(&parsed.text).is_ok();
+                    let alone = text.contains('@') || parse_script(&parsed.text).is_ok();
                     assert!(alone, "{kind} is refused when it stands alone");
                     words.push(format!("{kind} {checked}"));
                 }

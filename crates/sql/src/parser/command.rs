@@ -151,7 +151,7 @@ impl Parser<'_> {
         }
         self.take();
         if self.is("variables") && self.symbol_at(1) == Some(Symbol::At) {
-            return Ok(self.skip("script mode (@name)", at));
+            return Ok(self.skip("DROP TABLE VARIABLES", at));
         }
         let if_exists = self.eat(&["if", "exists"]);
         let name = self.object_name()?;

@@ -144,7 +144,11 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn is_any(&self, keywords: &[&str]) -> bool {
-        let token = self.peek();
+        self.is_any_at(0, keywords)
+    }
+
+    pub(super) fn is_any_at(&self, n: usize, keywords: &[&str]) -> bool {
+        let token = self.peek_at(n);
         token.kind == Kind::Word && words::among(self.source(token), keywords)
     }
 

@@ -425,10 +425,54 @@ fn statements_that_the_engine_lacks_are_named() {
         ("setproject a.b=c", "SETPROJECT"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
         ("create view v(@a table(x bigint)) as select * from @a", "a view with parameters"),
-        ("begin select 1", "BEGIN"),
     ] {
         assert_eq!(lacking(text), what, "{text}");
     }
+}
+
+// MaxCompute documentation, "SQL in script mode", IF; OdpsParser.g4 of the Java SDK, ifStatement and loopStatement.
+#[test]
+fn blocks_are_cut_into_the_statements_in_them() {
+    let script = parse_script(
+        "@d := '1'; @row table (id string);
+         if (cast(@d as bigint) % 2 == 0) begin @row := select id from a; insert into x select 1; end
+         else if @d = '1' insert into y select id from @row;
+         else insert into z select case when 1 = 1 then 2 else 3 end;
+         loop @i from 1 to 3 begin if (@i = 2) insert into w select @i; end select 5",
+    );
+    // Nothing is assigned to the variable in the branch that is read after the first.
+    assert!(script.is_ok(), "{script:?}");
+    let script = script.unwrap();
+    let texts: Vec<_> = script.statements.iter().map(|s| s.text.as_str()).collect();
+    let wanted = [
+        "insert into x select 1",
+        "insert into y select id from @row",
+        "insert into z select case when 1 = 1 then 2 else 3 end",
+        "insert into w select @i",
+        "select 5",
+    ];
+    assert_eq!(texts, wanted);
+    assert_eq!(script.statements.iter().map(|s| s.place).collect::<Vec<_>>(), [2, 2, 2, 3, 4]);
+    assert_eq!(script.statements.iter().map(|s| s.in_block).collect::<Vec<_>>(), [true, true, true, true, false]);
+    assert!(script.computes && script.control.is_some());
+    assert!(!parse_script("@d := '1'; select @d").unwrap().computes);
+    assert!(parse_script("@d := f(1); select @d").unwrap().computes);
+    for (text, error) in [
+        ("begin select 1", "expected END"),
+        ("if begin select 1; end", "invalid token 'end'"),
+        ("if (1 = 1)", "expected a statement"),
+        ("loop @i from 1 select 1", "expected TO"),
+        ("@i bigint; select @i", "variable @i has no value"),
+        ("@i := 1; @i", "expected ':='"),
+        ("@t table (a bigint, A string)", "column a of a variable is repeated"),
+        ("@t table (a bigint); @t := 1", "variable @t holds a table"),
+        ("@t table (a bigint); select * from @t", "variable @t has no rows"),
+    ] {
+        let e = parse_script(text).unwrap_err().to_string();
+        assert!(e.contains(error), "{text}: {e}");
+    }
+    let deep = "begin ".repeat(100_000);
+    assert!(parse_script(&deep).unwrap_err().to_string().contains("nested deeper than 50"));
 }
 
 #[test]

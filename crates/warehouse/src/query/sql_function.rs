@@ -7,9 +7,10 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError, Diagnostic, Location, Result as PlanResult, Span};
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::common::{DFSchema, DataFusionError, Diagnostic, Location, Result as PlanResult, ScalarValue, Span};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalTableSource, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
@@ -197,6 +198,22 @@ fn assigned(e: Expr, from: &DataType, to: &Column) -> Option<PlanResult<Expr>> {
     }
     let sized = to.ty.is_text() && to.ty != feitian_types::DataType::String;
     Some(if sized { Ok(Cast::udf(&to.ty, false).call(vec![e])) } else { coerce::convert(e, from, &target, false) })
+}
+
+/// A function without arguments that stands for this value of `field`.
+pub(super) fn constant(name: &str, value: ScalarValue, field: &Field) -> ScalarUDF {
+    let returns = value.data_type();
+    let body = Expr::Literal(value, Some(FieldMetadata::new_from_field(field)));
+    ScalarUDF::from(SqlCall {
+        id: [String::new(), String::new(), name.to_string()],
+        at: Position::UNKNOWN,
+        parameters: Vec::new(),
+        body,
+        size: Size { parts: 1, height: 1 },
+        has_lambda: false,
+        returns,
+        signature: Signature::user_defined(Volatility::Volatile),
+    })
 }
 
 /// The SQL function that `func` is; `None` if it is another one.

@@ -125,6 +125,10 @@ impl UserFunctions {
             return Ok(Kind::Scalar);
         }
         let Around { session, state, depth } = around;
+        if let Some(value) = session.values.get(name) {
+            self.texts.insert(name.to_string(), value.clone());
+            return Ok(Kind::Scalar);
+        }
         let Some(row) = names::registered(session, name).await? else {
             let near = hints::did_you_mean(name, registry().names());
             return Err(semantic(at, format!("function or view '{name}' cannot be resolved{near}")));
