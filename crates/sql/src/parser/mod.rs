@@ -26,6 +26,7 @@ mod pivot;
 mod program;
 mod query;
 mod registry;
+mod sample;
 mod script;
 mod security;
 mod sets;
@@ -36,6 +37,7 @@ mod words;
 pub use lateral::{is_table_function, lift_table_function};
 pub use program::{Compute, Next, Program, Reader};
 pub use sql_function::PARAMETERS;
+pub use unnest::UNNEST_WITH_OFFSET;
 use sqlparser::ast::Query;
 
 use crate::statement::SqlFunction;

@@ -11,7 +11,7 @@ use feitian_meta::{
     Claim, DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Schema, Target, local_name,
     split_local_name,
 };
-use feitian_sql::{Position, object_parts};
+use feitian_sql::{Position, UNNEST_WITH_OFFSET, object_parts};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, TableAlias,
     TableFactor, Value, VisitMut, VisitorMut,
@@ -233,7 +233,7 @@ impl Names<'_> {
     fn table_function(&mut self, name: &mut ObjectName) -> Result<()> {
         match object_parts(name).as_slice() {
             // UNNEST comes only from FROM; the parser refuses it in LATERAL VIEW.
-            [known] if feitian_sql::is_table_function(known) || known == "unnest" => {}
+            [known] if feitian_sql::is_table_function(known) || known == "unnest" || known == UNNEST_WITH_OFFSET => {}
             [known] if feitian_functions::registry().contains(known) => {
                 let detail = format!("function '{known}' is not a table function");
                 return Err(semantic(name.span().into(), detail));
