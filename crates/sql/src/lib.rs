@@ -12,6 +12,7 @@ mod position;
 mod refuse;
 mod render;
 pub mod splitter;
+mod sql_function;
 mod statement;
 pub mod types;
 
@@ -24,9 +25,9 @@ pub use position::Position;
 pub use refuse::check_query;
 pub use render::object_parts;
 pub use splitter::{Piece, split};
+pub use sql_function::{CreateSqlFunction, SqlFunction, SqlParameter};
 pub use statement::{
-    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateSqlFunction, CreateTable,
-    CreateView, Dml, DropTable, Existing, Holder, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp,
-    PartitionTerm, Place, RestoreTable, RowChange, Security, SecurityObject, Shards, SqlFunction, SqlParameter,
-    Statement, Truncate,
+    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateTable, CreateView, Dml,
+    DropTable, Existing, Holder, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm,
+    Place, RestoreTable, RowChange, Security, SecurityObject, Shards, Statement, Truncate,
 };

@@ -4,6 +4,7 @@ use feitian_types::{Column, DataType, PartitionSpec};
 use sqlparser::ast::{Expr, Ident, ObjectName, Query, TableFactor, TableWithJoins, With};
 
 use crate::Position;
+use crate::sql_function::CreateSqlFunction;
 
 /// One statement of MaxCompute SQL.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,38 +180,6 @@ impl Statement {
         );
         changes && !self.is_temporary()
     }
-}
-
-/// `CREATE [OR REPLACE] [SQL] FUNCTION [IF NOT EXISTS] f (…) … AS …`, or `FUNCTION f (…) … AS …`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CreateSqlFunction {
-    pub or_replace: bool,
-    pub if_not_exists: bool,
-    /// It is forgotten with the text that it stands in.
-    pub temporary: bool,
-    pub name: ObjectName,
-    pub function: SqlFunction,
-    /// The statement as written.
-    pub text: String,
-}
-
-/// A function that stands for an expression.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SqlFunction {
-    pub parameters: Vec<SqlParameter>,
-    pub returns: Option<DataType>,
-    /// A parameter is a column of the table [`crate::PARAMETERS`] in it.
-    pub body: Expr,
-}
-
-/// A parameter of a [`SqlFunction`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct SqlParameter {
-    pub name: String,
-    pub ty: DataType,
-    /// What it is in calls that leave it out.
-    pub default: Option<Expr>,
-    pub position: Position,
 }
 
 /// A statement about users, roles and rights. Names of accounts and roles are as written.

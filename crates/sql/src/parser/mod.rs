@@ -40,7 +40,7 @@ pub use sql_function::PARAMETERS;
 pub use unnest::UNNEST_WITH_OFFSET;
 use sqlparser::ast::Query;
 
-use crate::statement::SqlFunction;
+use crate::sql_function::SqlFunction;
 use crate::{Position, Result, SqlError, Statement};
 
 /// A script: settings and statements in order.

@@ -11,8 +11,8 @@ use sqlparser::ast::{CastKind, Expr, Ident, ObjectName, Query, Visit, Visitor};
 use super::cursor::Parser;
 use super::script::MAX_EXPANDED;
 use crate::lexer::{Symbol, Token};
-use crate::statement::{CreateSqlFunction, SqlFunction, SqlParameter, Statement};
-use crate::{Position, Result, SqlError, types};
+use crate::sql_function::{CreateSqlFunction, SqlFunction, SqlParameter};
+use crate::{Position, Result, SqlError, Statement, types};
 
 /// The table of the parameters in the syntax tree of a body: `@a` is its column `a`.
 pub const PARAMETERS: &str = "@";

@@ -180,7 +180,8 @@ fn written(session: &Session, statements: &[Parsed]) -> Result<BTreeSet<TableNam
             _ => {}
         }
     }
-    tables.into_iter().map(|name| names::table_name(name, session).map(|(project, table, _)| (project, table))).collect()
+    let named = |name| names::table_name(name, session).map(|(project, table, _)| (project, table));
+    tables.into_iter().map(named).collect()
 }
 
 fn check_condition(value: Option<&ScalarValue>, at: Position) -> Result<()> {
