@@ -11,6 +11,7 @@ mod powercut;
 mod profile;
 mod reads;
 mod registry;
+mod scripts;
 mod shown;
 mod sql;
 mod storage;
