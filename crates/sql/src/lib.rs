@@ -18,7 +18,7 @@ pub mod types;
 
 pub use error::{Result, SqlError};
 pub use parser::{
-    Compute, Next, PARAMETERS, Parsed, Program, Reader, Script, UNNEST_WITH_OFFSET, is_table_function,
+    Compute, IN_HAND, Next, PARAMETERS, Parsed, Program, Reader, Script, UNNEST_WITH_OFFSET, is_table_function,
     lift_table_function, parse_query, parse_script, parse_sql_function,
 };
 pub use position::Position;

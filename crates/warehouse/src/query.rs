@@ -54,7 +54,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{ScalarUDF, TableSource};
 use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
 use feitian_meta::{Function, Instance, Step, Table};
@@ -93,6 +93,8 @@ pub(crate) struct Session {
     functions: BTreeMap<String, Function>,
     /// The values that the text has computed, by the names of the functions that give them.
     values: BTreeMap<String, Arc<ScalarUDF>>,
+    /// The rows that it has kept, by the names of their tables.
+    cached: BTreeMap<String, Arc<dyn TableSource>>,
 }
 
 impl Session {
@@ -199,6 +201,7 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         view: None,
         functions: BTreeMap::new(),
         values: BTreeMap::new(),
+        cached: BTreeMap::new(),
         warehouse,
     };
     match ctx.instance.task_type.to_ascii_uppercase().as_str() {

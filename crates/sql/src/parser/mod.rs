@@ -35,7 +35,7 @@ mod unnest;
 mod words;
 
 pub use lateral::{is_table_function, lift_table_function};
-pub use program::{Compute, Next, Program, Reader};
+pub use program::{Compute, IN_HAND, Next, Program, Reader};
 pub use sql_function::PARAMETERS;
 pub use unnest::UNNEST_WITH_OFFSET;
 use sqlparser::ast::Query;

@@ -17,6 +17,10 @@ const MAX_ROUNDS: usize = 1000;
 /// What the name of a computed value begins with: no name that a user writes does.
 const COMPUTED: &str = "\u{1}value ";
 
+/// Ends the name of a table that no catalog knows: whoever runs the statement has it in hand. No name that a user writes
+/// ends so.
+pub const IN_HAND: &str = "\u{1}target";
+
 /// A script, cut into its statements.
 pub struct Program<'a> {
     text: &'a str,
@@ -72,7 +76,7 @@ pub enum Next {
     End,
 }
 
-/// A query of one row whose values are wanted.
+/// A query whose rows are wanted: one row of values, unless `table` is there.
 pub struct Compute {
     pub query: Box<Query>,
     pub position: Position,
@@ -80,6 +84,8 @@ pub struct Compute {
     pub function: Option<String>,
     /// The value is the condition of an IF.
     pub is_condition: bool,
+    /// All rows are wanted, and no value: statements read a table of this name for them.
+    pub table: Option<String>,
 }
 
 /// Where a [`Program`] is.
@@ -104,6 +110,15 @@ pub struct Reader<'a> {
 enum Frame<'a> {
     Blocks(Iter<'a, Block<'a>>),
     Loop { variable: &'a str, position: Position, next: i64, last: i64, body: &'a [Block<'a>] },
+}
+
+/// `@name := CACHE ON query`
+struct Cache {
+    name: String,
+    declared: Option<Declared>,
+    query: Box<Query>,
+    since: usize,
+    position: Position,
 }
 
 /// What the tokens of one piece are.
@@ -277,6 +292,7 @@ impl<'a> Reader<'a> {
                 let function = format!("{COMPUTED}{}", self.values);
                 (Holds::Value { function, text: None }, Some(*expr))
             }
+            Assigned::Cached(query) => return Ok(self.cache(Cache { name, declared, query, since, position })),
         };
         let (function, ty) = match (&holds, &declared) {
             (Holds::Value { function, .. }, Some(Declared::Scalar(ty))) => (Some(function.clone()), Some(ty.clone())),
@@ -319,7 +335,22 @@ impl<'a> Reader<'a> {
             let items = exprs.into_iter().enumerate();
             select.projection = items.map(|(i, expr)| SelectItem::ExprWithAlias { expr, alias: alias(i) }).collect();
         }
-        Ok(Some(Next::Compute(Compute { query, position, function, is_condition })))
+        Ok(Some(Next::Compute(Compute { query, position, function, is_condition, table: None })))
+    }
+
+    /// Assigns the rows of a query, once somebody has them.
+    fn cache(&mut self, Cache { name, declared, query, since, position }: Cache) -> Option<Next> {
+        self.computes = true;
+        self.values += 1;
+        let table = format!("\u{1}cached {}{IN_HAND}", self.values);
+        let variable = Variable { name, holds: Holds::Cached(table.clone()), declared, since };
+        if self.all {
+            self.variables.push(variable);
+            return None;
+        }
+        self.waiting = Some(Waiting::Variable(variable));
+        let table = Some(table);
+        Some(Next::Compute(Compute { query, position, function: None, is_condition: false, table }))
     }
 
     /// Goes on with the values of the last [`Compute`], each as the text that it has in PARTITION: whole numbers, texts,

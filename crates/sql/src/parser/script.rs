@@ -5,7 +5,7 @@
 
 use feitian_types::DataType;
 use sqlparser::ast::{
-    CastKind, Expr, Ident, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value,
+    CastKind, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value,
 };
 
 use super::cursor::Parser;
@@ -29,6 +29,8 @@ pub(super) enum Holds<'a> {
     Value { function: String, text: Option<String> },
     /// The number of a LOOP.
     Number(i64),
+    /// The rows of a query, as a table of this name.
+    Cached(String),
 }
 
 /// `@name type` or `@name TABLE (column type, …)`
@@ -61,6 +63,8 @@ pub(super) enum Assigned {
     Literal(usize),
     /// It is to be computed, as a value of the declared type if there is one.
     Computed(Box<Expr>),
+    /// Its rows are to be kept.
+    Cached(Box<Query>),
 }
 
 /// What a parser knows of the variables of its script.
@@ -103,7 +107,8 @@ impl<'a> Parser<'a> {
             return Ok(Some(Assignment { name, declared, value: Assigned::Nothing }));
         }
         if self.is("cache") && self.is_any_at(1, &["on", "with"]) {
-            return self.unsupported(self.position(), "CACHE ON");
+            let value = Assigned::Cached(self.cache(declared.as_ref())?);
+            return Ok(Some(Assignment { name, declared, value }));
         }
         let (begin, scalar) = (self.place(), matches!(declared, Some(Declared::Scalar(_))));
         let value = if self.is_literal_at(0) {
@@ -121,6 +126,21 @@ impl<'a> Parser<'a> {
                 Err(SqlError::semantic(at, format!("variable @{name} holds a table, and its value is none")))
             }
             _ => Ok(Some(Assignment { name, declared, value })),
+        }
+    }
+
+    /// `CACHE ON query`
+    fn cache(&mut self, declared: Option<&Declared>) -> Result<Box<Query>> {
+        let at = self.take().position;
+        if !self.eat(&["on"]) {
+            return self.unsupported(at, "CACHE WITH CACHEPROPERTIES");
+        }
+        let query = self.query()?;
+        self.expect_end()?;
+        match declared {
+            Some(Declared::Table(columns)) => typed(query, columns),
+            Some(Declared::Scalar(_)) => Err(SqlError::semantic(at, "CACHE ON is for variables that hold a table")),
+            None => Ok(query),
         }
     }
 
@@ -163,7 +183,7 @@ impl<'a> Parser<'a> {
         self.take();
         let name = self.name()?;
         match known.iter().rfind(|v| v.name == name) {
-            Some(Variable { holds: Holds::Query(_), .. }) => {
+            Some(Variable { holds: Holds::Query(_) | Holds::Cached(_), .. }) => {
                 self.unsupported(at, "a script variable that holds a query, outside FROM,")
             }
             Some(Variable { holds: Holds::Nothing, .. }) => {
@@ -206,7 +226,7 @@ impl<'a> Parser<'a> {
                 let name = Ident::with_quote_and_span('`', self.span(first), name);
                 (Expr::Function(function::bare(name)), None)
             }
-            Holds::Nothing | Holds::Query(_) => return self.unexpected(Some("a value")),
+            Holds::Nothing | Holds::Query(_) | Holds::Cached(_) => return self.unexpected(Some("a value")),
         };
         let expr = Box::new(expr);
         Ok(match ty.map(|ty| types::to_sql(&ty)) {
@@ -253,10 +273,13 @@ impl<'a> Parser<'a> {
             let detail = format!("variable @{} cannot be resolved: no query is assigned to it before", ident.value);
             return Err(SqlError::semantic(at, detail));
         };
+        let Variable { holds, declared, since, .. } = &outer.known[index];
+        if let Holds::Cached(table) = holds {
+            return self.cached_rows(ident, table);
+        }
         if outer.with {
             return self.unsupported(at, "a script variable in a statement with WITH");
         }
-        let Variable { holds, declared, since, .. } = &outer.known[index];
         let tokens = match holds {
             Holds::Query(tokens) => *tokens,
             Holds::Nothing => {
@@ -287,6 +310,22 @@ impl<'a> Parser<'a> {
             *alias = Some(TableAlias { explicit: true, name: ident, columns: Vec::new(), at: None });
         }
         Ok(table)
+    }
+
+    /// The rows that a variable has kept in the table of this name.
+    fn cached_rows(&mut self, ident: Ident, table: &str) -> Result<TableFactor> {
+        self.variables.values = true;
+        let mut query = super::parse_query("SELECT * FROM t")?;
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation)
+        {
+            *name = ObjectName::from(vec![Ident::with_quote_and_span('`', ident.span, table)]);
+        }
+        let mut rows = self.derived(false, query)?;
+        if let TableFactor::Derived { alias: alias @ None, .. } = &mut rows {
+            *alias = Some(TableAlias { explicit: true, name: ident, columns: Vec::new(), at: None });
+        }
+        Ok(rows)
     }
 
     /// Refuses what would mean another thing to a variable, which is read where it is used.

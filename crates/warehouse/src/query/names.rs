@@ -11,7 +11,7 @@ use feitian_meta::{
     Claim, DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Schema, Target, local_name,
     split_local_name,
 };
-use feitian_sql::{Position, UNNEST_WITH_OFFSET, object_parts};
+use feitian_sql::{IN_HAND, Position, UNNEST_WITH_OFFSET, object_parts};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, TableAlias,
     TableFactor, Value, VisitMut, VisitorMut,
@@ -27,7 +27,7 @@ pub(crate) type TableName = (String, String);
 
 /// Ends the name of the table that UPDATE, DELETE or MERGE changes, in the query that they make: it is not looked up again.
 /// No name that a user writes ends so.
-pub(crate) const TARGET: &str = "\u{1}target";
+pub(crate) const TARGET: &str = IN_HAND;
 
 /// The table of the parameters of a function, in the query that its body becomes.
 pub(super) const OF_PARAMETERS: &str = "\u{1}parameters\u{1}target";

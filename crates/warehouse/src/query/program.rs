@@ -10,10 +10,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
+use datafusion::datasource::{DefaultTableSource, MemTable};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::TableSource;
 use feitian_base::{Error, Result, clock};
 use feitian_functions::coercion::type_name;
 use feitian_sql::{Compute, Next, Parsed, Position, Program, Script, SqlError, Statement};
+use feitian_types::Column;
 use futures::StreamExt;
 use sqlparser::ast::ObjectName;
 
@@ -24,6 +30,9 @@ use crate::jobs::JobOutput;
 
 /// A script may have so many INSERTs (documented limit of INSERT into several tables).
 const MAX_INSERTS: usize = 256;
+
+/// CACHE ON keeps so much for each variable.
+const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// How far a script has come.
 struct Course {
@@ -70,7 +79,12 @@ impl Course {
         let state = session.state()?;
         let planned = plan_query(session, &state, *wanted.query).await?;
         self.note(session, &planned, wanted.position)?;
-        let Rows { mut stream, .. } = run_plan(session, &state, planned).await?;
+        let Rows { columns, mut stream } = run_plan(session, &state, planned).await?;
+        if let Some(table) = wanted.table {
+            let rows = kept(&columns, stream, wanted.position).await?;
+            session.cached.insert(table, rows);
+            return Ok(Vec::new());
+        }
         let mut row = None;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(crate::engine_error)?;
@@ -168,6 +182,32 @@ impl Course {
         }
         Ok(self.output)
     }
+}
+
+/// The rows of a query as a table in memory.
+async fn kept(columns: &[Column], mut stream: SendableRecordBatchStream, at: Position) -> Result<Arc<dyn TableSource>> {
+    let is_repeated = |(i, c): &(usize, &Column)| columns[..*i].iter().any(|before| before.name == c.name);
+    if let Some((_, twice)) = columns.iter().enumerate().find(is_repeated) {
+        let detail = format!("column {} is ambiguous, because it occurs more than once", twice.name);
+        return Err(errors::semantic(at, detail));
+    }
+    let of_query = stream.schema();
+    let named = of_query.fields().iter().zip(columns);
+    let fields: Vec<Field> = named.map(|(f, c)| f.as_ref().clone().with_name(&c.name).with_nullable(true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(crate::engine_error)?;
+        bytes += batch.get_array_memory_size();
+        if bytes > MAX_KEPT_BYTES {
+            let what = format!("CACHE ON of more than {} MiB", MAX_KEPT_BYTES >> 20);
+            return Err(errors::front_end(SqlError::unsupported(at, what)));
+        }
+        let batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
+        batches.push(batch.map_err(|e| Error::internal(format!("keeping rows: {e}")))?);
+    }
+    let table = MemTable::try_new(schema, vec![batches]).map_err(errors::engine)?;
+    Ok(Arc::new(DefaultTableSource::new(Arc::new(table))))
 }
 
 /// The tables that INSERTs write.

@@ -144,6 +144,9 @@ fn plan_at<'a>(
             rights::enter(&session, project).await?;
         }
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
+        for (name, source) in &session.cached {
+            sources.insert((String::new(), name.clone()), source.clone());
+        }
         if let Some(parameters) = parameters {
             sources.insert((String::new(), names::OF_PARAMETERS.to_string()), parameters);
         }
