@@ -186,8 +186,7 @@ impl<'a> Parser<'a> {
         if self.is_symbol(Symbol::LParen) {
             return self.unsupported(at, "a call of a parameter");
         }
-        let root = self.value_of(at, ident)?;
-        self.accesses(Expr::Nested(Box::new(root)))
+        Ok(Expr::Nested(Box::new(self.value_of(at, ident)?)))
     }
 
     fn value_of(&mut self, at: Position, ident: Ident) -> Result<Expr> {

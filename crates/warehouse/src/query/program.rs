@@ -185,7 +185,11 @@ impl Course {
 }
 
 /// The rows of a query as a table in memory.
-async fn kept(columns: &[Column], mut stream: SendableRecordBatchStream, at: Position) -> Result<Arc<dyn TableSource>> {
+async fn kept(
+    columns: &[Column],
+    mut stream: SendableRecordBatchStream,
+    at: Position,
+) -> Result<Arc<dyn TableSource>> {
     let is_repeated = |(i, c): &(usize, &Column)| columns[..*i].iter().any(|before| before.name == c.name);
     if let Some((_, twice)) = columns.iter().enumerate().find(is_repeated) {
         let detail = format!("column {} is ambiguous, because it occurs more than once", twice.name);
