@@ -193,7 +193,7 @@ impl<'a> Parser<'a> {
         let mut locals = self.locals.take().unwrap_or_default();
         let Some(index) = locals.iter().rposition(|local| local.name == ident.value) else {
             let name = &ident.value;
-            let detail = format!("variable @{name} cannot be resolved: it is no parameter, nor is anything assigned to it");
+            let detail = format!("variable @{name} cannot be resolved: it is no parameter, and nothing is assigned to it");
             return Err(SqlError::semantic(at, detail));
         };
         let Some((tokens, ty)) = locals[index].value.clone() else {
