@@ -5,7 +5,8 @@
 
 use feitian_types::DataType;
 use sqlparser::ast::{
-    CastKind, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Value,
+    CastKind, Expr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    TableAlias, TableAliasColumnDef, TableFactor, Value,
 };
 
 use super::cursor::Parser;
@@ -224,7 +225,10 @@ impl<'a> Parser<'a> {
             }
             Holds::Value { function: name, .. } => {
                 let name = Ident::with_quote_and_span('`', self.span(first), name);
-                (Expr::Function(function::bare(name)), None)
+                let nothing =
+                    FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
+                let args = FunctionArguments::List(nothing);
+                (Expr::Function(Function { args, ..function::bare(name) }), None)
             }
             Holds::Nothing | Holds::Query(_) | Holds::Cached(_) => return self.unexpected(Some("a value")),
         };
