@@ -24,15 +24,29 @@ fn read_function(row: &AnyRow) -> Result<Function, Fault> {
     let mut c = Cells::new(row);
     let at = ObjectName { project: c.text()?, schema_name: c.text()?, name: c.text()? };
     let (owner, created_ms, modified_ms, class_type) = (c.text()?, c.int()?, c.int()?, c.text()?);
-    let resources: Vec<[String; 3]> = serde_json::from_str(&c.text()?)
+    let (resources, sql) = made_of(&c.text()?)
         .map_err(|e| corrupt(format!("the resources of function {} are unreadable: {e}", at.name)).with_source(e))?;
     let resources =
         resources.into_iter().map(|[project, schema_name, name]| ObjectName { project, schema_name, name }).collect();
-    Ok(Function { at, owner, class_type, resources, created_ms, modified_ms })
+    Ok(Function { at, owner, class_type, resources, sql, created_ms, modified_ms })
 }
 
-/// The resources as they stand in the row: an array of project, schema and name each.
+type MadeOf = (Vec<[String; 3]>, Option<String>);
+
+/// What a function is made of as it stands in the row: an array of project, schema and name of each resource, or an object
+/// with the text of a SQL function.
+fn made_of(text: &str) -> serde_json::Result<MadeOf> {
+    let value: serde_json::Value = serde_json::from_str(text)?;
+    match value.get("sql").and_then(serde_json::Value::as_str) {
+        Some(sql) => Ok((Vec::new(), Some(sql.to_string()))),
+        None => Ok((serde_json::from_value(value)?, None)),
+    }
+}
+
 fn resources_text(function: &Function) -> String {
+    if let Some(sql) = &function.sql {
+        return serde_json::json!({ "sql": sql }).to_string();
+    }
     let names: Vec<[&str; 3]> =
         function.resources.iter().map(|r| [r.project.as_str(), r.schema_name.as_str(), r.name.as_str()]).collect();
     serde_json::json!(names).to_string()
@@ -84,6 +98,35 @@ impl Meta {
                 let message = format!("Function '{}' exists already; update it instead", at.name);
                 return Err(conflict("ObjectAlreadyExists", message).into());
             }
+            Ok(())
+        })
+    }
+
+    /// Registers a function in the place of the one that has its name, which keeps its owner and the time of its making, if
+    /// there is one, and advances `step`. `NotFound` as in [`Meta::create_function`].
+    pub async fn replace_function(&self, function: &Function, step: &Step) -> Result<()> {
+        write_tx!(self, |tx| {
+            advance(&mut tx, step).await?;
+            let at = &function.at;
+            hold_schema(&mut tx, &at.project, &at.schema_name).await?;
+            check_resources(&mut tx, function).await?;
+            let sql = concat!(
+                "INSERT INTO functions (",
+                function_columns!(),
+                ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (project, schema_name, name) DO UPDATE SET ",
+                "modified_ms = excluded.modified_ms, class_type = excluded.class_type, resources = excluded.resources"
+            );
+            query(sql)
+                .bind(&at.project)
+                .bind(&at.schema_name)
+                .bind(&at.name)
+                .bind(&function.owner)
+                .bind(function.created_ms)
+                .bind(function.modified_ms)
+                .bind(&function.class_type)
+                .bind(resources_text(function))
+                .execute(tx.conn())
+                .await?;
             Ok(())
         })
     }

@@ -213,13 +213,15 @@ pub struct Resource {
     pub modified_ms: i64,
 }
 
-/// A function that a user registered: a class and the resources that hold it.
+/// A function that a user registered: a class and the resources that hold it, or a text of SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     pub at: ObjectName,
     pub owner: String,
     pub class_type: String,
     pub resources: Vec<ObjectName>,
+    /// The statement that defines a SQL function, which has neither class nor resources.
+    pub sql: Option<String>,
     pub created_ms: i64,
     pub modified_ms: i64,
 }

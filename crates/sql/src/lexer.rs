@@ -97,6 +97,7 @@ impl Token {
 }
 
 /// Reads tokens from the front of a text.
+#[derive(Clone)]
 pub(crate) struct Lexer<'a> {
     text: &'a str,
     at: usize,

@@ -12,15 +12,20 @@ mod position;
 mod refuse;
 mod render;
 pub mod splitter;
+mod sql_function;
 mod statement;
 pub mod types;
 
 pub use error::{Result, SqlError};
-pub use parser::{Parsed, Script, is_table_function, lift_table_function, parse_query, parse_script};
+pub use parser::{
+    Compute, IN_HAND, Next, PARAMETERS, Parsed, Program, Reader, Script, UNNEST_WITH_OFFSET, is_table_function,
+    lift_table_function, parse_query, parse_script, parse_sql_function,
+};
 pub use position::Position;
 pub use refuse::check_query;
 pub use render::object_parts;
 pub use splitter::{Piece, split};
+pub use sql_function::{CreateSqlFunction, SqlFunction, SqlParameter};
 pub use statement::{
     AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateTable, CreateView, Dml,
     DropTable, Existing, Holder, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm,

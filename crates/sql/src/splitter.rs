@@ -1,4 +1,7 @@
 //! Cuts a script into its statements at `;` and recognises `SET key=value`.
+//!
+//! A statement with others in it (a function, IF, LOOP, BEGIN) ends behind its last END, or at a `;` outside of BEGIN … END
+//! that no ELSE follows.
 
 use crate::lexer::{Kind, Lexer, Symbol, Token};
 use crate::{Position, Result, SqlError};
@@ -54,7 +57,7 @@ pub(crate) fn cut(text: &str) -> Result<Vec<(Piece<'_>, Vec<Token>)>> {
             }
             continue;
         }
-        let (tokens, ended) = statement_tokens(&mut lexer)?;
+        let (tokens, ended) = statement_tokens(text, &mut lexer)?;
         if let [.., last, end] = tokens[..] {
             debug_assert_eq!(end.kind, Kind::End);
             pieces.push((piece(&text[offset..last.range().end], None), tokens));
@@ -65,19 +68,72 @@ pub(crate) fn cut(text: &str) -> Result<Vec<(Piece<'_>, Vec<Token>)>> {
     }
 }
 
-/// Tokens up to `;` or the end of the text, where a token of kind [`Kind::End`] is put; and whether the text ended.
-fn statement_tokens(lexer: &mut Lexer<'_>) -> Result<(Vec<Token>, bool)> {
+/// Tokens up to where the statement ends, where a token of kind [`Kind::End`] is put; and whether the text ended.
+fn statement_tokens(text: &str, lexer: &mut Lexer<'_>) -> Result<(Vec<Token>, bool)> {
     let mut tokens = Vec::new();
+    let mut blocks = Blocks::default();
     loop {
         let token = lexer.next_token()?;
         match token.kind {
+            Kind::Symbol(Symbol::Semicolon) if blocks.has_more(text, &tokens, lexer)? => tokens.push(token),
             Kind::Symbol(Symbol::Semicolon) | Kind::End => {
                 tokens.push(token.into_end());
                 return Ok((tokens, token.kind == Kind::End));
             }
-            _ => tokens.push(token),
+            _ => {
+                let closes = token.kind == Kind::Word && blocks.closes(text, &tokens, token);
+                tokens.push(token);
+                let next = if closes { lexer.clone().next_token()? } else { continue };
+                let ends = next.kind == Kind::End || next.kind == Kind::Symbol(Symbol::Semicolon);
+                if !ends && !next.is_word(text, "else") {
+                    tokens.push(next.into_end());
+                    return Ok((tokens, false));
+                }
+            }
         }
     }
+}
+
+/// The blocks of a statement that are open.
+#[derive(Default)]
+struct Blocks {
+    /// True for BEGIN, false for CASE, which END closes as well.
+    open: Vec<bool>,
+}
+
+impl Blocks {
+    /// Whether `word`, which follows `before`, closes the outermost BEGIN of a statement that may have one.
+    fn closes(&mut self, text: &str, before: &[Token], word: Token) -> bool {
+        let is_field = before.last().is_some_and(|t| t.kind == Kind::Symbol(Symbol::Dot));
+        if is_field {
+            return false;
+        }
+        if word.is_word(text, "begin") && (before.is_empty() || has_blocks(text, before)) {
+            self.open.push(true);
+        } else if word.is_word(text, "case") && !self.open.is_empty() {
+            self.open.push(false);
+        } else if word.is_word(text, "end") {
+            return self.open.pop() == Some(true) && self.open.is_empty();
+        }
+        false
+    }
+
+    /// Whether the statement goes on behind a `;` at which `lexer` stands.
+    fn has_more(&self, text: &str, before: &[Token], lexer: &Lexer<'_>) -> Result<bool> {
+        if !self.open.is_empty() {
+            return Ok(true);
+        }
+        let may = before.first().is_some_and(|first| ["if", "loop"].iter().any(|word| first.is_word(text, word)));
+        Ok(may && lexer.clone().next_token()?.is_word(text, "else"))
+    }
+}
+
+/// Whether the statement that begins so may have others in it.
+fn has_blocks(text: &str, tokens: &[Token]) -> bool {
+    let is = |n: usize, word: &str| tokens.get(n).is_some_and(|t| t.is_word(text, word));
+    let create = if is(0, "create") && is(1, "or") { 3 } else { 1 };
+    let makes = create + usize::from(is(create, "sql") || is(create, "temporary"));
+    ["function", "if", "loop", "begin"].iter().any(|word| is(0, word)) || (is(0, "create") && is(makes, "function"))
 }
 
 /// If `rest` begins with `SET key=value`: its length, the key and the value.

@@ -4,6 +4,7 @@ use feitian_types::{Column, DataType, PartitionSpec};
 use sqlparser::ast::{Expr, Ident, ObjectName, Query, TableFactor, TableWithJoins, With};
 
 use crate::Position;
+use crate::sql_function::CreateSqlFunction;
 
 /// One statement of MaxCompute SQL.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,12 +43,15 @@ pub enum Statement {
     ShowCreateTable {
         table: ObjectName,
     },
-    /// `CREATE FUNCTION f AS 'class' USING 'resource,…'`
+    /// `CREATE [TEMPORARY] FUNCTION f AS 'class' USING 'resource,…'`
     CreateFunction {
+        /// It is forgotten with the text that it stands in.
+        temporary: bool,
         name: ObjectName,
         class: String,
         resources: String,
     },
+    CreateSqlFunction(Box<CreateSqlFunction>),
     DropFunction {
         if_exists: bool,
         name: ObjectName,
@@ -143,9 +147,18 @@ impl Statement {
         matches!(self, Self::Query(_))
     }
 
+    /// True if the statement makes a function that is forgotten with its text.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::CreateFunction { temporary, .. } => *temporary,
+            Self::CreateSqlFunction(create) => create.temporary,
+            _ => false,
+        }
+    }
+
     /// True if queries may have other rows after the statement. One that makes a table changes no other.
     pub fn changes_rows(&self) -> bool {
-        matches!(
+        let changes = matches!(
             self,
             Self::Insert(_)
                 | Self::MultiInsert(_)
@@ -157,13 +170,15 @@ impl Statement {
                 | Self::CloneTable(_)
                 | Self::RestoreTable(_)
                 | Self::CreateFunction { .. }
+                | Self::CreateSqlFunction(_)
                 | Self::DropFunction { .. }
                 | Self::DropResource { .. }
                 | Self::CreateSchema { .. }
                 | Self::DropSchema { .. }
                 | Self::Security(_)
                 | Self::Unsupported { .. }
-        )
+        );
+        changes && !self.is_temporary()
     }
 }
 

@@ -28,7 +28,10 @@ use crate::system::SystemTable;
 pub(crate) use alter::LIFECYCLE_OFF;
 pub(crate) use create::CLUSTERING;
 pub(crate) use files::{is_transactional, merge as merge_files};
-pub(crate) use functions::{create as create_function, drop_function, drop_resource, function_name, resource_name};
+pub(crate) use functions::{
+    create as create_function, create_sql as create_sql_function, drop_function, drop_resource, function_name,
+    make_temporary, resource_name,
+};
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};
 
 /// `CREATE TABLE`

@@ -1,8 +1,9 @@
 //! Statements: from the text of a job to what it answers.
 //!
 //! A query goes: check (nothing that the engine would ignore), `names` (its tables and functions), `user_code` (functions
-//! that users registered), `fold` (functions of the catalog), `travel` (tables as they were), `patterns` (columns by regular
-//! expressions), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`, `grouping`, `lambdas` and `subqueries`),
+//! that users registered; `sql_function` for those of SQL), `fold` (functions of the catalog), `travel` (tables as they
+//! were), `patterns` (columns by regular expressions), `prepare` (MaxCompute's meaning in the syntax tree, with `columns`,
+//! `grouping`, `lambdas` and `subqueries`),
 //! `planner` (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for
 //! tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column
 //! for another), `scans` (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of
@@ -10,7 +11,7 @@
 //! `errors` the words of the original, `condition` a filter without a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
-//! of a script take effect together.
+//! of a script take effect together, and `program` runs those that ask on their way.
 
 mod cartesian;
 mod casts;
@@ -31,6 +32,7 @@ mod physical;
 mod pivot;
 mod planner;
 mod prepare;
+mod program;
 mod pushdown;
 pub(crate) mod rights;
 mod rows;
@@ -39,6 +41,7 @@ mod script;
 mod select;
 mod sets;
 pub(crate) mod settings;
+pub(crate) mod sql_function;
 mod subqueries;
 mod tasks;
 mod travel;
@@ -46,14 +49,16 @@ mod unsorted;
 pub(crate) mod user_code;
 mod values;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{ScalarUDF, TableSource};
 use feitian_base::{Error, Result, clock};
 use feitian_functions::FunctionOptions;
-use feitian_meta::{Instance, Step, Table};
-use feitian_sql::{Parsed, SqlError, Statement, parse_script};
+use feitian_meta::{Function, Instance, Step, Table};
+use feitian_sql::{Position, Script, SqlError, Statement, parse_script};
 use feitian_udf::Crew;
 
 use crate::Warehouse;
@@ -64,6 +69,7 @@ pub(crate) use select::{
     Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
     run_plan, type_of_column,
 };
+use script::Together;
 use settings::Settings;
 
 /// What the statements of one job share.
@@ -83,6 +89,12 @@ pub(crate) struct Session {
     statement_ms: i64,
     /// Project and owner of the view whose query is being planned.
     view: Option<(String, String)>,
+    /// The functions that the text has made for itself.
+    functions: BTreeMap<String, Function>,
+    /// The values that the text has computed, by the names of the functions that give them.
+    values: BTreeMap<String, Arc<ScalarUDF>>,
+    /// The rows that it has kept, by the names of their tables.
+    cached: BTreeMap<String, Arc<dyn TableSource>>,
 }
 
 impl Session {
@@ -103,8 +115,32 @@ impl Session {
 
     /// The session in which the query of this view is planned.
     pub(crate) fn in_view(&self, view: &Table) -> Self {
-        let inner = self.in_schema(&view.project, &view.schema_name);
+        let inner = self.in_schema(&view.project, &view.schema_name).lasting();
         Self { view: Some((view.project.clone(), view.owner.clone())), ..inner }
+    }
+
+    /// The session in which the body of this function is planned. It reads with the rights of the job's account alone:
+    /// whoever may change the function is not whoever owns a view that calls it.
+    pub(crate) fn in_function(&self, function: &Function) -> Self {
+        let inner = match self.functions.get(&function.at.name) == Some(function) {
+            true => self.clone(),
+            false => self.in_schema(&function.at.project, &function.at.schema_name).lasting(),
+        };
+        Self { view: None, ..inner }
+    }
+
+    /// Whether the text has made a function of this name.
+    pub(crate) fn has_temporary(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+    }
+
+    pub(crate) fn add_temporary(&mut self, function: Function) {
+        self.functions.insert(function.at.name.clone(), function);
+    }
+
+    /// The same session without the functions of the text, which what lasts longer than it may not call.
+    pub(crate) fn lasting(self) -> Self {
+        Self { functions: BTreeMap::new(), ..self }
     }
 
     /// How statement `index` of this attempt takes effect.
@@ -163,6 +199,9 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
         project: ctx.instance.project.clone(),
         statement_ms: clock::now_ms(),
         view: None,
+        functions: BTreeMap::new(),
+        values: BTreeMap::new(),
+        cached: BTreeMap::new(),
         warehouse,
     };
     match ctx.instance.task_type.to_ascii_uppercase().as_str() {
@@ -175,59 +214,77 @@ pub(crate) async fn run(ctx: &JobContext) -> Result<JobOutput> {
     }
 }
 
-/// The statements of the text; its leading SETs are in the session's flags.
-fn parse(session: &mut Session) -> Result<Vec<Parsed>> {
+/// The text; its leading SETs are in the session's flags.
+fn parse(session: &mut Session) -> Result<Script> {
     let script = parse_script(&session.instance.query).map_err(errors::front_end)?;
     for (key, value) in &script.settings {
         session.settings.set(key, value);
     }
     session.schema = session.settings.default_schema();
-    Ok(script.statements)
+    Ok(script)
+}
+
+fn second_query(at: Position) -> Error {
+    errors::semantic(at, "only one SELECT of a text can give its rows, this is the second")
 }
 
 async fn run_script(session: &mut Session) -> Result<JobOutput> {
-    let mut statements = parse(session)?;
+    let script = parse(session)?;
+    if script.computes {
+        return program::run(session, &script).await;
+    }
+    let mut statements = script.statements;
     let mut queries = statements.iter().filter(|s| s.statement.is_query());
     if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
-        return Err(errors::semantic(
-            second.position,
-            "only one SELECT of a text can give its rows, this is the second",
-        ));
+        return Err(second_query(second.position));
     }
     let together = script::gather(session, &mut statements)?;
     let mut output = JobOutput::Text(String::new());
     for (index, parsed) in statements.into_iter().enumerate() {
         let index = index as i64;
-        let done = index < session.instance.step;
-        session.statement_ms = clock::now_ms();
-        session.progress.begin_step(index);
-        match parsed.statement {
-            Statement::Set { key, value } => {
-                session.settings.set(&key, &value);
-                if key == "odps.default.schema" {
-                    session.schema = session.settings.default_schema();
-                }
+        let together = together.as_ref().filter(|together| together.index == index);
+        step(session, parsed.statement, index, together, &mut output).await?;
+    }
+    Ok(output)
+}
+
+/// Runs a statement unless it has taken effect. `together` is there if it is all INSERTs of a script.
+async fn step(
+    session: &mut Session,
+    statement: Statement,
+    index: i64,
+    together: Option<&Together>,
+    output: &mut JobOutput,
+) -> Result<()> {
+    session.statement_ms = clock::now_ms();
+    session.progress.begin_step(index);
+    match statement {
+        Statement::Set { key, value } => {
+            session.settings.set(&key, &value);
+            if key == "odps.default.schema" {
+                session.schema = session.settings.default_schema();
             }
-            Statement::Use { name, schema: false } => use_project(session, &name).await?,
-            Statement::Use { name, schema: true } => use_schema(session, &name).await?,
-            // It changes nothing, so that it can run again for its rows.
-            Statement::Query(query) => output = query_rows(session, *query).await?,
-            _ if done => {}
-            // It waits for the last INSERT of its script.
-            Statement::MultiInsert(inserts) if inserts.is_empty() => {}
-            statement => {
-                if let Some(together) = together.as_ref().filter(|together| together.index == index) {
-                    together.check(session, &statement).await?;
-                }
-                let text = run_statement(session, statement, index).await?;
-                // Rows of an earlier query stay the answer of a text that goes on with statements without one.
-                if matches!(output, JobOutput::Text(_)) {
-                    output = JobOutput::Text(text);
-                }
+        }
+        Statement::Use { name, schema: false } => use_project(session, &name).await?,
+        Statement::Use { name, schema: true } => use_schema(session, &name).await?,
+        // It changes nothing, so that it can run again for its rows.
+        Statement::Query(query) => *output = query_rows(session, *query).await?,
+        statement if statement.is_temporary() => crate::ddl::make_temporary(session, statement).await?,
+        _ if index < session.instance.step => {}
+        // It waits for the last INSERT of its script.
+        Statement::MultiInsert(inserts) if inserts.is_empty() => {}
+        statement => {
+            if let Some(together) = together {
+                together.check(session, &statement).await?;
+            }
+            let text = run_statement(session, statement, index).await?;
+            // Rows of an earlier query stay the answer of a text that goes on with statements without one.
+            if matches!(output, JobOutput::Text(_)) {
+                *output = JobOutput::Text(text);
             }
         }
     }
-    Ok(output)
+    Ok(())
 }
 
 async fn query_rows(session: &Session, query: sqlparser::ast::Query) -> Result<JobOutput> {
@@ -290,6 +347,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         }
         Statement::DescSchema { name } => crate::show::schema(session, &name).await,
         Statement::CreateFunction { .. }
+        | Statement::CreateSqlFunction(_)
         | Statement::DropFunction { .. }
         | Statement::DropResource { .. }
         | Statement::ShowFunctions { .. }
@@ -318,8 +376,11 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
 async fn run_registry(session: &Session, statement: Statement, index: i64) -> Result<String> {
     let nothing = |()| String::new();
     match statement {
-        Statement::CreateFunction { name, class, resources } => {
+        Statement::CreateFunction { name, class, resources, .. } => {
             crate::ddl::create_function(session, &name, class, &resources, index).await.map(nothing)
+        }
+        Statement::CreateSqlFunction(create) => {
+            crate::ddl::create_sql_function(session, *create, index).await.map(nothing)
         }
         Statement::DropFunction { if_exists, name } => {
             crate::ddl::drop_function(session, &name, if_exists, index).await.map(nothing)

@@ -1,4 +1,4 @@
-//! The registry of functions. They are kept for clients that register them; no query can run one.
+//! The registry of functions: what clients register by a class, and what SQL made of a text.
 
 use axum::http::StatusCode;
 use feitian_base::{Error, Kind, Result, clock};
@@ -44,6 +44,7 @@ fn document(function: Function) -> docs::Function {
         owner: function.owner,
         created_ms: function.created_ms,
         class_type: function.class_type,
+        sql: function.sql,
     }
 }
 
@@ -82,7 +83,8 @@ async fn requested(call: &Call, name: Option<ObjectName>) -> Result<Function> {
     let resources = request.resources.iter().map(|r| resource_name(r, &at)).collect::<Result<_>>()?;
     let now = clock::tick_ms();
     let owner = call.caller()?.name.clone();
-    Ok(Function { at, owner, class_type: request.class_type, resources, created_ms: now, modified_ms: now })
+    let class_type = request.class_type;
+    Ok(Function { at, owner, class_type, resources, sql: None, created_ms: now, modified_ms: now })
 }
 
 pub async fn create(call: Call) -> Answer {

@@ -14,6 +14,8 @@ const SCRIPTS: &[&str] = &[
     "ALTER TABLE t ADD IF NOT EXISTS PARTITION (ds='1') PARTITION (ds='2'); ALTER TABLE t CHANGE COLUMN a b BIGINT; DROP TABLE IF EXISTS t; TRUNCATE TABLE t;",
     "INSERT INTO t VALUES (1, NULL, 'a' \"b\", 1.5e3, -2L, 1BD, DATE'2024-01-01', INTERVAL '1' DAY); DESC t; SHOW PARTITIONS t; EXPLAIN SELECT 1",
     "@a := SELECT 1; -- comment\n/* block */ SELECT `quoted` FROM (SELECT * FROM @a) b WHERE a RLIKE '^x' OR NOT EXISTS (SELECT 1 FROM c);",
+    "CREATE SQL FUNCTION f(@a BIGINT, @b STRING = 'x') RETURNS @r BIGINT AS BEGIN @t := @a + 1; @r := @t * 2; END SELECT f(1) FROM t TABLESAMPLE (10 PERCENT) s;",
+    "@x BIGINT := 1 + 1; @t TABLE (a BIGINT); IF (@x > 1) BEGIN @t := CACHE ON SELECT a FROM u; INSERT INTO t SELECT a FROM @t; END ELSE LOOP @i FROM 1 TO 3 INSERT INTO u SELECT @i;",
 ];
 
 pub(super) const WORDS: &[&[u8]] = &[
@@ -134,7 +136,7 @@ pub const PARSER: Target = Target {
                         }
                         _ => String::new(),
                     };
-                    let alone = text.contains(":=") || parse_script(&parsed.text).is_ok();
+                    let alone = text.contains('@') || parse_script(&parsed.text).is_ok();
                     assert!(alone, "{kind} is refused when it stands alone");
                     words.push(format!("{kind} {checked}"));
                 }

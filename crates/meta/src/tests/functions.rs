@@ -8,6 +8,7 @@ fn function(name: &str) -> Function {
         owner: "ALIYUN$u1".into(),
         class_type: "my_mod.MyPlus".into(),
         resources: vec![at("default", "my_mod.py")],
+        sql: None,
         created_ms: 2_700,
         modified_ms: 2_700,
     }
@@ -58,6 +59,37 @@ async fn class_resources_and_owner_change_and_the_rest_stays() {
         to("ALIYUN$u2").await.unwrap();
         let want = Function { owner: "ALIYUN$u2".into(), modified_ms: 4_000, ..changed };
         assert_eq!(m.function(&at("default", "f")).await.unwrap(), Some(want));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sql_function_keeps_its_text_and_gives_way_with_its_owner_kept() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_project(m).await;
+        let text = |sql: &str| Function {
+            class_type: String::new(),
+            resources: Vec::new(),
+            sql: Some(sql.into()),
+            ..function("f")
+        };
+        m.create_function(&text("create sql function f() as '\"'"), &Step::None).await.unwrap();
+        assert_eq!(m.function(&at("default", "f")).await.unwrap(), Some(text("create sql function f() as '\"'")));
+        let other = Function { owner: "ALIYUN$u2".into(), created_ms: 9_000, modified_ms: 9_000, ..text("b") };
+        m.replace_function(&other, &Step::None).await.unwrap();
+        let want = Function { modified_ms: 9_000, ..text("b") };
+        assert_eq!(m.function(&at("default", "f")).await.unwrap(), Some(want));
+        m.create_resource(&resource("default", "my_mod.py"), &[]).await.unwrap();
+        m.update_function(&Function { modified_ms: 9_500, ..function("f") }).await.unwrap();
+        let want = Function { modified_ms: 9_500, ..function("f") };
+        assert_eq!(m.function(&at("default", "f")).await.unwrap(), Some(want));
+        m.replace_function(&text("c"), &Step::None).await.unwrap();
+        m.drop_function(&at("default", "f"), &Step::None).await.unwrap();
+        m.replace_function(&text("d"), &Step::None).await.unwrap();
+        assert_eq!(m.function(&at("default", "f")).await.unwrap(), Some(text("d")));
+        let outside = Function { at: at("s1", "f"), ..text("e") };
+        refused(m.replace_function(&outside, &Step::None).await, Kind::NotFound, "NoSuchObject");
     })
     .await;
 }

@@ -19,7 +19,6 @@ const LACKING: &[&str] = &[
     "disallow",
     "export",
     "exstore",
-    "function",
     "get",
     "grant",
     "if",
@@ -93,6 +92,7 @@ impl Parser<'_> {
             "explain" => self.explain(),
             "use" => self.use_statement(),
             "clone" => self.clone_table(),
+            "function" => self.function_of_text(),
             "restore" => self.restore_table(),
             word if LACKING.contains(&word) => Ok(self.skip(&word.to_uppercase(), at)),
             _ => self.unexpected(None),
@@ -151,7 +151,7 @@ impl Parser<'_> {
         }
         self.take();
         if self.is("variables") && self.symbol_at(1) == Some(Symbol::At) {
-            return Ok(self.skip("script mode (@name)", at));
+            return Ok(self.skip("DROP TABLE VARIABLES", at));
         }
         let if_exists = self.eat(&["if", "exists"]);
         let name = self.object_name()?;

@@ -38,7 +38,7 @@ enum Clause {
 impl Parser<'_> {
     pub(super) fn create(&mut self) -> Result<Statement> {
         let at = self.position();
-        self.expect("create")?;
+        let first = self.expect("create")?;
         let or_replace = self.eat(&["or", "replace"]);
         if self.eat(&["view"]) {
             return self.create_view(or_replace);
@@ -58,8 +58,8 @@ impl Parser<'_> {
         if self.is("bloomfilter") {
             return Ok(self.skip("CREATE BLOOMFILTER INDEX", at));
         }
-        if self.is("function") {
-            return if or_replace { Ok(self.skip("CREATE FUNCTION", at)) } else { self.create_function(at) };
+        if self.is_function() {
+            return self.create_function(first, or_replace);
         }
         const OTHERS: [&str; 13] = [
             "external",

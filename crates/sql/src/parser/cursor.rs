@@ -5,6 +5,7 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Span, Token as SqlToken, TokenWithSpan};
 
 use super::script::Variables;
+use super::sql_function::Local;
 use super::words;
 use crate::lexer::{Kind, Symbol, Token};
 use crate::{Position, Result, SqlError, literal};
@@ -50,12 +51,35 @@ pub(crate) struct Parser<'a> {
     /// What counts towards [`MAX_ARGUMENTS`], read so far.
     arguments: u32,
     pub(super) variables: Variables<'a>,
+    /// What `@name` means in the body of a function that is being read.
+    pub(super) locals: Option<Vec<Local<'a>>>,
 }
 
 impl<'a> Parser<'a> {
     /// `tokens` end with [`Kind::End`] and were cut from `text`.
     pub(super) fn new(text: &'a str, tokens: &'a [Token], variables: Variables<'a>) -> Self {
-        Self { text, tokens, at: 0, nesting: 0, peak: 0, set_operators: 0, relations: 0, arguments: 0, variables }
+        Self {
+            text,
+            tokens,
+            at: 0,
+            nesting: 0,
+            peak: 0,
+            set_operators: 0,
+            relations: 0,
+            arguments: 0,
+            variables,
+            locals: None,
+        }
+    }
+
+    /// How many tokens have been taken.
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// The tokens from the next one to the end of the statement.
+    pub(super) fn ahead(&self) -> &'a [Token] {
+        &self.tokens[self.at..]
     }
 
     /// Goes on at another place of other tokens; the ones until now and the place in them.
@@ -120,7 +144,11 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn is_any(&self, keywords: &[&str]) -> bool {
-        let token = self.peek();
+        self.is_any_at(0, keywords)
+    }
+
+    pub(super) fn is_any_at(&self, n: usize, keywords: &[&str]) -> bool {
+        let token = self.peek_at(n);
         token.kind == Kind::Word && words::among(self.source(token), keywords)
     }
 

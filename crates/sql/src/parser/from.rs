@@ -314,10 +314,11 @@ impl Parser<'_> {
         let name = self.object_name()?;
         let args = if self.is_symbol(Symbol::LParen) { Some(self.table_arguments()?) } else { None };
         let version = self.table_version()?;
+        let sample = if args.is_none() { self.sample()? } else { None };
         self.refuse_table_tail()?;
         let alias = self.table_alias()?;
         self.refuse_table_tail()?;
-        Ok(TableFactor::Table {
+        let table = |alias| TableFactor::Table {
             name,
             alias,
             args,
@@ -328,7 +329,11 @@ impl Parser<'_> {
             json_path: None,
             sample: None,
             index_hints: Vec::new(),
-        })
+        };
+        match sample {
+            Some(sample) => self.sampled(table(None), sample, alias),
+            None => Ok(table(alias)),
+        }
     }
 
     fn count_relation(&mut self) -> Result<()> {
@@ -369,9 +374,7 @@ impl Parser<'_> {
 
     /// What may follow a table in MaxCompute but has no place in our syntax tree.
     fn refuse_table_tail(&self) -> Result<()> {
-        if self.is("tablesample") {
-            return self.unsupported(self.position(), "TABLESAMPLE");
-        }
+        self.refuse_sample()?;
         if self.is("partition") && self.symbol_at(1) == Some(Symbol::LParen) {
             return self.unexpected(None);
         }

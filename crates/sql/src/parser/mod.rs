@@ -6,6 +6,7 @@
 //! the wrong token when the last alternative fails, and reserves words that MaxCompute tables have as column names.
 
 mod alter;
+mod blocks;
 mod columns;
 mod command;
 mod create;
@@ -22,21 +23,25 @@ mod lateral;
 mod number;
 mod operand;
 mod pivot;
+mod program;
 mod query;
 mod registry;
+mod sample;
 mod script;
 mod security;
 mod sets;
+mod sql_function;
 mod unnest;
 mod words;
 
 pub use lateral::{is_table_function, lift_table_function};
+pub use program::{Compute, IN_HAND, Next, Program, Reader};
+pub use sql_function::PARAMETERS;
+pub use unnest::UNNEST_WITH_OFFSET;
 use sqlparser::ast::Query;
 
-use crate::splitter::{self, Piece};
+use crate::sql_function::SqlFunction;
 use crate::{Position, Result, SqlError, Statement};
-use cursor::Parser;
-use script::{Variable, Variables};
 
 /// A script: settings and statements in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +49,12 @@ pub struct Script {
     /// The `SET key=value` before the first other statement, in order, keys as written and possibly repeated: the last
     /// one counts. Later ones are [`Statement::Set`].
     pub settings: Vec<(String, String)>,
+    /// Those of all branches, and those of a LOOP once.
     pub statements: Vec<Parsed>,
+    /// What it does depends on values that must be computed: a [`Program`] is to be run.
+    pub computes: bool,
+    /// Where its first IF, LOOP or BEGIN is.
+    pub control: Option<Position>,
 }
 
 /// A statement with its source.
@@ -58,6 +68,11 @@ pub struct Parsed {
     /// The statement reads script variables: how many statements stand before the oldest of their queries, which are read
     /// where they are used.
     pub variables: Option<usize>,
+    /// How many settings, assignments, statements and blocks of the script stand before it, or before the block that it is
+    /// in.
+    pub place: usize,
+    /// It stands in a block.
+    pub in_block: bool,
 }
 
 /// Parses all statements of `text`. Errors and spans point into `text`.
@@ -66,39 +81,24 @@ pub struct Parsed {
 /// operations, tables in FROM) and contradictions, ODPS-0130151 for types, ODPS-0130191 for partition specifications,
 /// ODPS-0121125 for parts of a query that feitian lacks. Whole statements that it lacks are [`Statement::Unsupported`].
 pub fn parse_script(text: &str) -> Result<Script> {
-    let mut script = Script { settings: Vec::new(), statements: Vec::new() };
-    let pieces = splitter::cut(text)?;
-    let (mut variables, mut expanded) = (Vec::new(), 0);
-    for (piece, tokens) in &pieces {
-        let Piece { text: source, line, column, setting, .. } = piece;
-        let position = Position { line: *line, column: *column };
-        let mut used = None;
-        let statement = match setting {
-            Some(_) if !variables.is_empty() => {
-                return Err(SqlError::unsupported(position, "SET after a script variable"));
-            }
-            Some(setting) if script.statements.is_empty() => {
-                script.settings.push(setting.clone());
-                continue;
-            }
-            Some((key, value)) => Statement::Set { key: key.clone(), value: value.clone() },
-            None => {
-                let mut parser = Parser::new(text, tokens, Variables::new(&variables, expanded));
-                if let Some((name, holds, before)) = parser.assignment()? {
-                    expanded = parser.variables.expanded;
-                    let since = parser.variables.since.unwrap_or(script.statements.len());
-                    variables.push(Variable { name, holds, tokens: &tokens[before..], since });
-                    continue;
-                }
-                let statement = parser.statement()?;
-                parser.check_variables(&statement)?;
-                (expanded, used) = (parser.variables.expanded, parser.variables.since);
-                statement
-            }
-        };
-        script.statements.push(Parsed { statement, text: source.to_string(), position, variables: used });
+    let program = Program::cut(text)?;
+    let mut reader = program.read_all();
+    let mut statements = Vec::new();
+    loop {
+        match reader.step()? {
+            Next::Statement(parsed) => statements.push(*parsed),
+            Next::Compute(_) | Next::End => return Ok(reader.into_script(statements)),
+        }
     }
-    Ok(script)
+}
+
+/// Parses the definition of a SQL function, as [`crate::CreateSqlFunction`] keeps it.
+pub fn parse_sql_function(text: &str) -> Result<SqlFunction> {
+    let mut script = parse_script(text)?;
+    match (script.statements.pop(), script.statements.is_empty() && script.settings.is_empty()) {
+        (Some(Parsed { statement: Statement::CreateSqlFunction(create), .. }), true) => Ok(create.function),
+        _ => Err(SqlError::parse(Position::START, "the text is not a single SQL function")),
+    }
 }
 
 /// Parses one query, for example the text of a view. A `;` may end it.

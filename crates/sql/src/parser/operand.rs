@@ -52,7 +52,10 @@ impl Parser<'_> {
                 self.take();
                 Ok(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(self.expr_above(NOT)?) })
             }
-            Symbol::At => self.literal_variable(),
+            Symbol::At => {
+                let root = self.literal_variable()?;
+                self.accesses(root)
+            }
             Symbol::DoubleColon => {
                 // `::f(…)` forces the built-in function; there are no others.
                 self.take();
@@ -182,7 +185,7 @@ impl Parser<'_> {
     }
 
     /// `root[i].field…`
-    fn accesses(&mut self, root: Expr) -> Result<Expr> {
+    pub(super) fn accesses(&mut self, root: Expr) -> Result<Expr> {
         let mut chain = Vec::new();
         loop {
             if self.eat_symbol(Symbol::LBracket) {

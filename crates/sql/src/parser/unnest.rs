@@ -1,11 +1,18 @@
 //! UNNEST in FROM: alone, after a comma, and as the right side of a join. It becomes what LATERAL VIEW becomes.
 
-use sqlparser::ast::{Expr, Ident, TableAlias, TableWithJoins};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Spanned, TableAlias,
+    TableWithJoins, Value,
+};
 
 use super::cursor::{JOIN_HEIGHT, Parser};
 use super::lateral::with_rows_of;
-use crate::Result;
 use crate::lexer::Symbol;
+use crate::{Result, SqlError};
+
+/// What UNNEST with an offset is called in the syntax tree, where a second argument names the column of the offset. No name
+/// that a user writes is like it.
+pub const UNNEST_WITH_OFFSET: &str = "\u{1}unnest with offset";
 
 /// The name of the column, and here of the table too, that has none (MaxCompute documentation of UNNEST).
 const UNNAMED: &str = "__generated_unnest_col_c0";
@@ -42,18 +49,17 @@ impl Parser<'_> {
         Ok(tables)
     }
 
-    /// `UNNEST (array) [[AS] alias]` after `from`, which becomes one table with it. `join` says whether it is a LEFT JOIN,
-    /// and that `ON TRUE` may follow.
+    /// `UNNEST (array) [[AS] alias] [WITH OFFSET [[AS] name]]` after `from`, which becomes one table with it. `join` says
+    /// whether it is a LEFT JOIN, and that `ON TRUE` may follow.
     pub(super) fn unnest(&mut self, from: Vec<TableWithJoins>, join: Option<bool>) -> Result<TableWithJoins> {
         self.grow(JOIN_HEIGHT)?;
         let Expr::Function(call) = self.operand()? else {
             return self.unexpected(Some("an array in parentheses"));
         };
-        self.refuse_offset()?;
         let unnamed =
             || TableAlias { explicit: true, name: Ident::with_quote('`', UNNAMED), columns: Vec::new(), at: None };
         let alias = self.table_alias()?.unwrap_or_else(unnamed);
-        self.refuse_offset()?;
+        let call = if self.eat(&["with", "offset"]) { self.with_offset(call)? } else { call };
         if join.is_some() && self.is("on") && !self.eat(&["on", "true"]) {
             return self.unsupported(self.position(), "a join with UNNEST and a condition other than TRUE");
         }
@@ -61,10 +67,20 @@ impl Parser<'_> {
         Ok(TableWithJoins { relation, joins: self.joins()? })
     }
 
-    fn refuse_offset(&self) -> Result<()> {
-        if self.is("with") && self.is_at(1, "offset") {
-            return self.unsupported(self.position(), "UNNEST … WITH OFFSET");
+    /// `[[AS] name]` behind WITH OFFSET: the call under the name that says so, with the name of the column that counts.
+    fn with_offset(&mut self, mut call: Function) -> Result<Function> {
+        let first = self.peek();
+        let column = match self.table_alias()? {
+            None => "offset".to_string(),
+            Some(TableAlias { name, columns, .. }) if columns.is_empty() => name.value,
+            Some(_) => return Err(SqlError::parse(first.position, "the offset of UNNEST is one column")),
+        };
+        let span = call.name.span();
+        call.name = ObjectName::from(vec![Ident { value: UNNEST_WITH_OFFSET.into(), quote_style: Some('`'), span }]);
+        if let FunctionArguments::List(list) = &mut call.args {
+            let name = Expr::Value(Value::SingleQuotedString(column).with_span(span));
+            list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(name)));
         }
-        Ok(())
+        Ok(call)
     }
 }

@@ -5,6 +5,8 @@ use feitian_sql::{
     SecurityObject, Statement, object_parts, parse_script,
 };
 
+use feitian_types::DataType;
+
 use crate::{error, lacking, one};
 
 // MaxCompute documentation, "Table operations" and "CREATE TABLE AS"; Druid's OdpsVisitorTest forms.
@@ -367,6 +369,49 @@ fn commands() {
     assert!(matches!(one("drop table t purge"), Statement::DropTable(d) if d.purge));
 }
 
+// MaxCompute's documentation, CREATE SQL FUNCTION and FUNCTION.
+#[test]
+fn a_sql_function_is_one_expression_of_its_parameters() {
+    let function = |text: &str| match one(text) {
+        Statement::CreateSqlFunction(create) => *create,
+        other => panic!("{text}: {other:?}"),
+    };
+    let f = function(
+        "create or replace sql function if not exists p.f(@a bigint, @B string = 'x') returns @r string as concat(@a, @b)",
+    );
+    assert!(f.or_replace && f.if_not_exists && !f.temporary);
+    assert_eq!(f.function.body.to_string(), "concat((`@`.`a`), (`@`.`b`))");
+    assert_eq!(f.function.returns, Some(DataType::String));
+    assert_eq!(f.function.parameters.iter().filter(|p| p.default.is_some()).count(), 1);
+    // Names between BEGIN and END stand for what was assigned to them before.
+    let text = "function f(@a bigint) returns @r bigint as begin \
+                @t := case when @a > 1 then @a end; @t := @t * 2; @r := @t + 1; end";
+    let f = function(text);
+    assert!(f.temporary);
+    assert_eq!(f.text, text);
+    let body = "((CASE WHEN (`@`.`a`) > 1 THEN (`@`.`a`) END))";
+    assert_eq!(f.function.body.to_string().replace(' ', ""), format!("((({body}*2))+1)").replace(' ', ""));
+    // What follows END is another statement, with or without a semicolon between.
+    let script = parse_script("function f() as begin @f := 1; end select f(); function g() as f(); select g()").unwrap();
+    assert_eq!(script.statements.len(), 4);
+    for (text, error) in [
+        ("function f(@a bigint) as @b", "variable @b cannot be resolved"),
+        ("function f(@a bigint, @A int) as 1", "parameter @a is repeated"),
+        ("function f(@a function (bigint) returns bigint) as @a(1)", "a parameter of type FUNCTION is not supported"),
+        ("function f(@a any) as @a", "a parameter of type ANY is not supported"),
+        ("function f(@a bigint) as select @a", "a query in a SQL function is not supported"),
+        ("function f(@a bigint) as 1 + (select max(b) from t where b = @a)", "a query in a SQL function is not supported"),
+        ("function f(@a bigint) as begin @b := @a; end", "variable @f cannot be resolved"),
+        ("function f(@a bigint) as begin insert into t values (1); end", "a statement other than @name := expression"),
+    ] {
+        assert!(parse_script(text).unwrap_err().to_string().contains(error), "{text}");
+    }
+    // Each use of a name reads its value again, and doubling it some times more than a text may have ends.
+    let doubled = "@x := @x + @x; ".repeat(40);
+    let e = parse_script(&format!("function f(@x bigint) as begin {doubled} @f := @x; end")).unwrap_err();
+    assert!(e.to_string().contains("more than 50000 tokens"), "{e}");
+}
+
 // Statements of MaxCompute's documentation that are compiled elsewhere or not yet.
 #[test]
 fn statements_that_the_engine_lacks_are_named() {
@@ -385,7 +430,6 @@ fn statements_that_the_engine_lacks_are_named() {
         ("show grants on resource r", "SHOW GRANTS"),
         ("add tenant user ALIYUN$x", "ADD"),
         ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
-        ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
         ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
@@ -393,10 +437,54 @@ fn statements_that_the_engine_lacks_are_named() {
         ("setproject a.b=c", "SETPROJECT"),
         ("create table t (a int) location 'oss://x'", "LOCATION (an external table)"),
         ("create view v(@a table(x bigint)) as select * from @a", "a view with parameters"),
-        ("begin select 1", "BEGIN"),
     ] {
         assert_eq!(lacking(text), what, "{text}");
     }
+}
+
+// MaxCompute documentation, "SQL in script mode", IF; OdpsParser.g4 of the Java SDK, ifStatement and loopStatement.
+#[test]
+fn blocks_are_cut_into_the_statements_in_them() {
+    let script = parse_script(
+        "@d := '1'; @row table (id string);
+         if (cast(@d as bigint) % 2 == 0) begin @row := select id from a; insert into x select 1; end
+         else if @d = '1' insert into y select id from @row;
+         else insert into z select case when 1 = 1 then 2 else 3 end;
+         loop @i from 1 to 3 begin if (@i = 2) insert into w select @i; end select 5",
+    );
+    // Nothing is assigned to the variable in the branch that is read after the first.
+    assert!(script.is_ok(), "{script:?}");
+    let script = script.unwrap();
+    let texts: Vec<_> = script.statements.iter().map(|s| s.text.as_str()).collect();
+    let wanted = [
+        "insert into x select 1",
+        "insert into y select id from @row",
+        "insert into z select case when 1 = 1 then 2 else 3 end",
+        "insert into w select @i",
+        "select 5",
+    ];
+    assert_eq!(texts, wanted);
+    assert_eq!(script.statements.iter().map(|s| s.place).collect::<Vec<_>>(), [2, 2, 2, 3, 4]);
+    assert_eq!(script.statements.iter().map(|s| s.in_block).collect::<Vec<_>>(), [true, true, true, true, false]);
+    assert!(script.computes && script.control.is_some());
+    assert!(!parse_script("@d := '1'; select @d").unwrap().computes);
+    assert!(parse_script("@d := f(1); select @d").unwrap().computes);
+    for (text, error) in [
+        ("begin select 1", "expected END"),
+        ("if begin select 1; end", "invalid token 'end'"),
+        ("if (1 = 1)", "expected a statement"),
+        ("loop @i from 1 select 1", "expected TO"),
+        ("@i bigint; select @i", "variable @i has no value"),
+        ("@i := 1; @i", "expected ':='"),
+        ("@t table (a bigint, A string)", "column a of a variable is repeated"),
+        ("@t table (a bigint); @t := 1", "variable @t holds a table"),
+        ("@t table (a bigint); select * from @t", "variable @t has no rows"),
+    ] {
+        let e = parse_script(text).unwrap_err().to_string();
+        assert!(e.contains(error), "{text}: {e}");
+    }
+    let deep = "begin ".repeat(100_000);
+    assert!(parse_script(&deep).unwrap_err().to_string().contains("nested deeper than 50"));
 }
 
 #[test]

@@ -101,7 +101,6 @@ fn what_the_engine_lacks_is_named() {
             "CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'".into(),
             "CREATE EXTERNAL",
         ),
-        ("@v := f(1); ".into(), "script mode (@name := …)"),
     ] {
         assert_eq!(lacking(&text), what, "{text}");
     }

@@ -279,7 +279,7 @@ async fn view_columns(
     list: &[(String, Option<String>)],
     at: Position,
 ) -> Result<Vec<Column>> {
-    let inner = session.in_schema(project, split_local_name(view).0);
+    let inner = session.in_schema(project, split_local_name(view).0).lasting();
     let (_, mut columns) = plan_source(&inner, query, at).await?;
     if !list.is_empty() && list.len() != columns.len() {
         let detail = format!("the view names {} columns, its query has {}", list.len(), columns.len());

@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr_rewriter::normalize_col;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
 use feitian_functions::FunctionError;
-use feitian_sql::object_parts;
+use feitian_sql::{UNNEST_WITH_OFFSET, object_parts};
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Join, JoinOperator, NullInclusion, ObjectName, PivotValueSource, Spanned,
     TableAlias, TableFactor, TableWithJoins,
@@ -99,6 +99,7 @@ fn lateral(tables: TableWithJoins, context: &mut dyn RelationPlannerContext) -> 
     let made = match users.as_deref().and_then(|udf| Some((udf, user_code::table_columns(udf)?))) {
         Some((udf, columns)) => Ok(rows::structs(udf.call(exprs), columns)),
         None if function == "unnest" => rows::unnest(exprs, input.schema(), &alias.name.value),
+        None if function == UNNEST_WITH_OFFSET => rows::unnest_with_offset(exprs, input.schema(), &alias.name.value),
         None => rows::made(&function, exprs, input.schema()),
     };
     let made = made.map_err(|e| at(e, &name))?;

@@ -11,7 +11,7 @@ use feitian_meta::{
     Claim, DEFAULT_SCHEMA, Function as Registered, ObjectName as FunctionName, Schema, Target, local_name,
     split_local_name,
 };
-use feitian_sql::{Position, object_parts};
+use feitian_sql::{IN_HAND, Position, UNNEST_WITH_OFFSET, object_parts};
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Spanned, TableAlias,
     TableFactor, Value, VisitMut, VisitorMut,
@@ -27,7 +27,10 @@ pub(crate) type TableName = (String, String);
 
 /// Ends the name of the table that UPDATE, DELETE or MERGE changes, in the query that they make: it is not looked up again.
 /// No name that a user writes ends so.
-pub(crate) const TARGET: &str = "\u{1}target";
+pub(crate) const TARGET: &str = IN_HAND;
+
+/// The table of the parameters of a function, in the query that its body becomes.
+pub(super) const OF_PARAMETERS: &str = "\u{1}parameters\u{1}target";
 
 /// Project and table of a name, with the place where it stands.
 pub(crate) fn table_name(name: &ObjectName, session: &Session) -> Result<(String, String, Position)> {
@@ -145,8 +148,12 @@ pub(super) fn resolve(
     }
 }
 
-/// The function that a user registered under `name`: `f`, `schema.f`, `project.f` or `project.schema.f`.
+/// The function that the text has made or a user registered under `name`: `f`, `schema.f`, `project.f` or
+/// `project.schema.f`.
 pub(super) async fn registered(session: &Session, name: &str) -> Result<Option<Registered>> {
+    if let Some(temporary) = session.functions.get(name) {
+        return Ok(Some(temporary.clone()));
+    }
     let ours = session.project();
     let parts: Vec<&str> = name.split('.').collect();
     let places = match parts.as_slice() {
@@ -226,7 +233,7 @@ impl Names<'_> {
     fn table_function(&mut self, name: &mut ObjectName) -> Result<()> {
         match object_parts(name).as_slice() {
             // UNNEST comes only from FROM; the parser refuses it in LATERAL VIEW.
-            [known] if feitian_sql::is_table_function(known) || known == "unnest" => {}
+            [known] if feitian_sql::is_table_function(known) || known == "unnest" || known == UNNEST_WITH_OFFSET => {}
             [known] if feitian_functions::registry().contains(known) => {
                 let detail = format!("function '{known}' is not a table function");
                 return Err(semantic(name.span().into(), detail));

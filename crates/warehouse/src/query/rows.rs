@@ -90,6 +90,25 @@ pub(super) fn unnest(args: Vec<Expr>, schema: &DFSchema, table: &str) -> Result<
     }
 }
 
+/// The same, with the place of each item, from 0, as a column that the last argument names.
+pub(super) fn unnest_with_offset(mut args: Vec<Expr>, schema: &DFSchema, table: &str) -> Result<Made> {
+    let Some(Expr::Literal(ScalarValue::Utf8(Some(offset)), _)) = args.pop() else {
+        return Err(FunctionError::internal("the offset of UNNEST has no name").into());
+    };
+    let list = one("unnest", args)?;
+    let mut columns: Vec<(String, Expr)> = match list.get_type(schema)? {
+        DataType::List(of) => match of.data_type() {
+            DataType::Struct(fields) => {
+                fields.iter().map(|f| (f.name().to_lowercase(), part(item(1), f.name()))).collect()
+            }
+            _ => vec![(table.to_string(), item(1))],
+        },
+        other => return Err(FunctionError::argument_type("unnest", 1, &type_name(&other), "ARRAY").into()),
+    };
+    columns.push((offset, item(0)));
+    Ok(Made { lists: vec![Parts::Positions.call(list.clone()), list], columns })
+}
+
 fn json_explode(arg: Expr, schema: &DFSchema) -> Result<Made> {
     let (_, field) = arg.to_field(schema)?;
     if column_type(&field) != Some(feitian_types::DataType::Json) {

@@ -35,11 +35,32 @@ fn check_changes(statements: &[Parsed]) -> Result<()> {
     }
 }
 
-fn writes(parsed: &Parsed) -> bool {
+/// What can be said of a script before it does anything.
+pub(super) fn check(statements: &[Parsed], is_script: bool) -> Result<()> {
+    check_variables(statements, is_script)?;
+    if is_script {
+        check_changes(statements)?;
+        check_lacking(statements)?;
+    }
+    Ok(())
+}
+
+fn check_lacking(statements: &[Parsed]) -> Result<()> {
+    let lacking = |s: &Parsed| match &s.statement {
+        Statement::Unsupported { what, position } => Some(SqlError::unsupported(*position, what)),
+        _ => None,
+    };
+    match statements.iter().find_map(lacking) {
+        Some(error) => Err(errors::front_end(error)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn writes(parsed: &Parsed) -> bool {
     matches!(parsed.statement, Statement::Insert(_) | Statement::MultiInsert(_))
 }
 
-fn refuse<T>(parsed: &Parsed, what: &str) -> Result<T> {
+pub(super) fn refuse<T>(parsed: &Parsed, what: &str) -> Result<T> {
     Err(errors::front_end(SqlError::unsupported(parsed.position, what)))
 }
 
@@ -55,18 +76,12 @@ pub(super) fn gather(session: &Session, statements: &mut [Parsed]) -> Result<Opt
     let (Some(first), Some(last), true) = (places.first().copied(), places.last().copied(), is_script) else {
         return Ok(None);
     };
-    let lacking = |s: &Parsed| match &s.statement {
-        Statement::Unsupported { what, position } => Some(SqlError::unsupported(*position, what)),
-        _ => None,
-    };
-    if let Some(error) = statements.iter().find_map(lacking) {
-        return Err(errors::front_end(error));
-    }
+    check_lacking(statements)?;
     let makes_rows = |s: &&Parsed| matches!(&s.statement, Statement::CreateTable(c) if c.as_query.is_some());
     if let Some(late) = statements[first..].iter().find(makes_rows) {
         return refuse(late, "CREATE TABLE AS after an INSERT of a script (odps.sql.submit.mode=script)");
     }
-    if let Some(other) = statements[first..last].iter().find(|s| !writes(s)) {
+    if let Some(other) = statements[first..last].iter().find(|s| !writes(s) && !s.statement.is_temporary()) {
         return refuse(other, "another statement between the INSERTs of a script (odps.sql.submit.mode=script)");
     }
     let (mut all, mut groups) = (Vec::new(), Vec::new());

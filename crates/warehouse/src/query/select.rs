@@ -14,15 +14,15 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use feitian_base::{Kind, Result};
 use feitian_functions::coercion::type_name;
-use feitian_sql::{Position, parse_query};
+use feitian_sql::{PARAMETERS, Position, parse_query};
 use feitian_types::Column;
 use feitian_types::arrow::column_type;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use sqlparser::ast::Query;
+use sqlparser::ast::{Expr as AstExpr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor};
 
 use super::names::TableName;
-use super::user_code::UserFunctions;
+use super::user_code::{Around, UserFunctions};
 use super::{
     Session, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare,
     rights, scans,
@@ -71,7 +71,7 @@ pub(crate) async fn plan_pinned(
     query: Query,
     pinned: &mut Pinned,
 ) -> Result<Planned> {
-    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0, None).await?;
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0, Given::Nothing).await?;
     Ok(Planned { plan, tables: pinned.0.values().cloned().collect() })
 }
 
@@ -84,8 +84,38 @@ pub(crate) async fn plan_change(
     target: &OpenTable,
 ) -> Result<Planned> {
     let mut read = BTreeMap::from([(name_of(target), target.clone())]);
-    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut read, Some(target)).await?;
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut read, Given::Target(target)).await?;
     Ok(Planned { plan, tables: read.into_values().collect() })
+}
+
+/// Plans expressions over the parameters of a function, which are the columns of `source`.
+pub(super) async fn plan_body(
+    session: &Session,
+    state: &SessionState,
+    exprs: Vec<AstExpr>,
+    source: Arc<dyn TableSource>,
+    depth: usize,
+) -> Result<LogicalPlan> {
+    let mut query = *parse_query(&format!("SELECT 1 FROM t AS `{PARAMETERS}`")).map_err(errors::front_end)?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        let alias = |i: usize| Ident::with_quote('`', format!("c{i}"));
+        let items = exprs.into_iter().enumerate();
+        select.projection = items.map(|(i, expr)| SelectItem::ExprWithAlias { expr, alias: alias(i) }).collect();
+        if let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
+            *name = ObjectName::from(vec![Ident::with_quote('`', names::OF_PARAMETERS)]);
+        }
+    }
+    let mut read = BTreeMap::new();
+    plan_at(session.clone(), state.clone(), query, depth, &mut read, Given::Parameters(source)).await
+}
+
+/// What a query knows beside the tables that it names.
+enum Given<'a> {
+    Nothing,
+    /// The table that its statement changes.
+    Target(&'a OpenTable),
+    /// The parameters of the function that it belongs to.
+    Parameters(Arc<dyn TableSource>),
 }
 
 fn name_of(table: &OpenTable) -> TableName {
@@ -98,18 +128,23 @@ fn plan_at<'a>(
     mut query: Query,
     depth: usize,
     read: &'a mut BTreeMap<TableName, OpenTable>,
-    target: Option<&'a OpenTable>,
+    given: Given<'a>,
 ) -> BoxFuture<'a, Result<LogicalPlan>> {
     Box::pin(async move {
+        let (target, parameters) = match given {
+            Given::Nothing => (None, None),
+            Given::Target(target) => (Some(target), None),
+            Given::Parameters(source) => (None, Some(source)),
+        };
         let mut functions = UserFunctions::default();
-        functions.lift(&mut query, &session).await?;
+        functions.lift(&mut query, &Around { session: &session, state: &state, depth }).await?;
         feitian_sql::check_query(&query).map_err(errors::front_end)?;
         if session.settings.is_hive() {
             hive::check(&query)?;
         }
         let (named, calls) = names::resolve(&mut query, &session, target.map(name_of))?;
         let names::Named { tables: named, travels } = named;
-        functions.load(&session, calls).await?;
+        functions.load(&Around { session: &session, state: &state, depth }, calls).await?;
         fold::fold(&mut query, &session).await?;
         let stored = named.keys().filter(|(project, table)| SystemTable::named(project, table).is_none());
         let projects: BTreeSet<&str> = stored.map(|(project, _)| project.as_str()).collect();
@@ -117,6 +152,12 @@ fn plan_at<'a>(
             rights::enter(&session, project).await?;
         }
         let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
+        for (name, source) in &session.cached {
+            sources.insert((String::new(), name.clone()), source.clone());
+        }
+        if let Some(parameters) = parameters {
+            sources.insert((String::new(), names::OF_PARAMETERS.to_string()), parameters);
+        }
         if let Some(target) = target {
             let (project, table) = name_of(target);
             let hidden = rights::hidden(&session, &target.row, &target.row.schema.columns).await?;
@@ -187,7 +228,7 @@ async fn view_source(
     let text = row.view_text.as_deref().unwrap_or_default();
     let query = parse_query(text).map_err(|e| resolving(errors::front_end(e)))?;
     let inner = session.in_view(row);
-    let plan = plan_at(inner, state.clone(), *query, depth + 1, read, None).await.map_err(resolving)?;
+    let plan = plan_at(inner, state.clone(), *query, depth + 1, read, Given::Nothing).await.map_err(resolving)?;
     let columns = &row.schema.columns;
     if plan.schema().fields().len() != columns.len() {
         let text = format!("while resolving view {name} - its query has {} columns now", plan.schema().fields().len());

@@ -99,7 +99,11 @@ pub(super) async fn explain(session: &Session, statement: Statement) -> Result<S
 /// SQLCost: the bytes that the statement would read.
 pub(super) async fn cost(session: &mut Session) -> Result<JobOutput> {
     let mut bytes = 0;
-    for parsed in parse(session)? {
+    let script = parse(session)?;
+    if script.computes {
+        return Err(crate::unsupported("the cost of a script that computes values on its way"));
+    }
+    for parsed in script.statements {
         match parsed.statement {
             Statement::Set { key, value } => session.settings.set(&key, &value),
             statement => {

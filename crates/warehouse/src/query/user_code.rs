@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use bytes::Bytes;
 use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result as PlanResult};
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -35,7 +36,7 @@ use super::errors::{front_end, semantic};
 use super::hints;
 use super::names::{self, OF_A_USER, UnknownCall};
 use super::select::assignable;
-use super::{Session, errors, rights};
+use super::{Session, errors, rights, sql_function};
 
 /// The resources of all functions that an instance uses lie in memory meanwhile.
 const MAX_RESOURCE_BYTES: u64 = 256 << 20;
@@ -48,11 +49,26 @@ pub(crate) struct Signatures(Mutex<HashMap<String, feitian_udf::Signature>>);
 
 /// The functions of users that one query calls, by the names that it calls them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct UserFunctions(HashMap<String, Arc<UserFunction>>);
+pub(super) struct UserFunctions {
+    classes: HashMap<String, Arc<UserFunction>>,
+    /// Those that are a text of SQL.
+    texts: HashMap<String, Arc<ScalarUDF>>,
+}
+
+/// The query that calls functions.
+pub(super) struct Around<'a> {
+    pub(super) session: &'a Session,
+    pub(super) state: &'a SessionState,
+    /// How many views and functions the query stands in.
+    pub(super) depth: usize,
+}
 
 impl UserFunctions {
     /// The function as the planner wants it.
     pub(super) fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if let Some(function) = name.strip_prefix(OF_A_USER).and_then(|name| self.texts.get(name)) {
+            return Some(function.clone());
+        }
         let function = self.planned(name).filter(|f| f.signature.kind != Kind::Aggregate)?.clone();
         let signature = Signature::user_defined(Volatility::Volatile);
         Some(Arc::new(ScalarUDF::from(UserCall { function, signature })))
@@ -66,20 +82,20 @@ impl UserFunctions {
 
     /// The function that has this name in the syntax tree.
     fn planned(&self, name: &str) -> Option<&Arc<UserFunction>> {
-        self.0.get(name.strip_prefix(OF_A_USER)?)
+        self.classes.get(name.strip_prefix(OF_A_USER)?)
     }
 
     /// Moves table functions of users that stand alone in SELECT lists to FROM, as the parser does with ours.
-    pub(super) async fn lift(&mut self, query: &mut Query, session: &Session) -> Result<()> {
+    pub(super) async fn lift(&mut self, query: &mut Query, around: &Around<'_>) -> Result<()> {
         let mut alone = Alone::default();
         let _ = query.visit(&mut alone);
         for (name, at) in alone.0 {
-            if names::registered(session, &name).await?.is_some() {
-                self.kind(session, &name, at).await?;
+            if names::registered(around.session, &name).await?.is_some() {
+                self.kind(around, &name, at).await?;
             }
         }
-        let is_one = |name: &str| self.0.get(name).is_some_and(|f| f.signature.kind == Kind::Table);
-        if !self.0.values().any(|f| f.signature.kind == Kind::Table) {
+        let is_one = |name: &str| self.classes.get(name).is_some_and(|f| f.signature.kind == Kind::Table);
+        if !self.classes.values().any(|f| f.signature.kind == Kind::Table) {
             return Ok(());
         }
         match query.visit(&mut Lift(&is_one)) {
@@ -92,22 +108,39 @@ impl UserFunctions {
     ///
     /// # Errors
     /// `ODPS-0130071` for one that nobody registered, or that does not stand where its kind may stand.
-    pub(super) async fn load(&mut self, session: &Session, calls: Vec<UnknownCall>) -> Result<()> {
+    pub(super) async fn load(&mut self, around: &Around<'_>, calls: Vec<UnknownCall>) -> Result<()> {
         for call in calls {
-            let kind = self.kind(session, &call.name, call.at).await?;
+            let kind = self.kind(around, &call.name, call.at).await?;
             check_place(&call, kind)?;
         }
         Ok(())
     }
 
     /// What the function `name` is, which is found and loaded unless it is known.
-    async fn kind(&mut self, session: &Session, name: &str, at: Position) -> Result<Kind> {
-        if let Some(function) = self.0.get(name) {
+    async fn kind(&mut self, around: &Around<'_>, name: &str, at: Position) -> Result<Kind> {
+        if let Some(function) = self.classes.get(name) {
             return Ok(function.signature.kind);
         }
-        let function = find(session, name, at).await?;
+        if self.texts.contains_key(name) {
+            return Ok(Kind::Scalar);
+        }
+        let Around { session, state, depth } = around;
+        if let Some(value) = session.values.get(name) {
+            self.texts.insert(name.to_string(), value.clone());
+            return Ok(Kind::Scalar);
+        }
+        let Some(row) = names::registered(session, name).await? else {
+            let near = hints::did_you_mean(name, registry().names());
+            return Err(semantic(at, format!("function or view '{name}' cannot be resolved{near}")));
+        };
+        if row.sql.is_some() {
+            let function = sql_function::load(session, state, &row, at, *depth).await?;
+            self.texts.insert(name.to_string(), Arc::new(function));
+            return Ok(Kind::Scalar);
+        }
+        let function = find(session, row, name, at).await?;
         let kind = function.signature.kind;
-        self.0.insert(name.to_string(), Arc::new(function));
+        self.classes.insert(name.to_string(), Arc::new(function));
         Ok(kind)
     }
 }
@@ -175,11 +208,7 @@ fn check_place(call: &UnknownCall, kind: Kind) -> Result<()> {
 }
 
 /// The function `name`, with its class asked for its signature.
-async fn find(session: &Session, name: &str, at: Position) -> Result<UserFunction> {
-    let Some(row) = names::registered(session, name).await? else {
-        let near = hints::did_you_mean(name, registry().names());
-        return Err(semantic(at, format!("function or view '{name}' cannot be resolved{near}")));
-    };
+async fn find(session: &Session, row: Registered, name: &str, at: Position) -> Result<UserFunction> {
     // Code that is written for Python 2 means something else.
     if let Some(version) = session.settings.get("odps.sql.python.version").filter(|v| !v.starts_with("cp3")) {
         let what = format!("to run {name} with odps.sql.python.version={version}");

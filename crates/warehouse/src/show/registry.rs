@@ -85,6 +85,14 @@ pub(crate) async fn desc_function(session: &Session, name: &ObjectName) -> Resul
         let wanted = [("List", Target::project(&function.project)), ("Read", Target::function(&function))];
         rights::check(session, &function.project, &wanted, Claim::Nothing).await?;
         let created = clock(session)?(f.created_ms);
+        if let Some(sql) = &f.sql {
+            return Ok(lines(&[
+                ("Name", f.at.name.as_str()),
+                ("Owner", f.owner.as_str()),
+                ("Created Time", created.as_str()),
+                ("SQL Definition Text", sql.as_str()),
+            ]));
+        }
         let resources = resources_of(&f);
         return Ok(lines(&[
             ("Name", f.at.name.as_str()),

@@ -12,6 +12,7 @@ mod powercut;
 mod profile;
 mod reads;
 mod registry;
+mod scripts;
 mod shown;
 mod sql;
 mod statistics;

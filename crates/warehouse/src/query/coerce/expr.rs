@@ -23,6 +23,7 @@ use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_wide
 use feitian_types::arrow::{column_type, engine_type, nearest_type};
 
 use super::{coerce_in, condition};
+use crate::query::sql_function;
 
 /// The parameters of all lambdas of a call are known after so many looks at what they make.
 const MAX_LAMBDA_STEPS: usize = 4;
@@ -190,6 +191,9 @@ impl Scope<'_> {
             Expr::InList(list) => self.in_list(list),
             Expr::Case(case) => self.case(case),
             Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
+                if let Some(function) = sql_function::of(&func) {
+                    return function.inline(args, self.schema);
+                }
                 match func.inner().downcast_ref::<feitian_functions::Cast>() {
                     Some(cast) if args.len() == 1 => self.explicit_cast(args.remove(0), cast.target()),
                     _ => self.call(func, args),

@@ -92,16 +92,22 @@ pub struct Function {
     pub class_type: String,
     /// Full names, `project/resources/name`.
     pub resources: Vec<String>,
+    /// The statement that defines a SQL function.
+    pub sql: Option<String>,
 }
 
 fn function_element(f: &Function) -> Element {
     let resources = f.resources.iter().map(|r| Element::new("ResourceName").text(r));
-    Element::new("Function")
+    let element = Element::new("Function")
         .leaf("Alias", &f.name)
         .leaf("Owner", &f.owner)
         .leaf("CreationTime", http_date(f.created_ms))
         .leaf("ClassType", &f.class_type)
-        .child(Element::new("Resources").children(resources))
+        .child(Element::new("Resources").children(resources));
+    match &f.sql {
+        Some(sql) => element.leaf("IsSqlFunction", "true").leaf("SqlDefinitionText", sql),
+        None => element,
+    }
 }
 
 /// The function document.
@@ -183,6 +189,12 @@ mod tests {
         let node = Node::parse(functions([&f], &Page::default()).as_bytes()).unwrap();
         let item = node.child("Function").unwrap();
         assert_eq!(item.child("Resources").unwrap().child_text("ResourceName"), Some("p/resources/a.py"));
+        assert!(item.child("IsSqlFunction").is_none());
+        // Function.java of the Java SDK: a SQL function has its text, an empty class and no resources.
+        let f = Function { name: "f".into(), sql: Some("CREATE SQL FUNCTION f() AS 1".into()), ..Function::default() };
+        let node = Node::parse(function(&f).as_bytes()).unwrap();
+        assert_eq!(node.child_text("IsSqlFunction"), Some("true"));
+        assert_eq!(node.child_text("SqlDefinitionText"), Some("CREATE SQL FUNCTION f() AS 1"));
         let r = Resource { name: "a.py".into(), kind: "py".into(), size: 3, ..Resource::default() };
         let node = Node::parse(resources([&r], &Page::default()).as_bytes()).unwrap();
         let item = node.child("Resource").unwrap();
