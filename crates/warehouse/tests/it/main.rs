@@ -5,6 +5,7 @@ mod columns;
 mod dml;
 mod keys;
 mod lifecycle;
+mod memory;
 mod old;
 mod policies;
 mod powercut;
