@@ -64,12 +64,21 @@ fn raised(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(above).map(|t| t.data)
 }
 
-/// Whether a filter of a key may arrive at another column of the other side.
+/// Whether a filter of a key may arrive at a column of the other side that is not its key.
 fn crosses(node: &Arc<dyn ExecutionPlan>) -> bool {
     let Some(join) = node.downcast_ref::<HashJoinExec>() else { return false };
+    let other = match join.join_type() {
+        JoinType::LeftSemi => join.right().schema(),
+        JoinType::RightSemi => join.left().schema(),
+        _ => return false,
+    };
     let name = |key: &Arc<dyn PhysicalExpr>| key.downcast_ref::<Column>().map(|c| c.name().to_string());
-    matches!(join.join_type(), JoinType::LeftSemi | JoinType::RightSemi)
-        && join.on().iter().any(|(left, right)| name(left).is_none() || name(left) != name(right))
+    join.on().iter().any(|(left, right)| {
+        let is_left = *join.join_type() == JoinType::LeftSemi;
+        let (shown, hidden) = if is_left { (name(left), name(right)) } else { (name(right), name(left)) };
+        // A key that is no column has no filter, and one whose name the other side does not know stays where it is.
+        shown != hidden && shown.is_some_and(|shown| other.index_of(&shown).is_ok())
+    })
 }
 
 /// Whether a filter of a group may arrive at another column of the input.
