@@ -35,7 +35,7 @@ use crate::jobs::Run;
 /// A plan is let go by its tasks where they wait next: so often it is looked whether they have.
 const LOOKS: usize = 500;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// What a sort keeps for merging what it has spilled. The engine's own is the greatest, which many sorts do not find in little
+/// What a sort keeps for merging what it has spilled. The engine's own is the greatest: too much for many sorts in little
 /// memory.
 const LEAST_FOR_MERGING: usize = 64 << 10;
 const MOST_FOR_MERGING: usize = 10 << 20;

@@ -1,4 +1,4 @@
-//! Hash joins whose smaller side is kept in one table for all workers, so that the rows of the other side stay where they are.
+//! Hash joins with one table of their smaller side for all workers, so that the rows of the other side stay where they are.
 //!
 //! The engine gives each worker a table of its own unless one side is tiny, and hands every row of both sides to the worker
 //! of its key. To hand a row out costs about as much as to keep one. One table is made by one worker while the others wait,
@@ -14,12 +14,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
-/// A table of more rows is made by all workers: the engine keeps the rows of one as one batch, whose texts have an end at 2 GiB.
+/// More rows are kept by all workers: the engine makes one batch of those of a table, whose texts end at 2 GiB.
 const MOST_ROWS: usize = 4 << 20;
 /// How many times as many rows the other side has, for each worker that waits.
 const OTHER_ROWS: usize = 2;
 
-/// Chooses one table for all workers where that is sooner done. It comes before the rule that looks at the smaller side alone.
+/// Chooses one table for all workers where that is sooner done, before the rule that looks at the smaller side alone.
 #[derive(Debug)]
 pub(super) struct OneTable;
 

@@ -84,8 +84,8 @@ impl PhysicalOptimizerRule for LateScans {
 
 /// Whether a row of the right side that the filter of `join` holds back is of no use to it.
 ///
-/// NOT IN wants to know of every row whether there is one. -0.0 and 0.0 are two keys for a filter and one for some joins, and
-/// NaN lies within no bounds.
+/// NOT IN wants to know of every row whether there is one. -0.0 and 0.0 are two keys for a filter and may be one for a join,
+/// and NaN lies within no bounds.
 fn is_exact(join: &HashJoinExec) -> bool {
     use JoinType as J;
     let schema = join.right().schema();
@@ -139,7 +139,7 @@ impl LateScans {
             if !columns.iter().any(|c| config.file_schema().index_of(c.name()).is_ok()) {
                 return None;
             }
-            let place = self.place(filter, joins, config.file_schema(), &statistics);
+            let place = self.place(filter, joins, config.file_schema(), &statistics)?;
             let look = match place {
                 Place::Never => Look::Never,
                 _ if self.all => Look::Always,
@@ -157,14 +157,21 @@ impl LateScans {
         Some(DataSourceExec::from_data_source(config))
     }
 
-    fn place(&self, filter: &Arc<dyn PhysicalExpr>, joins: &Joins, schema: &Schema, statistics: &Statistics) -> Place {
-        match filter.expression_id().and_then(|id| joins.get(&id)) {
+    /// `None` if nothing may be looked at by row: filters of aggregates and of ORDER BY with LIMIT change while the scan runs,
+    /// which then leaves out row groups that it has begun to plan for.
+    fn place(
+        &self,
+        filter: &Arc<dyn PhysicalExpr>,
+        joins: &Joins,
+        schema: &Schema,
+        statistics: &Statistics,
+    ) -> Option<Place> {
+        Some(match filter.expression_id().and_then(|id| joins.get(&id)) {
             Some(Some(rows)) if !self.all && has_most_keys(filter, *rows, statistics) => Place::Never,
             Some(_) => Place::Join,
-            // Those of aggregates and of ORDER BY with LIMIT are for row groups.
-            None if is_dynamic_physical_expr(filter) => Place::Never,
+            None if is_dynamic_physical_expr(filter) => return None,
             None => Place::of_condition(filter, schema),
-        }
+        })
     }
 }
 
