@@ -185,7 +185,11 @@ fn can_sort(join: &HashJoinExec) -> bool {
     let is_sortable = |(l, r): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
         matches!((l.data_type(&left), r.data_type(&right)), (Ok(l), Ok(r)) if l == r && has_order(&l))
     };
-    kind && !join.null_aware && !join.contains_projection() && join.fetch().is_none() && join.on().iter().all(is_sortable)
+    kind
+        && !join.null_aware
+        && !join.contains_projection()
+        && join.fetch().is_none()
+        && join.on().iter().all(is_sortable)
 }
 
 /// The types that a merge join compares. It panics on NaN, so that FLOAT and DOUBLE are not among them.
