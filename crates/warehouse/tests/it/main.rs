@@ -4,6 +4,7 @@
 mod columns;
 mod dml;
 mod keys;
+mod late;
 mod lifecycle;
 mod memory;
 mod old;
