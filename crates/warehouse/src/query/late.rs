@@ -188,7 +188,7 @@ enum Place {
 }
 
 impl Place {
-    /// Only what cannot fail is looked at before its time.
+    /// Only what cannot fail is looked at before its time. Times are not: the engine compares them in the unit of the file.
     fn of_condition(filter: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Self {
         let is_text = |e: &Arc<dyn PhysicalExpr>| e.downcast_ref::<LikeExpr>().is_some();
         let is_plain = |e: &Arc<dyn PhysicalExpr>| match e.downcast_ref::<BinaryExpr>() {
@@ -202,15 +202,16 @@ impl Place {
                     || e.downcast_ref::<NotExpr>().is_some()
             }
         };
-        let has_width = |column: &Column| {
-            schema.field_with_name(column.name()).is_ok_and(|f| f.data_type().primitive_width().is_some())
-        };
+        let columns = collect_columns(filter);
+        let types: Option<Vec<&DataType>> =
+            columns.iter().map(|c| schema.field_with_name(c.name()).ok().map(|f| f.data_type())).collect();
         let has_other = filter.exists(|e| Ok(!is_plain(e) && !is_text(e))).unwrap_or(true);
         let has_text = filter.exists(|e| Ok(is_text(e))).unwrap_or(true);
-        match (has_other, has_text || !collect_columns(filter).iter().all(has_width)) {
-            (true, _) => Self::Never,
-            (false, true) => Self::Text,
-            (false, false) => Self::Cheap,
+        match types {
+            Some(types) if has_other || types.iter().any(|ty| matches!(ty, DataType::Timestamp(..))) => Self::Never,
+            Some(types) if !has_text && types.iter().all(|ty| ty.primitive_width().is_some()) => Self::Cheap,
+            Some(_) => Self::Text,
+            None => Self::Never,
         }
     }
 }
@@ -344,7 +345,7 @@ impl PhysicalExpr for Part {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use arrow::array::{ArrayRef, Int64Array};
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, TimeUnit};
     use datafusion::common::ColumnStatistics;
     use datafusion::common::stats::Precision;
     use datafusion::logical_expr::Operator;
@@ -354,7 +355,9 @@ mod tests {
     use super::*;
 
     fn schema() -> Schema {
-        Schema::new(vec![Field::new("k", DataType::Int64, true), Field::new("t", DataType::Utf8, true)])
+        let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let fields = [("k", DataType::Int64), ("t", DataType::Utf8), ("at", time)];
+        Schema::new(fields.map(|(name, ty)| Field::new(name, ty, true)).to_vec())
     }
 
     fn binary(left: Arc<dyn PhysicalExpr>, op: Operator, right: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
@@ -424,8 +427,9 @@ mod tests {
         let sum = binary(binary(key(), Operator::Plus, lit(1_i64)), Operator::Gt, lit(3_i64));
         let like: Arc<dyn PhysicalExpr> = Arc::new(LikeExpr::new(false, false, text, lit("x%")));
         let both = binary(above(1), Operator::And, equal.clone());
-        let places = [above(1), equal, like, both, sum].map(|filter| Place::of_condition(&filter, &schema));
-        assert_eq!(places, [Place::Cheap, Place::Text, Place::Text, Place::Text, Place::Never]);
+        let time = binary(Arc::new(Column::new("at", 2)), Operator::Eq, Arc::new(Column::new("at", 2)));
+        let places = [above(1), equal, like, both, sum, time].map(|filter| Place::of_condition(&filter, &schema));
+        assert_eq!(places, [Place::Cheap, Place::Text, Place::Text, Place::Text, Place::Never, Place::Never]);
         assert!(Place::Cheap < Place::Join && Place::Join < Place::Text);
     }
 
