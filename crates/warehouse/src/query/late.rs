@@ -39,9 +39,9 @@ const MOST_KEPT: f64 = 0.4;
 /// A filter looks at so many rows before it looks away.
 const ROWS_LOOKED_AT: u64 = 64 << 10;
 /// When a filter has looked at so many rows, they count half.
-const ROWS_REMEMBERED: u64 = 4 * ROWS_LOOKED_AT;
+const ROWS_REMEMBERED: u64 = 2 * ROWS_LOOKED_AT;
 /// A filter that looks away looks at one of so many batches, in case the rows have changed.
-const BATCHES_BETWEEN: u64 = 64;
+const BATCHES_BETWEEN: u64 = 32;
 
 /// Makes scans below hash joins late. It comes after the rule that hands filters down, and finds them in the scans.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! The engine looks a filter's columns up by name on its way down. Below a join of `t` and `u` that both have a column `a`,
 //! a filter of `t.a` may arrive at `u`, and rows are lost. A node whose columns have names of their own lets filters pass,
 //! unless it is a semi join: that hands filters of its keys to the side that it does not show, by name again. So does an
-//! aggregate whose group has the name of another column.
+//! aggregate whose group has the name of another column, and a union whose inputs name their columns otherwise.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -56,7 +56,7 @@ fn raised(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = node.schema();
         let mut names = HashSet::new();
         let has_own_names = schema.fields().iter().all(|field| names.insert(field.name().as_str()));
-        if has_own_names && !crosses(&node) && !renames(&node) {
+        if has_own_names && !crosses(&node) && !renames(&node) && !mixes(&node) {
             return Ok(Transformed::no(node));
         }
         Ok(Transformed::yes(Arc::new(Barrier { input: node }) as Arc<dyn ExecutionPlan>))
@@ -89,6 +89,16 @@ fn renames(node: &Arc<dyn ExecutionPlan>) -> bool {
         let is_itself = group.downcast_ref::<Column>().is_some_and(|c| c.name() == name);
         !is_itself && input.index_of(name).is_ok()
     })
+}
+
+/// Whether a filter of a union's column may arrive at another column of one of its inputs.
+fn mixes(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let schema = node.schema();
+    let has_names = |input: &Arc<dyn ExecutionPlan>| {
+        let input = input.schema();
+        input.fields().iter().zip(schema.fields()).all(|(own, shown)| own.name() == shown.name())
+    };
+    ["UnionExec", "InterleaveExec"].contains(&node.name()) && !node.children().into_iter().all(has_names)
 }
 
 fn lowered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
