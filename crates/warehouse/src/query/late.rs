@@ -13,18 +13,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinType, NullEquality, Result, ScalarValue, Statistics};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::physical_plan::{FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::functions::core::input_file_name;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
+    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
@@ -141,7 +142,7 @@ impl LateScans {
             }
             let place = self.place(filter, joins, config.file_schema(), &statistics)?;
             let look = match place {
-                Place::Never => Look::Never,
+                Place::Never => Look::Never(file_name()),
                 _ if self.all => Look::Always,
                 _ => Look::WhileFewAreKept(Arc::default()),
             };
@@ -181,16 +182,14 @@ enum Place {
     /// Comparisons of numbers and dates cost next to nothing.
     Cheap,
     Join,
-    /// Texts are looked at where the joins find something.
-    Text,
-    /// It is for row groups and pages. Where it is a condition, it stands above the scan as well.
+    /// It is for row groups and pages. Where it is a condition, it stands above the scan as well, and looks at the rows that
+    /// joins find: a text that is looked at before is decoded for all rows around them.
     Never,
 }
 
 impl Place {
     /// Only what cannot fail is looked at before its time. Times are not: the engine compares them in the unit of the file.
     fn of_condition(filter: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Self {
-        let is_text = |e: &Arc<dyn PhysicalExpr>| e.downcast_ref::<LikeExpr>().is_some();
         let is_plain = |e: &Arc<dyn PhysicalExpr>| match e.downcast_ref::<BinaryExpr>() {
             Some(binary) => binary.op().is_logic_operator() || binary.op().supports_propagation(),
             None => {
@@ -202,17 +201,13 @@ impl Place {
                     || e.downcast_ref::<NotExpr>().is_some()
             }
         };
-        let columns = collect_columns(filter);
-        let types: Option<Vec<&DataType>> =
-            columns.iter().map(|c| schema.field_with_name(c.name()).ok().map(|f| f.data_type())).collect();
-        let has_other = filter.exists(|e| Ok(!is_plain(e) && !is_text(e))).unwrap_or(true);
-        let has_text = filter.exists(|e| Ok(is_text(e))).unwrap_or(true);
-        match types {
-            Some(types) if has_other || types.iter().any(|ty| matches!(ty, DataType::Timestamp(..))) => Self::Never,
-            Some(types) if !has_text && types.iter().all(|ty| ty.primitive_width().is_some()) => Self::Cheap,
-            Some(_) => Self::Text,
-            None => Self::Never,
-        }
+        let has_other = filter.exists(|e| Ok(!is_plain(e))).unwrap_or(true);
+        let is_cheap = |column: &Column| match schema.field_with_name(column.name()) {
+            Ok(field) if matches!(field.data_type(), DataType::Timestamp(..)) => false,
+            Ok(field) => field.data_type().primitive_width().is_some(),
+            Err(_) => false,
+        };
+        if has_other || !collect_columns(filter).iter().all(is_cheap) { Self::Never } else { Self::Cheap }
     }
 }
 
@@ -242,7 +237,15 @@ struct Part {
 enum Look {
     Always,
     WhileFewAreKept(Arc<Watch>),
-    Never,
+    /// With what keeps it out of the engine's filters of rows.
+    Never(Arc<dyn PhysicalExpr>),
+}
+
+/// The name of the file. The engine leaves out of its filters of rows what asks for that, and nobody ever does.
+fn file_name() -> Arc<dyn PhysicalExpr> {
+    const NAME: &str = "input_file_name";
+    let field = Arc::new(Field::new(NAME, DataType::Utf8, true));
+    Arc::new(ScalarFunctionExpr::new(NAME, input_file_name(), Vec::new(), field, Arc::default()))
 }
 
 /// What a filter has seen, in all files of a scan.
@@ -288,7 +291,7 @@ impl Hash for Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.look {
-            Look::Never => write!(f, "{}", self.filter),
+            Look::Never(_) => write!(f, "{}", self.filter),
             Look::Always | Look::WhileFewAreKept(_) => write!(f, "late({})", self.filter),
         }
     }
@@ -306,7 +309,7 @@ impl PhysicalExpr for Part {
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let everything = ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)));
         match &self.look {
-            Look::Never => Ok(everything),
+            Look::Never(_) => Ok(everything),
             Look::Always => self.filter.evaluate(batch),
             Look::WhileFewAreKept(watch) if !watch.looks() => Ok(everything),
             Look::WhileFewAreKept(watch) => {
@@ -323,7 +326,10 @@ impl PhysicalExpr for Part {
     }
 
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.filter]
+        match &self.look {
+            Look::Never(name) => vec![&self.filter, name],
+            Look::Always | Look::WhileFewAreKept(_) => vec![&self.filter],
+        }
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
@@ -345,7 +351,7 @@ impl PhysicalExpr for Part {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use arrow::array::{ArrayRef, Int64Array};
-    use arrow::datatypes::{Field, TimeUnit};
+    use arrow::datatypes::TimeUnit;
     use datafusion::common::ColumnStatistics;
     use datafusion::common::stats::Precision;
     use datafusion::logical_expr::Operator;
@@ -398,7 +404,9 @@ mod tests {
     #[test]
     fn rows_are_held_back_by_parts_that_look_and_row_groups_by_all_of_them() {
         let filter = above(3);
-        for (look, rows) in [(Look::Always, 1), (Look::WhileFewAreKept(Arc::default()), 1), (Look::Never, 4)] {
+        for (look, rows) in
+            [(Look::Always, 1), (Look::WhileFewAreKept(Arc::default()), 1), (Look::Never(file_name()), 4)]
+        {
             let part: Arc<dyn PhysicalExpr> = Arc::new(Part { filter: filter.clone(), look });
             assert_eq!(kept(part.as_ref()), rows, "{part:?}");
             assert!(snapshot_physical_expr(part).unwrap().eq(&filter));
@@ -420,17 +428,18 @@ mod tests {
     }
 
     #[test]
-    fn conditions_that_may_fail_wait_until_the_rows_are_read() {
+    fn conditions_that_may_fail_or_have_texts_wait_until_the_rows_are_read() {
         let schema = schema();
         let text: Arc<dyn PhysicalExpr> = Arc::new(Column::new("t", 1));
-        let equal = binary(text.clone(), Operator::Eq, lit("x"));
+        let equal = binary(text, Operator::Eq, lit("x"));
         let sum = binary(binary(key(), Operator::Plus, lit(1_i64)), Operator::Gt, lit(3_i64));
-        let like: Arc<dyn PhysicalExpr> = Arc::new(LikeExpr::new(false, false, text, lit("x%")));
         let both = binary(above(1), Operator::And, equal.clone());
         let time = binary(Arc::new(Column::new("at", 2)), Operator::Eq, Arc::new(Column::new("at", 2)));
-        let places = [above(1), equal, like, both, sum, time].map(|filter| Place::of_condition(&filter, &schema));
-        assert_eq!(places, [Place::Cheap, Place::Text, Place::Text, Place::Text, Place::Never, Place::Never]);
-        assert!(Place::Cheap < Place::Join && Place::Join < Place::Text);
+        let range = binary(above(1), Operator::Or, binary(key(), Operator::Lt, lit(0_i64)));
+        let places = [above(1), range, equal, both, sum, time].map(|filter| Place::of_condition(&filter, &schema));
+        assert_eq!(places[..2], [Place::Cheap, Place::Cheap]);
+        assert_eq!(places[2..], [Place::Never; 4]);
+        assert!(Place::Cheap < Place::Join && Place::Join < Place::Never);
     }
 
     // Arithmetic: from 1 to 1000 there are 1000 keys.
