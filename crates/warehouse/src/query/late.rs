@@ -44,6 +44,9 @@ const ROWS_REMEMBERED: u64 = 2 * ROWS_LOOKED_AT;
 /// A filter that looks away looks at one of so many batches, in case the rows have changed.
 const BATCHES_BETWEEN: u64 = 32;
 
+/// What a reader keeps of the columns that it has looked at, so that those of a row group need not be decoded twice.
+const CACHE_BYTES: usize = 32 << 20;
+
 /// Makes scans below hash joins late. It comes after the rule that hands filters down, and finds them in the scans.
 #[derive(Debug)]
 pub(super) struct LateScans {
@@ -153,7 +156,10 @@ impl LateScans {
         }
         parts.sort_by_key(|(place, _)| *place);
         let condition = conjunction(parts.into_iter().map(|(_, part)| part));
-        let source = source.with_predicate(condition).with_pushdown_filters(true);
+        let mut options = source.table_parquet_options().clone();
+        options.global.pushdown_filters = true;
+        options.global.max_predicate_cache_size = Some(CACHE_BYTES);
+        let source = source.with_predicate(condition).with_table_parquet_options(options);
         let config = FileScanConfigBuilder::from(config.clone()).with_source(Arc::new(source)).build();
         Some(DataSourceExec::from_data_source(config))
     }
