@@ -40,7 +40,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 const LEAST_FOR_MERGING: usize = 64 << 10;
 const MOST_FOR_MERGING: usize = 10 << 20;
 /// How many sorts may keep so much at once.
-const SORTS: usize = 64;
+const SORTS: usize = 24;
 /// What each worker has at least: a sort that holds less than a batch or two does not get on.
 const WORKER_BYTES: usize = 32 << 20;
 
