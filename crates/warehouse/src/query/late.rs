@@ -22,7 +22,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::functions::core::input_file_name;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
+    BinaryExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
@@ -30,6 +30,7 @@ use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
+use feitian_functions::is_plain_widening;
 
 /// A join finds most rows if the side in memory is a whole table with at least so many rows for each possible key.
 const MOST_KEYS: f64 = 0.9;
@@ -174,6 +175,7 @@ impl LateScans {
         statistics: &Statistics,
     ) -> Option<Place> {
         Some(match filter.expression_id().and_then(|id| joins.get(&id)) {
+            Some(_) if !filter.children().into_iter().all(|key| is_plain_key(key, schema)) => Place::Never,
             Some(Some(rows)) if !self.all && has_most_keys(filter, *rows, statistics) => Place::Never,
             Some(_) => Place::Join,
             None if is_dynamic_physical_expr(filter) => return None,
@@ -215,6 +217,18 @@ impl Place {
         };
         if has_other || !collect_columns(filter).iter().all(is_cheap) { Self::Never } else { Self::Cheap }
     }
+}
+
+/// Whether the key of a join can be made of any row: a late scan also looks at those that conditions above it leave out, for
+/// which a conversion or a function of a user may fail.
+fn is_plain_key(key: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
+    let is_read =
+        |e: &Arc<dyn PhysicalExpr>| e.downcast_ref::<Column>().is_some() || e.downcast_ref::<Literal>().is_some();
+    let is_wider = |cast: &CastExpr| {
+        let types = (cast.expr().data_type(schema), key.data_type(schema));
+        is_read(cast.expr()) && matches!(types, (Ok(from), Ok(to)) if is_plain_widening(&from, &to))
+    };
+    is_read(key) || key.downcast_ref::<CastExpr>().is_some_and(is_wider)
 }
 
 /// Whether so many rows have nearly all the values that the one key of `filter` may have.
@@ -446,6 +460,22 @@ mod tests {
         assert_eq!(places[..2], [Place::Cheap, Place::Cheap]);
         assert_eq!(places[2..], [Place::Never; 4]);
         assert!(Place::Cheap < Place::Join && Place::Join < Place::Never);
+    }
+
+    #[test]
+    fn keys_that_may_fail_for_a_row_are_left_to_the_join() {
+        let cast =
+            |column: Column, to| -> Arc<dyn PhysicalExpr> { Arc::new(CastExpr::new(Arc::new(column), to, None)) };
+        let schema = Schema::new(vec![
+            Field::new("k", DataType::Int32, true),
+            Field::new("t", DataType::Utf8, true),
+            Field::new("n", DataType::Int64, true),
+        ]);
+        let sum = binary(key(), Operator::Plus, lit(1_i32));
+        let plain = [key(), lit("x"), cast(Column::new("k", 0), DataType::Int64)];
+        assert!(plain.iter().all(|key| is_plain_key(key, &schema)));
+        let others = [cast(Column::new("t", 1), DataType::Int64), cast(Column::new("n", 2), DataType::Int32), sum];
+        assert!(!others.iter().any(|key| is_plain_key(key, &schema)));
     }
 
     // Arithmetic: from 1 to 1000 there are 1000 keys.
