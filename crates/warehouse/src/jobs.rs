@@ -32,6 +32,7 @@ use crate::reader::{Batches, RowRange};
 use crate::tables::Page;
 
 pub use history::QueueLoad;
+pub(crate) use progress::Run;
 pub use progress::{Progress, Stage};
 pub use results::RowSet;
 

@@ -7,12 +7,14 @@
 //! `planner` (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for
 //! tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column
 //! for another), `scans` (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of
-//! joins), `physical` (pauses in joins), execution. `settings` are the flags of the session, `hive` what one of them allows,
-//! `errors` the words of the original, `condition` a filter without a query.
+//! joins), `kept` (how hash joins keep rows), `late` (which columns a scan reads first), `physical` (pauses in joins),
+//! execution, and once more where memory is too little for it (`again`). `settings` are the flags of the session, `hive` what
+//! one of them allows, `errors` the words of the original, `condition` a filter without a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
 //! of a script take effect together, and `program` runs those that ask on their way.
 
+mod again;
 mod cartesian;
 mod casts;
 mod coerce;
@@ -23,7 +25,9 @@ mod fold;
 mod grouping;
 pub(crate) mod hints;
 mod hive;
+mod kept;
 mod lambdas;
+mod late;
 mod lateral;
 pub(crate) mod names;
 mod order;
@@ -173,9 +177,15 @@ impl Session {
         // Which side of a join is kept in memory is chosen with its order.
         config.options_mut().optimizer.join_reordering = false;
         let mut rules = pushdown::guarded(state.physical_optimizers());
+        rules.insert(0, Arc::new(kept::OneTable));
         rules.push(Arc::new(unsorted::Unsorted));
+        if self.settings.has_late_scans() {
+            rules.push(Arc::new(late::LateScans { all: self.settings.forces_late_scans() }));
+        }
         let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
-        Ok(builder.with_physical_optimizer_rules(rules).build())
+        let state = builder.with_physical_optimizer_rules(rules).build();
+        let memory = self.warehouse.config.memory_per_instance;
+        Ok(if self.settings.sorts_joins() { again::sorting(state, memory) } else { state })
     }
 }
 

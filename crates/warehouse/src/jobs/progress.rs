@@ -169,18 +169,21 @@ impl Progress {
     pub(crate) fn begin(&self, plan: &Arc<dyn ExecutionPlan>) -> Arc<Run> {
         let mut log = self.log.lock();
         log.runs.iter().for_each(|run| run.forget_plan());
-        let (job, step) = (log.jobs, log.step);
-        let stages = What::Plan(Stages::cut(plan, job, step));
-        let run = Arc::new(Run {
-            job,
-            step,
-            fingerprint: fingerprint(plan),
-            rows: AtomicU64::new(0),
-            busy_us: AtomicU64::new(0),
-            state: Mutex::new(RunState { stages, started_ms: clock::now_ms(), drained: None, sink: None, end: None }),
-        });
+        let run = Run::new(plan, log.jobs, log.step, None);
         log.jobs += 1;
         log.runs.push(run.clone());
+        run
+    }
+
+    /// `plan` does the work of `failed`, which is forgotten: its rows go where those of `failed` would have gone.
+    pub(crate) fn begin_again(&self, failed: &Arc<Run>, plan: &Arc<dyn ExecutionPlan>) -> Arc<Run> {
+        let mut log = self.log.lock();
+        let sink = failed.state.lock().sink.take();
+        let run = Run::new(plan, failed.job, failed.step, sink);
+        match log.runs.iter_mut().find(|run| Arc::ptr_eq(run, failed)) {
+            Some(place) => *place = run.clone(),
+            None => log.runs.push(run.clone()),
+        }
         run
     }
 
@@ -279,6 +282,19 @@ enum What {
 }
 
 impl Run {
+    /// The `job`-th plan of an instance, which is of statement `step`.
+    fn new(plan: &Arc<dyn ExecutionPlan>, job: usize, step: i64, sink: Option<Sink>) -> Arc<Self> {
+        let stages = What::Plan(Stages::cut(plan, job, step));
+        Arc::new(Self {
+            job,
+            step,
+            fingerprint: fingerprint(plan),
+            rows: AtomicU64::new(0),
+            busy_us: AtomicU64::new(0),
+            state: Mutex::new(RunState { stages, started_ms: clock::now_ms(), drained: None, sink, end: None }),
+        })
+    }
+
     /// The rows of `stream`, which is this plan's, are counted from here on.
     pub(crate) fn counted(self: Arc<Self>, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
         Box::pin(Counted { inner: stream, run: self, given: None })
@@ -318,7 +334,7 @@ impl Run {
     }
 
     /// Lets go of a plan that has ended.
-    fn forget_plan(&self) {
+    pub(crate) fn forget_plan(&self) {
         let mut state = self.state.lock();
         if state.end.is_some() {
             state.stages = What::Numbers(state.profiles(self, None));

@@ -288,6 +288,25 @@ async fn a_sink_ends_when_its_files_are_written() {
 }
 
 #[tokio::test]
+async fn a_plan_in_place_of_one_that_failed_has_its_number_and_its_sink() {
+    let progress = Progress::default();
+    progress.begin_step(0);
+    let plan = values(&[&[1, 2]]);
+    let failed = progress.begin(&plan);
+    progress.begin_sink("p.t".into());
+    let again = progress.begin_again(&failed, &plan);
+    let rows = execute_stream(plan, Arc::new(TaskContext::default())).unwrap();
+    again.counted(rows).try_collect::<Vec<_>>().await.unwrap();
+    progress.end_sink(99);
+    run_in(&progress, &values(&[&[3]])).await;
+    let profile = progress.profile();
+    assert_eq!(stage_ids(&profile), [("M1_job_0", 0), ("M1_job_1", 0)]);
+    let sink = &profile["stages"][0]["operators"][0];
+    assert_eq!((&sink["text"], &sink["rows"], &sink["bytes"]), (&json!("TableSink: p.t"), &json!(2), &json!(99)));
+    assert_eq!(profile["rows_out"], 3);
+}
+
+#[tokio::test]
 async fn a_long_script_keeps_its_last_stages() {
     let progress = Progress::default();
     for step in 0..250 {

@@ -2,7 +2,8 @@
 //!
 //! The engine looks a filter's columns up by name on its way down. Below a join of `t` and `u` that both have a column `a`,
 //! a filter of `t.a` may arrive at `u`, and rows are lost. A node whose columns have names of their own lets filters pass,
-//! unless it is a semi join: that hands filters of its keys to the side that it does not show, by name again.
+//! unless it is a semi join: that hands filters of its keys to the side that it does not show, by name again. So does an
+//! aggregate whose group has the name of another column, and a union whose inputs name their columns otherwise.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,6 +16,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
@@ -53,7 +55,8 @@ fn raised(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let above = |node: Arc<dyn ExecutionPlan>| {
         let schema = node.schema();
         let mut names = HashSet::new();
-        if schema.fields().iter().all(|field| names.insert(field.name().as_str())) && !crosses(&node) {
+        let has_own_names = schema.fields().iter().all(|field| names.insert(field.name().as_str()));
+        if has_own_names && !crosses(&node) && !renames(&node) && !mixes(&node) {
             return Ok(Transformed::no(node));
         }
         Ok(Transformed::yes(Arc::new(Barrier { input: node }) as Arc<dyn ExecutionPlan>))
@@ -61,12 +64,41 @@ fn raised(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(above).map(|t| t.data)
 }
 
-/// Whether a filter of a key may arrive at another column of the other side.
+/// Whether a filter of a key may arrive at a column of the other side that is not its key.
 fn crosses(node: &Arc<dyn ExecutionPlan>) -> bool {
     let Some(join) = node.downcast_ref::<HashJoinExec>() else { return false };
+    let other = match join.join_type() {
+        JoinType::LeftSemi => join.right().schema(),
+        JoinType::RightSemi => join.left().schema(),
+        _ => return false,
+    };
     let name = |key: &Arc<dyn PhysicalExpr>| key.downcast_ref::<Column>().map(|c| c.name().to_string());
-    matches!(join.join_type(), JoinType::LeftSemi | JoinType::RightSemi)
-        && join.on().iter().any(|(left, right)| name(left).is_none() || name(left) != name(right))
+    join.on().iter().any(|(left, right)| {
+        let is_left = *join.join_type() == JoinType::LeftSemi;
+        let (shown, hidden) = if is_left { (name(left), name(right)) } else { (name(right), name(left)) };
+        // A key that is no column has no filter, and one whose name the other side does not know stays where it is.
+        shown != hidden && shown.is_some_and(|shown| other.index_of(&shown).is_ok())
+    })
+}
+
+/// Whether a filter of a group may arrive at another column of the input.
+fn renames(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return false };
+    let input = aggregate.input().schema();
+    aggregate.group_expr().expr().iter().any(|(group, name)| {
+        let is_itself = group.downcast_ref::<Column>().is_some_and(|c| c.name() == name);
+        !is_itself && input.index_of(name).is_ok()
+    })
+}
+
+/// Whether a filter of a union's column may arrive at another column of one of its inputs.
+fn mixes(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let schema = node.schema();
+    let has_names = |input: &Arc<dyn ExecutionPlan>| {
+        let input = input.schema();
+        input.fields().iter().zip(schema.fields()).all(|(own, shown)| own.name() == shown.name())
+    };
+    ["UnionExec", "InterleaveExec"].contains(&node.name()) && !node.children().into_iter().all(has_names)
 }
 
 fn lowered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -9,9 +9,9 @@ use datafusion::datasource::{DefaultTableSource, ViewTable};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableSource};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use feitian_base::{Kind, Result};
 use feitian_functions::coercion::type_name;
 use feitian_sql::{PARAMETERS, Position, parse_query};
@@ -24,7 +24,7 @@ use sqlparser::ast::{Expr as AstExpr, Ident, ObjectName, Query, SelectItem, SetE
 use super::names::TableName;
 use super::user_code::{Around, UserFunctions};
 use super::{
-    Session, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare,
+    Session, again, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare,
     rights, scans,
 };
 use crate::catalog::OpenTable;
@@ -264,15 +264,14 @@ pub(crate) async fn physical_plan(
 pub(crate) async fn run_plan(session: &Session, state: &SessionState, planned: Planned) -> Result<Rows> {
     let columns = output_columns(&planned.plan)?;
     let plan = gathered(physical_plan(session, state, &planned).await?);
-    let run = session.progress.begin(&plan);
-    let stream = run.counted(execute_stream(plan, state.task_ctx()).map_err(errors::engine)?);
+    let stream = again::run(session, state, planned, plan)?;
     let schema = stream.schema();
     let ours = stream.map(|batch| batch.map_err(|e| DataFusionError::External(Box::new(errors::engine(e)))));
     Ok(Rows { columns, stream: Box::pin(RecordBatchStreamAdapter::new(schema, ours)) })
 }
 
 /// The plan with one partition. The engine would add the same operator itself, but nobody could read its counters.
-fn gathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+pub(super) fn gathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     match plan.properties().output_partitioning().partition_count() {
         0 | 1 => plan,
         _ => Arc::new(CoalescePartitionsExec::new(plan)),

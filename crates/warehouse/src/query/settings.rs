@@ -102,6 +102,22 @@ impl Settings {
         self.is_on("odps.sql.allow.cartesian", false)
     }
 
+    /// Scans look for what joins look for before they read everything.
+    pub(crate) fn has_late_scans(&self) -> bool {
+        self.is_on("odps.optimizer.enable.dynamic.filter", true) || self.forces_late_scans()
+    }
+
+    /// They do so whatever is expected of it.
+    pub(crate) fn forces_late_scans(&self) -> bool {
+        self.is_on("odps.optimizer.force.dynamic.filter", false)
+    }
+
+    /// Joins sort rows instead of keeping one side of them in memory: hash joins are ruled out.
+    pub(crate) fn sorts_joins(&self) -> bool {
+        let without = self.get("odps.optimizer.cbo.rule.filter.black").unwrap_or_default();
+        without.split([',', '|']).any(|rule| rule.trim().eq_ignore_ascii_case("hj"))
+    }
+
     pub(crate) fn order_by_needs_limit(&self) -> bool {
         self.is_on("odps.sql.validate.orderby.limit", false)
     }
@@ -173,6 +189,18 @@ mod tests {
             assert_eq!(settings(&[("odps.sql.timezone", given)]).time_zone().unwrap(), name);
         }
         assert_eq!(settings(&[("odps.sql.timezone", "Mars/Base")]).time_zone().unwrap_err().code(), "ODPS-0130071");
+    }
+
+    // MaxCompute documentation, "Dynamic filtering", has the three flags.
+    #[test]
+    fn how_joins_run_can_be_said() {
+        let unset = settings(&[]);
+        assert_eq!((unset.has_late_scans(), unset.forces_late_scans(), unset.sorts_joins()), (true, false, false));
+        assert!(!settings(&[("odps.optimizer.enable.dynamic.filter", "false")]).has_late_scans());
+        assert!(settings(&[("odps.optimizer.force.dynamic.filter", "true")]).forces_late_scans());
+        for (rules, sorts) in [("hj", true), ("pojr, HJ", true), ("xhj", false), ("", false)] {
+            assert_eq!(settings(&[("odps.optimizer.cbo.rule.filter.black", rules)]).sorts_joins(), sorts, "{rules}");
+        }
     }
 
     // MaxCompute documentation, "Flag parameters": these flags choose other types and conversions.

@@ -56,6 +56,19 @@ impl Bench {
         settings: Vec<Setting>,
         store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
     ) -> Self {
+        Self::open_of(settings, 256 << 20, store).await
+    }
+
+    /// With so much memory for each job.
+    pub(crate) async fn open_small(memory: usize) -> Self {
+        Self::open_of(Vec::new(), memory, as_it_is).await
+    }
+
+    async fn open_of(
+        settings: Vec<Setting>,
+        memory: usize,
+        store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
         for (id, name) in [("1", OWNER), ("2", "ALIYUN$other")] {
@@ -79,7 +92,7 @@ impl Bench {
         let config = Config {
             data_dir: dir.path().into(),
             tmp_dir: tmp,
-            memory_per_instance: 256 << 20,
+            memory_per_instance: memory,
             spill_limit: 1 << 30,
             running_per_project: 4,
             running_total: 4,
@@ -290,6 +303,7 @@ files! {
     grouping
     hints
     insert
+    joins
     json
     keys
     lambdas
