@@ -22,6 +22,7 @@ use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 use crate::resources::RESOURCES;
 use crate::storage::dynamic::files_of_block;
+use crate::storage::streams::STREAMED;
 use crate::upsert::UPSERT;
 use crate::writer::object_path;
 
@@ -166,7 +167,7 @@ impl Warehouse {
         let mut files = HashSet::new();
         let at = |path: String| object_path(&table.location, &path);
         // In the order in which files go from one to the next, so that none slips through.
-        for kind in ["upload", "storage_write", UPSERT] {
+        for kind in ["upload", "storage_write", STREAMED, UPSERT] {
             for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
                 for block in self.meta.blocks(&session.id).await? {
                     match block.path.is_empty() {
