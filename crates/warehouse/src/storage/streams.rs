@@ -1,14 +1,15 @@
-//! Write sessions of the storage API, version 2: rows come in streams, and a commit takes all of them or those it names.
+//! Write sessions of the storage API, version 2: rows come in streams, and a commit takes all or those it names.
 //!
 //! What there is to know of a stream lies in blocks of its session: one without rows for its beginning, one for each
 //! request with rows, one without rows for its end. A request goes so:
 //!
 //! 1. Its rows go into files that nothing refers to.
-//! 2. The stream is looked at. A client that counts its rows says which of them is the first one of the request: when the
-//!    stream has a request of just these rows, this one has come twice, and its files stay unknown.
+//! 2. The stream is looked at. A client that counts its rows says which of them is the first one of the request: when
+//!    the stream has a request of just these rows, this one has come twice, and its files stay unknown. So it is with
+//!    one of which the client says that it sends it again, and which the stream has.
 //! 3. A block names the files, unless another block was added since step 2: then again from step 2 on.
 //!
-//! A request of a client that does not count has nothing to be known by: one that is sent twice is written twice.
+//! A request of a client that neither counts nor names its requests is written as often as it comes.
 //!
 //! Rows for a table with a key are those of an upsert session (`upsert`), which keeps the same notes of its streams.
 
@@ -61,6 +62,17 @@ pub struct StreamPlace {
     pub token: String,
 }
 
+/// What is said of the rows of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamPart {
+    /// Only of clients that count their rows.
+    pub place: Option<StreamPlace>,
+    /// How many the client says there are, which counts for tables with a key only.
+    pub num_rows: u64,
+    /// What the client knows the request by, and whether it sends it again.
+    pub request: Option<(String, bool)>,
+}
+
 /// What a block says of its stream.
 #[derive(Serialize, Deserialize)]
 struct Note {
@@ -73,13 +85,16 @@ struct Note {
     /// The first row, where rows are counted.
     #[serde(default)]
     row: Option<i64>,
+    /// What the client knows the request by.
+    #[serde(default)]
+    request: Option<String>,
     files: Vec<NewFile>,
 }
 
 impl Note {
     fn of(name: &StreamName) -> Self {
         let (stream, version) = (name.id.clone(), name.version);
-        Self { stream, version, token: None, is_end: false, row: None, files: Vec::new() }
+        Self { stream, version, token: None, is_end: false, row: None, request: None, files: Vec::new() }
     }
 
     /// As the block of this number.
@@ -107,7 +122,8 @@ impl Note {
 }
 
 impl Warehouse {
-    /// Opens a session whose rows come in streams: an upsert session if the table has a key. Its partition need not exist.
+    /// Opens a session whose rows come in streams: an upsert session if the table has a key. Its partition need not
+    /// exist.
     pub async fn create_streamed(&self, owner: &str, request: SessionRequest) -> Result<SessionInfo> {
         let table = self.catalog.open(&request.project, &request.table).await?;
         table.data()?;
@@ -148,7 +164,7 @@ impl Warehouse {
             }
             if streams.keys().any(|s| s.id == name.id && s.version != name.version) {
                 let text = format!(
-                    "stream '{}' of a table with a primary key cannot be begun again; abort the session and open another",
+                    "stream '{}' of a table with a primary key cannot be begun again; abort the session",
                     name.id
                 );
                 return Err(Error::unsupported(text));
@@ -174,33 +190,33 @@ impl Warehouse {
         Ok(streams_of(&self.meta.blocks(&info.session.id).await?)?.into_values().collect())
     }
 
-    /// Takes the rows of one request; durable when this returns. `num_rows` is what the client says there are, which counts
-    /// for tables with a key only.
+    /// Takes the rows of one request; durable when this returns.
     pub async fn write_to_stream(
         &self,
         info: &SessionInfo,
         name: &StreamName,
-        place: Option<StreamPlace>,
-        num_rows: u64,
+        part: StreamPart,
         batches: BatchSource,
     ) -> Result<WriteStream> {
+        let place = &part.place;
         open_for_writing(info)?;
         let blocks = self.meta.blocks(&info.session.id).await?;
         check_room(&blocks)?;
         let stream = taking(&blocks, name, place.as_ref())?;
         if info.session.kind == UPSERT {
-            self.write_upsert(info, 0, num_rows, batches).await?;
+            self.write_upsert(info, 0, part.num_rows, batches).await?;
             return Ok(stream);
         }
         // Step 1.
         let files = self.write_files(info, next_number(&blocks), batches).await?;
-        let note = Note { row: place.as_ref().map(|p| p.row), files, ..Note::of(name) };
+        let row = place.as_ref().map(|p| p.row);
+        let note = Note { row, request: part.request.as_ref().map(|(id, _)| id.clone()), files, ..Note::of(name) };
         loop {
             // Step 2.
             let blocks = self.meta.blocks(&info.session.id).await?;
             let mut stream = taking(&blocks, name, place.as_ref())?;
             let block = note.block(info, next_number(&blocks))?;
-            if block.num_rows == 0 || !is_new(&blocks, &stream, place.as_ref(), block.num_rows)? {
+            if block.num_rows == 0 || !is_new(&blocks, &stream, &part, block.num_rows)? {
                 return Ok(stream);
             }
             failpoint::hit("block.before_row");
@@ -300,27 +316,41 @@ fn taking(blocks: &[Block], name: &StreamName, place: Option<&StreamPlace>) -> R
     match (&stream.token, place) {
         (None, None) => Ok(stream),
         (Some(own), Some(place)) if *own == place.token => Ok(stream),
-        (Some(_), None) => Err(Error::invalid("rows of a stream in ExactlyOnceMode come with RowOffset and their token")),
+        (Some(_), None) => Err(Error::invalid("rows of a stream in ExactlyOnceMode come with RowOffset and a token")),
         (None, Some(_)) => Err(Error::invalid("RowOffset is for streams that were created with ExactlyOnceMode")),
         (Some(_), Some(_)) => conflict("is another client's since"),
     }
 }
 
-/// Whether rows at this place are new to the stream; those that are not are there already.
-fn is_new(blocks: &[Block], stream: &WriteStream, place: Option<&StreamPlace>, num_rows: i64) -> Result<bool> {
-    let Some(place) = place.filter(|place| place.row != stream.num_rows) else { return Ok(true) };
+/// Whether these rows are new to the stream; those that are not are there already.
+fn is_new(blocks: &[Block], stream: &WriteStream, part: &StreamPart, num_rows: i64) -> Result<bool> {
     let name = &stream.name;
-    for block in blocks.iter().filter(|b| b.num_rows == num_rows) {
-        let is_it = |n: Note| n.row == Some(place.row) && n.version == name.version && n.stream == name.id;
-        if Note::read(block)?.is_some_and(is_it) {
-            return Ok(false);
-        }
+    let is_of = |n: &Note| n.version == name.version && n.stream == name.id;
+    let Some(place) = &part.place else {
+        let Some((request, true)) = &part.request else { return Ok(true) };
+        return Ok(!has_one(blocks, num_rows, |n| n.request.as_ref() == Some(request) && is_of(n))?);
+    };
+    if place.row == stream.num_rows {
+        return Ok(true);
+    }
+    if has_one(blocks, num_rows, |n| n.row == Some(place.row) && is_of(n))? {
+        return Ok(false);
     }
     let text = format!(
         "{num_rows} rows come from row {} of stream '{}' on, which has {} rows",
         place.row, name.id, stream.num_rows
     );
     Err(Error::invalid(text))
+}
+
+/// Whether a block of so many rows is the one that is looked for.
+fn has_one(blocks: &[Block], num_rows: i64, is_it: impl Fn(&Note) -> bool) -> Result<bool> {
+    for block in blocks.iter().filter(|b| b.num_rows == num_rows) {
+        if Note::read(block)?.is_some_and(|note| is_it(&note)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn next_number(blocks: &[Block]) -> i64 {
