@@ -130,7 +130,7 @@ class Streams(ClientCase):
         writer.delete([3, None])
         writer.close()
         session.commit()
-        self.assertEqual(sorted(self.query(f"SELECT * FROM {name}")), [[1, "a"], [2, "new"]])
+        self.assertEqual(sorted(self.query(f"SELECT * FROM {name}")), [(1, "a"), (2, "new")])
 
     def test_splits_by_rows_and_compressed_answers(self):
         client, table = self.client(), self.table("n bigint, s string")

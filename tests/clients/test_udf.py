@@ -250,24 +250,14 @@ class Refused(UdfCase):
             self.assertIn(words, said)
 
     def test_what_does_not_run_is_named(self):
-        closing = self.function("""
-            @annotate("bigint->bigint")
-            class F(BaseUDTF):
-                def process(self, value):
-                    pass
-
-                def close(self):
-                    self.forward(1)
-        """)
         stamp = self.function('@annotate("bigint->timestamp")\nclass F(object):\n    pass\n')
         jar = self.o.create_resource(unique("code") + ".jar", "jar", fileobj=io.BytesIO(b"PK"))
         java = self.o.create_function(unique("udf"), class_type="com.example.F", resources=[jar])
         self.addCleanup(jar.drop)
         self.addCleanup(java.drop)
-        for name, words in ((closing, "close"), (java.name, "jar")):
-            said = self.fails(f"SELECT {name}(1)")
-            self.assertIn("ODPS-0121125", said)
-            self.assertIn(words, said)
+        said = self.fails(f"SELECT {java.name}(1)")
+        self.assertIn("ODPS-0121125", said)
+        self.assertIn("jar", said)
         self.assertIn("TIMESTAMP", self.fails(f"SELECT {stamp}(1)"))
 
 
@@ -517,6 +507,43 @@ class Tables(UdfCase):
             f"SELECT w FROM {table} LATERAL VIEW upper(s) v AS w",
         ):
             self.assertIn("ODPS-0130071", self.fails(sql))
+
+    RUNS = """
+        @annotate("string,bigint->string,bigint,bigint")
+        class F(BaseUDTF):
+            def __init__(self):
+                self.key, self.rows, self.sum = None, 0, 0
+
+            def process(self, key, n):
+                if key != self.key:
+                    self.close()
+                    self.key, self.rows, self.sum = key, 0, 0
+                self.rows += 1
+                self.sum += n
+
+            def close(self):
+                if self.rows:
+                    self.forward(self.key, self.rows, self.sum)
+    """
+
+    def test_rows_come_to_one_object_in_their_order_until_its_end(self):
+        name = self.function(self.RUNS)
+        table = self.table("k string, n bigint")
+        # In two uploads, so that there are files whose rows lie between each other.
+        rows = [[f"k{i % 50}", i] for i in range(20_000)]
+        self.o.write_table(table, rows[::2])
+        self.o.write_table(table, rows[1::2])
+        want = [(f"k{k}", 400, sum(n for key, n in rows if key == f"k{k}")) for k in range(50)]
+        source = f"(SELECT k, n FROM {table.name} DISTRIBUTE BY k SORT BY k, n) s"
+        self.assertCountEqual(self.query(f"SELECT {name}(k, n) AS (k, c, s) FROM {source}"), want)
+        # Once more from the start, whoever has had the process before; and what comes at the end of a LATERAL VIEW.
+        lateral = f"SELECT v.k, c, v.s FROM {source} LATERAL VIEW {name}(s.k, s.n) v AS k, c, s"
+        self.assertCountEqual(self.query(lateral), want)
+        self.assertEqual(self.query(f"SELECT {name}(k, n) AS (k, c, s) FROM {source} WHERE n < 0"), [])
+        total = f"SELECT SUM(c), SUM(s) FROM (SELECT {name}('all', n) AS (k, c, s) FROM {table.name}) t"
+        self.assertEqual(self.query(total), [(20_000, sum(range(20_000)))])
+        said = self.fails(f"SELECT s.n, c FROM {source} LATERAL VIEW {name}(s.k, s.n) v AS k, c, s")
+        self.assertIn("close()", said)
 
     def test_a_row_of_another_width_is_an_error(self):
         name = self.function("""

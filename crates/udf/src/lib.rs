@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use frame::supported;
-pub use pool::{Call, Code, Crew, Pool, Resource};
+pub use pool::{Call, Code, Crew, Held, Pool, Resource};
 pub use signature::{Kind, Signature};
 
 /// What the operator allows user code.

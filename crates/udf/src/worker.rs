@@ -33,6 +33,7 @@ pub(crate) enum Ask {
     Iterate = 5,
     Merge = 6,
     Terminate = 7,
+    Close = 8,
 }
 
 /// Why there is no answer.

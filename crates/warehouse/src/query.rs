@@ -137,6 +137,7 @@ impl Session {
         // Which side of a join is kept in memory is chosen with its order.
         config.options_mut().optimizer.join_reordering = false;
         let mut rules = pushdown::guarded(state.physical_optimizers());
+        rules.insert(0, Arc::new(user_code::InOrder));
         rules.push(Arc::new(unsorted::Unsorted));
         let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
         Ok(builder.with_physical_optimizer_rules(rules).build())

@@ -428,14 +428,12 @@ class Function:
         if not isinstance(cls, type):
             raise Misfit(f"module {what['module']} has no class {what['class']}")
         self.cls = cls
-        closes = False
         kind = "scalar"
         if issubclass(cls, self.udf.BaseUDTF):
             kind = "table"
-            closes = cls.close is not self.udf.BaseUDTF.close and not is_empty(cls.close)
         elif issubclass(cls, self.udf.BaseUDAF):
             kind = "aggregate"
-        says = {"kind": kind, "annotation": self.udf.get_annotation(cls), "closes": closes}
+        says = {"kind": kind, "annotation": self.udf.get_annotation(cls)}
         return [json.dumps(says).encode()]
 
     def prepare(self, body):
@@ -471,7 +469,18 @@ class Function:
         for row in zip(*columns) if columns else itertools.repeat((), rows):
             process(*row)
             ends.append(len(forwarded))
-        width = len(self.result.items.fields)
+        return self.lists(ends)
+
+    def close(self, body):
+        """What is forwarded after the last row, as one list; rows that come later are another object's."""
+        made, self.made, forwarded = self.object(), None, self.udf._forwarded
+        del forwarded[:]
+        made.close()
+        return self.lists([len(forwarded)])
+
+    def lists(self, ends):
+        """What was forwarded as lists of structs, of which each ends at one of `ends`."""
+        width, forwarded = len(self.result.items.fields), self.udf._forwarded
         for values in forwarded:
             if len(values) != width:
                 raise Misfit(f"forward() was called with {len(values)} values, the signature says {width}")
@@ -481,7 +490,6 @@ class Function:
         self.result.items.write(writer, forwarded)
         del forwarded[:]
         return writer.parts
-
 
     def buffers(self, reader, count):
         """The buffers of `count` groups; a group that is new has none yet."""
@@ -523,12 +531,6 @@ def dumped(buffers):
     writer = Writer()
     BUFFERS.write(writer, [pickle.dumps(buffer, 4) for buffer in buffers])
     return writer.parts
-
-
-def is_empty(method):
-    """True for a method that can do nothing, such as `pass`: it names nothing."""
-    code = getattr(method, "__code__", None)
-    return code is not None and not code.co_names and not code.co_freevars and not code.co_cellvars
 
 
 def failure(error):
@@ -593,6 +595,7 @@ def main():
         5: function.iterate,
         6: function.merge,
         7: function.terminate,
+        8: function.close,
     }
     signal.signal(signal.SIGXCPU, out_of_time)
     # The server leaves ends by its own signals out of this group.

@@ -4,6 +4,7 @@
 //! files that the class is made of, which never change.
 
 mod aggregate;
+mod table;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -36,6 +37,8 @@ use super::hints;
 use super::names::{self, OF_A_USER, UnknownCall};
 use super::select::assignable;
 use super::{Session, errors, rights};
+
+pub(super) use table::InOrder;
 
 /// The resources of all functions that an instance uses lie in memory meanwhile.
 const MAX_RESOURCE_BYTES: u64 = 256 << 20;
@@ -313,6 +316,12 @@ impl UserFunction {
         wanted.collect()
     }
 
+    /// A call with arguments of `fields`.
+    fn call_of(&self, fields: &[FieldRef]) -> Call {
+        let types = fields.iter().enumerate().map(|(i, field)| self.argument(i, field)).collect();
+        Call::new(types, self.result(), self.zone)
+    }
+
     /// The type of argument `i` as the process knows it.
     fn argument(&self, i: usize, field: &FieldRef) -> feitian_types::DataType {
         let declared = self.signature.arguments.get(i).cloned();
@@ -379,8 +388,11 @@ impl ScalarUDFImpl for UserCall {
         }
         let columns = args.args.iter().map(|arg| arg.to_array(rows)).collect::<PlanResult<Vec<_>>>()?;
         let function = &self.function;
-        let types = args.arg_fields.iter().enumerate().map(|(i, field)| function.argument(i, field)).collect();
-        let call = Call::new(function.signature.kind, types, function.result(), function.zone);
+        if function.signature.kind == Kind::Table {
+            // `InOrder` has taken it out of every projection; here it would lose its order and its end.
+            return Err(external(Error::internal(format!("table function {} is called row by row", self.name()))));
+        }
+        let call = function.call_of(&args.arg_fields);
         let array = blocking(|| function.pool.call(&call, &columns, rows)).map_err(external)?;
         Ok(ColumnarValue::Array(array))
     }

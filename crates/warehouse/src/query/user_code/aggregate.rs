@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 };
 use feitian_functions::FunctionError;
 use feitian_types::arrow::engine_type;
-use feitian_udf::{Call, Kind};
+use feitian_udf::Call;
 
 use super::{UserFunction, blocking, external};
 
@@ -52,7 +52,7 @@ impl UserAggregate {
     fn buffers(&self, args: &AccumulatorArgs) -> Buffers {
         let function = self.function.clone();
         let types = args.expr_fields.iter().enumerate().map(|(i, field)| function.argument(i, field)).collect();
-        let call = Call::new(Kind::Aggregate, types, function.result(), function.zone);
+        let call = Call::new(types, function.result(), function.zone);
         Buffers { function, call, buffers: Vec::new() }
     }
 }
