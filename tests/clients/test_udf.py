@@ -7,6 +7,7 @@ import datetime
 import decimal
 import io
 import os
+import tarfile
 import textwrap
 import unittest
 import zipfile
@@ -186,6 +187,79 @@ class Scalar(UdfCase):
             ],
         )
         self.assertEqual(self.query(f"SELECT {name}('飞'), {name}('none')"), [("<飞>", "<first>")])
+
+    def test_resources_have_names_that_open_and_import_know(self):
+        library, packed, module = unique("lib") + ".zip", unique("packed") + ".tar.gz", unique("one") + ".py"
+        zipped, tarred = io.BytesIO(), io.BytesIO()
+        with zipfile.ZipFile(zipped, "w") as file:
+            file.writestr("in_zip.py", "WORD = 'zip'")
+        with tarfile.open(fileobj=tarred, mode="w:gz") as file:
+            for path, text in (("top/in_tar/__init__.py", "from .deep import WORD"), ("top/in_tar/deep.py", "WORD = 'tar'")):
+                member = tarfile.TarInfo(path)
+                member.size = len(text)
+                file.addfile(member, io.BytesIO(text.encode()))
+        name = self.function(
+            f"""
+            import os, sys, zipfile
+            from odps.distcache import get_cache_file, get_cache_archive_filenames
+
+            @annotate("->string")
+            class F(object):
+                def evaluate(self):
+                    place = get_cache_file("{library}").name
+                    words = [zipfile.ZipFile(place).read("in_zip.py").decode()]
+                    names = get_cache_archive_filenames("{packed}")
+                    words.append(",".join(sorted(name.partition("{packed}")[2] for name in names)))
+                    sys.path.append(os.path.dirname(os.path.dirname(names[0])))
+                    import in_tar
+                    words.append(in_tar.WORD + os.path.basename(in_tar.__file__))
+                    words.append(open(get_cache_file("{module}").name).read())
+                    try:
+                        open(place, "w")
+                    except PermissionError:
+                        words.append("kept")
+                    return "|".join(words)
+            """,
+            files=[
+                (library, "file", zipped.getvalue()),
+                (packed, "archive", tarred.getvalue()),
+                (module, "py", b"ONE = 1"),
+            ],
+        )
+        files = "/top/in_tar/__init__.py,/top/in_tar/deep.py"
+        self.assertEqual(self.query(f"SELECT {name}()"), [(f"WORD = 'zip'|{files}|tar__init__.py|ONE = 1|kept",)])
+
+    def test_tables_are_resources(self):
+        plain, parted = self.table("n bigint, s string"), self.table("n bigint, d decimal(10,2)", "ds string")
+        self.o.write_table(plain, [[1, "a"], [2, None], [3, "c"]])
+        for day, n in (("x", 10), ("y", 20)):
+            self.o.write_table(parted, [[n, decimal.Decimal("1.50")]], partition=f"ds={day}", create_partition=True)
+        references = [
+            self.o.create_resource(unique("ref"), "table", table_name=plain.name),
+            self.o.create_resource(unique("ref"), "table", table_name=parted.name, partition="ds=y"),
+        ]
+        source = f"""
+            from odps.distcache import get_cache_table
+
+            @annotate("bigint->string")
+            class F(object):
+                def __init__(self):
+                    self.names = dict(get_cache_table("{references[0].name}"))
+                    self.rows = [list(row) for row in get_cache_table("{references[1].name}")]
+
+                def evaluate(self, n):
+                    return repr((self.names.get(n), self.rows, len(list(get_cache_table("{references[0].name}")))))
+        """
+        module = unique("mod")
+        code = self.o.create_resource(module + ".py", "py", fileobj=io.BytesIO((HEAD + textwrap.dedent(source)).encode()))
+        function = self.o.create_function(unique("udf"), class_type=module + ".F", resources=[code, *references])
+        for made in (function, code, *references):
+            self.addCleanup(made.drop)
+        rows = [[20, decimal.Decimal("1.50")]]
+        wanted = [(repr(("a", rows, 3)), repr((None, rows, 3)))]
+        self.assertEqual(self.query(f"SELECT {function.name}(1L), {function.name}(2L)"), wanted)
+        plain.drop()
+        self.assertIn("ODPS-0130071", self.fails(f"SELECT {function.name}(1L)"))
 
     def test_a_function_lies_in_a_schema(self):
         schema = unique("s")

@@ -12,6 +12,7 @@ mod launch;
 mod pool;
 pub mod sandbox;
 mod signature;
+mod table;
 mod worker;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use frame::supported;
 pub use pool::{Call, Code, Crew, Held, Pool, Resource};
 pub use signature::{Kind, Signature};
+pub use table::TableContent;
 
 /// What the operator allows user code.
 #[derive(Debug, Clone, PartialEq, Eq)]

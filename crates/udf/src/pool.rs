@@ -92,7 +92,7 @@ impl Crew {
 #[derive(Debug, Clone)]
 pub struct Resource {
     pub name: String,
-    /// `py`, `file` or `archive`.
+    /// `py`, `file`, `archive`, or `table`, whose content is a [`TableContent`](crate::TableContent).
     pub kind: String,
     pub content: Bytes,
 }

@@ -9,6 +9,7 @@ import array
 import collections
 import datetime
 import decimal
+import functools
 import importlib.abc
 import importlib.util
 import io
@@ -396,6 +397,21 @@ def column_type(described):
     return Structs([field for field, _ in inside[0]], [column_type(ty) for _, ty in inside[0]])
 
 
+def table_rows(content):
+    """The rows of a table that is a resource: see `table.rs`."""
+    view = memoryview(content)
+    (at,) = COUNT.unpack(view[:8])
+    types = [column_type(described) for described in json.loads(bytes(view[8 : 8 + at]))]
+    at += 8
+    while at < len(view):
+        (size,) = COUNT.unpack(view[at : at + 8])
+        block = view[at + 8 : at + 8 + size]
+        at += 8 + size
+        (rows,) = COUNT.unpack(block[:8])
+        reader = Reader(block, 8)
+        yield from zip(*[ty.read(reader, rows) for ty in types])
+
+
 class Function:
     """The user's class, and one object of it that lives as long as the process."""
 
@@ -422,6 +438,9 @@ class Function:
         import odps.udf
 
         odps.distcache._resources.update(resources)
+        for name, (kind, content) in resources.items():
+            if kind == "table":
+                odps.distcache._tables[name] = functools.partial(table_rows, content)
         self.udf = odps.udf
         __import__(what["module"])
         cls = getattr(sys.modules[what["module"]], what["class"], None)

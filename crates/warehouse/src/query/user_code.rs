@@ -4,6 +4,7 @@
 //! files that the class is made of, which never change.
 
 mod aggregate;
+mod lookup;
 mod table;
 
 use std::collections::HashMap;
@@ -191,7 +192,7 @@ async fn find(session: &Session, name: &str, at: Position) -> Result<UserFunctio
     let (module, class) = row.class_type.rsplit_once('.').unwrap_or(("", row.class_type.as_str()));
     let rows = resources(session, &row, at).await?;
     let is_python = rows.iter().any(|r| r.kind == "py" && r.at.name == format!("{module}.py"));
-    if let Some(other) = rows.iter().find(|r| !matches!(r.kind.as_str(), "py" | "file" | "archive")) {
+    if let Some(other) = rows.iter().find(|r| !matches!(r.kind.as_str(), "py" | "file" | "archive" | "table")) {
         let what = format!("to run {name} with its resource {} of type {}", other.at.name, other.kind);
         return Err(front_end(SqlError::unsupported(at, what)));
     }
@@ -201,15 +202,15 @@ async fn find(session: &Session, name: &str, at: Position) -> Result<UserFunctio
         return Err(front_end(SqlError::unsupported(at, what)));
     }
     let key = rows.iter().fold(row.class_type.clone(), |key, r| format!("{key}\n{} {} {}", r.path, r.kind, r.at.name));
+    let zone = parse_zone(&session.settings.time_zone()?).map_err(|e| errors::engine(e.into()))?;
     let code = Code {
         name: name.to_string(),
         module: module.to_string(),
         class: class.to_string(),
-        resources: contents(session, rows, at, name).await?,
+        resources: contents(session, rows, zone, at, name).await?,
     };
     let settings = Arc::new(session.warehouse.config.user_code.clone());
     let pool = Pool::new(settings, session.crew.clone(), code);
-    let zone = parse_zone(&session.settings.time_zone()?).map_err(|e| errors::engine(e.into()))?;
     let remembered = &session.warehouse.signatures.0;
     let known = remembered.lock().get(&key).cloned();
     let signature = match known {
@@ -245,15 +246,28 @@ async fn resources(session: &Session, function: &Registered, at: Position) -> Re
     Ok(rows)
 }
 
-async fn contents(session: &Session, rows: Vec<ResourceRow>, at: Position, name: &str) -> Result<Vec<Resource>> {
+async fn contents(
+    session: &Session,
+    rows: Vec<ResourceRow>,
+    zone: Tz,
+    at: Position,
+    name: &str,
+) -> Result<Vec<Resource>> {
     let sizes = rows.iter().map(|r| r.num_bytes.unsigned_abs());
-    if sizes.fold(session.crew.held(), u64::saturating_add) > MAX_RESOURCE_BYTES {
+    let mut held = sizes.fold(session.crew.held(), u64::saturating_add);
+    if held > MAX_RESOURCE_BYTES {
         let what =
             format!("to run {name} with more than {} MiB of resources in one statement", MAX_RESOURCE_BYTES >> 20);
         return Err(front_end(SqlError::unsupported(at, what)));
     }
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
+        if row.kind == "table" {
+            let content = lookup::content(session, &row, zone, MAX_RESOURCE_BYTES - held, (name, at)).await?;
+            held += content.len() as u64;
+            found.push(Resource { name: row.at.name, kind: row.kind, content });
+            continue;
+        }
         let size = row.num_bytes.unsigned_abs();
         let pieces: Vec<Bytes> = session.warehouse.read_resource(&row, 0..size).await?.try_collect().await?;
         found.push(Resource { name: row.at.name, kind: row.kind, content: pieces.concat().into() });
