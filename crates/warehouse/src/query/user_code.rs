@@ -83,13 +83,18 @@ impl UserFunctions {
             }
         }
         let is_one = |name: &str| self.0.get(name).is_some_and(|f| f.signature.kind == Kind::Table);
-        if !self.0.values().any(|f| f.signature.kind == Kind::Table) {
+        if !self.have_order() {
             return Ok(());
         }
         match query.visit(&mut Lift(&is_one)) {
             ControlFlow::Break(e) => Err(e),
             ControlFlow::Continue(()) => Ok(()),
         }
+    }
+
+    /// Whether one of them sees the order of its rows.
+    pub(super) fn have_order(&self) -> bool {
+        self.0.values().any(|f| f.signature.kind == Kind::Table)
     }
 
     /// Finds and loads the functions of `calls`.
