@@ -691,6 +691,29 @@ class Aggregates(UdfCase):
         for words in ("ODPS-0123055", "in iterate", "IndexError"):
             self.assertIn(words, said)
 
+    def test_each_value_counts_once(self):
+        name = self.function("""
+            @annotate("bigint->bigint")
+            class F(BaseUDAF):
+                def new_buffer(self):
+                    return [0]
+
+                def iterate(self, buffer, n):
+                    buffer[0] += n
+
+                def merge(self, buffer, other):
+                    buffer[0] += other[0]
+
+                def terminate(self, buffer):
+                    return buffer[0]
+        """)
+        table = self.table("k string, n bigint")
+        self.o.write_table(table, [[f"k{i % 3}", i % 5] for i in range(300)])
+        self.assertEqual(self.query(f"SELECT {name}(DISTINCT n) FROM {table.name}"), [(sum(range(5)),)])
+        grouped = f"SELECT k, {name}(DISTINCT n) FROM {table.name} GROUP BY k"
+        self.assertCountEqual(self.query(grouped), [(f"k{k}", sum(range(5))) for k in range(3)])
+        self.assertIn("ODPS-0121125", self.fails(f"SELECT {name}(DISTINCT n), COUNT(*) FROM {table.name}"))
+
     def test_clauses_that_do_not_work_are_refused(self):
         name = self.function(self.MEAN)
         for call in (f"{name}(DISTINCT 1L, 1.0)", f"{name}(1L, 1.0) OVER (PARTITION BY 1)"):

@@ -162,6 +162,7 @@ fn check_place(call: &UnknownCall, kind: Kind) -> Result<()> {
     let UnknownCall { name, at, in_from, clause } = call;
     match (kind, in_from) {
         (Kind::Aggregate, false) => match clause {
+            Some(names::DISTINCT) => Ok(()),
             Some(clause) => {
                 Err(front_end(SqlError::unsupported(*at, format!("{clause} with {name}, which is a BaseUDAF,"))))
             }

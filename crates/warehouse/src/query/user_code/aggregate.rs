@@ -49,11 +49,16 @@ impl Hash for UserAggregate {
 }
 
 impl UserAggregate {
-    fn buffers(&self, args: &AccumulatorArgs) -> Buffers {
+    fn buffers(&self, args: &AccumulatorArgs) -> Result<Buffers> {
+        if args.is_distinct {
+            // Alone and of one argument it is a grouping before it comes here.
+            let what = "DISTINCT with a BaseUDAF of several arguments, or beside other aggregates, is not supported";
+            return Err(FunctionError::unsupported(what).into());
+        }
         let function = self.function.clone();
         let types = args.expr_fields.iter().enumerate().map(|(i, field)| function.argument(i, field)).collect();
         let call = Call::new(types, function.result(), function.zone);
-        Buffers { function, call, buffers: Vec::new() }
+        Ok(Buffers { function, call, buffers: Vec::new() })
     }
 }
 
@@ -81,7 +86,7 @@ impl AggregateUDFImpl for UserAggregate {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Group(self.buffers(&args))))
+        Ok(Box::new(Group(self.buffers(&args)?)))
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
@@ -89,7 +94,7 @@ impl AggregateUDFImpl for UserAggregate {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups(self.buffers(&args))))
+        Ok(Box::new(Groups(self.buffers(&args)?)))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
