@@ -462,6 +462,27 @@ class Limits(unittest.TestCase):
         resource = o.create_resource("m.py", "py", fileobj=io.BytesIO(source.encode()))
         o.create_function("endless", class_type="m.F", resources=[resource])
 
+    def test_what_is_printed_is_in_the_log(self):
+        name = self.function("""
+            import sys
+
+            @annotate("bigint->bigint")
+            class F(object):
+                def evaluate(self, n):
+                    print("row", n)
+                    print("warned", n, file=sys.stderr)
+                    return n
+        """)
+        job = self.o.execute_sql(f"SELECT {name}(41L)")
+        (worker, *_) = job.get_task_workers()
+        for kind in ("stdout", "stderr"):
+            log = worker.get_log(kind)
+            self.assertIn("row 41\n", log)
+            self.assertIn("warned 41\n", log)
+        self.assertEqual(worker.get_log("stdout", size=3), worker.get_log("stdout")[-3:])
+        silent = self.o.execute_sql("SELECT 1")
+        self.assertEqual(silent.get_task_workers()[0].get_log("stdout"), "")
+
     def test_cpu_time_has_a_limit(self):
         o = self.server(FEITIAN_USER_CODE__CPU_TIME="1s").entry()
         self.endless(o)

@@ -306,6 +306,8 @@ pub trait Warehouse: Send + Sync + 'static {
     /// operators; the ids of the stages are those of [`Warehouse::progress`]. Every key may be missing, and all are for
     /// an instance that waits.
     async fn profile(&self, instance: &Instance) -> Result<Value>;
+    /// What the user code of the instance has written, the last of it; nothing while another process runs the instance.
+    async fn worker_log(&self, instance: &Instance) -> Result<Vec<u8>>;
     /// Place in the queue of a waiting instance, 1 is next; `None` when it does not wait.
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>>;
     /// The limits on jobs that run at once, as they stand for `project`.

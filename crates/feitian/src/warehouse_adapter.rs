@@ -68,6 +68,10 @@ impl edge::Warehouse for Adapter {
         self.warehouse.profile(instance).await
     }
 
+    async fn worker_log(&self, instance: &Instance) -> Result<Vec<u8>> {
+        self.warehouse.worker_log(instance).await
+    }
+
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
         self.warehouse.queue_place(instance).await
     }

@@ -9,6 +9,7 @@
 
 mod frame;
 mod launch;
+mod log;
 mod pool;
 pub mod sandbox;
 mod signature;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use frame::supported;
+pub use log::Log;
 pub use pool::{Call, Code, Crew, Held, Pool, Resource};
 pub use signature::{Kind, Signature};
 pub use table::TableContent;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::frame::{self, Cursor};
 use crate::launch::Walls;
 use crate::worker::{Ask, Trouble, Worker};
-use crate::{Kind, Settings, Signature};
+use crate::{Kind, Log, Settings, Signature};
 
 /// How buffers of aggregate functions travel, and the numbers of their groups.
 static BUFFER: DataType = DataType::Binary;
@@ -44,6 +44,7 @@ pub struct Crew {
     members: Mutex<Members>,
     /// Bytes of resources that its functions hold.
     held: AtomicU64,
+    log: Arc<Log>,
 }
 
 #[derive(Default)]
@@ -60,6 +61,11 @@ impl Crew {
         for child in members.processes.drain(..).filter_map(|child| child.upgrade()) {
             let _ = child.lock().kill();
         }
+    }
+
+    /// What its processes have written.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Bytes of resources that the functions of the instance hold in memory.
@@ -311,7 +317,7 @@ impl Pool {
             );
             return Err(self.error(ErrorKind::Invalid, "ODPS-0123144", &text));
         }
-        let start = |walls| Worker::start(&self.settings, walls, |child| self.crew.admit(child));
+        let start = |walls| Worker::start(&self.settings, walls, self.crew.log.clone(), |child| self.crew.admit(child));
         let started = match start(Walls::Sandbox) {
             Ok(worker) => {
                 GRANTED.store(true, Ordering::Relaxed);

@@ -93,11 +93,16 @@ impl Warehouse {
         Ok(gone)
     }
 
-    /// Removes results that no instance names: of superseded attempts, and of instances forgotten just before a crash.
+    /// Removes results that no instance names, and logs: of superseded attempts, and of instances that are forgotten.
     async fn collect_results(&self, cutoff: i64) -> Result<u64> {
         let mut gone = 0;
         for (path, modified_ms) in self.list_files(RESULTS).await? {
             if modified_ms > cutoff {
+                continue;
+            }
+            if let Some((project, id, attempt)) = results::log_of(path.as_ref())
+                && self.meta.instance(project, id).await?.is_some_and(|i| i.attempt == attempt)
+            {
                 continue;
             }
             let instance = match results::instance_of(path.as_ref()) {

@@ -369,6 +369,11 @@ impl Warehouse for Fake {
         Ok(if instance.state == InstanceState::Waiting { serde_json::json!({}) } else { a_profile() })
     }
 
+    async fn worker_log(&self, instance: &Instance) -> Result<Vec<u8>> {
+        self.note(format!("worker_log {}", instance.id));
+        Ok("first\nlast 飞\n".into())
+    }
+
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
         self.note("queue_place");
         Ok((instance.state == InstanceState::Waiting).then_some(3))

@@ -577,6 +577,8 @@ def channels():
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.stdin = io.TextIOWrapper(io.BytesIO())
+    # The process is ended without asking; what was printed is in the log then.
+    sys.stdout.reconfigure(line_buffering=True)
     # Whatever else this process was started with is none of the user's business.
     first, second = sorted((source.fileno(), sink.fileno()))
     for low, high in ((3, first), (first + 1, second), (second + 1, 256)):
