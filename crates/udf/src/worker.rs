@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::{Log, Settings};
 use crate::launch::{self, Walls};
 use crate::sandbox::BY_SIGNAL;
+use crate::{Log, Settings};
 
 /// What `worker.py` says first.
 const GREETING: &[u8] = b"feitian";

@@ -269,7 +269,8 @@ async fn contents(
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         if row.kind == "table" {
-            let content = lookup::content(session, &row, zone, MAX_RESOURCE_BYTES - held, (name, at)).await?;
+            let room = MAX_RESOURCE_BYTES.saturating_sub(held);
+            let content = lookup::content(session, &row, zone, room, (name, at)).await?;
             held += content.len() as u64;
             found.push(Resource { name: row.at.name, kind: row.kind, content });
             continue;

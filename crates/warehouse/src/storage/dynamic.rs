@@ -42,7 +42,7 @@ pub(crate) fn files_of_block(block: &Block) -> Result<Vec<NewFile>> {
         let text = format!("block {} of session {}: {e}", block.block_id, block.session_id);
         Error::new(Kind::Corrupt, "InternalServerError", text)
     };
-    match serde_json::from_str(&block.stats).map_err(broken)? {
+    match serde_json::from_str::<Held>(&block.stats).map_err(broken)? {
         Held::Files(files) | Held::OfStream { files } => Ok(files),
     }
 }

@@ -207,7 +207,7 @@ impl Running {
         }
         let Some(list) = last else { return Ok(None) };
         if self.exprs.len() > 1 {
-            let what = "rows that close() of a BaseUDTF forwards beside other columns of LATERAL VIEW are not supported";
+            let what = "rows that close() of a BaseUDTF forwards beside columns of LATERAL VIEW are not supported";
             return Err(FunctionError::unsupported(what).into());
         }
         self.metrics.record_output(1);
