@@ -733,9 +733,17 @@ class Aggregates(UdfCase):
         self.assertEqual(self.query(f"SELECT {name}(DISTINCT n) FROM {table.name}"), [(sum(range(5)),)])
         grouped = f"SELECT k, {name}(DISTINCT n) FROM {table.name} GROUP BY k"
         self.assertCountEqual(self.query(grouped), [(f"k{k}", sum(range(5))) for k in range(3)])
-        self.assertIn("ODPS-0121125", self.fails(f"SELECT {name}(DISTINCT n), COUNT(*) FROM {table.name}"))
+        beside = f"SELECT k, {name}(DISTINCT n), COUNT(*), {name}(n) FROM {table.name} GROUP BY k"
+        self.assertCountEqual(self.query(beside), [(f"k{k}", sum(range(5)), 100, 200) for k in range(3)])
+        none = f"SELECT {name}(DISTINCT n), COUNT(*) FROM {table.name} WHERE k = 'x'"
+        self.assertEqual(self.query(none), [(0, 0)])
+
+    def test_rows_of_several_arguments_count_once(self):
+        name = self.function(self.MEAN)
+        table = self.table("n bigint, w double")
+        self.o.write_table(table, [[1, 1.0], [1, 1.0], [4, 1.0], [4, 0.5], [None, 9.0], [4, 0.5]])
+        self.assertEqual(self.query(f"SELECT {name}(DISTINCT n, w) FROM {table.name}"), [(2.8,)])
 
     def test_clauses_that_do_not_work_are_refused(self):
         name = self.function(self.MEAN)
-        for call in (f"{name}(DISTINCT 1L, 1.0)", f"{name}(1L, 1.0) OVER (PARTITION BY 1)"):
-            self.assertIn("ODPS-0121125", self.fails(f"SELECT {call}"))
+        self.assertIn("ODPS-0121125", self.fails(f"SELECT {name}(1L, 1.0) OVER (PARTITION BY 1)"))

@@ -4,6 +4,7 @@
 //! files that the class is made of, which never change.
 
 mod aggregate;
+mod distinct;
 mod lookup;
 mod table;
 

@@ -18,6 +18,7 @@ use feitian_functions::FunctionError;
 use feitian_types::arrow::engine_type;
 use feitian_udf::Call;
 
+use super::distinct::{self, Distinct};
 use super::{UserFunction, blocking, external};
 
 /// Bytes of buffers that go to a process at once.
@@ -49,16 +50,11 @@ impl Hash for UserAggregate {
 }
 
 impl UserAggregate {
-    fn buffers(&self, args: &AccumulatorArgs) -> Result<Buffers> {
-        if args.is_distinct {
-            // Alone and of one argument it is a grouping before it comes here.
-            let what = "DISTINCT with a BaseUDAF of several arguments, or beside other aggregates, is not supported";
-            return Err(FunctionError::unsupported(what).into());
-        }
+    fn buffers(&self, args: &AccumulatorArgs) -> Buffers {
         let function = self.function.clone();
         let types = args.expr_fields.iter().enumerate().map(|(i, field)| function.argument(i, field)).collect();
         let call = Call::new(types, function.result(), function.zone);
-        Ok(Buffers { function, call, buffers: Vec::new() })
+        Buffers { function, call, buffers: Vec::new() }
     }
 }
 
@@ -82,19 +78,27 @@ impl AggregateUDFImpl for UserAggregate {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if args.is_distinct {
+            return Ok(distinct::state_fields(&args));
+        }
         Ok(vec![Arc::new(Field::new(format_state_name(args.name, "buffer"), DataType::Binary, true))])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Group(self.buffers(&args)?)))
+        let group = Group(self.buffers(&args));
+        if args.is_distinct {
+            let types = args.expr_fields.iter().map(|field| field.data_type().clone()).collect();
+            return Ok(Box::new(Distinct::new(group, types)));
+        }
+        Ok(Box::new(group))
     }
 
-    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
-        true
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        !args.is_distinct
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups(self.buffers(&args)?)))
+        Ok(Box::new(Groups(self.buffers(&args))))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -177,7 +181,7 @@ fn binary<'a>(buffers: impl Iterator<Item = Option<&'a [u8]>> + Clone) -> Result
 
 /// One group.
 #[derive(Debug)]
-struct Group(Buffers);
+pub(super) struct Group(Buffers);
 
 impl Accumulator for Group {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
