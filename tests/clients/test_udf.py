@@ -7,6 +7,7 @@ import datetime
 import decimal
 import io
 import os
+import tarfile
 import textwrap
 import unittest
 import zipfile
@@ -224,6 +225,79 @@ class Scalar(UdfCase):
             ask(f"SELECT {name}(1)", {first: f"{self.o.project}/resources/{second}"})
         self.assertIn("alias", str(caught.exception))
 
+    def test_resources_have_names_that_open_and_import_know(self):
+        library, packed, module = unique("lib") + ".zip", unique("packed") + ".tar.gz", unique("one") + ".py"
+        zipped, tarred = io.BytesIO(), io.BytesIO()
+        with zipfile.ZipFile(zipped, "w") as file:
+            file.writestr("in_zip.py", "WORD = 'zip'")
+        with tarfile.open(fileobj=tarred, mode="w:gz") as file:
+            for path, text in (("top/in_tar/__init__.py", "from .deep import WORD"), ("top/in_tar/deep.py", "WORD = 'tar'")):
+                member = tarfile.TarInfo(path)
+                member.size = len(text)
+                file.addfile(member, io.BytesIO(text.encode()))
+        name = self.function(
+            f"""
+            import os, sys, zipfile
+            from odps.distcache import get_cache_file, get_cache_archive_filenames
+
+            @annotate("->string")
+            class F(object):
+                def evaluate(self):
+                    place = get_cache_file("{library}").name
+                    words = [zipfile.ZipFile(place).read("in_zip.py").decode()]
+                    names = get_cache_archive_filenames("{packed}")
+                    words.append(",".join(sorted(name.partition("{packed}")[2] for name in names)))
+                    sys.path.append(os.path.dirname(os.path.dirname(names[0])))
+                    import in_tar
+                    words.append(in_tar.WORD + os.path.basename(in_tar.__file__))
+                    words.append(open(get_cache_file("{module}").name).read())
+                    try:
+                        open(place, "w")
+                    except PermissionError:
+                        words.append("kept")
+                    return "|".join(words)
+            """,
+            files=[
+                (library, "file", zipped.getvalue()),
+                (packed, "archive", tarred.getvalue()),
+                (module, "py", b"ONE = 1"),
+            ],
+        )
+        files = "/top/in_tar/__init__.py,/top/in_tar/deep.py"
+        self.assertEqual(self.query(f"SELECT {name}()"), [(f"WORD = 'zip'|{files}|tar__init__.py|ONE = 1|kept",)])
+
+    def test_tables_are_resources(self):
+        plain, parted = self.table("n bigint, s string"), self.table("n bigint, d decimal(10,2)", "ds string")
+        self.o.write_table(plain, [[1, "a"], [2, None], [3, "c"]])
+        for day, n in (("x", 10), ("y", 20)):
+            self.o.write_table(parted, [[n, decimal.Decimal("1.50")]], partition=f"ds={day}", create_partition=True)
+        references = [
+            self.o.create_resource(unique("ref"), "table", table_name=plain.name),
+            self.o.create_resource(unique("ref"), "table", table_name=parted.name, partition="ds=y"),
+        ]
+        source = f"""
+            from odps.distcache import get_cache_table
+
+            @annotate("bigint->string")
+            class F(object):
+                def __init__(self):
+                    self.names = dict(get_cache_table("{references[0].name}"))
+                    self.rows = [list(row) for row in get_cache_table("{references[1].name}")]
+
+                def evaluate(self, n):
+                    return repr((self.names.get(n), self.rows, len(list(get_cache_table("{references[0].name}")))))
+        """
+        module = unique("mod")
+        code = self.o.create_resource(module + ".py", "py", fileobj=io.BytesIO((HEAD + textwrap.dedent(source)).encode()))
+        function = self.o.create_function(unique("udf"), class_type=module + ".F", resources=[code, *references])
+        for made in (function, code, *references):
+            self.addCleanup(made.drop)
+        rows = [[20, decimal.Decimal("1.50")]]
+        wanted = [(repr(("a", rows, 3)), repr((None, rows, 3)))]
+        self.assertEqual(self.query(f"SELECT {function.name}(1L), {function.name}(2L)"), wanted)
+        plain.drop()
+        self.assertIn("ODPS-0130071", self.fails(f"SELECT {function.name}(1L)"))
+
     def test_a_function_lies_in_a_schema(self):
         schema = unique("s")
         self.o.create_schema(schema)
@@ -287,24 +361,14 @@ class Refused(UdfCase):
             self.assertIn(words, said)
 
     def test_what_does_not_run_is_named(self):
-        closing = self.function("""
-            @annotate("bigint->bigint")
-            class F(BaseUDTF):
-                def process(self, value):
-                    pass
-
-                def close(self):
-                    self.forward(1)
-        """)
         stamp = self.function('@annotate("bigint->timestamp")\nclass F(object):\n    pass\n')
         jar = self.o.create_resource(unique("code") + ".jar", "jar", fileobj=io.BytesIO(b"PK"))
         java = self.o.create_function(unique("udf"), class_type="com.example.F", resources=[jar])
         self.addCleanup(jar.drop)
         self.addCleanup(java.drop)
-        for name, words in ((closing, "close"), (java.name, "jar")):
-            said = self.fails(f"SELECT {name}(1)")
-            self.assertIn("ODPS-0121125", said)
-            self.assertIn(words, said)
+        said = self.fails(f"SELECT {java.name}(1)")
+        self.assertIn("ODPS-0121125", said)
+        self.assertIn("jar", said)
         self.assertIn("TIMESTAMP", self.fails(f"SELECT {stamp}(1)"))
 
 
@@ -435,6 +499,27 @@ class Limits(unittest.TestCase):
         resource = o.create_resource("m.py", "py", fileobj=io.BytesIO(source.encode()))
         o.create_function("endless", class_type="m.F", resources=[resource])
 
+    def test_what_is_printed_is_in_the_log(self):
+        name = self.function("""
+            import sys
+
+            @annotate("bigint->bigint")
+            class F(object):
+                def evaluate(self, n):
+                    print("row", n)
+                    print("warned", n, file=sys.stderr)
+                    return n
+        """)
+        job = self.o.execute_sql(f"SELECT {name}(41L)")
+        (worker, *_) = job.get_task_workers()
+        for kind in ("stdout", "stderr"):
+            log = worker.get_log(kind)
+            self.assertIn("row 41\n", log)
+            self.assertIn("warned 41\n", log)
+        self.assertEqual(worker.get_log("stdout", size=3), worker.get_log("stdout")[-3:])
+        silent = self.o.execute_sql("SELECT 1")
+        self.assertEqual(silent.get_task_workers()[0].get_log("stdout"), "")
+
     def test_cpu_time_has_a_limit(self):
         o = self.server(FEITIAN_USER_CODE__CPU_TIME="1s").entry()
         self.endless(o)
@@ -555,6 +640,43 @@ class Tables(UdfCase):
         ):
             self.assertIn("ODPS-0130071", self.fails(sql))
 
+    RUNS = """
+        @annotate("string,bigint->string,bigint,bigint")
+        class F(BaseUDTF):
+            def __init__(self):
+                self.key, self.rows, self.sum = None, 0, 0
+
+            def process(self, key, n):
+                if key != self.key:
+                    self.close()
+                    self.key, self.rows, self.sum = key, 0, 0
+                self.rows += 1
+                self.sum += n
+
+            def close(self):
+                if self.rows:
+                    self.forward(self.key, self.rows, self.sum)
+    """
+
+    def test_rows_come_to_one_object_in_their_order_until_its_end(self):
+        name = self.function(self.RUNS)
+        table = self.table("k string, n bigint")
+        # In two uploads, so that there are files whose rows lie between each other.
+        rows = [[f"k{i % 50}", i] for i in range(20_000)]
+        self.o.write_table(table, rows[::2])
+        self.o.write_table(table, rows[1::2])
+        want = [(f"k{k}", 400, sum(n for key, n in rows if key == f"k{k}")) for k in range(50)]
+        source = f"(SELECT k, n FROM {table.name} DISTRIBUTE BY k SORT BY k, n) s"
+        self.assertCountEqual(self.query(f"SELECT {name}(k, n) AS (k, c, s) FROM {source}"), want)
+        # Once more from the start, whoever has had the process before; and what comes at the end of a LATERAL VIEW.
+        lateral = f"SELECT v.k, c, v.s FROM {source} LATERAL VIEW {name}(s.k, s.n) v AS k, c, s"
+        self.assertCountEqual(self.query(lateral), want)
+        self.assertEqual(self.query(f"SELECT {name}(k, n) AS (k, c, s) FROM {source} WHERE n < 0"), [])
+        total = f"SELECT SUM(c), SUM(s) FROM (SELECT {name}('all', n) AS (k, c, s) FROM {table.name}) t"
+        self.assertEqual(self.query(total), [(20_000, sum(range(20_000)))])
+        said = self.fails(f"SELECT s.n, c FROM {source} LATERAL VIEW {name}(s.k, s.n) v AS k, c, s")
+        self.assertIn("close()", said)
+
     def test_a_row_of_another_width_is_an_error(self):
         name = self.function("""
             @annotate("bigint->bigint,bigint")
@@ -627,7 +749,38 @@ class Aggregates(UdfCase):
         for words in ("ODPS-0123055", "in iterate", "IndexError"):
             self.assertIn(words, said)
 
+    def test_each_value_counts_once(self):
+        name = self.function("""
+            @annotate("bigint->bigint")
+            class F(BaseUDAF):
+                def new_buffer(self):
+                    return [0]
+
+                def iterate(self, buffer, n):
+                    buffer[0] += n
+
+                def merge(self, buffer, other):
+                    buffer[0] += other[0]
+
+                def terminate(self, buffer):
+                    return buffer[0]
+        """)
+        table = self.table("k string, n bigint")
+        self.o.write_table(table, [[f"k{i % 3}", i % 5] for i in range(300)])
+        self.assertEqual(self.query(f"SELECT {name}(DISTINCT n) FROM {table.name}"), [(sum(range(5)),)])
+        grouped = f"SELECT k, {name}(DISTINCT n) FROM {table.name} GROUP BY k"
+        self.assertCountEqual(self.query(grouped), [(f"k{k}", sum(range(5))) for k in range(3)])
+        beside = f"SELECT k, {name}(DISTINCT n), COUNT(*), {name}(n) FROM {table.name} GROUP BY k"
+        self.assertCountEqual(self.query(beside), [(f"k{k}", sum(range(5)), 100, 200) for k in range(3)])
+        none = f"SELECT {name}(DISTINCT n), COUNT(*) FROM {table.name} WHERE k = 'x'"
+        self.assertEqual(self.query(none), [(0, 0)])
+
+    def test_rows_of_several_arguments_count_once(self):
+        name = self.function(self.MEAN)
+        table = self.table("n bigint, w double")
+        self.o.write_table(table, [[1, 1.0], [1, 1.0], [4, 1.0], [4, 0.5], [None, 9.0], [4, 0.5]])
+        self.assertEqual(self.query(f"SELECT {name}(DISTINCT n, w) FROM {table.name}"), [(2.8,)])
+
     def test_clauses_that_do_not_work_are_refused(self):
         name = self.function(self.MEAN)
-        for call in (f"{name}(DISTINCT 1L, 1.0)", f"{name}(1L, 1.0) OVER (PARTITION BY 1)"):
-            self.assertIn("ODPS-0121125", self.fails(f"SELECT {call}"))
+        self.assertIn("ODPS-0121125", self.fails(f"SELECT {name}(1L, 1.0) OVER (PARTITION BY 1)"))

@@ -29,6 +29,7 @@ use crate::refusal;
 use crate::rights::{Right, authorize};
 use crate::same_origin::check_same_origin;
 use crate::state::AppState;
+use crate::storage::target;
 
 /// How much of an unread body is taken in before an error is answered, so that the client reads the answer instead of
 /// a closed connection.
@@ -128,6 +129,12 @@ impl Target {
         if surface == Surface::Rest {
             segments.remove(0);
         }
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        if surface == Surface::Tunnel
+            && let Some(named) = target::segments(&segments, &query)?
+        {
+            segments = named;
+        }
         let mut schema = None;
         // Behind `projects/p`, which is behind `api/storage/v1` in the storage API.
         let at = if segments.first().is_some_and(|s| s == "api") { 5 } else { 2 };
@@ -135,7 +142,7 @@ impl Target {
         if surface == Surface::Tunnel && named(at, "schemas") && named(at + 2, "tables") {
             schema = segments.drain(at..at + 2).next_back();
         }
-        Ok(Self { surface, segments, schema, query: Query::parse(parts.uri.query().unwrap_or_default()) })
+        Ok(Self { surface, segments, schema, query })
     }
 
     fn find(&self, routes: &Routes, method: &str) -> Found {

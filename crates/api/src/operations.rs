@@ -239,7 +239,8 @@ pub fn compat_markdown(pages: Groups) -> String {
     let _ = writeln!(page, "{done} done, {partial} partial, {refused} refused.\n");
     let _ = writeln!(
         page,
-        "Tunnel paths may also contain `/schemas/{{schema}}` before `/tables`; on REST the parameter `curr_schema` names it."
+        "Tunnel paths may also contain `/schemas/{{schema}}` before `/tables`; on REST the parameter `curr_schema` names it.\n\
+         What stands behind `/api/storage/v2` clients send as `Target`, joined with dots; `/api/storage/v3` is the same."
     );
     let mut last = "";
     for (heading, op) in all().chain(each(pages)) {

@@ -1,12 +1,18 @@
-//! The storage API, version 1: tables as Arrow streams, read in splits and written in blocks.
+//! The storage API: tables as Arrow streams, read in splits and written in blocks (version 1) or streams (2 and 3).
 //!
 //! It is the tunnel's work under another protocol: the sessions, bodies, limits and codes are those of `tunnel`. What
-//! the requests mean is in `request`, what the answers say in `document`; both are as `odps/apis/storage_api` of PyODPS has
-//! them.
+//! the requests mean is in `request`, what the answers say in `document`; both are as `odps/apis/storage_api`,
+//! `odps/apis/storage_api_v2` and `odps/maxstorage` of PyODPS have them. `reads` and `writes` are version 1; `target`,
+//! `splits`, `results` and `streams` are the others.
 
 pub mod document;
 pub mod reads;
 pub mod request;
+pub mod results;
+pub mod splits;
+pub mod streams;
+pub mod target;
+pub mod write_schema;
 pub mod writes;
 
 use feitian_base::{Error, Result};

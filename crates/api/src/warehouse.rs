@@ -197,6 +197,43 @@ pub struct ScanInfo {
     pub num_bytes: u64,
 }
 
+/// A stream of rows in a write session. One that is begun again has the same id and another version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamName {
+    pub id: String,
+    pub version: i64,
+}
+
+/// A stream as its session knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteStream {
+    pub name: StreamName,
+    /// 0, as the bytes, for a table with a key.
+    pub num_rows: i64,
+    pub num_bytes: i64,
+    pub is_closed: bool,
+    /// By which a client that counts its rows shows that the stream is its own.
+    pub token: Option<String>,
+}
+
+/// Where the rows of a request stand in a stream whose client counts them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamPlace {
+    pub row: i64,
+    pub token: String,
+}
+
+/// What is said of the rows of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamPart {
+    /// Only of clients that count their rows.
+    pub place: Option<StreamPlace>,
+    /// How many the client says there are, which counts for tables with a key only.
+    pub num_rows: u64,
+    /// What the client knows the request by, and whether it sends it again.
+    pub request: Option<(String, bool)>,
+}
+
 /// The content of a resource or a volume's file as it arrives or leaves.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
@@ -269,6 +306,8 @@ pub trait Warehouse: Send + Sync + 'static {
     /// operators; the ids of the stages are those of [`Warehouse::progress`]. Every key may be missing, and all are for
     /// an instance that waits.
     async fn profile(&self, instance: &Instance) -> Result<Value>;
+    /// What the user code of the instance has written, the last of it; nothing while another process runs the instance.
+    async fn worker_log(&self, instance: &Instance) -> Result<Vec<u8>>;
     /// Place in the queue of a waiting instance, 1 is next; `None` when it does not wait.
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>>;
     /// The limits on jobs that run at once, as they stand for `project`.
@@ -356,7 +395,7 @@ pub trait Warehouse: Send + Sync + 'static {
     /// request before, so that a request that comes twice opens one. It is known for a day at least.
     /// `ObjectAlreadyExists` when that id was for something else.
     async fn open_upload(&self, caller: &Caller, id: &str, request: SessionRequest) -> Result<SessionInfo>;
-    /// An upload, download, stream, upsert or storage_write session of this table;
+    /// An upload, download, stream, upsert, storage_write or storage_stream session of this table;
     /// `NoSuchUpload`/`NoSuchDownload`/`StreamSessionNotFound`/`UpsertSessionNotFound`.
     async fn session(&self, kind: &str, project: &str, table: &str, id: &str) -> Result<SessionInfo>;
     /// Writes one block. It is durable when this returns, and replaces an earlier block of the same id. On error, or
@@ -384,7 +423,7 @@ pub trait Warehouse: Send + Sync + 'static {
     /// those of the table. They are durable when this returns; on error, or when the future is dropped, none has come.
     async fn write_upsert(&self, session: &SessionInfo, bucket: u64, num_rows: u64, batches: BatchSource)
     -> Result<()>;
-    /// Ends an upsert session without its rows. A second call answers as the first.
+    /// Ends an upsert or storage_stream session without its rows. A second call answers as the first.
     async fn abort_upsert(&self, session: &SessionInfo) -> Result<()>;
 
     /// Opens a read session of the version that is newest now.
@@ -401,6 +440,34 @@ pub trait Warehouse: Send + Sync + 'static {
     /// Makes these blocks of a write session visible, and no others, once. A second call answers as the first.
     /// `InvalidArgument` for a block that is not there.
     async fn commit_write(&self, session: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo>;
+    /// Opens a write session whose rows come in streams: of kind `storage_stream`, or of kind `upsert` for a table with a
+    /// key. Its rows are as those of [`Warehouse::create_write`], or have [`__operation`](Warehouse::write_upsert) too.
+    async fn create_streamed(&self, caller: &Caller, request: SessionRequest) -> Result<SessionInfo>;
+    /// Begins a stream, or finds it; with a new token for a client that counts its rows.
+    async fn open_write_stream(
+        &self,
+        session: &SessionInfo,
+        name: &StreamName,
+        counts_rows: bool,
+    ) -> Result<WriteStream>;
+    /// `NoSuchObject` for one that was never begun.
+    async fn write_stream_named(&self, session: &SessionInfo, name: &StreamName) -> Result<WriteStream>;
+    /// Every stream of the session, by id and version.
+    async fn write_streams(&self, session: &SessionInfo) -> Result<Vec<WriteStream>>;
+    /// Takes the rows of one request, durable when this returns; on error, or when the future is dropped, none has come.
+    /// Of one with a place, a second call changes nothing and answers the same, as one does that is sent again.
+    async fn write_to_stream(
+        &self,
+        session: &SessionInfo,
+        name: &StreamName,
+        part: StreamPart,
+        batches: BatchSource,
+    ) -> Result<WriteStream>;
+    /// Ends a stream. A second call answers as the first.
+    async fn close_write_stream(&self, session: &SessionInfo, name: &StreamName) -> Result<WriteStream>;
+    /// Makes the rows of these streams visible, or of the newest version of each when none is named, once. A second call
+    /// answers as the first.
+    async fn commit_streams(&self, session: &SessionInfo, names: &[StreamName]) -> Result<SessionInfo>;
 
     /// Runs a statement about users, roles and rights; its answer as JSON. Who may is asked there, because it depends on
     /// the statement: `NoPermission`. `MethodNotAllowed` for one that is missing.

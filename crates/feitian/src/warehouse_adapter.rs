@@ -68,6 +68,10 @@ impl edge::Warehouse for Adapter {
         self.warehouse.profile(instance).await
     }
 
+    async fn worker_log(&self, instance: &Instance) -> Result<Vec<u8>> {
+        self.warehouse.worker_log(instance).await
+    }
+
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
         self.warehouse.queue_place(instance).await
     }
@@ -288,6 +292,61 @@ impl edge::Warehouse for Adapter {
         self.warehouse.commit_write(&held(session), blocks).await.map(shown)
     }
 
+    async fn create_streamed(&self, caller: &edge::Caller, request: edge::SessionRequest) -> Result<edge::SessionInfo> {
+        self.warehouse.create_streamed(&caller.name, wanted(request)).await.map(shown)
+    }
+
+    async fn open_write_stream(
+        &self,
+        session: &edge::SessionInfo,
+        name: &edge::StreamName,
+        counts_rows: bool,
+    ) -> Result<edge::WriteStream> {
+        self.warehouse.open_write_stream(&held(session), &stream_in(name), counts_rows).await.map(stream_out)
+    }
+
+    async fn write_stream_named(
+        &self,
+        session: &edge::SessionInfo,
+        name: &edge::StreamName,
+    ) -> Result<edge::WriteStream> {
+        self.warehouse.write_stream_named(&held(session), &stream_in(name)).await.map(stream_out)
+    }
+
+    async fn write_streams(&self, session: &edge::SessionInfo) -> Result<Vec<edge::WriteStream>> {
+        Ok(self.warehouse.write_streams(&held(session)).await?.into_iter().map(stream_out).collect())
+    }
+
+    async fn write_to_stream(
+        &self,
+        session: &edge::SessionInfo,
+        name: &edge::StreamName,
+        part: edge::StreamPart,
+        batches: edge::BatchSource,
+    ) -> Result<edge::WriteStream> {
+        let edge::StreamPart { place, num_rows, request } = part;
+        let place = place.map(|edge::StreamPlace { row, token }| inner::StreamPlace { row, token });
+        let part = inner::StreamPart { place, num_rows, request };
+        self.warehouse.write_to_stream(&held(session), &stream_in(name), part, batches).await.map(stream_out)
+    }
+
+    async fn close_write_stream(
+        &self,
+        session: &edge::SessionInfo,
+        name: &edge::StreamName,
+    ) -> Result<edge::WriteStream> {
+        self.warehouse.close_write_stream(&held(session), &stream_in(name)).await.map(stream_out)
+    }
+
+    async fn commit_streams(
+        &self,
+        session: &edge::SessionInfo,
+        names: &[edge::StreamName],
+    ) -> Result<edge::SessionInfo> {
+        let names: Vec<inner::StreamName> = names.iter().map(stream_in).collect();
+        self.warehouse.commit_streams(&held(session), &names).await.map(shown)
+    }
+
     async fn security(
         &self,
         caller: &edge::Caller,
@@ -345,6 +404,16 @@ fn shown(info: inner::SessionInfo) -> edge::SessionInfo {
 fn held(info: &edge::SessionInfo) -> inner::SessionInfo {
     let edge::SessionInfo { session, columns, partition_columns, blocks } = info.clone();
     inner::SessionInfo { session, columns, partition_columns, blocks }
+}
+
+fn stream_in(name: &edge::StreamName) -> inner::StreamName {
+    inner::StreamName { id: name.id.clone(), version: name.version }
+}
+
+fn stream_out(stream: inner::WriteStream) -> edge::WriteStream {
+    let inner::WriteStream { name, num_rows, num_bytes, is_closed, token } = stream;
+    let name = edge::StreamName { id: name.id, version: name.version };
+    edge::WriteStream { name, num_rows, num_bytes, is_closed, token }
 }
 
 fn scan_in(options: edge::ScanOptions) -> inner::ScanOptions {

@@ -383,7 +383,7 @@ pub struct Outcome {
 }
 
 /// A session of the tunnel, whose `kind` is `upload`, `download`, `stream`, `upsert`, `volume_upload` or
-/// `volume_download`, or of the storage API: `storage_read` or `storage_write`.
+/// `volume_download`, or of the storage API: `storage_read`, `storage_write` or `storage_stream`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: String,
@@ -404,8 +404,8 @@ pub struct Session {
     pub record_count: i64,
     pub created_ms: i64,
     pub expires_ms: i64,
-    /// JSON, opaque here: what a `storage_read` session reads, how many partitions rows of a `storage_write` session may
-    /// name, the key and the buckets of an `upsert` session. Empty for others.
+    /// JSON, opaque here: what a `storage_read` session reads, how many partitions rows of a `storage_write` or
+    /// `storage_stream` session may name, the key and the buckets of an `upsert` session. Empty for others.
     pub options: String,
 }
 

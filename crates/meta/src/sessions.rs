@@ -204,6 +204,22 @@ impl Meta {
         })
     }
 
+    /// Notes a block unless the session has one of its number: false, and no change, when it has; else as
+    /// [`Meta::put_block`].
+    pub async fn try_block(&self, block: &Block) -> Result<bool> {
+        write_tx!(self, |tx| {
+            hold_open(&mut tx, &block.session_id).await?;
+            let sql = "SELECT COUNT(*) FROM blocks WHERE session_id = $1 AND block_id = $2";
+            let row = query(sql).bind(&block.session_id).bind(block.block_id).fetch_one(tx.conn()).await?;
+            if Cells::new(&row).int()? > 0 {
+                return Ok(false);
+            }
+            let sql = concat!("INSERT INTO blocks (", block_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6)");
+            insert_block(&mut tx, sql, block, block.block_id).await?;
+            Ok(true)
+        })
+    }
+
     /// The blocks of a session, by block id.
     pub async fn blocks(&self, session_id: &str) -> Result<Vec<Block>> {
         let sql = concat!("SELECT ", block_columns!(), " FROM blocks WHERE session_id = $1 ORDER BY block_id");

@@ -9,17 +9,21 @@
 
 mod frame;
 mod launch;
+mod log;
 mod pool;
 pub mod sandbox;
 mod signature;
+mod table;
 mod worker;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use frame::supported;
-pub use pool::{Call, Code, Crew, Pool, Resource};
+pub use log::Log;
+pub use pool::{Call, Code, Crew, Held, Pool, Resource};
 pub use signature::{Kind, Signature};
+pub use table::TableContent;
 
 /// What the operator allows user code.
 #[derive(Debug, Clone, PartialEq, Eq)]

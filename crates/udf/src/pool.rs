@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::frame::{self, Cursor};
 use crate::launch::Walls;
 use crate::worker::{Ask, Trouble, Worker};
-use crate::{Kind, Settings, Signature};
+use crate::{Kind, Log, Settings, Signature};
 
 /// How buffers of aggregate functions travel, and the numbers of their groups.
 static BUFFER: DataType = DataType::Binary;
@@ -44,6 +44,7 @@ pub struct Crew {
     members: Mutex<Members>,
     /// Bytes of resources that its functions hold.
     held: AtomicU64,
+    log: Arc<Log>,
 }
 
 #[derive(Default)]
@@ -60,6 +61,11 @@ impl Crew {
         for child in members.processes.drain(..).filter_map(|child| child.upgrade()) {
             let _ = child.lock().kill();
         }
+    }
+
+    /// What its processes have written.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Bytes of resources that the functions of the instance hold in memory.
@@ -92,7 +98,7 @@ impl Crew {
 #[derive(Debug, Clone)]
 pub struct Resource {
     pub name: String,
-    /// `py`, `file` or `archive`.
+    /// `py`, `file`, `archive`, or `table`, whose content is a [`TableContent`](crate::TableContent).
     pub kind: String,
     pub content: Bytes,
 }
@@ -113,10 +119,12 @@ impl Code {
     }
 }
 
+/// A process that one call of a table function has for itself.
+pub struct Held(Worker);
+
 /// How a function is called at one place of a query.
 #[derive(Debug, Clone)]
 pub struct Call {
-    kind: Kind,
     arguments: Vec<DataType>,
     result: DataType,
     zone: Tz,
@@ -127,10 +135,10 @@ pub struct Call {
 impl Call {
     /// A call with `arguments` whose results are `result`; clocks show the time of `zone`. A table function's result is an
     /// ARRAY of STRUCT.
-    pub fn new(kind: Kind, arguments: Vec<DataType>, result: DataType, zone: Tz) -> Self {
+    pub fn new(arguments: Vec<DataType>, result: DataType, zone: Tz) -> Self {
         let described: Vec<Value> = arguments.iter().map(frame::described).collect();
         let types = json!({ "arguments": described, "result": frame::described(&result) }).to_string();
-        Self { kind, arguments, result, zone, types }
+        Self { arguments, result, zone, types }
     }
 }
 
@@ -180,9 +188,6 @@ impl Pool {
             Some("aggregate") => Kind::Aggregate,
             _ => return Err(self.broken("it does not say what the class is")),
         };
-        if says["closes"] == Value::Bool(true) {
-            return Err(self.unsupported("a BaseUDTF with a method close"));
-        }
         let Some(annotation) = says["annotation"].as_str() else {
             return Err(self.wrong(&format!("class {} has no @annotate with its signature", self.code.class)));
         };
@@ -190,12 +195,31 @@ impl Pool {
             .map_err(|why| self.wrong(&format!("the signature '{annotation}' of class {}: {why}", self.code.class)))
     }
 
-    /// What a scalar or table function makes of `rows` rows. Like all that follow, it blocks until the answer is there, the
-    /// process has ended or the instance is stopped.
+    /// What a scalar function makes of `rows` rows. Like all that follow, it blocks until the answer is there, the process
+    /// has ended or the instance is stopped.
     pub fn call(&self, call: &Call, columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        let ask = if call.kind == Kind::Table { Ask::Process } else { Ask::Evaluate };
         let columns: Vec<_> = columns.iter().zip(&call.arguments).collect();
-        self.exchange(call, ask, &[rows], &columns, (rows, &call.result))
+        self.exchange(call, Ask::Evaluate, &[rows], &columns, (rows, &call.result))
+    }
+
+    /// A process for all rows of one call of a table function; its object has seen no row.
+    pub fn hold(&self) -> Result<Held> {
+        Ok(Held(self.idle_or_new()?))
+    }
+
+    /// What a table function forwards for each of `rows` rows, which follow those that the process had before.
+    pub fn call_held(&self, held: &mut Held, call: &Call, columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+        let columns: Vec<_> = columns.iter().zip(&call.arguments).collect();
+        self.ask(&mut held.0, call, Ask::Process, &[rows], &columns, (rows, &call.result))
+    }
+
+    /// What a table function forwards after its last row: one list.
+    pub fn close(&self, held: Held, call: &Call) -> Result<ArrayRef> {
+        let Held(mut worker) = held;
+        let list = self.ask(&mut worker, call, Ask::Close, &[], &[], (1, &call.result))?;
+        // It has let go of its object.
+        self.idle.lock().push(worker);
+        Ok(list)
     }
 
     /// The buffers of an aggregate function with rows added: `groups` says for each row whose. A NULL is a new buffer.
@@ -232,23 +256,39 @@ impl Pool {
         ask: Ask,
         counts: &[usize],
         columns: &[(&ArrayRef, &DataType)],
+        result: (usize, &DataType),
+    ) -> Result<ArrayRef> {
+        let mut worker = self.idle_or_new()?;
+        let array = self.ask(&mut worker, call, ask, counts, columns, result)?;
+        self.idle.lock().push(worker);
+        Ok(array)
+    }
+
+    fn idle_or_new(&self) -> Result<Worker> {
+        let idle = self.idle.lock().pop();
+        match idle {
+            Some(worker) => Ok(worker),
+            None => Ok(self.load()?.0),
+        }
+    }
+
+    fn ask(
+        &self,
+        worker: &mut Worker,
+        call: &Call,
+        ask: Ask,
+        counts: &[usize],
+        columns: &[(&ArrayRef, &DataType)],
         (rows, result): (usize, &DataType),
     ) -> Result<ArrayRef> {
         let mut body: Vec<u8> = counts.iter().flat_map(|count| (*count as u64).to_le_bytes()).collect();
         for (array, ty) in columns {
             frame::put_column(array, ty, call.zone, &mut body).map_err(|why| self.wrong(&why))?;
         }
-        let idle = self.idle.lock().pop();
-        let mut worker = match idle {
-            Some(worker) => worker,
-            None => self.load()?.0,
-        };
         worker.prepare(&call.types).map_err(|t| self.failed(&t))?;
         let answer = worker.ask(ask, &[&body[..]]).map_err(|t| self.failed(&t))?;
         let mut cursor = Cursor(&answer);
-        let array = frame::column(&mut cursor, rows, result, call.zone).map_err(|why| self.broken(&why))?;
-        self.idle.lock().push(worker);
-        Ok(array)
+        frame::column(&mut cursor, rows, result, call.zone).map_err(|why| self.broken(&why))
     }
 
     /// A process that has the class, and what the class says of itself.
@@ -277,7 +317,7 @@ impl Pool {
             );
             return Err(self.error(ErrorKind::Invalid, "ODPS-0123144", &text));
         }
-        let start = |walls| Worker::start(&self.settings, walls, |child| self.crew.admit(child));
+        let start = |walls| Worker::start(&self.settings, walls, self.crew.log.clone(), |child| self.crew.admit(child));
         let started = match start(Walls::Sandbox) {
             Ok(worker) => {
                 GRANTED.store(true, Ordering::Relaxed);
@@ -333,11 +373,6 @@ impl Pool {
     fn wrong(&self, why: &str) -> Error {
         let text = format!("Semantic analysis exception - function {}: {why}", self.code.name);
         self.error(ErrorKind::Invalid, "ODPS-0130071", &text)
-    }
-
-    fn unsupported(&self, what: &str) -> Error {
-        let text = format!("{UNSUPPORTED} - function {}: {what} is not supported", self.code.name);
-        self.error(ErrorKind::Unsupported, "ODPS-0121125", &text)
     }
 
     fn error(&self, kind: ErrorKind, code: &'static str, text: &str) -> Error {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::Settings;
 use crate::launch::{self, Walls};
 use crate::sandbox::BY_SIGNAL;
+use crate::{Log, Settings};
 
 /// What `worker.py` says first.
 const GREETING: &[u8] = b"feitian";
@@ -33,6 +33,7 @@ pub(crate) enum Ask {
     Iterate = 5,
     Merge = 6,
     Terminate = 7,
+    Close = 8,
 }
 
 /// Why there is no answer.
@@ -72,6 +73,9 @@ impl Drop for Worker {
         let mut child = self.child.lock();
         let _ = child.kill();
         let _ = child.wait();
+        drop(child);
+        // What it has written is in the log before whoever lets go of it reads that.
+        let _ = self.last_word.recv_timeout(ENDING);
     }
 }
 
@@ -80,6 +84,7 @@ impl Worker {
     pub(crate) fn start(
         settings: &Settings,
         walls: Walls,
+        log: Arc<Log>,
         admit: impl FnOnce(&Arc<Mutex<Child>>),
     ) -> Result<Self, Trouble> {
         let mut child = launch::start(settings, walls).map_err(|e| Trouble::Ended(e.to_string()))?;
@@ -90,7 +95,7 @@ impl Worker {
             return Err(Trouble::Broken("a process without pipes".to_string()));
         };
         let words = Arc::new(Mutex::new(Vec::new()));
-        let last_word = listen(errors, words.clone()).map_err(|e| Trouble::Ended(e.to_string()))?;
+        let last_word = listen(errors, words.clone(), log).map_err(|e| Trouble::Ended(e.to_string()))?;
         let mut worker =
             Self { child, input, output, words, last_word, prepared: String::new(), memory: settings.memory };
         match worker.answer()? {
@@ -182,13 +187,15 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// Keeps the end of what a process writes to stderr; the other end of the receiver goes when there is no more.
-fn listen(mut errors: ChildStderr, words: Arc<Mutex<Vec<u8>>>) -> std::io::Result<Receiver<()>> {
+/// Keeps the end of what a process writes to stderr, and adds all of it to `log`; the other end of the receiver goes when
+/// there is no more.
+fn listen(mut errors: ChildStderr, words: Arc<Mutex<Vec<u8>>>, log: Arc<Log>) -> std::io::Result<Receiver<()>> {
     let (end, last_word) = channel::<()>();
     let work = move || {
         let _end = end;
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = errors.read(&mut buffer) {
+            log.add(&buffer[..n]);
             let mut words = words.lock();
             words.extend_from_slice(&buffer[..n]);
             let old = words.len().saturating_sub(KEPT_WORDS);

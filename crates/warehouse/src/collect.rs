@@ -22,6 +22,7 @@ use crate::jobs::results::{self, RESULTS};
 use crate::log::store_error;
 use crate::resources::RESOURCES;
 use crate::storage::dynamic::files_of_block;
+use crate::storage::streams::STREAMED;
 use crate::upsert::UPSERT;
 use crate::volumes::VOLUMES;
 use crate::writer::object_path;
@@ -96,11 +97,16 @@ impl Warehouse {
         Ok(gone)
     }
 
-    /// Removes results that no instance names: of superseded attempts, and of instances forgotten just before a crash.
+    /// Removes results that no instance names, and logs: of superseded attempts, and of instances that are forgotten.
     async fn collect_results(&self, cutoff: i64) -> Result<u64> {
         let mut gone = 0;
         for (path, modified_ms) in self.list_files(RESULTS).await? {
             if modified_ms > cutoff {
+                continue;
+            }
+            if let Some((project, id, attempt)) = results::log_of(path.as_ref())
+                && self.meta.instance(project, id).await?.is_some_and(|i| i.attempt == attempt)
+            {
                 continue;
             }
             let instance = match results::instance_of(path.as_ref()) {
@@ -170,7 +176,7 @@ impl Warehouse {
         let mut files = HashSet::new();
         let at = |path: String| object_path(&table.location, &path);
         // In the order in which files go from one to the next, so that none slips through.
-        for kind in ["upload", "storage_write", UPSERT] {
+        for kind in ["upload", "storage_write", STREAMED, UPSERT] {
             for session in self.meta.open_sessions(Some(kind), Some(&table.id)).await? {
                 for block in self.meta.blocks(&session.id).await? {
                     match block.path.is_empty() {

@@ -100,6 +100,7 @@ struct Running {
     attempt: i64,
     stop: CancellationToken,
     progress: Arc<Progress>,
+    crew: Arc<Crew>,
 }
 
 impl Jobs {
@@ -243,6 +244,14 @@ impl Warehouse {
             Some(running) if !instance.state.is_terminal() => running.progress.profile(),
             _ => serde_json::from_str(&instance.summary).unwrap_or_else(|_| serde_json::json!({})),
         })
+    }
+
+    /// What the user code of the instance has written, the last of it.
+    pub async fn worker_log(&self, instance: &Instance) -> Result<Vec<u8>> {
+        match self.jobs.running(&instance.id) {
+            Some(running) if !instance.state.is_terminal() => Ok(running.crew.log().bytes()),
+            _ => results::read_log(self, instance).await,
+        }
     }
 
     /// Place in the queue of a waiting instance, 1 is next; `None` when it does not wait.

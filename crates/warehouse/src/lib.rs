@@ -59,6 +59,7 @@ pub use reader::{Batches, RowRange};
 pub use resources::{ByteStream, NewResource, ResourceContent};
 pub use scan::provider;
 pub use security::{SecurityAnswer, SecurityRequest};
+pub use storage::streams::{StreamName, StreamPart, StreamPlace, WriteStream};
 pub use storage::{ScanInfo, ScanOptions, Split};
 pub use tables::{Page, TableInfo};
 pub use tunnel::{BatchSource, SessionInfo, SessionRequest};

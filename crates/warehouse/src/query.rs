@@ -178,6 +178,7 @@ impl Session {
         config.options_mut().optimizer.join_reordering = false;
         let mut rules = pushdown::guarded(state.physical_optimizers());
         rules.insert(0, Arc::new(kept::OneTable));
+        rules.insert(0, Arc::new(user_code::InOrder));
         rules.push(Arc::new(unsorted::Unsorted));
         if self.settings.has_late_scans() {
             rules.push(Arc::new(late::LateScans { all: self.settings.forces_late_scans() }));

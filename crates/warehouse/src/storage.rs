@@ -2,6 +2,7 @@
 
 pub(crate) mod dynamic;
 mod splits;
+pub(crate) mod streams;
 
 use std::collections::{BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -17,6 +17,7 @@ use crate::keys::refuse_plain_writes;
 use crate::log::DataFile;
 use crate::reader::{Batches, Reading, RowRange, canonical_spec, choose_columns, files_of, read};
 use crate::storage::dynamic::{files_of_blocks, is_dynamic};
+use crate::storage::streams::{STREAMED, StreamName, chosen};
 use crate::upsert::UPSERT;
 use crate::writer::{FileWriter, NewFile, TableDir, file_name, partition_dir};
 
@@ -50,6 +51,15 @@ pub struct SessionInfo {
     pub columns: Vec<Column>,
     pub partition_columns: Vec<Column>,
     pub blocks: Vec<Block>,
+}
+
+/// Which blocks of a session a commit is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which<'a> {
+    All,
+    Blocks(&'a BTreeSet<i64>),
+    /// Those of these streams, or of every stream when none is named.
+    Streams(&'a [StreamName]),
 }
 
 impl Warehouse {
@@ -194,7 +204,7 @@ impl Warehouse {
     /// now means another table; `SchemaModified` when its columns changed.
     pub async fn session(&self, kind: &str, project: &str, table: &str, session_id: &str) -> Result<SessionInfo> {
         let code = match kind {
-            "upload" | "storage_write" => "NoSuchUpload",
+            "upload" | "storage_write" | STREAMED => "NoSuchUpload",
             "download" | "storage_read" => "NoSuchDownload",
             "upsert" => "UpsertSessionNotFound",
             _ => "StreamSessionNotFound",
@@ -290,36 +300,40 @@ impl Warehouse {
 
     /// Makes the session's blocks visible, once; a repeated call answers the same.
     pub async fn commit_upload(&self, info: &SessionInfo) -> Result<SessionInfo> {
-        self.commit_session(info, None).await
+        self.commit_session(info, Which::All).await
     }
 
     /// Makes these blocks of a write session visible, and no others, once; a repeated call answers the same.
     pub async fn commit_write(&self, info: &SessionInfo, blocks: &BTreeSet<i64>) -> Result<SessionInfo> {
         if info.session.status != "closed" {
             // Before the session takes no more rows: a wrong request must not open it again under a right one.
-            let named = self.blocks_of(info, Some(blocks)).await?;
+            let named = self.blocks_of(info, Which::Blocks(blocks)).await?;
             if is_dynamic(info) {
                 files_of_blocks(info, &named)?;
             }
         }
-        self.commit_session(info, Some(blocks)).await
+        self.commit_session(info, Which::Blocks(blocks)).await
     }
 
-    /// The blocks of a session that have rows, or those of `only`, which must be there.
-    pub(crate) async fn blocks_of(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<Vec<Block>> {
+    /// The blocks of a session that have rows, of those that `which` names, which must be there.
+    pub(crate) async fn blocks_of(&self, info: &SessionInfo, which: Which<'_>) -> Result<Vec<Block>> {
         let mut blocks = self.meta.blocks(&info.session.id).await?;
-        if let Some(only) = only {
-            blocks.retain(|b| only.contains(&b.block_id));
-            if blocks.len() < only.len() {
-                let text = "a block is to be committed that this session does not have; write it first";
-                return Err(Error::invalid(text));
+        match which {
+            Which::All => {}
+            Which::Blocks(only) => {
+                blocks.retain(|b| only.contains(&b.block_id));
+                if blocks.len() < only.len() {
+                    let text = "a block is to be committed that this session does not have; write it first";
+                    return Err(Error::invalid(text));
+                }
             }
+            Which::Streams(names) => blocks = chosen(blocks, names)?,
         }
         blocks.retain(|b| b.num_rows > 0);
         Ok(blocks)
     }
 
-    async fn commit_session(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>) -> Result<SessionInfo> {
+    pub(crate) async fn commit_session(&self, info: &SessionInfo, which: Which<'_>) -> Result<SessionInfo> {
         let session_id = &info.session.id;
         let status = info.session.status.as_str();
         if status == "closed" {
@@ -340,7 +354,7 @@ impl Warehouse {
         failpoint::hit("upload.closing");
         let table = self.catalog.open_id(&info.session.table_id).await;
         let done = match table {
-            Ok(table) => self.commit_blocks(info, only, table).await,
+            Ok(table) => self.commit_blocks(info, which, table).await,
             Err(e) => Err(e),
         };
         if let Err(e) = done
@@ -377,10 +391,10 @@ impl Warehouse {
         Ok(self.meta.session(session_id).await?.is_some_and(|s| s.status == "closed"))
     }
 
-    async fn commit_blocks(&self, info: &SessionInfo, only: Option<&BTreeSet<i64>>, table: OpenTable) -> Result<()> {
+    async fn commit_blocks(&self, info: &SessionInfo, which: Which<'_>, table: OpenTable) -> Result<()> {
         let session = &info.session;
         let step = Step::Session { id: session.id.clone() };
-        let blocks = self.blocks_of(info, only).await?;
+        let blocks = self.blocks_of(info, which).await?;
         let is_dynamic = is_dynamic(info);
         // Rows that name their partitions overwrite those, and none without any.
         if blocks.is_empty() && (!session.overwrite || is_dynamic) {
@@ -389,9 +403,12 @@ impl Warehouse {
         if session.kind == UPSERT {
             return self.commit_upserts(info).await;
         }
-        let (files, specs) = match is_dynamic {
-            true => files_of_blocks(info, &blocks)?,
-            false => (self.join_small(info, &table, blocks).await?, vec![session.partition.clone()]),
+        let (files, specs) = if is_dynamic {
+            files_of_blocks(info, &blocks)?
+        } else if session.kind == STREAMED {
+            (files_of_blocks(info, &blocks)?.0, vec![session.partition.clone()])
+        } else {
+            (self.join_small(info, &table, blocks).await?, vec![session.partition.clone()])
         };
         failpoint::hit("upload.joined");
         let mut row = table.row;

@@ -31,7 +31,7 @@ use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace, RowsBy};
 use crate::dml::marks::{Marks, Rewritten, kept};
 use crate::keys::{DELETE, Keys, New, OPERATION, Rows, UPSERT as PUT, key_of, num_buckets};
-use crate::tunnel::{BatchSource, SessionInfo, SessionRequest, open_for_writing, partition_values};
+use crate::tunnel::{BatchSource, SessionInfo, SessionRequest, Which, open_for_writing, partition_values};
 use crate::writer::{NewFile, write_partitioned};
 
 /// The kind of these sessions.
@@ -122,7 +122,7 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Ends a session without its rows; a repeated call answers the same.
+    /// Ends a session without its rows, of this kind or one of streams; a repeated call answers the same.
     pub async fn abort_upsert(&self, info: &SessionInfo) -> Result<()> {
         let session_id = &info.session.id;
         if self.meta.set_session_status(session_id, "normal", "aborted").await? {
@@ -176,7 +176,7 @@ impl Warehouse {
     async fn apply_once(&self, info: &SessionInfo) -> Result<()> {
         let session = &info.session;
         // Here and not before: while this commit waited for its turn, another one may have failed, and rows have come.
-        let blocks = self.blocks_of(info, None).await?;
+        let blocks = self.blocks_of(info, Which::All).await?;
         let table = self.catalog.open_id(&session.table_id).await?;
         let pool = self.engine.session(&HashMap::new())?.runtime_env().memory_pool.clone();
         let keys = Keys::of(self, &table, &pool)?;

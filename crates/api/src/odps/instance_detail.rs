@@ -152,6 +152,30 @@ fn stage_detail(instance: &Instance, stage: &Value) -> Value {
     json!({ "name": id, "instances": (0..workers).map(worker).collect::<Vec<_>>() })
 }
 
+/// Kinds of logs that clients know and nobody keeps (odps/models/worker.py of PyODPS).
+const NOT_KEPT: [&str; 5] = ["coreinfo.tmp", "hs_err_*.log", "jstack", "pstack", "waterfall_summary"];
+
+/// `?log&id=`: the last of what the job's user code has written. The id is that of any of its workers.
+pub async fn log(call: Call) -> Answer {
+    let instance = instance(&call).await?;
+    let id = call.query.need("id")?;
+    if id.strip_prefix(instance.id.as_str()).is_none_or(|rest| !rest.starts_with('-')) {
+        let message = format!("instance '{}' has no worker with the log '{id}'", instance.id);
+        return Err(Error::new(Kind::NotFound, "NoSuchObject", message));
+    }
+    match call.query.get("logtype") {
+        None | Some("stdout" | "stderr") => {}
+        Some(kind) if NOT_KEPT.contains(&kind) => {
+            return Err(Error::unsupported(format!("logtype '{kind}' is not kept; stdout and stderr are")));
+        }
+        Some(kind) => return Err(Error::invalid(format!("there is no logtype '{kind}'"))),
+    }
+    let written = call.state.warehouse.worker_log(&instance).await?;
+    let size = call.query.number("size")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+    let from = size.map_or(0, |size| written.len().saturating_sub(size));
+    answers::text(String::from_utf8_lossy(&written[from..]).into_owned())
+}
+
 /// `?info&key=`: jobs give no warnings, and nothing else is kept under a key but by sessions.
 pub async fn info(call: Call) -> Answer {
     let instance = instance(&call).await?;

@@ -211,12 +211,12 @@ const INSTANCES: &[Operation] = &[
     op("GetInstanceSummary", "GET", "/projects/{project}/instances/{instance}", &["instancesummary"], INSTANCE)
         .done(run!(instance_detail::summary)),
     op("GetInstanceDetail", "GET", "/projects/{project}/instances/{instance}", &["instancedetail"], INSTANCE)
-        .partial(run!(instance_detail::detail), "workers have no address and no log"),
+        .partial(run!(instance_detail::detail), "workers have no address; the log is that of the job"),
     op("GetTaskDetail", "GET", "/projects/{project}/instances/{instance}", &["detail"], INSTANCE)
-        .partial(run!(instance_detail::detail), "workers have no address and no log"),
+        .partial(run!(instance_detail::detail), "workers have no address; the log is that of the job"),
     op("GetWorkerLog", "GET", "/projects/{project}/instances/{instance}", &["log"], INSTANCE)
         .flags(&["id", "logtype", "size"])
-        .refused("workers keep no logs"),
+        .partial(run!(instance_detail::log), "what user code writes, of the whole job; stdout and stderr are one"),
     op("GetTaskInfo", "GET", "/projects/{project}/instances/{instance}", &["info"], INSTANCE).flags(&["key"]).partial(
         run!(instance_detail::info),
         "key warnings; of interactive sessions their status, results and sources",

@@ -13,7 +13,8 @@ fn columns(columns: &[Column]) -> Vec<Value> {
     columns.iter().map(one).collect()
 }
 
-fn schema(data: &[Column], partition: &[Column]) -> Value {
+/// Columns of both kinds.
+pub fn schema(data: &[Column], partition: &[Column]) -> Value {
     json!({"DataColumns": columns(data), "PartitionColumns": columns(partition)})
 }
 

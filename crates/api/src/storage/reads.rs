@@ -27,7 +27,7 @@ pub async fn create(call: Call) -> Answer {
 }
 
 /// Refuses columns that no Arrow stream can hold before there is a session.
-async fn check_columns(call: &Call, options: &ScanOptions) -> Result<()> {
+pub async fn check_columns(call: &Call, options: &ScanOptions) -> Result<()> {
     let schema = call.state.warehouse.table(call.project(), call.table()).await?.table.schema;
     let everything = options.columns.is_empty() && options.partition_columns.is_empty();
     let is_read =

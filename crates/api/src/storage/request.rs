@@ -3,7 +3,9 @@
 use feitian_base::{Error, Kind, Result};
 use feitian_types::PartitionSpec;
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::FORMAT;
 use crate::warehouse::{ScanOptions, Split};
 
 /// The smallest splits by size: 10 MiB. Clients test that one byte is refused.
@@ -24,12 +26,19 @@ pub struct ReadRequest {
     arrow_options: Option<ArrowOptions>,
     filter_predicate: Option<String>,
     enable_estimate_stats: Option<bool>,
+    /// Whether rows may be filtered behind where they are read; they are, exactly.
+    #[serde(rename = "FilterPredicateFallback")]
+    _filter_predicate_fallback: Option<bool>,
+    split_max_file_num: Option<u64>,
+    incremental_read: Option<bool>,
+    incremental_read_options: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct SplitOptions {
     split_mode: Option<String>,
+    split_unit: Option<String>,
     split_number: Option<u64>,
     cross_partition: Option<bool>,
 }
@@ -67,6 +76,12 @@ impl ReadRequest {
         if self.required_bucket_ids.is_some_and(|ids| !ids.is_empty()) {
             return Err(Error::unsupported("RequiredBucketIds is not supported: rows do not lie in buckets"));
         }
+        if self.split_max_file_num.is_some_and(|files| files != 0) {
+            return Err(Error::unsupported("SplitMaxFileNum is not supported: splits are of rows, not of files"));
+        }
+        if self.incremental_read.unwrap_or(false) || self.incremental_read_options.is_some() {
+            return Err(Error::unsupported("IncrementalRead is not supported; read the whole table"));
+        }
         let split = self.split_options.unwrap_or_default();
         Ok(ScanOptions {
             columns: lower(self.required_data_columns),
@@ -85,6 +100,9 @@ fn lower(names: Option<Vec<String>>) -> Vec<String> {
 
 impl SplitOptions {
     fn split(&self) -> Result<Split> {
+        if let Some(unit) = self.split_unit.as_deref().filter(|unit| *unit != "ByteSize") {
+            return Err(Error::unsupported(format!("SplitUnit '{unit}' is not supported; use ByteSize")));
+        }
         let mode = self.split_mode.as_deref().unwrap_or("Size");
         match (mode, self.split_number) {
             ("Size", None) => Ok(Split::Bytes(256 << 20)),
@@ -99,6 +117,85 @@ impl SplitOptions {
                 let text = format!("SplitMode '{other}' is not supported; use Size, Parallelism or RowOffset");
                 Err(Error::unsupported(text))
             }
+        }
+    }
+}
+
+/// A format of rows, as versions 2 and 3 name it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct DataFormat {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+    version: Option<String>,
+}
+
+impl DataFormat {
+    /// Refuses another one than the one that there is.
+    pub fn check(&self) -> Result<()> {
+        for (key, given, only) in [("Type", &self.kind, FORMAT.0), ("Version", &self.version, FORMAT.1)] {
+            if let Some(given) = given.as_ref().filter(|given| !given.eq_ignore_ascii_case(only)) {
+                let text = format!("DataFormat.{key} '{given}' is not supported; rows come as {only}");
+                return Err(Error::unsupported(text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a batch unless the client says otherwise; what PyODPS asks for.
+const BATCH_ROWS: u64 = 4096;
+
+/// How rows are to come, as versions 2 and 3 say it for each split.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct RowsRequest {
+    max_batch_rows: Option<u64>,
+    skip_row_num: Option<u64>,
+    max_batch_raw_size: Option<u64>,
+    data_format: Option<DataFormat>,
+    data_columns: Option<Vec<String>>,
+    /// Whether named columns may come in another order than the session's.
+    #[serde(rename = "DataColumnsUnordered")]
+    _data_columns_unordered: Option<bool>,
+    /// Of results only.
+    pub task_name: Option<String>,
+    pub query_id: Option<u64>,
+    pub enable_limit: Option<bool>,
+    pub columns: Option<Vec<String>>,
+}
+
+impl RowsRequest {
+    /// The most rows that a batch may have.
+    pub fn batch_rows(&self) -> Result<usize> {
+        if let Some(format) = &self.data_format {
+            format.check()?;
+        }
+        for (key, given) in [("SkipRowNum", self.skip_row_num), ("MaxBatchRawSize", self.max_batch_raw_size)] {
+            if given.is_some_and(|n| n != 0) {
+                return Err(Error::unsupported(format!("{key} is not supported; leave it 0")));
+            }
+        }
+        if self.data_columns.as_ref().is_some_and(|names| !names.is_empty()) {
+            return Err(Error::unsupported("DataColumns is not supported; name the columns with the session"));
+        }
+        match self.max_batch_rows.unwrap_or(BATCH_ROWS) {
+            0 => Err(Error::invalid("MaxBatchRows must be 1 or more")),
+            rows => Ok(usize::try_from(rows).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// Refuses what only results have.
+    pub fn of_table(self) -> Result<Self> {
+        let names = [
+            ("TaskName", self.task_name.is_some()),
+            ("QueryId", self.query_id.is_some()),
+            ("EnableLimit", self.enable_limit.is_some()),
+            ("Columns", self.columns.is_some()),
+        ];
+        match names.into_iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(Error::invalid(format!("{key} is for reads of results, not of tables"))),
+            None => Ok(self),
         }
     }
 }
@@ -210,6 +307,38 @@ mod tests {
         assert_eq!(write("{}").unwrap(), Target { partition: None, overwrite: true, partition_limit: 512 });
     }
 
+    // What CreateTableReadSessionRequest and CreateTableReadStreamRequest of odps/maxstorage serialize to.
+    #[test]
+    fn the_requests_of_the_second_version_are_understood() {
+        let options = read(
+            r#"{"RequiredDataColumns": ["A"], "RequiredPartitionColumns": [], "RequiredPartitions": ["pt=1"],
+                "RequiredBucketIds": [], "SplitOptions": {"SplitMode": "RowOffset", "SplitUnit": "ByteSize",
+                "SplitNumber": 50, "CrossPartition": true}, "ArrowOptions": {"TimestampUnit": "nano",
+                "DatetimeUnit": "milli"}, "FilterPredicate": "", "FilterPredicateFallback": false,
+                "SplitMaxFileNum": 0, "IncrementalRead": false}"#,
+        )
+        .unwrap();
+        assert_eq!((options.columns, options.split), (vec!["a".to_string()], Split::Rows));
+        let rows = |text: &str| serde_json::from_str::<RowsRequest>(text).unwrap();
+        let request = rows(
+            r#"{"MaxBatchRows": 7, "SkipRowNum": 0, "MaxBatchRawSize": 0, "DataFormat": {"Type": "Arrow",
+                "Version": "V5"}, "DataColumns": [], "DataColumnsUnordered": false}"#,
+        );
+        assert_eq!(request.of_table().unwrap().batch_rows().unwrap(), 7);
+        for (text, word) in [
+            (r#"{"MaxBatchRows": 0}"#, "MaxBatchRows"),
+            (r#"{"SkipRowNum": 1}"#, "SkipRowNum"),
+            (r#"{"MaxBatchRawSize": 1}"#, "MaxBatchRawSize"),
+            (r#"{"DataColumns": ["a"]}"#, "DataColumns"),
+            (r#"{"DataFormat": {"Version": "V6"}}"#, "DataFormat.Version"),
+        ] {
+            assert!(rows(text).batch_rows().unwrap_err().message().contains(word), "{text}");
+        }
+        let result = r#"{"TaskName": "AnonymousSQLTask", "QueryId": 0, "EnableLimit": false, "Columns": []}"#;
+        assert_eq!(rows(result).batch_rows().unwrap(), 4096);
+        assert!(rows(result).of_table().unwrap_err().message().contains("TaskName"));
+    }
+
     #[test]
     fn splits_are_by_size_by_number_or_by_rows() {
         let split = |options: &str| read(&format!(r#"{{"SplitOptions": {options}}}"#)).map(|o| o.split);
@@ -238,6 +367,10 @@ mod tests {
             (r#"{"ArrowOptions": {"TimestampUnit": "micro"}}"#, "TimestampUnit"),
             (r#"{"ArrowOptions": {"DatetimeUnit": "second"}}"#, "DatetimeUnit"),
             (r#"{"Limit": 1}"#, "Limit"),
+            (r#"{"SplitMaxFileNum": 2}"#, "SplitMaxFileNum"),
+            (r#"{"IncrementalRead": true}"#, "IncrementalRead"),
+            (r#"{"IncrementalReadOptions": {"Mode": "x"}}"#, "IncrementalRead"),
+            (r#"{"SplitOptions": {"SplitUnit": "Rows"}}"#, "SplitUnit"),
         ] {
             assert!(read(text).unwrap_err().message().contains(word), "{text}");
         }

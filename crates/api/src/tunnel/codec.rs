@@ -283,6 +283,47 @@ pub async fn respond_stream(
     Ok(response)
 }
 
+/// The same with a compressed body, as versions 2 and 3 of the storage API have it, and with the times of `flavour`.
+pub async fn respond_packed(
+    call: &Call,
+    columns: Vec<Column>,
+    batches: Batches,
+    flavour: Flavour,
+    max_rows: usize,
+) -> Answer {
+    let permit = StreamPermit::acquire(&call.state).await?;
+    // Their clients know these two.
+    let compression = match accepted(call) {
+        known @ (Codec::Zstd | Codec::Lz4Frame) => known,
+        _ => Codec::Identity,
+    };
+    let mut stream = IpcStream::new(&columns, flavour)?;
+    let encode = move |batches: &mut BlockingBatches, out: BodyWriter| {
+        let mut out = compression.writer(out).map_err(from_io)?;
+        for batch in batches {
+            for slice in slices(&batch?) {
+                for from in (0..slice.num_rows()).step_by(max_rows) {
+                    let rows = slice.slice(from, max_rows.min(slice.num_rows() - from));
+                    for piece in stream.encode(&rows)? {
+                        out.write_all(&piece).map_err(from_io)?;
+                    }
+                }
+            }
+        }
+        for piece in stream.finish()? {
+            out.write_all(&piece).map_err(from_io)?;
+        }
+        finish(out, &[])
+    };
+    let mut response = Response::new(body_of(&call.state, permit, batches, encode).await?);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    if let Some(token) = compression.token() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(token));
+    }
+    Ok(response)
+}
+
 /// Tunnel clients of version 6 and later read metrics.
 fn wants_metrics(call: &Call) -> bool {
     call.header("x-odps-tunnel-version").and_then(|v| v.trim().parse::<u32>().ok()).is_some_and(|v| v >= 6)

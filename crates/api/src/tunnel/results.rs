@@ -19,15 +19,17 @@ use crate::warehouse::{RowRange, RowSet};
 
 const LIMIT_FLAG: &str = "instance_tunnel_limit_enabled";
 
-struct Download {
-    instance: Instance,
-    rows: RowSet,
+/// The rows of a result that a session shows.
+pub struct Download {
+    pub instance: Instance,
+    pub rows: RowSet,
     /// Rows that this session shows, at most those of the result.
-    count: u64,
-    id: String,
+    pub count: u64,
+    pub id: String,
 }
 
-async fn download(call: &Call, limited: bool) -> Result<Download> {
+/// The session of the instance that the call names, with all of its rows or as many as the project shows.
+pub async fn download(call: &Call, limited: bool) -> Result<Download> {
     let instance = call.state.warehouse.instance(call.project(), call.instance()).await?;
     let rows = call.state.warehouse.result(&instance).await?;
     let count = if limited { rows.num_rows.min(read_limit(call).await?) } else { rows.num_rows };
@@ -37,7 +39,11 @@ async fn download(call: &Call, limited: bool) -> Result<Download> {
 
 /// The session that a request names.
 async fn find(call: &Call) -> Result<Download> {
-    let id = call.query.need("downloadid")?;
+    named(call, call.query.need("downloadid")?).await
+}
+
+/// The session of this id.
+pub async fn named(call: &Call, id: &str) -> Result<Download> {
     let limited = match id.strip_prefix(call.instance()) {
         Some("-limited") => true,
         Some("-all") => false,

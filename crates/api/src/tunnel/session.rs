@@ -81,6 +81,11 @@ pub fn row_range(call: &Call) -> Result<RowRange> {
 /// Reads the list of names in parameter `key`, which must be columns of `known`, each once.
 pub fn wanted_columns(call: &Call, key: &str, known: &[Column]) -> Result<Option<Vec<String>>> {
     let Some(names) = call.query.names(key) else { return Ok(None) };
+    known_columns(names, known)
+}
+
+/// These names, which must be columns of `known`, each once; `None` for all when there is none.
+pub fn known_columns(names: Vec<String>, known: &[Column]) -> Result<Option<Vec<String>>> {
     for (i, name) in names.iter().enumerate() {
         let message = if !known.iter().any(|c| c.name == *name) {
             format!("there is no column '{name}' to read")

@@ -50,7 +50,7 @@ async fn find(call: &Call) -> Result<SessionInfo> {
 }
 
 /// The columns that clients send behind those of the table.
-fn hidden() -> [Column; 5] {
+pub fn hidden() -> [Column; 5] {
     let list = || DataType::Array(Box::new(DataType::BigInt));
     [
         Column::new("__version", DataType::BigInt),

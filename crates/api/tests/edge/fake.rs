@@ -30,6 +30,8 @@ pub struct Fake {
     contents: Mutex<HashMap<String, Vec<u8>>>,
     blocks: Mutex<BTreeMap<(String, i64), Vec<RecordBatch>>>,
     rows: Mutex<HashMap<String, Vec<RecordBatch>>>,
+    /// The streams of sessions, by the id of their session.
+    streams: Mutex<Vec<(String, WriteStream)>>,
     /// An instance came to its end.
     pub ended: Notify,
     /// A call to `wait` has begun, or an upload is about to be drawn.
@@ -66,6 +68,7 @@ impl Fake {
             scans: Mutex::default(),
             blocks: Mutex::default(),
             rows: Mutex::default(),
+            streams: Mutex::default(),
             ended: Notify::new(),
             waiting: Notify::new(),
             drawing: Arc::new(Semaphore::new(1)),
@@ -133,6 +136,11 @@ impl Fake {
         self.blocks.lock().len()
     }
 
+    /// The first batch that was written.
+    pub fn written(&self) -> RecordBatch {
+        self.blocks.lock().values().next().unwrap()[0].clone()
+    }
+
     /// Ends a running instance.
     pub fn end(&self, id: &str) {
         if let Some(i) = self.instances.lock().get_mut(id) {
@@ -181,6 +189,19 @@ impl Fake {
         let session = stored.session.clone();
         drop(sessions);
         self.info(session)
+    }
+
+    fn stream(
+        &self,
+        session: &SessionInfo,
+        name: &StreamName,
+        change: impl FnOnce(&mut WriteStream),
+    ) -> Result<WriteStream> {
+        let mut streams = self.streams.lock();
+        let found = streams.iter_mut().find(|(of, stream)| *of == session.session.id && stream.name == *name);
+        let (_, stream) = found.ok_or_else(|| missing("NoSuchObject", "the stream"))?;
+        change(stream);
+        Ok(stream.clone())
     }
 
     fn open(&self, kind: &str, request: SessionRequest) -> Result<SessionInfo> {
@@ -352,6 +373,11 @@ impl Warehouse for Fake {
     async fn profile(&self, instance: &Instance) -> Result<serde_json::Value> {
         self.note("profile");
         Ok(if instance.state == InstanceState::Waiting { serde_json::json!({}) } else { a_profile() })
+    }
+
+    async fn worker_log(&self, instance: &Instance) -> Result<Vec<u8>> {
+        self.note(format!("worker_log {}", instance.id));
+        Ok("first\nlast 飞\n".into())
     }
 
     async fn queue_place(&self, instance: &Instance) -> Result<Option<usize>> {
@@ -573,7 +599,7 @@ impl Warehouse for Fake {
         let table = self.found(project, table)?;
         let known = self.sessions.lock().get(id).map(|i| i.session.clone());
         let code = match kind {
-            "upload" | "storage_write" => "NoSuchUpload",
+            "upload" | "storage_write" | "storage_stream" => "NoSuchUpload",
             "download" => "NoSuchDownload",
             "upsert" => "UpsertSessionNotFound",
             _ => "StreamSessionNotFound",
@@ -613,6 +639,66 @@ impl Warehouse for Fake {
     ) -> Result<SessionInfo> {
         self.note("create_write");
         self.open("storage_write", request)
+    }
+
+    async fn create_streamed(&self, _caller: &Caller, request: SessionRequest) -> Result<SessionInfo> {
+        self.note("create_streamed");
+        // A table with a key is one whose rows are overwritten by their own.
+        let kind = if request.overwrite { "upsert" } else { "storage_stream" };
+        self.open(kind, request)
+    }
+
+    async fn open_write_stream(
+        &self,
+        session: &SessionInfo,
+        name: &StreamName,
+        counts_rows: bool,
+    ) -> Result<WriteStream> {
+        self.note(format!("open_write_stream {} {} {counts_rows}", name.id, name.version));
+        let token = counts_rows.then(|| "a token".to_string());
+        let new = WriteStream { name: name.clone(), num_rows: 0, num_bytes: 0, is_closed: false, token };
+        self.streams.lock().push((session.session.id.clone(), new.clone()));
+        Ok(new)
+    }
+
+    async fn write_stream_named(&self, session: &SessionInfo, name: &StreamName) -> Result<WriteStream> {
+        self.note(format!("write_stream_named {} {}", name.id, name.version));
+        self.stream(session, name, |_| {})
+    }
+
+    async fn write_streams(&self, session: &SessionInfo) -> Result<Vec<WriteStream>> {
+        self.note("write_streams");
+        let streams = self.streams.lock();
+        Ok(streams.iter().filter(|(of, _)| *of == session.session.id).map(|(_, stream)| stream.clone()).collect())
+    }
+
+    async fn write_to_stream(
+        &self,
+        session: &SessionInfo,
+        name: &StreamName,
+        part: StreamPart,
+        batches: BatchSource,
+    ) -> Result<WriteStream> {
+        let StreamPart { place, num_rows, request } = part;
+        let place = place.map(|p| format!("{} {}", p.row, p.token));
+        self.note(format!("write_to_stream {} {} {num_rows} {place:?} {request:?}", name.id, name.version));
+        self.stream(session, name, |_| {})?;
+        let batches = self.drawn(batches).await?;
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let block_id = self.block_count() as i64;
+        self.blocks.lock().insert((session.session.id.clone(), block_id), batches);
+        self.stream(session, name, |stream| stream.num_rows += rows as i64)
+    }
+
+    async fn close_write_stream(&self, session: &SessionInfo, name: &StreamName) -> Result<WriteStream> {
+        self.note(format!("close_write_stream {} {}", name.id, name.version));
+        self.stream(session, name, |stream| stream.is_closed = true)
+    }
+
+    async fn commit_streams(&self, session: &SessionInfo, names: &[StreamName]) -> Result<SessionInfo> {
+        let named: Vec<String> = names.iter().map(|n| format!("{} {}", n.id, n.version)).collect();
+        self.note(format!("commit_streams {named:?}"));
+        self.commit(session, |_| true)
     }
 
     async fn create_scan(

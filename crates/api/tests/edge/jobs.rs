@@ -124,6 +124,28 @@ async fn results_come_as_csv_text_or_error() {
     assert!(doc(&client, &running, "result").await.text().contains("Format=\"text\"/>"));
 }
 
+// Parameters: `get_worker_log` in odps/models/instance.py of PyODPS.
+#[tokio::test]
+async fn user_code_has_a_log() {
+    let world = World::new().await;
+    let client = world.demo();
+    let id = submit(&client, "select 1;").await;
+    let detail = doc(&client, &id, "detail&taskname=AnonymousSQLTask").await.json();
+    let log_id = detail["mapReduce"]["jobs"][0]["tasks"][0]["instances"][0]["logId"].as_str().unwrap().to_string();
+    world.fake.calls();
+    for kind in ["", "&logtype=stdout", "&logtype=stderr"] {
+        assert_eq!(doc(&client, &id, &format!("log=&id={log_id}{kind}")).await.text(), "first\nlast 飞\n");
+    }
+    assert!(world.fake.calls().contains(&format!("worker_log {id}")));
+    // "last ", three bytes of a character, and the end of the line.
+    assert_eq!(doc(&client, &id, &format!("log&id={log_id}&size=9")).await.text(), "last 飞\n");
+    let log = |rest: &str| format!("/api/projects/p/instances/{id}?log{rest}");
+    client.get(&log("&id=another-M1_job_0-0")).await.refused(404, "NoSuchObject");
+    client.get(&log(&format!("&id={log_id}&logtype=jstack"))).await.refused(405, "MethodNotAllowed");
+    client.get(&log(&format!("&id={log_id}&logtype=x"))).await.refused(400, "InvalidArgument");
+    client.get(&log("")).await.refused(400, "InvalidParameter");
+}
+
 #[tokio::test]
 async fn progress_summary_and_queue_have_what_clients_read() {
     let world = World::new().await;

@@ -163,3 +163,196 @@ async fn the_schema_of_the_path_is_what_rights_are_asked_for() {
     let target = "/api/storage/v1/projects/p/schemas/s/tables/t/sessions?session_type=batch_read";
     client.post(target, "{}").await.refused(403, "NoPermission");
 }
+
+/// A request of version 2 on `Target=projects.p.{object}`.
+async fn act(client: &Client, object: &str, action: &str, query: &str, body: Value) -> Reply {
+    let target = format!("/api/storage/v2?Action={action}&Target=projects.p.{object}{query}");
+    client.post(&target, body.to_string()).await
+}
+
+/// What `odps/maxstorage` sends, call by call, and its older sibling where it differs.
+#[tokio::test]
+async fn streams_are_begun_written_ended_and_committed() {
+    let world = World::new().await;
+    let client = world.demo();
+    const T: &str = "schemas.default.tables.t";
+    let flags = json!({"PartialPartitionSpec": "", "Flags": {"quota_name": "q"}});
+    let session = act(&client, T, "TableCreateWriteSession", "", flags).await.ok().json();
+    let id = session["SessionId"].as_str().unwrap();
+    let of = format!("&SessionId={id}");
+    let begin = json!({"StreamId": "s-0", "StreamVersion": 1});
+    let begun = act(&client, T, "TableCreateWriteStream", &of, begin.clone()).await.ok().json();
+    let first = json!({"MemberName": "s", "Type": 4, "ColumnId": 0, "Nullable": true});
+    assert_eq!(begun["TableSchema"]["DataColumns"][0]["columnType"], first);
+    assert_eq!((&begun["SchemaVersion"], &begun["AccessToken"]), (&json!(1), &Value::Null));
+    let schema = act(&client, T, "TableGetWriteSchema", &of, json!({})).await.ok().json();
+    assert_eq!(schema["TableSchema"], begun["TableSchema"]);
+    let write = async |query: &str, rows: Vec<u8>| {
+        let target = format!("/api/storage/v2?Action=TableWrite&Target=projects.p.{T}{of}{query}");
+        client.send("POST", &target, &[("Content-Type", "application/octet-stream")], rows.into()).await
+    };
+    world.fake.calls();
+    let table = begun["TableId"].as_str().unwrap();
+    let query = format!("&StreamId=s-0&StreamVersion=1&Count=2&TableId={table}&SchemaVersion=1");
+    let rows = stream(&[(Some("a"), 1), (None, -5)], Some(CompressionType::ZSTD));
+    assert_eq!(write(&query, rows.clone()).await.ok().json(), json!({}));
+    assert!(world.fake.calls().contains(&"write_to_stream s-0 1 2 None None".to_string()));
+    for (query, status, code) in [
+        ("&StreamId=s-1&StreamVersion=1", 404, "NoSuchObject"),
+        ("&StreamId=s-0&StreamVersion=1&TableId=x", 400, "InvalidArgument"),
+        ("&StreamId=s-0&StreamVersion=1&SchemaVersion=2", 400, "InvalidArgument"),
+        ("&StreamId=s-0&StreamVersion=x", 400, "InvalidParameter"),
+        ("&StreamId=s-0&StreamVersion=1&WriteMode=Streaming", 405, "MethodNotAllowed"),
+        ("&StreamVersion=1", 400, "InvalidParameter"),
+    ] {
+        write(query, rows.clone()).await.refused(status, code);
+    }
+    let cut = rows[..rows.len() - 20].to_vec();
+    write("&StreamId=s-0&StreamVersion=1", cut).await.refused(400, "MalformedDataStream");
+    let looked = act(&client, T, "TableGetWriteStream", &of, begin.clone()).await.ok().json();
+    assert_eq!((&looked["recordCount"], &looked["status"]), (&json!(2), &json!("NORMAL")));
+    let get = format!("/api/storage/v2?Action=TableGetWriteStream&Target=projects.p.{T}{of}");
+    assert_eq!(client.get(&format!("{get}&StreamId=s-0&StreamVersion=1")).await.ok().json(), looked);
+    let mut end = begin.clone();
+    end["SessionId"] = json!(id);
+    act(&client, T, "TableCloseWriteStream", &of, end).await.ok();
+    let state = act(&client, T, "TableGetWriteSession", &of, json!({})).await.ok().json();
+    assert_eq!(state["Streams"]["s-0"], json!({"StreamVersion": 1, "Status": "CLOSED"}));
+    assert!(world.fake.visible("t").is_empty());
+    let uneven = json!({"StreamIds": ["s-0"], "StreamVersions": []});
+    act(&client, T, "TableCommitWriteSession", &of, uneven).await.refused(400, "InvalidArgument");
+    world.fake.calls();
+    let named = json!({"StreamIds": ["s-0"], "StreamVersions": [1]});
+    let done = act(&client, T, "TableCommitWriteSession", &of, named).await.ok().json();
+    assert!(world.fake.calls().contains(&"commit_streams [\"s-0 1\"]".to_string()));
+    assert_eq!(act(&client, T, "TableCommitWriteSession", &of, json!({})).await.ok().json(), done);
+    assert_eq!(world.fake.visible("t"), [(Some("a".to_string()), 1), (None, -5)]);
+    write("&StreamId=s-0&StreamVersion=1", rows).await.refused(409, "StatusConflict");
+    act(&client, T, "TableGetWriteSession", "&SessionId=x", json!({})).await.refused(404, "NoSuchUpload");
+    for (flags, mode) in [
+        (json!({"Flags": {"enable_schema_evolution": "true"}}), ""),
+        (json!({"Flags": {"other": 1}}), ""),
+        (json!({}), "&WriteMode=StreamingRealtime"),
+        (json!({"RequiredDataFormat": {"Type": "CSV"}}), ""),
+    ] {
+        act(&client, T, "TableCreateWriteSession", mode, flags).await.refused(405, "MethodNotAllowed");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_counts_its_rows_is_told_where_it_is() {
+    let world = World::new().await;
+    let client = world.demo();
+    const T: &str = "tables.t";
+    let session = act(&client, T, "TableCreateWriteSession", "", json!({})).await.ok().json();
+    let of = format!("&SessionId={}", session["SessionId"].as_str().unwrap());
+    let begin = json!({"StreamId": "a", "StreamVersion": 1, "ExactlyOnceMode": true});
+    let begun = act(&client, T, "TableCreateWriteStream", &of, begin.clone()).await.ok().json();
+    assert_eq!((&begun["AccessToken"], &begun["RowOffset"]), (&json!("a token"), &json!(0)));
+    world.fake.calls();
+    let target = format!("/api/storage/v3?Action=TableWrite&Target=projects.p.{T}{of}");
+    let target = format!("{target}&StreamId=a&StreamVersion=1&RowOffset=0");
+    let token = ("x-odps-max-storage-write-access-token", "a token");
+    let rows = stream(&[(Some("a"), 1), (None, -5)], None);
+    // A retry as `RetryContext` of odps/tunnel/retry.py marks it.
+    let (trace, index) = (("odps-tunnel-retry-trace-id", "r"), ("odps-tunnel-retry-index", "1"));
+    let reply = client.send("POST", &target, &[token, trace, index], rows.into()).await.ok();
+    assert_eq!(reply.json(), json!({"ExactlyOnceRowOffset": 2}));
+    let call = "write_to_stream a 1 0 Some(\"0 a token\") Some((\"r\", true))".to_string();
+    assert!(world.fake.calls().contains(&call));
+    let looked = act(&client, T, "TableGetWriteStream", &of, begin).await.ok().json();
+    assert_eq!((&looked["AccessToken"], &looked["RowOffset"]), (&json!("a token"), &json!(2)));
+}
+
+// Rows of a table with a key say what happens to the row of their key; the warehouse gets them as from the tunnel.
+#[tokio::test]
+async fn rows_of_a_table_with_a_key_say_what_happens_to_theirs() {
+    let world = World::new().await;
+    let client = world.demo();
+    const T: &str = "tables.t";
+    let keyed = json!({"Flags": {"overwrite": "true"}});
+    let session = act(&client, T, "TableCreateWriteSession", "", keyed).await.ok().json();
+    let of = format!("&SessionId={}", session["SessionId"].as_str().unwrap());
+    let begun = act(&client, T, "TableCreateWriteStream", &of, json!({"StreamId": "a"})).await.ok().json();
+    let operation = json!({"MemberName": "__operation", "Type": 6, "ColumnId": 2, "Nullable": true});
+    assert_eq!(begun["TableSchema"]["SystemColumns"][0]["columnType"], operation);
+    let s: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let n: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let what: ArrayRef = Arc::new(arrow::array::Int8Array::from(vec![b'U' as i8, b'D' as i8]));
+    let batch = RecordBatch::try_from_iter([("s", s), ("n", n), ("__operation", what.clone())]).unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    let target = format!("/api/storage/v2?Action=TableWrite&Target=projects.p.{T}{of}&StreamId=a&Count=2");
+    client.send("POST", &target, &[], writer.into_inner().unwrap().into()).await.ok();
+    let written = world.fake.written();
+    let names: Vec<String> = written.schema().fields().iter().map(|f| f.name().clone()).collect();
+    assert_eq!(names, ["s", "n", "__version", "__app_version", "__operation", "__key_cols", "__value_cols"]);
+    assert_eq!(written.column(4), &what);
+    assert!([2, 3, 5, 6].iter().all(|i| written.column(*i).null_count() == 2));
+    act(&client, T, "TableAbortWriteSession", &of, json!({})).await.ok();
+    assert!(world.fake.calls().contains(&"abort_upsert".to_string()));
+}
+
+#[tokio::test]
+async fn tables_and_results_are_read_in_the_second_version() {
+    let world = World::new().await;
+    let client = world.demo();
+    const T: &str = "tables.t";
+    world.fake.put_rows("t", crate::fake::two_rows());
+    let batches = |reply: &Reply| -> Vec<RecordBatch> {
+        StreamReader::try_new(&reply.body[..], None).unwrap().map(Result::unwrap).collect()
+    };
+    let all = json!({"MaxBatchRows": 1, "SkipRowNum": 0, "DataFormat": {"Type": "Arrow", "Version": "V5"}});
+    let session = act(&client, T, "TableCreateReadSession", "", json!({})).await.ok().json();
+    assert_eq!((&session["SplitMode"], &session["SplitsCount"]), (&json!("Size"), &json!(1)));
+    let of = format!("&SessionId={}", session["SessionId"].as_str().unwrap());
+    let again = act(&client, T, "TableGetReadSession", &format!("{of}&session_refresh=false"), json!({})).await;
+    assert_eq!(again.ok().json(), session);
+    let read = act(&client, T, "TableRead", &format!("{of}&Index=0"), all.clone()).await.ok();
+    assert_eq!(batches(&read).iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1, 1]);
+    // These clients inflate the body and not the buffers.
+    let target = format!("/api/storage/v2?Action=TableRead&Target=projects.p.{T}{of}&Index=0");
+    for (encoding, token) in [("zstd", "zstd"), ("x-lz4-frame", "x-lz4-frame"), ("gzip, deflate", ""), ("", "")] {
+        let reply = client.send("POST", &target, &[("Accept-Encoding", encoding)], all.to_string().into()).await.ok();
+        assert_eq!(reply.header("content-encoding"), token);
+        assert_eq!(token.is_empty(), reply.body.starts_with(&[0xff; 4]), "{encoding}");
+    }
+    let by_number = json!({"SplitOptions": {"SplitMode": "RowOffset", "SplitUnit": "ByteSize", "SplitNumber": 50}});
+    let rows = act(&client, T, "TableCreateReadSession", "", by_number).await.ok().json();
+    assert_eq!((&rows["SplitMode"], &rows["RecordCount"]), (&json!("RowOffset"), &json!(2)));
+    let number = format!("&SessionId={}", rows["SessionId"].as_str().unwrap());
+    let one = act(&client, T, "TableRead", &format!("{number}&Offset=1&Count=1"), json!({})).await.ok();
+    assert_eq!(batches(&one)[0].columns(), crate::fake::two_rows().slice(1, 1).columns());
+    for (query, body) in [
+        (of.clone(), json!({})),
+        (format!("{of}&Index=0&Offset=1"), json!({})),
+        (format!("{number}&Index=1"), json!({})),
+        (format!("{of}&Index=0"), json!({"TaskName": "x"})),
+        (format!("{of}&Index=0"), json!({"Unknown": 1})),
+    ] {
+        act(&client, T, "TableRead", &query, body).await.refused(400, "InvalidArgument");
+    }
+    let preview = act(&client, T, "TablePreview", "&Limit=1", json!({"Limit": 1, "Columns": ["N"]})).await.ok();
+    let preview = batches(&preview);
+    assert_eq!((preview[0].num_rows(), preview[0].num_columns()), (1, 1));
+    act(&client, T, "TablePreview", "", json!({"Columns": ["x"]})).await.refused(400, "InvalidArgument");
+
+    let result = format!("instances.{}", crate::jobs::submit(&client, "select 1;").await);
+    let table_like = json!({"RequiredDataColumns": [], "SplitOptions": {"SplitMode": "Size"}, "FilterPredicate": ""});
+    for body in [json!({"EnableLimit": false}), table_like] {
+        let session = act(&client, &result, "InstanceCreateReadSession", "", body).await.ok().json();
+        assert_eq!((&session["Status"], &session["RecordCount"]), (&json!("NORMAL"), &json!(2)));
+        let of = format!("&SessionId={}", session["DownloadID"].as_str().unwrap());
+        let get = format!("/api/storage/v2?Action=InstanceGetReadSession&Target=projects.p.{result}{of}");
+        assert_eq!(client.get(&get).await.ok().json(), session);
+        let by_post = act(&client, &result, "InstanceGetReadSession", &of, json!({})).await.ok().json();
+        assert_eq!(by_post, session);
+        let body = json!({"TaskName": "AnonymousSQLTask", "QueryId": 0, "EnableLimit": false, "Columns": []});
+        let read = act(&client, &result, "InstanceRead", &format!("{of}&Count=1&Offset=1"), body).await.ok();
+        assert_eq!(batches(&read)[0].columns(), crate::fake::two_rows().slice(1, 1).columns());
+        let other = json!({"TaskName": "another"});
+        act(&client, &result, "InstanceRead", &of, other).await.refused(404, "NoSuchObject");
+    }
+    let filter = json!({"FilterPredicate": "n > 1"});
+    act(&client, &result, "InstanceCreateReadSession", "", filter).await.refused(405, "MethodNotAllowed");
+}

@@ -19,7 +19,6 @@ fn target(op: &Operation) -> String {
             "{project}" => "p".into(),
             "{table}" => "t".into(),
             "{schema}" => "default".into(),
-            "{version}" => "v2".into(),
             s if s.starts_with('{') => "x".into(),
             s => s.to_string(),
         })
@@ -29,6 +28,10 @@ fn target(op: &Operation) -> String {
         query = "p=p&i=x".into();
     }
     let path = path.join("/");
+    // Versions 2 and 3 of the storage API name the object in the query.
+    if let Some(object) = path.strip_prefix("/api/storage/v2/") {
+        return format!("/api/storage/v2?{query}&Target={}", object.replace('/', "."));
+    }
     if query.is_empty() { path } else { format!("{path}?{query}") }
 }
 

@@ -94,6 +94,24 @@ async fn a_block_is_added_behind_those_that_are_there() {
     .await;
 }
 
+// Whoever has counted the blocks before adds one behind them, or learns that another one was quicker.
+#[tokio::test]
+async fn a_block_is_noted_unless_its_number_is_taken() {
+    on_both(async |db| {
+        let m = &db.meta;
+        m.create_session(&session("s1", "storage_stream")).await.unwrap();
+        assert!(m.try_block(&block(0, "a")).await.unwrap());
+        assert!(!m.try_block(&block(0, "b")).await.unwrap());
+        assert!(m.try_block(&block(1, "b")).await.unwrap());
+        assert_eq!(m.blocks("s1").await.unwrap(), [block(0, "a"), block(1, "b")]);
+        m.set_session_status("s1", "normal", "closing").await.unwrap();
+        refused(m.try_block(&block(2, "c")).await, Kind::Conflict, "StatusConflict");
+        let lost = Block { session_id: "s9".into(), ..block(1, "d") };
+        refused(m.try_block(&lost).await, Kind::NotFound, "NoSuchObject");
+    })
+    .await;
+}
+
 // A commit deletes nothing that it has read: the replaced file would be one of the committed ones.
 #[tokio::test]
 async fn a_closing_session_takes_no_blocks() {

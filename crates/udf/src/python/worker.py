@@ -9,6 +9,7 @@ import array
 import collections
 import datetime
 import decimal
+import functools
 import importlib.abc
 import importlib.util
 import io
@@ -396,6 +397,21 @@ def column_type(described):
     return Structs([field for field, _ in inside[0]], [column_type(ty) for _, ty in inside[0]])
 
 
+def table_rows(content):
+    """The rows of a table that is a resource: see `table.rs`."""
+    view = memoryview(content)
+    (at,) = COUNT.unpack(view[:8])
+    types = [column_type(described) for described in json.loads(bytes(view[8 : 8 + at]))]
+    at += 8
+    while at < len(view):
+        (size,) = COUNT.unpack(view[at : at + 8])
+        block = view[at + 8 : at + 8 + size]
+        at += 8 + size
+        (rows,) = COUNT.unpack(block[:8])
+        reader = Reader(block, 8)
+        yield from zip(*[ty.read(reader, rows) for ty in types])
+
+
 class Function:
     """The user's class, and one object of it that lives as long as the process."""
 
@@ -422,20 +438,21 @@ class Function:
         import odps.udf
 
         odps.distcache._resources.update(resources)
+        for name, (kind, content) in resources.items():
+            if kind == "table":
+                odps.distcache._tables[name] = functools.partial(table_rows, content)
         self.udf = odps.udf
         __import__(what["module"])
         cls = getattr(sys.modules[what["module"]], what["class"], None)
         if not isinstance(cls, type):
             raise Misfit(f"module {what['module']} has no class {what['class']}")
         self.cls = cls
-        closes = False
         kind = "scalar"
         if issubclass(cls, self.udf.BaseUDTF):
             kind = "table"
-            closes = cls.close is not self.udf.BaseUDTF.close and not is_empty(cls.close)
         elif issubclass(cls, self.udf.BaseUDAF):
             kind = "aggregate"
-        says = {"kind": kind, "annotation": self.udf.get_annotation(cls), "closes": closes}
+        says = {"kind": kind, "annotation": self.udf.get_annotation(cls)}
         return [json.dumps(says).encode()]
 
     def prepare(self, body):
@@ -471,7 +488,18 @@ class Function:
         for row in zip(*columns) if columns else itertools.repeat((), rows):
             process(*row)
             ends.append(len(forwarded))
-        width = len(self.result.items.fields)
+        return self.lists(ends)
+
+    def close(self, body):
+        """What is forwarded after the last row, as one list; rows that come later are another object's."""
+        made, self.made, forwarded = self.object(), None, self.udf._forwarded
+        del forwarded[:]
+        made.close()
+        return self.lists([len(forwarded)])
+
+    def lists(self, ends):
+        """What was forwarded as lists of structs, of which each ends at one of `ends`."""
+        width, forwarded = len(self.result.items.fields), self.udf._forwarded
         for values in forwarded:
             if len(values) != width:
                 raise Misfit(f"forward() was called with {len(values)} values, the signature says {width}")
@@ -481,7 +509,6 @@ class Function:
         self.result.items.write(writer, forwarded)
         del forwarded[:]
         return writer.parts
-
 
     def buffers(self, reader, count):
         """The buffers of `count` groups; a group that is new has none yet."""
@@ -525,12 +552,6 @@ def dumped(buffers):
     return writer.parts
 
 
-def is_empty(method):
-    """True for a method that can do nothing, such as `pass`: it names nothing."""
-    code = getattr(method, "__code__", None)
-    return code is not None and not code.co_names and not code.co_freevars and not code.co_cellvars
-
-
 def failure(error):
     """The traceback of an error, without the frames of this file in front."""
     trace = error.__traceback__
@@ -556,6 +577,8 @@ def channels():
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.stdin = io.TextIOWrapper(io.BytesIO())
+    # The process is ended without asking; what was printed is in the log then.
+    sys.stdout.reconfigure(line_buffering=True)
     # Whatever else this process was started with is none of the user's business.
     first, second = sorted((source.fileno(), sink.fileno()))
     for low, high in ((3, first), (first + 1, second), (second + 1, 256)):
@@ -593,6 +616,7 @@ def main():
         5: function.iterate,
         6: function.merge,
         7: function.terminate,
+        8: function.close,
     }
     signal.signal(signal.SIGXCPU, out_of_time)
     # The server leaves ends by its own signals out of this group.

@@ -87,6 +87,39 @@ pub(crate) fn instance_of(path: &str) -> Option<(&str, &str)> {
     Some((project, id))
 }
 
+/// Where one attempt of an instance keeps what its user code has written.
+fn log_path(project: &str, id: &str, attempt: i64) -> String {
+    format!("{RESULTS}/{project}/{id}-{attempt}.log")
+}
+
+/// Project, id and attempt of the instance for which [`log_path`] made `path`.
+pub(crate) fn log_of(path: &str) -> Option<(&str, &str, i64)> {
+    let (project, name) = path.strip_prefix(RESULTS)?.strip_prefix('/')?.split_once('/')?;
+    let (id, attempt) = name.strip_suffix(".log")?.rsplit_once('-')?;
+    Some((project, id, attempt.parse().ok()?))
+}
+
+/// Keeps what the user code of an attempt has written, if it has. A job does not fail because nobody can.
+pub(super) async fn store_log(warehouse: &Warehouse, instance: &Instance, bytes: Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    let path = Path::from(log_path(&instance.project, &instance.id, instance.attempt));
+    if let Err(e) = warehouse.catalog().store().put(&path, bytes.into()).await {
+        tracing::warn!(error = %e, "what the user code of a job has written is lost");
+    }
+}
+
+/// What the user code of the newest attempt has written, the last of it; nothing while another process runs it.
+pub(super) async fn read_log(warehouse: &Warehouse, instance: &Instance) -> Result<Vec<u8>> {
+    let path = Path::from(log_path(&instance.project, &instance.id, instance.attempt));
+    match warehouse.catalog().store().get(&path).await {
+        Ok(found) => Ok(found.bytes().await.map_err(store_error)?.to_vec()),
+        Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+        Err(e) => Err(store_error(e)),
+    }
+}
+
 /// Draws all rows and keeps them; durable when this returns.
 pub(super) async fn store(
     ctx: &JobContext,
@@ -305,5 +338,14 @@ mod tests {
         for other in ["results/x", "results", "resultsx/p/i-1.arrow", "results/p/i-1", "results/p/i.arrow"] {
             assert_eq!(instance_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_path_of_a_log_names_its_attempt() {
+        assert_eq!(log_of(&log_path("p", "20260101_a-b", 3)), Some(("p", "20260101_a-b", 3)));
+        for other in ["results/p/i-1.arrow", "results/p/i.log", "results/p/i-x.log", "results/i-1.log"] {
+            assert_eq!(log_of(other), None, "{other}");
+        }
+        assert_eq!(instance_of(&log_path("p", "i", 1)), None);
     }
 }

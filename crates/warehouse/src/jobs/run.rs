@@ -29,16 +29,28 @@ impl Warehouse {
     pub(super) fn start(&self, instance: Instance) {
         let stop = CancellationToken::new();
         let progress = Arc::new(Progress::default());
-        let running = Running { attempt: instance.attempt, stop: stop.clone(), progress: progress.clone() };
+        let crew = Arc::<Crew>::default();
+        let running = Running {
+            attempt: instance.attempt,
+            stop: stop.clone(),
+            progress: progress.clone(),
+            crew: crew.clone(),
+        };
         self.jobs.inner.running.lock().insert(instance.id.clone(), running);
         let span = tracing::info_span!("job", instance = %instance.id, project = %instance.project);
         let warehouse = self.clone();
-        let work = async move { warehouse.run_to_end(instance, stop, progress).await };
+        let work = async move { warehouse.run_to_end(instance, stop, progress, crew).await };
         self.tasks.spawn("job", work.instrument(span));
     }
 
-    async fn run_to_end(&self, instance: Instance, stop: CancellationToken, progress: Arc<Progress>) {
-        let ended = self.run_cancellable(&instance, &stop, &progress).await;
+    async fn run_to_end(
+        &self,
+        instance: Instance,
+        stop: CancellationToken,
+        progress: Arc<Progress>,
+        crew: Arc<Crew>,
+    ) {
+        let ended = self.run_cancellable(&instance, &stop, &progress, &crew).await;
         // Shutdown took the claim back: the next process runs it.
         let ours = self.jobs.running(&instance.id).is_some();
         if ours {
@@ -55,6 +67,7 @@ impl Warehouse {
                 }
             };
             outcome.summary = progress.summary(state, outcome.result_rows);
+            results::store_log(self, &instance, crew.log().bytes()).await;
             self.write_end(&instance, state, &outcome).await;
         }
         self.jobs.inner.running.lock().remove(&instance.id);
@@ -86,11 +99,12 @@ impl Warehouse {
         instance: &Instance,
         stop: &CancellationToken,
         progress: &Arc<Progress>,
+        crew: &Arc<Crew>,
     ) -> Result<Outcome> {
         let (warehouse, progress) = (self.clone(), progress.clone());
         let instance = instance.clone();
         let span = tracing::Span::current();
-        let crew = Ending(Arc::default());
+        let crew = Ending(crew.clone());
         let ours = crew.0.clone();
         let work = async move { warehouse.run_job(instance, progress, ours).await };
         let mut task = self.engine.runtime().spawn(work.instrument(span));

@@ -17,7 +17,7 @@ use sqlparser::tokenizer::Span;
 use super::errors::front_end;
 
 /// Functions with one meaning: they neither convert nor invent a type.
-const SAME: [&str; 4] = ["count", "max", "min", "trunc_time"];
+const SAME: [&str; 5] = ["count", "current_timestamp_ntz", "max", "min", "trunc_time"];
 
 /// ODPS-0121125 for a query that may mean something else in this mode.
 pub(super) fn check(query: &Query) -> Result<()> {

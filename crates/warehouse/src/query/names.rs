@@ -292,17 +292,21 @@ impl Names<'_> {
     }
 }
 
+/// The clause that aggregates of users may have.
+pub(super) const DISTINCT: &str = "DISTINCT";
+
 /// What a call has that only aggregates and windows have.
 fn clause_of(function: &Function) -> Option<&'static str> {
     let distinct = matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
     let within = matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty());
     let clauses = [
-        (distinct, "DISTINCT"),
         (within, "a clause after the arguments"),
         (function.filter.is_some(), "FILTER"),
         (function.over.is_some(), "OVER"),
         (function.null_treatment.is_some(), "IGNORE NULLS"),
         (!function.within_group.is_empty(), "WITHIN GROUP"),
+        // The last, because some calls may have it alone.
+        (distinct, DISTINCT),
     ];
     clauses.into_iter().find_map(|(there, name)| there.then_some(name))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Column as PlanColumn, DataFusionError};
+use datafusion::config::ConfigOptions;
 use datafusion::datasource::{DefaultTableSource, ViewTable};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
@@ -192,10 +193,18 @@ fn plan_at<'a>(
         }
         patterns::expand(&mut query, &sources)?;
         prepare::prepare(&mut query, &session.settings)?;
-        let plan =
-            planner::Planner::new(state.config_options(), sources, functions).plan(query).map_err(errors::engine)?;
+        let keeping = functions.have_order().then(|| keeping_order(&state));
+        let options = keeping.as_ref().unwrap_or(state.config_options());
+        let plan = planner::Planner::new(options, sources, functions).plan(query).map_err(errors::engine)?;
         coerce::coerce(plan).map_err(errors::engine)
     })
+}
+
+/// The planner drops the order of a subquery, unless it is told that somebody sees it.
+fn keeping_order(state: &SessionState) -> ConfigOptions {
+    let mut options = ConfigOptions::clone(state.config_options());
+    options.sql_parser.enable_subquery_sort_elimination = false;
+    options
 }
 
 async fn open(session: &Session, project: &str, table: &str, at: Position) -> Result<OpenTable> {

@@ -4,6 +4,9 @@
 //! files that the class is made of, which never change.
 
 mod aggregate;
+mod distinct;
+mod lookup;
+mod table;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -37,6 +40,8 @@ use super::hints;
 use super::names::{self, OF_A_USER, UnknownCall};
 use super::select::assignable;
 use super::{Session, errors, rights, sql_function};
+
+pub(super) use table::InOrder;
 
 /// The resources of all functions that an instance uses lie in memory meanwhile.
 const MAX_RESOURCE_BYTES: u64 = 256 << 20;
@@ -95,13 +100,18 @@ impl UserFunctions {
             }
         }
         let is_one = |name: &str| self.classes.get(name).is_some_and(|f| f.signature.kind == Kind::Table);
-        if !self.classes.values().any(|f| f.signature.kind == Kind::Table) {
+        if !self.have_order() {
             return Ok(());
         }
         match query.visit(&mut Lift(&is_one)) {
             ControlFlow::Break(e) => Err(e),
             ControlFlow::Continue(()) => Ok(()),
         }
+    }
+
+    /// Whether one of them sees the order of its rows.
+    pub(super) fn have_order(&self) -> bool {
+        self.classes.values().any(|f| f.signature.kind == Kind::Table)
     }
 
     /// Finds and loads the functions of `calls`.
@@ -186,6 +196,7 @@ fn check_place(call: &UnknownCall, kind: Kind) -> Result<()> {
     let UnknownCall { name, at, in_from, clause } = call;
     match (kind, in_from) {
         (Kind::Aggregate, false) => match clause {
+            Some(names::DISTINCT) => Ok(()),
             Some(clause) => {
                 Err(front_end(SqlError::unsupported(*at, format!("{clause} with {name}, which is a BaseUDAF,"))))
             }
@@ -217,7 +228,7 @@ async fn find(session: &Session, row: Registered, name: &str, at: Position) -> R
     let (module, class) = row.class_type.rsplit_once('.').unwrap_or(("", row.class_type.as_str()));
     let rows = resources(session, &row, at).await?;
     let is_python = rows.iter().any(|r| r.kind == "py" && r.at.name == format!("{module}.py"));
-    if let Some(other) = rows.iter().find(|r| !matches!(r.kind.as_str(), "py" | "file" | "archive")) {
+    if let Some(other) = rows.iter().find(|r| !matches!(r.kind.as_str(), "py" | "file" | "archive" | "table")) {
         let what = format!("to run {name} with its resource {} of type {}", other.at.name, other.kind);
         return Err(front_end(SqlError::unsupported(at, what)));
     }
@@ -227,15 +238,15 @@ async fn find(session: &Session, row: Registered, name: &str, at: Position) -> R
         return Err(front_end(SqlError::unsupported(at, what)));
     }
     let key = rows.iter().fold(row.class_type.clone(), |key, r| format!("{key}\n{} {} {}", r.path, r.kind, r.at.name));
+    let zone = parse_zone(&session.settings.time_zone()?).map_err(|e| errors::engine(e.into()))?;
     let code = Code {
         name: name.to_string(),
         module: module.to_string(),
         class: class.to_string(),
-        resources: contents(session, rows, at, name).await?,
+        resources: contents(session, rows, zone, at, name).await?,
     };
     let settings = Arc::new(session.warehouse.config.user_code.clone());
     let pool = Pool::new(settings, session.crew.clone(), code);
-    let zone = parse_zone(&session.settings.time_zone()?).map_err(|e| errors::engine(e.into()))?;
     let remembered = &session.warehouse.signatures.0;
     let known = remembered.lock().get(&key).cloned();
     let signature = match known {
@@ -296,15 +307,29 @@ async fn resources(session: &Session, function: &Registered, at: Position) -> Re
     Ok(rows)
 }
 
-async fn contents(session: &Session, rows: Vec<ResourceRow>, at: Position, name: &str) -> Result<Vec<Resource>> {
+async fn contents(
+    session: &Session,
+    rows: Vec<ResourceRow>,
+    zone: Tz,
+    at: Position,
+    name: &str,
+) -> Result<Vec<Resource>> {
     let sizes = rows.iter().map(|r| r.num_bytes.unsigned_abs());
-    if sizes.fold(session.crew.held(), u64::saturating_add) > MAX_RESOURCE_BYTES {
+    let mut held = sizes.fold(session.crew.held(), u64::saturating_add);
+    if held > MAX_RESOURCE_BYTES {
         let what =
             format!("to run {name} with more than {} MiB of resources in one statement", MAX_RESOURCE_BYTES >> 20);
         return Err(front_end(SqlError::unsupported(at, what)));
     }
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
+        if row.kind == "table" {
+            let room = MAX_RESOURCE_BYTES.saturating_sub(held);
+            let content = lookup::content(session, &row, zone, room, (name, at)).await?;
+            held += content.len() as u64;
+            found.push(Resource { name: row.at.name, kind: row.kind, content });
+            continue;
+        }
         let size = row.num_bytes.unsigned_abs();
         let pieces: Vec<Bytes> = session.warehouse.read_resource(&row, 0..size).await?.try_collect().await?;
         found.push(Resource { name: row.at.name, kind: row.kind, content: pieces.concat().into() });
@@ -365,6 +390,12 @@ impl UserFunction {
             },
         });
         wanted.collect()
+    }
+
+    /// A call with arguments of `fields`.
+    fn call_of(&self, fields: &[FieldRef]) -> Call {
+        let types = fields.iter().enumerate().map(|(i, field)| self.argument(i, field)).collect();
+        Call::new(types, self.result(), self.zone)
     }
 
     /// The type of argument `i` as the process knows it.
@@ -433,8 +464,11 @@ impl ScalarUDFImpl for UserCall {
         }
         let columns = args.args.iter().map(|arg| arg.to_array(rows)).collect::<PlanResult<Vec<_>>>()?;
         let function = &self.function;
-        let types = args.arg_fields.iter().enumerate().map(|(i, field)| function.argument(i, field)).collect();
-        let call = Call::new(function.signature.kind, types, function.result(), function.zone);
+        if function.signature.kind == Kind::Table {
+            // `InOrder` has taken it out of every projection; here it would lose its order and its end.
+            return Err(external(Error::internal(format!("table function {} is called row by row", self.name()))));
+        }
+        let call = function.call_of(&args.arg_fields);
         let array = blocking(|| function.pool.call(&call, &columns, rows)).map_err(external)?;
         Ok(ColumnarValue::Array(array))
     }

@@ -1,6 +1,7 @@
 //! Write sessions of a partitioned table that name no partition: each row says where it goes, a block is many files.
 //!
-//! The row of such a block has no path; its statistics are the list of its files, as JSON.
+//! The row of such a block has no path; its statistics are the list of its files, as JSON. A block of a stream has its
+//! files likewise, beside what there is to know of the stream.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use feitian_base::{Error, Kind, Result, failpoint, id};
 use feitian_meta::rows::Block;
 use feitian_types::TableSchema;
 use feitian_types::arrow::engine_schema;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -23,6 +25,14 @@ pub(crate) fn is_dynamic(info: &SessionInfo) -> bool {
     info.session.partition.is_empty() && !info.partition_columns.is_empty()
 }
 
+/// What the statistics of a block without a path say.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Held {
+    Files(Vec<NewFile>),
+    OfStream { files: Vec<NewFile> },
+}
+
 /// The files of a block that has no path, none if it has no rows.
 pub(crate) fn files_of_block(block: &Block) -> Result<Vec<NewFile>> {
     if block.num_rows == 0 {
@@ -32,7 +42,9 @@ pub(crate) fn files_of_block(block: &Block) -> Result<Vec<NewFile>> {
         let text = format!("block {} of session {}: {e}", block.block_id, block.session_id);
         Error::new(Kind::Corrupt, "InternalServerError", text)
     };
-    serde_json::from_str(&block.stats).map_err(broken)
+    match serde_json::from_str::<Held>(&block.stats).map_err(broken)? {
+        Held::Files(files) | Held::OfStream { files } => Ok(files),
+    }
 }
 
 /// The files of these blocks of a session, and the specs of their partitions.

@@ -14,11 +14,14 @@ use super::{Pages, Reading};
 /// Rows of a page, at least: where few are wanted, those of other projects are still to be passed over.
 const PAGE: i64 = 200;
 
+const KINDS: &str =
+    "upload, download, stream, upsert, storage_read, storage_write, storage_stream, volume_upload or volume_download.";
+
 /// The rows of an upload are those of its blocks, as are those of an upsert session, where one that came twice is two.
 /// Nobody counts what goes through a stream.
 fn record_count(row: &SessionRow) -> Cell<'_> {
     match row.session.kind.as_str() {
-        "upload" | "storage_write" | "upsert" => row.block_rows.into(),
+        "upload" | "storage_write" | "storage_stream" | "upsert" => row.block_rows.into(),
         "download" | "storage_read" => row.session.record_count.into(),
         _ => Cell::Null,
     }
@@ -29,12 +32,7 @@ impl Pages for Sessions {
 
     const COLUMNS: &'static [Col<SessionRow>] = &[
         must("session_id", Type::Text, "Id of the session.", |r| (&r.session.id).into()),
-        must(
-            "kind",
-            Type::Text,
-            "upload, download, stream, upsert, storage_read, storage_write, volume_upload or volume_download.",
-            |r| (&r.session.kind).into(),
-        ),
+        must("kind", Type::Text, KINDS, |r| (&r.session.kind).into()),
         must("project", Type::Text, "Project of the table.", |r| (&r.session.project).into()),
         may("schema_name", Type::Text, "Schema of the table; NULL once the table is gone.", |r| {
             r.table.as_ref().map(|(schema, _)| schema).into()

@@ -9,7 +9,10 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, DataType};
-use feitian_warehouse::{BatchSource, RowRange, ScanInfo, ScanOptions, SessionInfo, SessionRequest, Split, Warehouse};
+use feitian_warehouse::{
+    BatchSource, RowRange, ScanInfo, ScanOptions, SessionInfo, SessionRequest, Split, StreamName, StreamPart,
+    StreamPlace, Warehouse,
+};
 use futures::StreamExt;
 
 use crate::old::{World, create, put};
@@ -185,4 +188,149 @@ async fn filters_look_at_rows_and_partitions() {
         let refused = w.create_scan("test", "p", "t", options).await.expect_err("no condition on a row");
         assert!(refused.code().starts_with("ODPS-01"), "{filter}: {refused:?}");
     }
+}
+
+async fn streamed(w: &Warehouse, overwrite: bool) -> SessionInfo {
+    let request = SessionRequest {
+        project: "p".into(),
+        table: "t".into(),
+        partition: None,
+        overwrite,
+        create_partition: false,
+        schema_version: None,
+    };
+    w.create_streamed("test", request).await.expect("a session")
+}
+
+fn stream(id: &str, version: i64) -> StreamName {
+    StreamName { id: id.into(), version }
+}
+
+async fn found(w: &Warehouse, session: &SessionInfo) -> SessionInfo {
+    w.session("storage_stream", "p", "t", &session.session.id).await.expect("the session")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_takes_the_streams_that_it_names_or_the_newest_of_each_once() {
+    let world = World::new().await;
+    let (here, there) = (world.open().await, world.open().await);
+    create(&here, &[]).await;
+    put(&here, None, &[0]).await.expect("written");
+    let session = streamed(&here, false).await;
+    for (name, numbers) in [(stream("a", 1), [1, 2]), (stream("a", 2), [3, 4]), (stream("b", 1), [5, 6])] {
+        here.open_write_stream(&session, &name, false).await.expect("begun");
+        // Begun twice, it is the one.
+        there.open_write_stream(&session, &name, false).await.expect("begun");
+        for number in numbers {
+            here.write_to_stream(&session, &name, StreamPart::default(), rows(&[number], None)).await.expect("written");
+        }
+    }
+    let missing = here.write_to_stream(&session, &stream("c", 1), StreamPart::default(), rows(&[9], None)).await;
+    assert_eq!(missing.expect_err("never begun").code(), "NoSuchObject");
+    let closed = here.close_write_stream(&session, &stream("b", 1)).await.expect("closed");
+    assert_eq!((closed.num_rows, closed.is_closed), (2, true));
+    assert_eq!(here.close_write_stream(&session, &stream("b", 1)).await.expect("closed"), closed);
+    let late = here.write_to_stream(&session, &stream("b", 1), StreamPart::default(), rows(&[9], None)).await;
+    assert_eq!(late.expect_err("closed").code(), "StatusConflict");
+    for (names, code) in [
+        (vec![stream("a", 3)], "NoSuchObject"),
+        (vec![stream("a", 1), stream("a", 2)], "InvalidArgument"),
+    ] {
+        assert_eq!(here.commit_streams(&session, &names).await.expect_err("wrong names").code(), code);
+    }
+    // What an open session has written stays, however old it is.
+    here.collect(Duration::ZERO).await.expect("collected");
+    let (a, b) = tokio::join!(here.commit_streams(&session, &[]), there.commit_streams(&session, &[]));
+    assert_eq!(a.expect("committed").session.status, "closed");
+    assert_eq!(b.expect("committed").session.status, "closed");
+    assert_eq!(all(&there).await, [0, 3, 4, 5, 6]);
+    let again = found(&there, &session).await;
+    assert_eq!(there.commit_streams(&again, &[]).await.expect("a second time").session.status, "closed");
+    assert_eq!(all(&here).await, [0, 3, 4, 5, 6]);
+    let late = here.write_to_stream(&again, &stream("a", 2), StreamPart::default(), rows(&[9], None)).await;
+    assert_eq!(late.expect_err("committed").code(), "StatusConflict");
+
+    let session = streamed(&here, true).await;
+    for (name, number) in [(stream("a", 1), 7), (stream("a", 2), 8), (stream("b", 1), 9)] {
+        here.open_write_stream(&session, &name, false).await.expect("begun");
+        here.write_to_stream(&session, &name, StreamPart::default(), rows(&[number], None)).await.expect("written");
+    }
+    here.commit_streams(&session, &[stream("a", 1)]).await.expect("committed");
+    assert_eq!(all(&there).await, [7]);
+
+    // A session that ends without its rows.
+    let session = streamed(&here, true).await;
+    here.open_write_stream(&session, &stream("a", 1), false).await.expect("begun");
+    here.write_to_stream(&session, &stream("a", 1), StreamPart::default(), rows(&[1], None)).await.expect("written");
+    here.abort_upsert(&session).await.expect("aborted");
+    there.abort_upsert(&session).await.expect("aborted");
+    let refused = here.commit_streams(&found(&here, &session).await, &[]).await;
+    assert_eq!(refused.expect_err("aborted").code(), "StatusConflict");
+    assert_eq!(all(&there).await, [7]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_their_client_counts_come_once_however_often_they_are_sent() {
+    let world = World::new().await;
+    let (here, there) = (world.open().await, world.open().await);
+    create(&here, &[]).await;
+    let session = streamed(&here, false).await;
+    let name = stream("a", 1);
+    let old = here.open_write_stream(&session, &name, true).await.expect("begun").token.expect("a token");
+    let token = here.open_write_stream(&session, &name, true).await.expect("begun").token.expect("a token");
+    let place = |row: i64, token: &str| StreamPart {
+        place: Some(StreamPlace { row, token: token.into() }),
+        ..StreamPart::default()
+    };
+    let first = || rows(&[1, 2], None);
+    let (a, b) = tokio::join!(
+        here.write_to_stream(&session, &name, place(0, &token), first()),
+        there.write_to_stream(&session, &name, place(0, &token), first())
+    );
+    assert_eq!((a.expect("written").num_rows, b.expect("written").num_rows), (2, 2));
+    let next = here.write_to_stream(&session, &name, place(2, &token), rows(&[3], None)).await;
+    assert_eq!(next.expect("written").num_rows, 3);
+    // It comes late, when the stream has gone on.
+    let late = there.write_to_stream(&session, &name, place(0, &token), first()).await;
+    assert_eq!(late.expect("known").num_rows, 3);
+    for (place, code) in [
+        // A gap, rows that overlap, a client that has been replaced, one that does not count.
+        (place(4, &token), "InvalidArgument"),
+        (place(1, &token), "InvalidArgument"),
+        (place(3, &old), "StatusConflict"),
+        (StreamPart::default(), "InvalidArgument"),
+    ] {
+        let refused = here.write_to_stream(&session, &name, place, rows(&[9, 9], None)).await;
+        assert_eq!(refused.expect_err("refused").code(), code);
+    }
+    // Of a client that does not count, but says that it sends a request again.
+    let again = |id: &str, is_again| StreamPart { request: Some((id.into(), is_again)), ..StreamPart::default() };
+    here.open_write_stream(&session, &stream("b", 1), false).await.expect("begun");
+    for (part, rows_then) in [(again("x", false), 1), (again("x", true), 1), (again("y", true), 2)] {
+        let written = there.write_to_stream(&session, &stream("b", 1), part, rows(&[4], None)).await;
+        assert_eq!(written.expect("written").num_rows, rows_then);
+    }
+    here.commit_streams(&session, &[]).await.expect("committed");
+    assert_eq!(all(&there).await, [1, 2, 3, 4, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_stream_name_their_partitions() {
+    let world = World::new().await;
+    let w = world.open().await;
+    create(&w, &["ds"]).await;
+    let session = streamed(&w, false).await;
+    for (id, numbers, days) in [("a", [1, 2], ["x", "y"]), ("b", [3, 4], ["y", "y"])] {
+        w.open_write_stream(&session, &stream(id, 1), false).await.expect("begun");
+        let rows = rows(&numbers, Some(&days));
+        let written = w.write_to_stream(&session, &stream(id, 1), StreamPart::default(), rows).await;
+        assert_eq!(written.expect("written").num_rows, 2);
+    }
+    w.collect(Duration::ZERO).await.expect("collected");
+    w.commit_streams(&session, &[]).await.expect("committed");
+    assert_eq!(all(&w).await, [1, 2, 3, 4]);
+    let only = ScanOptions { partitions: vec!["ds=y".into()], ..everything(Split::Count(1)) };
+    let mut numbers = read(&w, &open(&w, only).await).await.concat();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [2, 3, 4]);
 }

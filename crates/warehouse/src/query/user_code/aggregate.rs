@@ -16,8 +16,9 @@ use datafusion::logical_expr::{
 };
 use feitian_functions::FunctionError;
 use feitian_types::arrow::engine_type;
-use feitian_udf::{Call, Kind};
+use feitian_udf::Call;
 
+use super::distinct::{self, Distinct};
 use super::{UserFunction, blocking, external};
 
 /// Bytes of buffers that go to a process at once.
@@ -52,7 +53,7 @@ impl UserAggregate {
     fn buffers(&self, args: &AccumulatorArgs) -> Buffers {
         let function = self.function.clone();
         let types = args.expr_fields.iter().enumerate().map(|(i, field)| function.argument(i, field)).collect();
-        let call = Call::new(Kind::Aggregate, types, function.result(), function.zone);
+        let call = Call::new(types, function.result(), function.zone);
         Buffers { function, call, buffers: Vec::new() }
     }
 }
@@ -77,15 +78,23 @@ impl AggregateUDFImpl for UserAggregate {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if args.is_distinct {
+            return Ok(distinct::state_fields(&args));
+        }
         Ok(vec![Arc::new(Field::new(format_state_name(args.name, "buffer"), DataType::Binary, true))])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Group(self.buffers(&args))))
+        let group = Group(self.buffers(&args));
+        if args.is_distinct {
+            let types = args.expr_fields.iter().map(|field| field.data_type().clone()).collect();
+            return Ok(Box::new(Distinct::new(group, types)));
+        }
+        Ok(Box::new(group))
     }
 
-    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
-        true
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        !args.is_distinct
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
@@ -172,7 +181,7 @@ fn binary<'a>(buffers: impl Iterator<Item = Option<&'a [u8]>> + Clone) -> Result
 
 /// One group.
 #[derive(Debug)]
-struct Group(Buffers);
+pub(super) struct Group(Buffers);
 
 impl Accumulator for Group {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
