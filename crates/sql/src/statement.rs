@@ -14,6 +14,9 @@ pub enum Statement {
     MultiInsert(Vec<Insert>),
     Dml(Box<Dml>),
     CreateTable(Box<CreateTable>),
+    CreateExternal(Box<CreateExternal>),
+    Load(Box<Load>),
+    Unload(Box<Unload>),
     DropTable(DropTable),
     CreateView(Box<CreateView>),
     AlterTable(Box<AlterTable>),
@@ -29,11 +32,11 @@ pub enum Statement {
         if_exists: bool,
         name: ObjectName,
     },
-    /// `SHOW TABLES [IN project[.schema]] [LIKE 'a*']`; `SHOW VIEWS` lists the views alone.
+    /// `SHOW TABLES [IN project[.schema]] [LIKE 'a*']`, `SHOW VIEWS` and the like.
     ShowTables {
         scope: Option<ObjectName>,
         like: Option<String>,
-        only_views: bool,
+        listed: Listed,
     },
     ShowPartitions {
         table: ObjectName,
@@ -150,6 +153,8 @@ impl Statement {
             Self::Insert(_)
                 | Self::MultiInsert(_)
                 | Self::Dml(_)
+                | Self::Load(_)
+                | Self::Unload(_)
                 | Self::CreateView(_)
                 | Self::DropTable(_)
                 | Self::AlterTable(_)
@@ -364,6 +369,60 @@ pub struct CreateTable {
     pub stored_as: Option<String>,
     pub like: Option<ObjectName>,
     pub as_query: Option<Box<Query>>,
+}
+
+/// What SHOW lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// Tables and views of every kind.
+    All,
+    Views,
+    External,
+}
+
+/// `CREATE EXTERNAL TABLE`: a table over files that are not the table's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateExternal {
+    pub if_not_exists: bool,
+    pub name: ObjectName,
+    pub columns: Vec<Column>,
+    pub comment: Option<String>,
+    /// TBLPROPERTIES in the order written.
+    pub properties: Vec<(String, String)>,
+    pub files: Files,
+}
+
+/// Files of a bucket, and how they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// Where LOCATION stands.
+    pub position: Position,
+    /// As written; it may hold a secret.
+    pub location: String,
+    /// The class after ROW FORMAT SERDE.
+    pub row_format: Option<String>,
+    /// The word after STORED AS, lower case.
+    pub stored_as: Option<String>,
+    /// The class after STORED BY.
+    pub handler: Option<String>,
+    /// SERDEPROPERTIES in the order written.
+    pub options: Vec<(String, String)>,
+}
+
+/// `LOAD OVERWRITE|INTO TABLE t [PARTITION (…)] FROM LOCATION '…' …`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    pub table: ObjectName,
+    pub overwrite: bool,
+    pub partition: Option<Vec<PartitionTerm>>,
+    pub files: Files,
+}
+
+/// `UNLOAD FROM t [PARTITION (…)]|(query) INTO LOCATION '…' …`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unload {
+    pub query: Box<Query>,
+    pub files: Files,
 }
 
 /// `TRUNC_TIME (source, 'unit')` of AUTO PARTITIONED BY. The unit is lower case.

@@ -26,7 +26,7 @@ use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
 
 pub(crate) use alter::LIFECYCLE_OFF;
-pub(crate) use create::CLUSTERING;
+pub(crate) use create::{CLUSTERING, check_columns, check_comment, exists};
 pub(crate) use files::{is_transactional, merge as merge_files};
 pub(crate) use functions::{create as create_function, drop_function, drop_resource, function_name, resource_name};
 pub(crate) use schemas::{create as create_schema, drop as drop_schema};
@@ -135,7 +135,7 @@ async fn open_for(session: &Session, name: &ObjectName, action: &str) -> Result<
 }
 
 /// Checks a new name of a table or view.
-fn check_name(local: &str, at: Position) -> Result<()> {
+pub(crate) fn check_name(local: &str, at: Position) -> Result<()> {
     let (_, name) = split_local_name(local);
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || name.len() > 128 || !plain {

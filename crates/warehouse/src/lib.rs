@@ -3,7 +3,7 @@
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log`, `history` and `commit` (how rows become visible
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
 //! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
-//! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `system` (the state as tables),
+//! (statements), `external` (files of buckets as tables), `keys` (rows that replace each other) and `upsert` (sessions of them), `system` (the state as tables),
 //! `join`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
@@ -17,6 +17,7 @@ mod ddl;
 mod disk;
 mod dml;
 mod engine;
+mod external;
 mod history;
 mod insert;
 mod jobs;

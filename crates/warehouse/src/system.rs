@@ -200,6 +200,8 @@ fn changed(statement: &Statement) -> Vec<(&ObjectName, &'static str)> {
         Statement::MultiInsert(inserts) => inserts.iter().map(|i| (&i.table, "odps:Update")).collect(),
         Statement::Dml(dml) => vec![(&dml.table, "odps:Update")],
         Statement::CreateTable(create) => vec![(&create.name, "odps:CreateTable")],
+        Statement::CreateExternal(create) => vec![(&create.name, "odps:CreateTable")],
+        Statement::Load(load) => vec![(&load.table, "odps:Update")],
         Statement::CreateView(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::DropTable(drop) => vec![(&drop.name, "odps:Drop")],
         Statement::AlterTable(alter) => vec![(&alter.name, "odps:Alter")],

@@ -76,6 +76,7 @@ impl Warehouse {
             let most = if table.schema.is_partitioned() { left.min(SUMMED_OF_ONE) } else { 1 };
             let sums = match &table.view_text {
                 Some(_) => None,
+                None if table.location.is_empty() => None,
                 None => self.meta.table_sums(&table.id, most).await?,
             };
             if table.schema.is_partitioned() {

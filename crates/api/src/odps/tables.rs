@@ -34,6 +34,8 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
         expanded_text: text.clone(),
         ..View::default()
     });
+    let external = json_property(&properties, EXTERNAL).unwrap_or_default();
+    let is_external = table.kind == "EXTERNAL_TABLE";
     let info = TableInfo {
         comment: table.comment.clone(),
         owner: table.owner.clone(),
@@ -43,19 +45,32 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
         view,
         lifecycle: Some(table.lifecycle).filter(|days| *days >= 0),
         size: sums.map_or(0, |s| not_negative(s.num_bytes)),
-        rows: sums.map(|s| not_negative(s.num_rows)),
+        // Nobody counts what is in files that are not the table's own.
+        rows: sums.filter(|_| !is_external).map(|s| not_negative(s.num_rows)),
         generated: generated(table, &properties).into_iter().collect(),
         shards: json_property(&properties, "feitian.shards")
             .map(|s| Shards { shards: s["shards"].as_u64().unwrap_or(0), hub_lifecycle: s["hub_lifecycle"].as_u64() }),
         extended: Extended {
             physical_size: sums.map_or(0, |s| not_negative(s.num_bytes)),
             files: sums.map_or(0, |s| not_negative(s.num_files)),
+            location: external["location"].as_str().map(str::to_string),
+            storage_handler: external["handler"].as_str().or(external["stored_as"].as_str()).map(str::to_string),
+            serde_properties: serde_properties(&external),
             reserved: reserved(table, &properties),
             table_properties: of_user.map(|(k, v)| (k.clone(), text(v))).collect(),
             ..Extended::default()
         },
     };
     schema_json::table_json(&table.schema, &info, extended)
+}
+
+/// What an external table keeps beside the files of its bucket.
+const EXTERNAL: &str = "feitian.external";
+
+/// The pairs of SERDEPROPERTIES.
+fn serde_properties(external: &Value) -> Vec<(String, String)> {
+    let pair = |pair: &Value| Some((pair[0].as_str()?.to_string(), pair[1].as_str()?.to_string()));
+    external["options"].as_array().into_iter().flatten().filter_map(pair).collect()
 }
 
 /// A property that feitian keeps as JSON text.

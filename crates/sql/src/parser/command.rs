@@ -2,7 +2,7 @@
 
 use super::cursor::Parser;
 use crate::lexer::{Kind, Symbol};
-use crate::statement::{CloneTable, DropTable, Existing, RestoreTable, Statement, Truncate};
+use crate::statement::{CloneTable, DropTable, Existing, Listed, RestoreTable, Statement, Truncate};
 use crate::{Position, Result};
 
 /// First words of statements that MaxCompute has and feitian lacks. Some are ordinary words elsewhere.
@@ -27,7 +27,6 @@ const LACKING: &[&str] = &[
     "install",
     "kill",
     "list",
-    "load",
     "lock",
     "loop",
     "ls",
@@ -47,7 +46,6 @@ const LACKING: &[&str] = &[
     "status",
     "undo",
     "uninstall",
-    "unload",
     "unlock",
     "whoami",
 ];
@@ -93,6 +91,8 @@ impl Parser<'_> {
             "explain" => self.explain(),
             "use" => self.use_statement(),
             "clone" => self.clone_table(),
+            "load" => self.load(),
+            "unload" => self.unload(),
             "restore" => self.restore_table(),
             word if LACKING.contains(&word) => Ok(self.skip(&word.to_uppercase(), at)),
             _ => self.unexpected(None),
@@ -178,9 +178,9 @@ impl Parser<'_> {
         if lists && self.eat(&["resources"]) {
             return Ok(Statement::ListResources);
         }
-        let only_views = self.is("views");
         let functions = self.is("functions");
-        if only_views || functions || self.is("tables") {
+        let listed = self.listed();
+        if functions || listed.is_some() {
             self.take();
             let scope = if self.is_any(&["in", "from"]) {
                 self.take();
@@ -189,9 +189,9 @@ impl Parser<'_> {
                 None
             };
             let like = if self.eat(&["like"]) { Some(self.string()?) } else { None };
-            return Ok(match functions {
-                true => Statement::ShowFunctions { scope, like },
-                false => Statement::ShowTables { scope, like, only_views },
+            return Ok(match listed {
+                None => Statement::ShowFunctions { scope, like },
+                Some(listed) => Statement::ShowTables { scope, like, listed },
             });
         }
         if self.eat(&["partitions"]) {
@@ -220,6 +220,19 @@ impl Parser<'_> {
                 Ok(self.skip(&what, at))
             }
             _ => self.unexpected(Some("what to show")),
+        }
+    }
+
+    /// What SHOW lists, if it is tables or views; their last word comes next.
+    fn listed(&mut self) -> Option<Listed> {
+        if self.is("external") && self.is_at(1, "tables") {
+            self.take();
+            return Some(Listed::External);
+        }
+        match () {
+            () if self.is("tables") => Some(Listed::All),
+            () if self.is("views") => Some(Listed::Views),
+            () => None,
         }
     }
 

@@ -58,6 +58,9 @@ impl Parser<'_> {
         if self.is("function") {
             return if or_replace { Ok(self.skip("CREATE FUNCTION", at)) } else { self.create_function(at) };
         }
+        if self.is("external") && !or_replace {
+            return self.create_external(at);
+        }
         const OTHERS: [&str; 13] = [
             "external",
             "temporary",

@@ -12,6 +12,7 @@ mod create;
 mod cursor;
 mod dml;
 mod expr;
+mod files;
 mod from;
 mod function;
 mod insert;

@@ -97,14 +97,13 @@ fn what_the_engine_lacks_is_named() {
             "CREATE MATERIALIZED VIEW `mv1` LIFECYCLE 3 (\n  `id`\n)\nDISABLE REWRITE\nAS select * from t".into(),
             "CREATE MATERIALIZED",
         ),
-        (
-            "CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'".into(),
-            "CREATE EXTERNAL",
-        ),
         ("@v := f(1); ".into(), "script mode (@name := …)"),
     ] {
         assert_eq!(lacking(&text), what, "{text}");
     }
+    let external = "CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'\n\
+         LOCATION 'oss://b/p/'";
+    assert!(matches!(one(external), Statement::CreateExternal(_)));
     let sharded = "CREATE TABLE `t5` (\n  `id` BIGINT\n)\nLIFECYCLE 3\nINTO 4 SHARDS HUBLIFECYCLE 2";
     let Statement::CreateTable(t) = one(sharded) else { panic!() };
     assert_eq!(t.shards, Some(Shards { shards: 4, hub_lifecycle: Some(2) }));

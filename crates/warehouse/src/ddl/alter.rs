@@ -17,6 +17,7 @@ use super::{check_name, open, partitions, update_row};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::Change;
+use crate::external;
 use crate::keys::{PRIMARY_KEY, check_key_property, key_of};
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names, rights};
@@ -36,6 +37,9 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
     let at = Position::from(name.span());
     let table = open(session, name).await?;
     let is_view = table.row.view_text.is_some();
+    if external::is_external(&table.row) {
+        external::check_alter(&alter.op, at)?;
+    }
     let shapes = matches!(
         alter.op,
         AlterOp::AddColumns { .. }
@@ -289,7 +293,7 @@ fn changes(table: &OpenTable, op: &AlterOp, column: &str) -> bool {
 
 async fn apply(session: &Session, table: &OpenTable, new: NewColumns, index: i64, at: Position) -> Result<()> {
     check_columns(&new.schema, at)?;
-    if table.row.view_text.is_some() {
+    if table.row.view_text.is_some() || external::is_external(&table.row) {
         let before = table.row.schema_version;
         let row = Table { schema: new.schema, ddl_ms: clock::tick_ms(), ..table.row.clone() };
         return session.warehouse.meta().update_table(&row, before, &session.step(index)).await;

@@ -12,6 +12,7 @@ use sqlparser::ast::{ObjectName, Spanned};
 
 use super::open;
 use crate::catalog::OpenTable;
+use crate::external;
 use crate::keys::key_names;
 use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
@@ -125,6 +126,9 @@ fn describe(
             let _ = writeln!(text, "| {} |", left("VirtualView  : YES", WIDTH - 2));
             let _ = writeln!(text, "| ViewText: {} |", left(&query.replace('\n', " "), 72));
         }
+        None if external::is_external(row) => {
+            let _ = writeln!(text, "| {} |", left("ExternalTable: YES", WIDTH - 2));
+        }
         None => {
             let _ = writeln!(text, "| InternalTable: YES      | Size: {} |", left(&bytes.to_string(), 50));
         }
@@ -191,6 +195,12 @@ fn extended_info(table: &OpenTable, bytes: i64, files: i64) -> String {
     let key = (!key.is_empty()).then(|| ("PrimaryKey:", format!("[{}]", key.join(", "))));
     for (name, value) in known.into_iter().chain(key) {
         let _ = writeln!(text, "| {} {} |", left(name, 25), left(&value, 56));
+    }
+    if let Ok(clauses) = external::Clauses::of(&table.row) {
+        let handler = clauses.handler.or(clauses.stored_as).unwrap_or_default();
+        for (name, value) in [("StorageHandler", handler), ("Location", clauses.location)] {
+            let _ = writeln!(text, "| {}: {} |", left(name, 20), left(&value, 60));
+        }
     }
     for (name, value) in super::properties(&table.row) {
         let _ = writeln!(text, "| {} {} |", left(&format!("{name}:"), 25), left(&value, 56));

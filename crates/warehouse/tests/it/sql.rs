@@ -277,6 +277,7 @@ files! {
     dates
     ddl
     dml
+    external
     forms_alter
     forms_create
     forms_flags
