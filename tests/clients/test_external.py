@@ -1,5 +1,5 @@
-"""External tables, LOAD and UNLOAD as clients see them: documents of tables, files that other tools read and write, and a
-server that dies at every step of writing.
+"""External tables, LOAD and UNLOAD as clients see them: documents of tables, files that other tools read and write, and
+a server that dies at every step of writing.
 
 Expected values are the rows written; names of documents are those of odps/models/table.py.
 """
@@ -107,7 +107,8 @@ class Deaths(unittest.TestCase):
         server.stop()
         server.variables = {"FEITIAN_FAILPOINTS": f"external.{step}"}
         server.start()
-        job = entry.run_sql("insert overwrite table e select a + 1 from e; unload from e into location 'oss://demo/u/' stored as csv")
+        unload = "unload from e into location 'oss://demo/u/' stored as csv"
+        job = entry.run_sql(f"insert overwrite table e select a + 1 from e; {unload}")
         self.assertEqual(server.process.wait(harness.DEADLINE_S), -9)
         server.variables = {}
         server.start()

@@ -22,8 +22,8 @@ pub use refuse::check_query;
 pub use render::object_parts;
 pub use splitter::{Piece, split};
 pub use statement::{
-    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateExternal, CreateTable,
-    CreateView, Dml, DropTable, Existing, Files, Holder, Insert, Listed, Load, MergeAction, MergeClause,
-    PartitionCondition, PartitionOp, PartitionTerm, Place, RestoreTable, RowChange, Security, SecurityObject, Shards,
-    Statement, Truncate, Unload,
+    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateExternal,
+    CreateMaterialized, CreateTable, CreateView, Dml, DropTable, Existing, Files, Holder, Insert, Listed, Load,
+    MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place, RestoreTable, RowChange, Security,
+    SecurityObject, Shards, Statement, Truncate, Unload,
 };

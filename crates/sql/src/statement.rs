@@ -5,6 +5,10 @@ use sqlparser::ast::{Expr, Ident, ObjectName, Query, TableFactor, TableWithJoins
 
 use crate::Position;
 
+mod stored;
+
+pub use stored::{CreateExternal, CreateMaterialized, Files, Listed, Load, Unload};
+
 /// One statement of MaxCompute SQL.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
@@ -17,6 +21,7 @@ pub enum Statement {
     CreateExternal(Box<CreateExternal>),
     Load(Box<Load>),
     Unload(Box<Unload>),
+    CreateMaterialized(Box<CreateMaterialized>),
     DropTable(DropTable),
     CreateView(Box<CreateView>),
     AlterTable(Box<AlterTable>),
@@ -155,6 +160,7 @@ impl Statement {
                 | Self::Dml(_)
                 | Self::Load(_)
                 | Self::Unload(_)
+                | Self::CreateMaterialized(_)
                 | Self::CreateView(_)
                 | Self::DropTable(_)
                 | Self::AlterTable(_)
@@ -371,60 +377,6 @@ pub struct CreateTable {
     pub as_query: Option<Box<Query>>,
 }
 
-/// What SHOW lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listed {
-    /// Tables and views of every kind.
-    All,
-    Views,
-    External,
-}
-
-/// `CREATE EXTERNAL TABLE`: a table over files that are not the table's own.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CreateExternal {
-    pub if_not_exists: bool,
-    pub name: ObjectName,
-    pub columns: Vec<Column>,
-    pub comment: Option<String>,
-    /// TBLPROPERTIES in the order written.
-    pub properties: Vec<(String, String)>,
-    pub files: Files,
-}
-
-/// Files of a bucket, and how they are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// Where LOCATION stands.
-    pub position: Position,
-    /// As written; it may hold a secret.
-    pub location: String,
-    /// The class after ROW FORMAT SERDE.
-    pub row_format: Option<String>,
-    /// The word after STORED AS, lower case.
-    pub stored_as: Option<String>,
-    /// The class after STORED BY.
-    pub handler: Option<String>,
-    /// SERDEPROPERTIES in the order written.
-    pub options: Vec<(String, String)>,
-}
-
-/// `LOAD OVERWRITE|INTO TABLE t [PARTITION (…)] FROM LOCATION '…' …`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Load {
-    pub table: ObjectName,
-    pub overwrite: bool,
-    pub partition: Option<Vec<PartitionTerm>>,
-    pub files: Files,
-}
-
-/// `UNLOAD FROM t [PARTITION (…)]|(query) INTO LOCATION '…' …`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unload {
-    pub query: Box<Query>,
-    pub files: Files,
-}
-
 /// `TRUNC_TIME (source, 'unit')` of AUTO PARTITIONED BY. The unit is lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutoPartition {
@@ -449,13 +401,14 @@ pub struct Shards {
     pub hub_lifecycle: Option<u32>,
 }
 
-/// `DROP TABLE` or `DROP VIEW`.
+/// `DROP TABLE`, `DROP VIEW` or `DROP MATERIALIZED VIEW`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DropTable {
     pub if_exists: bool,
     pub name: ObjectName,
     pub purge: bool,
     pub view: bool,
+    pub materialized: bool,
 }
 
 /// `CREATE VIEW`. `query_text` is what [`crate::parse_query`] reads again when the view is used.
@@ -472,12 +425,14 @@ pub struct CreateView {
     pub query_text: String,
 }
 
-/// `ALTER TABLE` or `ALTER VIEW`.
+/// `ALTER TABLE`, `ALTER VIEW` or `ALTER MATERIALIZED VIEW`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlterTable {
     pub name: ObjectName,
     /// Written `ALTER VIEW`.
     pub view: bool,
+    /// Written `ALTER MATERIALIZED VIEW`.
+    pub materialized: bool,
     pub op: AlterOp,
 }
 
@@ -579,6 +534,14 @@ pub enum AlterOp {
         clustering: Clustering,
     },
     NotClustered,
+    /// `ALTER MATERIALIZED VIEW v REBUILD [PARTITION (…)]`
+    Rebuild {
+        partition: Option<PartitionSpec>,
+    },
+    /// `ALTER MATERIALIZED VIEW v ENABLE|DISABLE REWRITE`
+    SetRewrite {
+        enabled: bool,
+    },
     /// `ALTER VIEW v AS query`.
     SetQuery {
         query: Box<Query>,

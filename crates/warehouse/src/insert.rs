@@ -81,12 +81,7 @@ impl Target {
     }
 }
 
-async fn once(
-    session: &Session,
-    inserts: &[Insert],
-    files: Option<&external::Loaded>,
-    index: i64,
-) -> Result<()> {
+async fn once(session: &Session, inserts: &[Insert], files: Option<&external::Loaded>, index: i64) -> Result<()> {
     session.progress.begin_step(index);
     let mut pinned = Pinned::default();
     let mut changes: Vec<Change> = Vec::new();
@@ -255,6 +250,7 @@ async fn target(session: &Session, insert: &Insert) -> Result<Target> {
     if table.row.view_text.is_some() {
         return Err(semantic(at, format!("{project}.{name} is a view, rows cannot be inserted into it")));
     }
+    crate::materialized::refuse_writes(&table.row, at)?;
     if external::is_external(&table.row) {
         return Err(semantic(at, format!("{project}.{name} is an external table, INSERT alone writes its files")));
     }

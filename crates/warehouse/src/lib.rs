@@ -3,8 +3,9 @@
 //! Read in this order: [`Warehouse`], `catalog` (tables by name), `log`, `history` and `commit` (how rows become visible
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
 //! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
-//! (statements), `external` (files of buckets as tables), `keys` (rows that replace each other) and `upsert` (sessions of them), `system` (the state as tables),
-//! `join`, `lifecycle`, `collect` and `check`.
+//! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `external` (tables over files of
+//! buckets), `materialized` (tables of a query's rows), `system` (the state as tables), `join`, `lifecycle`, `collect` and
+//! `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -25,6 +26,7 @@ mod join;
 mod keys;
 mod lifecycle;
 mod log;
+mod materialized;
 mod query;
 mod reader;
 mod resources;

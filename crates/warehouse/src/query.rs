@@ -61,8 +61,8 @@ use crate::jobs::{JobContext, JobOutput, Progress};
 
 pub(crate) use condition::{Condition, RowFilter};
 pub(crate) use select::{
-    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
-    run_plan, type_of_column,
+    Pinned, Planned, Rows, convert_column, convert_value, output_columns, physical_plan, plan_change, plan_pinned,
+    plan_query, run_plan, type_of_column,
 };
 use settings::Settings;
 
@@ -105,6 +105,12 @@ impl Session {
     pub(crate) fn in_view(&self, view: &Table) -> Self {
         let inner = self.in_schema(&view.project, &view.schema_name);
         Self { view: Some((view.project.clone(), view.owner.clone())), ..inner }
+    }
+
+    /// The same session with the rights of another account, to ask what that may read.
+    pub(crate) fn of_account(&self, owner: &str) -> Self {
+        let instance = Instance { owner: owner.to_string(), ..self.instance.clone() };
+        Self { instance, ..self.clone() }
     }
 
     /// How statement `index` of this attempt takes effect.
@@ -267,6 +273,9 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         Statement::Load(load) => crate::external::load(session, *load, index).await.map(nothing),
         Statement::Unload(unload) => crate::external::unload(session, *unload, index).await.map(nothing),
         Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
+        Statement::CreateMaterialized(create) => {
+            crate::materialized::create(session, *create, index).await.map(nothing)
+        }
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),
         Statement::AlterTable(alter) => crate::ddl::alter_table(session, *alter, index).await.map(nothing),
         Statement::Truncate(truncate) => crate::ddl::truncate(session, truncate, index).await.map(nothing),

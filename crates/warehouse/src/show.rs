@@ -20,6 +20,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::external::{self, EXTERNAL_TABLE};
 use crate::keys::key_names;
+use crate::materialized::{Kept, MATERIALIZED_VIEW};
 use crate::query::errors::{self, semantic};
 use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
@@ -100,6 +101,7 @@ pub(crate) async fn tables(
         Listed::All => None,
         Listed::Views => Some("VIRTUAL_VIEW"),
         Listed::External => Some(EXTERNAL_TABLE),
+        Listed::Materialized => Some(MATERIALIZED_VIEW),
     };
     // Names are in lower case; what stands before the first star bounds what is read.
     let prefix = like.and_then(|l| l.split(['*', '%']).next()).unwrap_or_default().to_lowercase();
@@ -256,6 +258,9 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
         let names = row.schema.columns.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ");
         return Ok(format!("CREATE VIEW IF NOT EXISTS {name}({names}) AS {query};"));
     }
+    if let Some(kept) = Kept::of(&row) {
+        return Ok(materialized_view(&row, &name, &kept));
+    }
     if external::is_external(&row) {
         return external_table(&row, &name, &list(&row.schema.columns));
     }
@@ -318,6 +323,34 @@ fn external_table(row: &Table, name: &str, columns: &str) -> Result<String> {
     text.push_str(&properties_text(" TBLPROPERTIES", &properties(row)));
     text.push(';');
     Ok(text)
+}
+
+/// The same for a materialized view.
+fn materialized_view(row: &Table, name: &str, kept: &Kept) -> String {
+    let column = |c: &Column| match c.comment.as_str() {
+        "" => name_text(&c.name),
+        comment => format!("{} COMMENT {}", name_text(&c.name), quoted(comment)),
+    };
+    let columns = row.schema.all_columns().map(column).collect::<Vec<_>>().join(", ");
+    let mut text = format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {name}");
+    if row.lifecycle > 0 {
+        let _ = write!(text, " LIFECYCLE {}", row.lifecycle);
+    }
+    let _ = write!(text, " ({columns})");
+    if !kept.rewrite {
+        text.push_str(" DISABLE REWRITE");
+    }
+    if !row.comment.is_empty() {
+        let _ = write!(text, " COMMENT {}", quoted(&row.comment));
+    }
+    if row.schema.is_partitioned() {
+        let on = row.schema.partition_columns.iter().map(|c| name_text(&c.name)).collect::<Vec<_>>().join(", ");
+        let _ = write!(text, " PARTITIONED ON ({on})");
+    }
+    text.push_str(&clustering(row));
+    text.push_str(&properties_text(" TBLPROPERTIES", &properties(row)));
+    let _ = write!(text, " AS {};", kept.query);
+    text
 }
 
 /// The properties that a user set.

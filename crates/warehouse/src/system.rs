@@ -201,6 +201,7 @@ fn changed(statement: &Statement) -> Vec<(&ObjectName, &'static str)> {
         Statement::Dml(dml) => vec![(&dml.table, "odps:Update")],
         Statement::CreateTable(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::CreateExternal(create) => vec![(&create.name, "odps:CreateTable")],
+        Statement::CreateMaterialized(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::Load(load) => vec![(&load.table, "odps:Update")],
         Statement::CreateView(create) => vec![(&create.name, "odps:CreateTable")],
         Statement::DropTable(drop) => vec![(&drop.name, "odps:Drop")],

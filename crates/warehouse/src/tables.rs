@@ -50,7 +50,9 @@ impl Warehouse {
             num_bytes += f.num_bytes;
             num_files += 1;
         }
-        Ok(TableInfo { table: open.row, num_rows, num_bytes, num_files })
+        let mut table = open.row;
+        crate::materialized::describe(self, &mut table).await?;
+        Ok(TableInfo { table, num_rows, num_bytes, num_files })
     }
 
     /// Tables and views by name; `marker` is the last name seen.

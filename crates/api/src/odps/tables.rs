@@ -29,11 +29,7 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
     let properties: Map<String, Value> = serde_json::from_str(&table.properties).unwrap_or_default();
     let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);
     let of_user = properties.iter().filter(|(k, _)| !k.starts_with("feitian."));
-    let view = table.view_text.as_ref().map(|text| View {
-        text: text.clone(),
-        expanded_text: text.clone(),
-        ..View::default()
-    });
+    let view = view_of(table, &properties);
     let external = json_property(&properties, EXTERNAL).unwrap_or_default();
     let is_external = table.kind == "EXTERNAL_TABLE";
     let info = TableInfo {
@@ -62,6 +58,22 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
         },
     };
     schema_json::table_json(&table.schema, &info, extended)
+}
+
+/// The query of a view. Lists do not look whether a materialized one is outdated, so that it may be.
+fn view_of(table: &Table, properties: &Map<String, Value>) -> Option<View> {
+    if let Some(text) = &table.view_text {
+        return Some(View { text: text.clone(), expanded_text: text.clone(), ..View::default() });
+    }
+    let kept = json_property(properties, "feitian.materialized").filter(|_| table.kind == "MATERIALIZED_VIEW")?;
+    let text = kept["query"].as_str().unwrap_or_default().to_string();
+    Some(View {
+        materialized: true,
+        expanded_text: text.clone(),
+        text,
+        rewrite_enabled: kept["rewrite"] == true,
+        outdated: kept["outdated"] != false,
+    })
 }
 
 /// What an external table keeps beside the files of its bucket.

@@ -131,6 +131,10 @@ impl Parser<'_> {
     fn drop_statement(&mut self) -> Result<Statement> {
         let at = self.position();
         self.expect("drop")?;
+        let materialized = self.is("materialized") && self.is_at(1, "view");
+        if materialized {
+            self.take();
+        }
         let view = self.is("view");
         if self.eat(&["schema"]) {
             let if_exists = self.eat(&["if", "exists"]);
@@ -156,7 +160,7 @@ impl Parser<'_> {
         let if_exists = self.eat(&["if", "exists"]);
         let name = self.object_name()?;
         let purge = !view && self.eat(&["purge"]);
-        Ok(Statement::DropTable(DropTable { if_exists, name, purge, view }))
+        Ok(Statement::DropTable(DropTable { if_exists, name, purge, view: view && !materialized, materialized }))
     }
 
     fn truncate(&mut self) -> Result<Statement> {
@@ -228,6 +232,10 @@ impl Parser<'_> {
         if self.is("external") && self.is_at(1, "tables") {
             self.take();
             return Some(Listed::External);
+        }
+        if self.is("materialized") && self.is_at(1, "views") {
+            self.take();
+            return Some(Listed::Materialized);
         }
         match () {
             () if self.is("tables") => Some(Listed::All),

@@ -20,6 +20,7 @@ mod interval;
 mod jobs;
 mod labels;
 mod lateral;
+mod materialized;
 mod number;
 mod operand;
 mod pivot;

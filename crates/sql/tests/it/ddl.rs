@@ -386,6 +386,32 @@ fn files_of_buckets() {
     assert!(error("load into table t from location 'oss://a/' location 'oss://b/'").contains("twice"));
 }
 
+// MaxCompute documentation, "Materialized view operations"; the order of clauses is also dbt's.
+#[test]
+fn materialized_views() {
+    let Statement::CreateMaterialized(v) = one(
+        "create materialized view if not exists p.mv lifecycle 7 build deferred (a comment 'x', ds) disable rewrite
+         comment 'c' partitioned on (ds) clustered by (a) into 8 buckets tblproperties ('k'='v') as select a, ds from t",
+    ) else {
+        panic!()
+    };
+    assert!(v.if_not_exists && v.deferred && !v.rewrite && v.clustering.is_some());
+    assert_eq!((v.lifecycle, v.comment.as_deref(), v.partitioned_on), (Some(7), Some("c"), vec!["ds".to_string()]));
+    assert_eq!(v.columns, [("a".to_string(), Some("x".to_string())), ("ds".to_string(), None)]);
+    assert_eq!(v.query_text, "select a, ds from t");
+    let Statement::AlterTable(a) = one("alter materialized view mv rebuild partition (ds='1')") else { panic!() };
+    assert!(a.materialized && matches!(&a.op, AlterOp::Rebuild { partition: Some(_) }));
+    for (text, on) in [("enable", true), ("disable", false)] {
+        let Statement::AlterTable(a) = one(&format!("alter materialized view mv {text} rewrite")) else { panic!() };
+        assert!(matches!(a.op, AlterOp::SetRewrite { enabled } if enabled == on));
+    }
+    let Statement::AlterTable(a) = one("alter materialized view mv set lifecycle 3") else { panic!() };
+    assert!(a.materialized && matches!(a.op, AlterOp::SetLifecycle { days: 3 }));
+    let Statement::DropTable(d) = one("drop materialized view if exists mv") else { panic!() };
+    assert!(d.materialized && d.if_exists && !d.view);
+    assert!(matches!(one("show materialized views"), Statement::ShowTables { listed: Listed::Materialized, .. }));
+}
+
 // Statements of MaxCompute's documentation that are compiled elsewhere or not yet.
 #[test]
 fn statements_that_the_engine_lacks_are_named() {
@@ -408,7 +434,8 @@ fn statements_that_the_engine_lacks_are_named() {
         ("add tenant user ALIYUN$x", "ADD"),
         ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
         ("create sql function f(@a bigint) as @a + 1", "CREATE SQL"),
-        ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
+        ("alter materialized view v rebuild partition (ds='1'), partition (ds='2')", "REBUILD of several partitions"),
+        ("create or replace materialized view v as select 1", "CREATE MATERIALIZED"),
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
         ("show history for table t partition (ds='1')", "SHOW HISTORY"),

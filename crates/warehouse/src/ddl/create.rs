@@ -39,7 +39,7 @@ pub(crate) fn exists(at: Position, project: &str, name: &str) -> feitian_base::E
 }
 
 /// `CLUSTERED BY` as the property keeps it.
-pub(super) fn clustering_text(c: &Clustering) -> String {
+pub(crate) fn clustering_text(c: &Clustering) -> String {
     let sorted: Vec<Value> = c.sorted_by.iter().map(|(n, asc)| json!({ "name": n, "ascending": asc })).collect();
     json!({ "range": c.range, "columns": c.columns, "sorted_by": sorted, "buckets": c.buckets }).to_string()
 }

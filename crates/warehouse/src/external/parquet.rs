@@ -48,11 +48,7 @@ pub(super) async fn read(
     Ok(caught.map(ours).boxed())
 }
 
-async fn open(
-    path: Path,
-    num_bytes: u64,
-    reading: Arc<Reading>,
-) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+async fn open(path: Path, num_bytes: u64, reading: Arc<Reading>) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     check_footer(&path, num_bytes, &reading).await?;
     let source = StoredFile { store: reading.store.clone(), path: path.clone(), num_bytes };
     // The Arrow schema inside is another's word about the same columns.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use feitian_base::{Kind, Result};
 use feitian_functions::parse_zone;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::Partition;
+use feitian_meta::{Partition, Table};
 use feitian_sql::Position;
 use feitian_types::{Column, PartitionSpec};
 use sqlparser::ast::{ObjectName, Spanned};
@@ -14,6 +14,7 @@ use super::open;
 use crate::catalog::OpenTable;
 use crate::external;
 use crate::keys::key_names;
+use crate::materialized::{self, Kept};
 use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
 
@@ -126,6 +127,9 @@ fn describe(
             let _ = writeln!(text, "| {} |", left("VirtualView  : YES", WIDTH - 2));
             let _ = writeln!(text, "| ViewText: {} |", left(&query.replace('\n', " "), 72));
         }
+        None if materialized::is_materialized(row) => {
+            text += &materialized_view(row);
+        }
         None if external::is_external(row) => {
             let _ = writeln!(text, "| {} |", left("ExternalTable: YES", WIDTH - 2));
         }
@@ -147,6 +151,20 @@ fn describe(
     }
     if extended && row.view_text.is_none() {
         text += &extended_info(table, bytes, count);
+    }
+    text
+}
+
+/// What the box says of a materialized view.
+fn materialized_view(row: &Table) -> String {
+    let Some(kept) = Kept::of(row) else { return String::new() };
+    let mut text = format!("| {} |\n", left("MaterializedView: YES", WIDTH - 2));
+    let query = kept.query.replace('\n', " ");
+    let rewrite = kept.rewrite.to_string();
+    for (name, value) in
+        [("ViewText:", query.as_str()), ("Rewrite Enabled:", rewrite.as_str()), ("AutoRefresh Enabled:", "false")]
+    {
+        let _ = writeln!(text, "| {} {} |", left(name, 25), left(value, 56));
     }
     text
 }
