@@ -35,7 +35,11 @@ pub(super) fn read(
     let header_left = format.header_lines;
     let lines = Lines { input, path, quotes: format.quotes, ..Lines::empty() };
     let reader = TextReader { lines, reading, format, header_left };
-    try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|batch| (batch, reader))) }).boxed()
+    let next = |mut reader: TextReader| async move {
+        let batch = reader.next().await?;
+        Ok::<_, Error>(batch.map(|batch| (batch, reader)))
+    };
+    try_unfold(reader, next).boxed()
 }
 
 /// The records of a file, which are its lines unless a line end stands in quotes.

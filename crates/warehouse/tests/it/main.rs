@@ -3,8 +3,10 @@
 
 mod columns;
 mod dml;
+mod files;
 mod keys;
 mod lifecycle;
+mod materialized;
 mod old;
 mod policies;
 mod powercut;
