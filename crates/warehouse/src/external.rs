@@ -110,10 +110,19 @@ fn broken(path: &Path, line: Option<u64>, why: impl std::fmt::Display) -> Error 
 
 /// The same for what the store says of it. Its own words would tell paths of the machine; they are for the log.
 fn unreadable(path: &Path, e: object_store::Error) -> Error {
+    if matches!(e, object_store::Error::NotFound { .. }) {
+        return changed(format!("{} has gone while it was read", shown(path)));
+    }
     match crate::log::store_error(e) {
         full if full.kind() == Kind::Unavailable => full,
         other => broken(path, None, "it cannot be read or listed").with_source(other),
     }
+}
+
+/// ODPS-0110061: others change the files. The same statement works when they have ended.
+fn changed(what: String) -> Error {
+    let text = format!("ODPS-0110061:[0,0] Failed to run ddltask - {what}; run the statement again");
+    Error::new(Kind::Conflict, "ODPS-0110061", text)
 }
 
 /// ODPS-0130071 at the clause.

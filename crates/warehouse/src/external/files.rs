@@ -16,13 +16,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use feitian_base::{Error, Kind, Result, failpoint};
+use feitian_base::{Error, Result, failpoint};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 
-use super::{broken, shown, unreadable};
+use super::{broken, changed, shown, unreadable};
 use crate::log::store_error;
 
 /// A directory may have so many files; a list of more is nothing that one query should hold.
@@ -72,7 +72,7 @@ pub(super) struct Directory {
 }
 
 /// Paths with their sizes, as one look at the directory found them.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default)]
 struct Listing {
     plain: BTreeMap<Path, u64>,
     new: BTreeMap<Path, u64>,
@@ -92,6 +92,10 @@ impl Directory {
     pub(super) async fn files(&self) -> Result<Vec<Found>> {
         for _ in 0..LOOKS {
             if let Some(found) = self.found(self.stable().await?).await? {
+                // An empty answer would hide that somebody has named a file.
+                if found.is_empty() && self.store.head(&self.dir).await.is_ok() {
+                    return Err(broken(&self.dir, None, "it is a file, and LOCATION names a directory"));
+                }
                 return Ok(found);
             }
         }
@@ -136,7 +140,8 @@ impl Directory {
                 return Ok(before);
             }
             let now = self.look().await?;
-            if now == before {
+            // Files that nobody counts may come and go.
+            if now.plain == before.plain && now.markers == before.markers {
                 return Ok(now);
             }
             before = now;
@@ -145,8 +150,7 @@ impl Directory {
     }
 
     fn restless(&self) -> Error {
-        let why = format!("the files of {} change all the time; run the statement again", shown(&self.dir));
-        Error::new(Kind::Conflict, "ODPS-0110061", format!("ODPS-0110061:[0,0] Failed to run ddltask - {why}"))
+        changed(format!("the files of {} change all the time", shown(&self.dir)))
     }
 
     async fn look(&self) -> Result<Listing> {

@@ -25,18 +25,21 @@ async fn buckets_are_for_those_who_may_do_everything_and_tables_for_those_who_ma
     text(&bench, OWNER, "grant select on table secret to user ALIYUN$other").await;
     for query in [
         "create external table mine (a bigint) stored as csv location 'oss://demo/x/'",
-        "create external table mine (a bigint) stored as csv location 'oss://other/x/'",
         "unload from secret into location 'oss://demo/x/' stored as csv",
         "load into table t partition (ds='1') from location 'oss://demo/x/' stored as csv",
     ] {
         refused(&bench, query, "bucket").await;
     }
+    // The bucket of a project in which the user may do everything, and the table would be another one's.
+    let create = "create external table mine (a bigint) stored as csv location 'oss://other/x/'";
+    let elsewhere = run_as(&bench, USER, create, &[]).await.error.unwrap_or_default();
+    assert!(elsewhere.starts_with("ODPS-0121125:"), "{elsewhere}");
     let token = [(TOKEN_SETTING, TOKEN_JOBS)];
     let unload = "unload from secret into location 'oss://demo/x/' stored as csv";
     let ended = run_as(&bench, OWNER, unload, &token).await;
     assert!(ended.error.unwrap_or_default().starts_with("ODPS-0130013:"));
-    let create = "create external table ext (a bigint) stored as csv location 'oss://demo/ext/'; insert into ext values (7)";
-    text(&bench, OWNER, create).await;
+    let create = "create external table ext (a bigint) stored as csv location 'oss://demo/ext/'";
+    text(&bench, OWNER, &format!("{create}; insert into ext values (7)")).await;
     refused(&bench, "select a from ext", "'odps:Select' on {acs:odps:*:projects/demo/tables/ext}").await;
     refused(&bench, "insert into ext values (8)", "odps:Update").await;
     refused(&bench, "drop table ext", "odps:Drop").await;
@@ -54,7 +57,8 @@ async fn buckets_are_for_those_who_may_do_everything_and_tables_for_those_who_ma
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_of_others_are_read_with_their_faults_named() {
     let bench = Bench::open().await;
-    text(&bench, OWNER, "create external table ext (a bigint, b string) stored as csv location 'oss://demo/ext/'").await;
+    let create = "create external table ext (a bigint, b string) stored as csv location 'oss://demo/ext/'";
+    text(&bench, OWNER, create).await;
     let dir = directory(&bench, "ext");
     std::fs::create_dir_all(dir.join("deeper")).unwrap();
     // A byte order mark, ends of lines as Windows has them, an empty line, and no end of the last line.
@@ -73,6 +77,9 @@ async fn files_of_others_are_read_with_their_faults_named() {
         let error = error(&bench, "select a, b from ext").await;
         assert!(error.starts_with(code) && error.contains("oss://demo/ext/a.csv") && error.contains(words), "{error}");
     }
+    text(&bench, OWNER, "create external table one (a bigint) stored as csv location 'oss://demo/ext/a.csv'").await;
+    let file = error(&bench, "select a from one").await;
+    assert!(file.starts_with("ODPS-0123131:") && file.contains("it is a file"), "{file}");
     // One record of 17 MiB.
     std::fs::write(dir.join("a.csv"), vec![b'1'; 17 << 20]).unwrap();
     let long = error(&bench, "select a, b from ext").await;
@@ -86,8 +93,8 @@ async fn damaged_parquet_ends_the_query_and_nothing_else() {
     let create = "create external table ext (a bigint, b string) stored as parquet location 'oss://demo/ext/'";
     text(&bench, OWNER, &format!("{create}; insert into ext values (1, 'x'), (2, null), (3, 'zzz')")).await;
     let dir = directory(&bench, "ext");
-    let file = std::fs::read_dir(&dir).unwrap().map(|f| f.unwrap().path());
-    let file = file.into_iter().find(|f| f.extension().is_some_and(|e| e == "parquet")).unwrap();
+    let mut files = std::fs::read_dir(&dir).unwrap().map(|f| f.unwrap().path());
+    let file = files.find(|f| f.extension().is_some_and(|e| e == "parquet")).unwrap();
     let whole = std::fs::read(&file).unwrap();
     for at in (0..whole.len()).step_by(7) {
         let mut damaged = whole.clone();
@@ -136,14 +143,15 @@ async fn symbolic_links_lead_nowhere() {
 async fn statements_at_the_same_time_lose_and_double_nothing() {
     let bench = Bench::open().await;
     let create = |name| format!("create external table {name} (a bigint) stored as csv location 'oss://demo/{name}/'");
-    text(&bench, OWNER, &format!("{}; {}", create("into"), create("over"))).await;
+    text(&bench, OWNER, &format!("{}; {}", create("added"), create("replaced"))).await;
     let run = |query: String| {
         let bench = &bench;
         async move { run_as(bench, OWNER, &query, &[]).await.state }
     };
-    let inserts = (0..8).map(|n| run(format!("insert into `into` values ({n})")));
-    let overwrites = (0..8).map(|n| run(format!("insert overwrite table `over` values ({n}), ({n})")));
-    let unloads = (0..8).map(|n| run(format!("unload from (select {n}) into location 'oss://demo/into/' stored as csv")));
+    let inserts = (0..8).map(|n| run(format!("insert into added values ({n})")));
+    let overwrites = (0..8).map(|n| run(format!("insert overwrite table replaced values ({n}), ({n})")));
+    let place = "location 'oss://demo/added/' stored as csv";
+    let unloads = (0..8).map(|n| run(format!("unload from (select {n}) into {place}")));
     let (inserted, overwritten, unloaded) = futures::join!(
         futures::future::join_all(inserts),
         futures::future::join_all(overwrites),
@@ -153,9 +161,9 @@ async fn statements_at_the_same_time_lose_and_double_nothing() {
         assert_eq!(state, InstanceState::Success);
     }
     // 0 to 7 are 28, by INSERT and by UNLOAD.
-    let ended = run_as(&bench, OWNER, "select count(*), sum(a) from `into`", &[]).await;
+    let ended = run_as(&bench, OWNER, "select count(*), sum(a) from added", &[]).await;
     assert_eq!(bench.rows(&ended).await.1, ["16 | 56"]);
-    let ended = run_as(&bench, OWNER, "select count(*), count(distinct a) from `over`", &[]).await;
+    let ended = run_as(&bench, OWNER, "select count(*), count(distinct a) from replaced", &[]).await;
     assert_eq!(bench.rows(&ended).await.1, ["2 | 1"]);
     bench.warehouse.shutdown().await;
 }
