@@ -41,6 +41,33 @@ class ExternalTables(ClientCase):
         self.assertIn(name, [t.name for t in self.o.list_tables(type="external_table")])
         self.assertNotIn(name, [t.name for t in self.o.list_tables(type="managed_table")])
 
+    def test_a_format_is_told_by_its_word(self):
+        table = self.o.get_table(self.external("a bigint", "stored as parquet"))
+        self.assertEqual(table.stored_as, "PARQUET")
+        self.assertIn("CREATE EXTERNAL TABLE", table.get_ddl())
+
+    def test_a_materialized_view_is_one_for_clients(self):
+        table = self.table("a bigint")
+        name = self.name("mv")
+        self.addCleanup(self.o.delete_materialized_view, name, if_exists=True)
+        self._tables.remove(name)
+        self.o.execute_sql(f"create materialized view {name} disable rewrite as select a from {table.name}")
+        view = self.o.get_table(name)
+        self.assertEqual(view.type.value, "MATERIALIZED_VIEW")
+        self.assertTrue(view.is_materialized_view and not view.is_virtual_view)
+        self.assertEqual(view.view_text, f"select a from {table.name}")
+        self.assertFalse(view.is_materialized_view_rewrite_enabled)
+        self.assertFalse(view.is_materialized_view_outdated)
+        self.o.write_table(table.name, [[7]])
+        self.assertTrue(self.o.get_table(name).is_materialized_view_outdated)
+        self.o.execute_sql(f"alter materialized view {name} rebuild")
+        self.assertEqual(self.rows(name), [(7,)])
+        with self.assertRaises(errors.ODPSError):
+            self.o.write_table(name, [[8]])
+        view = self.o.get_table(name)
+        self.assertFalse(view.is_materialized_view_outdated)
+        self.assertIn("CREATE MATERIALIZED VIEW", view.get_ddl())
+
     def test_other_tools_read_what_is_written(self):
         name = self.external("a bigint, b string", "stored as parquet")
         self.o.execute_sql(f"insert into {name} values (1, 'x'), (2, null)")

@@ -98,6 +98,7 @@ pub(crate) async fn create(session: &Session, create: CreateMaterialized, index:
     check_comment(create.comment.as_deref().unwrap_or_default(), at)?;
     check_properties(&create.properties, at)?;
     session.settings.refuse_modes()?;
+    let session = &of_all(session);
     let state = session.state()?;
     let planned = plan(session, &state, (&project, &name), &create.query).await?;
     let schema = schema_of(output_columns(&planned.plan)?, &create, at)?;
@@ -174,6 +175,13 @@ fn check_properties(properties: &[(String, String)], at: Position) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// The same session in which partitioned tables may be read as a whole: that is what the rows of a view are made of.
+fn of_all(session: &Session) -> Session {
+    let mut session = session.clone();
+    session.settings.set("odps.sql.allow.fullscan", "true");
+    session
 }
 
 /// The relations of a query.
@@ -285,6 +293,7 @@ async fn rebuild(
     index: i64,
 ) -> Result<()> {
     session.settings.refuse_modes()?;
+    let session = &of_all(session);
     let mut attempt = 1;
     loop {
         session.progress.begin_step(index);

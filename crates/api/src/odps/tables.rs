@@ -50,7 +50,7 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
             physical_size: sums.map_or(0, |s| not_negative(s.num_bytes)),
             files: sums.map_or(0, |s| not_negative(s.num_files)),
             location: external["location"].as_str().map(str::to_string),
-            storage_handler: external["handler"].as_str().or(external["stored_as"].as_str()).map(str::to_string),
+            storage_handler: external["handler"].as_str().map(str::to_string),
             serde_properties: serde_properties(&external),
             reserved: reserved(table, &properties),
             table_properties: of_user.map(|(k, v)| (k.clone(), text(v))).collect(),
@@ -118,6 +118,9 @@ fn reserved(table: &Table, properties: &Map<String, Value>) -> Map<String, Value
     let is_there = |key: &Value| key.as_array().is_some_and(|names| names.iter().all(is_column));
     if let Some(key) = json_property(properties, "feitian.primary_key").filter(is_there) {
         put("PrimaryKey", key);
+    }
+    if let Some(format) = json_property(properties, EXTERNAL).as_ref().and_then(|e| e["stored_as"].as_str()) {
+        put("StoredAs", json!(format.to_uppercase()));
     }
     // Clients fail on any other tier.
     if let Some(tier) = lower("storagetier").filter(|t| TIERS.contains(&t.as_str())) {
