@@ -97,7 +97,7 @@ pub(crate) fn check_alter(op: &AlterOp, at: Position) -> Result<()> {
 
 /// A file as users know it.
 fn shown(path: &Path) -> String {
-    let path = path.as_ref();
+    let path: &str = path.as_ref();
     format!("oss://{}", path.strip_prefix("objects/").unwrap_or(path))
 }
 

@@ -99,7 +99,8 @@ impl Location {
     pub(super) async fn check_links(&self, data_dir: &std::path::Path) -> Result<()> {
         let mut path = data_dir.to_path_buf();
         for part in self.dir.parts() {
-            path.push(part.as_ref());
+            let name: &str = part.as_ref();
+            path.push(name);
             match tokio::fs::symlink_metadata(&path).await {
                 Ok(meta) if meta.file_type().is_symlink() => {
                     return Err(super::broken(&self.dir, None, "it is behind a symbolic link"));
