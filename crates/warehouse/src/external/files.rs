@@ -321,3 +321,117 @@ fn beside(marker: &Path, name: &str) -> Result<Path> {
     let dir = marker.as_ref().rsplit_once('/').map_or("", |(dir, _)| dir);
     below(&Path::parse(dir).map_err(|_| broken(marker, None, "it is nowhere"))?, name)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use feitian_store::LocalStore;
+
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, Directory) {
+        let root = tempfile::tempdir().unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::new(LocalStore::open(root.path()).unwrap());
+        (root, Directory::new(store, Path::parse("objects/demo/t").unwrap()))
+    }
+
+    async fn put(directory: &Directory, name: &str, content: &'static [u8]) {
+        let path = below(&directory.dir, name).unwrap();
+        directory.store.put(&path, PutPayload::from_static(content)).await.unwrap();
+    }
+
+    /// A file that an attempt of a statement has written; its name.
+    async fn new_file(directory: &Directory, statement: &str, attempt: i64, file: usize) -> String {
+        let (name, path) = directory.new_file(statement, attempt, file).unwrap();
+        directory.store.put(&path, PutPayload::from_static(b"1\n")).await.unwrap();
+        name
+    }
+
+    /// The files that count, by the names that they have or are about to get.
+    async fn counted(directory: &Directory) -> Vec<String> {
+        let files = directory.files().await.unwrap();
+        let name = |f: Found| f.or.unwrap_or(f.path).filename().unwrap_or_default().to_string();
+        files.into_iter().map(name).collect()
+    }
+
+    /// Every file that is there, hidden or not.
+    async fn there(directory: &Directory) -> Vec<String> {
+        let all: Vec<ObjectMeta> = directory.store.list(Some(&directory.dir)).try_collect().await.unwrap();
+        all.iter().map(|m| m.location.filename().unwrap_or_default().to_string()).collect()
+    }
+
+    /// Puts the marker of a statement as step 2 does, and nothing after it.
+    async fn announce(directory: &Directory, statement: &str, files: &[(&str, &str)], removes: &[&str]) {
+        let own = |(a, b): &(&str, &str)| ((*a).to_string(), (*b).to_string());
+        let files = files.iter().map(own).collect();
+        let marker = Marker { files, removes: removes.iter().map(|r| (*r).to_string()).collect() };
+        let text = serde_json::to_vec(&marker).unwrap();
+        let path = directory.marker_of(statement).unwrap();
+        directory.store.put(&path, PutPayload::from(text)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_marker_says_holds_before_anybody_has_carried_it_out() {
+        let (_root, directory) = open();
+        put(&directory, "old.csv", b"0\n").await;
+        put(&directory, "_SUCCESS", b"").await;
+        put(&directory, ".hidden/x.csv", b"0\n").await;
+        let (a, b) = (new_file(&directory, "s-0", 1, 0).await, new_file(&directory, "s-0", 1, 1).await);
+        assert_eq!(counted(&directory).await, ["old.csv"]);
+        announce(&directory, "s-0", &[(a.as_str(), "s-0-0.csv"), (b.as_str(), "s-0-1.csv")], &["old.csv"]).await;
+        assert_eq!(counted(&directory).await, ["s-0-0.csv", "s-0-1.csv"]);
+        // Died between two names.
+        let (new, name) = (below(&directory.dir, &a).unwrap(), below(&directory.dir, "s-0-0.csv").unwrap());
+        directory.store.rename(&new, &name).await.unwrap();
+        assert_eq!(counted(&directory).await, ["s-0-0.csv", "s-0-1.csv"]);
+        assert!(directory.is_done("s-0").await.unwrap());
+        assert!(!directory.is_done("s-1").await.unwrap());
+        assert_eq!(counted(&directory).await, ["s-0-0.csv", "s-0-1.csv"]);
+        assert_eq!(there(&directory).await, ["x.csv", "_SUCCESS", "_feitian_commit-s-0", "s-0-0.csv", "s-0-1.csv"]);
+        // The name is free again for others.
+        put(&directory, "old.csv", b"9\n").await;
+        assert_eq!(counted(&directory).await, ["old.csv", "s-0-0.csv", "s-0-1.csv"]);
+    }
+
+    #[tokio::test]
+    async fn of_two_attempts_one_takes_effect() {
+        let (_root, directory) = open();
+        let late = vec![new_file(&directory, "s-0", 1, 0).await, new_file(&directory, "s-0", 1, 1).await];
+        let new = vec![new_file(&directory, "s-0", 2, 0).await];
+        directory.publish("s-0", new, "csv", false).await.unwrap();
+        assert_eq!(there(&directory).await, ["_feitian_commit-s-0", "s-0-000000.csv"]);
+        directory.publish("s-0", late, "csv", true).await.unwrap();
+        assert_eq!(counted(&directory).await, ["s-0-000000.csv"]);
+        // A statement that failed takes its own files away and those of no other attempt.
+        let other = new_file(&directory, "s-1", 2, 0).await;
+        new_file(&directory, "s-1", 1, 0).await;
+        new_file(&directory, "s-11", 1, 0).await;
+        directory.clean("s-1", Some(1)).await.unwrap();
+        let left = there(&directory).await;
+        assert!(left.contains(&other) && left.iter().filter(|name| name.starts_with(NEW)).count() == 2, "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn overwriting_ends_what_others_began() {
+        let (_root, directory) = open();
+        put(&directory, "deeper/old.csv", b"0\n").await;
+        let begun = new_file(&directory, "s-0", 1, 0).await;
+        announce(&directory, "s-0", &[(begun.as_str(), "s-0-0.csv")], &[]).await;
+        let new = vec![new_file(&directory, "s-1", 1, 0).await];
+        directory.publish("s-1", new, "csv", true).await.unwrap();
+        assert_eq!(counted(&directory).await, ["s-1-000000.csv"]);
+        assert_eq!(there(&directory).await, ["_feitian_commit-s-0", "_feitian_commit-s-1", "s-1-000000.csv"]);
+    }
+
+    #[tokio::test]
+    async fn a_marker_of_somebody_else_leads_nowhere() {
+        let (_root, directory) = open();
+        let texts = ["no JSON", r#"{"removes":["../x"]}"#, r#"{"removes":["/x"]}"#, r#"{"files":[["a",""]]}"#];
+        for text in texts {
+            let path = directory.marker_of("x").unwrap();
+            directory.store.put(&path, PutPayload::from(text.as_bytes().to_vec())).await.unwrap();
+            assert_eq!(directory.files().await.unwrap_err().code(), "ODPS-0123131");
+            directory.store.delete(&path).await.unwrap();
+        }
+    }
+}
