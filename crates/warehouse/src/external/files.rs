@@ -132,11 +132,12 @@ impl Directory {
         Ok(Some(found.into_values().collect()))
     }
 
-    /// The directory as it was at one moment. A look while files get their names could see some of them.
+    /// The directory as it was at one moment. A look while files get their names could see some of them, and not even the
+    /// marker: names come in no order.
     async fn stable(&self) -> Result<Listing> {
         let mut before = self.look().await?;
         for _ in 0..LOOKS {
-            if before.markers.is_empty() {
+            if before.plain.is_empty() && before.markers.is_empty() {
                 return Ok(before);
             }
             let now = self.look().await?;
