@@ -160,7 +160,6 @@ impl Statement {
                 | Self::Dml(_)
                 | Self::Load(_)
                 | Self::Unload(_)
-                | Self::CreateMaterialized(_)
                 | Self::CreateView(_)
                 | Self::DropTable(_)
                 | Self::AlterTable(_)
