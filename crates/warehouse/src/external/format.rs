@@ -91,6 +91,9 @@ impl Format {
                 Self::Parquet => return unknown(key, at),
             }
         }
+        if let Self::Text(text) = &format {
+            text.check(at)?;
+        }
         Ok(format)
     }
 
@@ -166,8 +169,16 @@ impl TextFormat {
             }
             _ => return unknown(key, at),
         }
+        Ok(())
+    }
+
+    /// Refuses properties with which files would not be read as they were written.
+    fn check(&self, at: Position) -> Result<()> {
         if self.quotes && self.delimiter == b'"' {
             return Err(refused(at, "fields cannot be divided by what quotes them"));
+        }
+        if self.null.contains(char::from(self.delimiter)) || (self.quotes && self.null.contains('"')) {
+            return Err(refused(at, "what stands for NULL has a delimiter or a quote in it, so that no field is it"));
         }
         Ok(())
     }
@@ -241,6 +252,8 @@ mod tests {
             (csv, None, "odps.text.option.delimiter", "||"),
             (csv, None, "odps.text.option.use.quote", "perhaps"),
             (csv, None, "field.delim", ","),
+            (csv, None, "odps.text.option.null.indicator", "a,b"),
+            (None, Some("textfile"), "field.delim", "N"),
             (None, Some("parquet"), "odps.text.option.delimiter", ","),
             (None, Some("orc"), "odps.properties.rolearn", "acs"),
             (Some("com.aliyun.odps.TableStoreStorageHandler"), None, "odps.properties.rolearn", "acs"),

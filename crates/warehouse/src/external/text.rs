@@ -173,8 +173,8 @@ impl Rows {
     /// Adds a record; the error is what is wrong with it.
     fn add(&mut self, record: &[u8], line: u64, format: &TextFormat, reading: &Reading) -> Result<(), String> {
         let text = std::str::from_utf8(record).map_err(|_| "it is not UTF-8".to_string())?;
-        let fields = split(text, format)?;
-        let (has, wants) = (fields.len(), reading.columns.len());
+        let wants = reading.columns.len();
+        let (fields, has) = split(text, format, wants)?;
         if has != wants {
             match format.mismatch {
                 Mismatch::Truncate => {}
@@ -209,21 +209,24 @@ impl Rows {
     }
 }
 
-/// The fields of a record, and whether each stood in quotes.
-fn split<'a>(text: &'a str, format: &TextFormat) -> Result<Vec<(Cow<'a, str>, bool)>, String> {
+/// A field, and whether it stood in quotes.
+type Field<'a> = (Cow<'a, str>, bool);
+
+/// The first fields of a record, at most `most`, and how many it has: they may be as many as its bytes.
+fn split<'a>(text: &'a str, format: &TextFormat, most: usize) -> Result<(Vec<Field<'a>>, usize), String> {
     let delimiter = char::from(format.delimiter);
     if !format.quotes {
-        return Ok(text.split(delimiter).map(|field| (Cow::Borrowed(field), false)).collect());
+        let fields = text.split(delimiter).take(most).map(|field| (Cow::Borrowed(field), false)).collect();
+        return Ok((fields, text.split(delimiter).count()));
     }
-    let mut fields = Vec::new();
+    let (mut fields, mut count) = (Vec::new(), 0);
     let mut rest = text;
     loop {
-        let next = if let Some(inner) = rest.strip_prefix('"') {
+        let (field, next) = if let Some(inner) = rest.strip_prefix('"') {
             let (value, after) = quoted(inner)?;
-            fields.push((Cow::Owned(value), true));
             match after.strip_prefix(delimiter) {
                 None if !after.is_empty() => return Err("something follows a closing quote".to_string()),
-                next => next,
+                next => ((Cow::Owned(value), true), next),
             }
         } else {
             let (field, next) = match rest.split_once(delimiter) {
@@ -233,12 +236,15 @@ fn split<'a>(text: &'a str, format: &TextFormat) -> Result<Vec<(Cow<'a, str>, bo
             if field.contains('"') {
                 return Err("a quote stands in a field that does not begin with one".to_string());
             }
-            fields.push((Cow::Borrowed(field), false));
-            next
+            ((Cow::Borrowed(field), false), next)
         };
+        count += 1;
+        if fields.len() < most {
+            fields.push(field);
+        }
         match next {
             Some(next) => rest = next,
-            None => return Ok(fields),
+            None => return Ok((fields, count)),
         }
     }
 }
@@ -301,7 +307,7 @@ mod tests {
     }
 
     fn fields(text: &str, quotes: bool) -> Result<Vec<(String, bool)>, String> {
-        let fields = split(text, &format(quotes))?;
+        let (fields, _) = split(text, &format(quotes), usize::MAX)?;
         Ok(fields.into_iter().map(|(field, quoted)| (field.into_owned(), quoted)).collect())
     }
 
@@ -316,6 +322,14 @@ mod tests {
         assert_eq!(fields("\"a,\"\"b\"\"\nc\",\"\",d", true), Ok(want));
         for bad in ["\"a", "\"a\"b", "a\"b\"", "\"a\"\""] {
             assert!(fields(bad, true).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_beyond_the_columns_are_counted_and_not_kept() {
+        for quotes in [false, true] {
+            let (fields, count) = split("a,b,,d", &format(quotes), 2).expect("fields");
+            assert_eq!((fields.len(), count), (2, 4));
         }
     }
 }

@@ -212,12 +212,13 @@ fn lines(batch: &RecordBatch, format: &TextFormat, writing: &Writing<'_>, out: &
 /// Appends a value that is not NULL.
 fn field(text: &str, column: &Column, format: &TextFormat, out: &mut Vec<u8>) -> Result<()> {
     let delimiter = char::from(format.delimiter);
-    let is_special = text.contains(['\n', '\r', delimiter]);
+    // At the beginning of a file a byte order mark would be no part of the value.
+    let is_special = text.contains(['\n', '\r', delimiter]) || text.starts_with('\u{feff}');
     if !format.quotes {
         if is_special {
             let why = format!(
-                "a value of column {} has a delimiter or a line end in it; 'odps.text.option.use.quote'='true' of CSV \
-                 lets it",
+                "a value of column {} has a delimiter, a line end or a byte order mark in it; \
+                 'odps.text.option.use.quote'='true' of CSV lets it",
                 column.name
             );
             return Err(no_text(&why));
