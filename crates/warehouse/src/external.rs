@@ -2,8 +2,9 @@
 //!
 //! Read in this order: `location` (a bucket is a directory of the data store, and whose it is), `format` (what the
 //! clauses say of the files), `files` (which files count, and how new ones come to count exactly once), `text` and
-//! `parquet` (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load` and `create`.
+//! `parquet` (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load`, `create` and `collect`.
 
+mod collect;
 mod create;
 mod files;
 mod format;

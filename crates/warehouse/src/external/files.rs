@@ -8,10 +8,11 @@
 //!    here on that holds: whoever reads finds the new files under the one name or the other, and leaves the others out;
 //! 3. the files get their names,
 //! 4. the others are deleted,
-//! 5. the marker is written again, empty. It stays: a late attempt, or one after a crash, learns that all is done.
+//! 5. the marker is written again, empty. A late attempt, or one after a crash, learns that all is done.
 //!
 //! A marker that is found is carried out from step 3, by the statement when it runs again and by whoever overwrites the
-//! directory next. An attempt that finds a marker at step 2 deletes what it wrote.
+//! directory next. An attempt that finds a marker at step 2 deletes what it wrote. Empty markers, and hidden files that
+//! no marker names, are there until their job has ended and `collect` comes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -106,7 +107,7 @@ impl Directory {
     async fn found(&self, listing: Listing) -> Result<Option<Vec<Found>>> {
         let mut found: BTreeMap<Path, Found> = BTreeMap::new();
         let mut removed = BTreeSet::new();
-        for (path, _) in listing.markers.iter().filter(|(_, size)| **size > DONE.len() as u64) {
+        for (path, _) in listing.markers.iter().filter(|(_, size)| !is_carried_out(**size)) {
             let marker = self.marker(path).await?;
             if marker.is_empty() {
                 return Ok(None);
@@ -220,9 +221,18 @@ impl Directory {
         extension: &str,
         overwrite: bool,
     ) -> Result<()> {
+        if self.is_done(statement).await? {
+            // No other attempt can put a marker any more.
+            return self.clean(statement, None).await;
+        }
         let removes = if overwrite { self.overwritten().await? } else { Vec::new() };
         let named = |(i, name): (usize, &String)| (name.clone(), format!("{statement}-{i:06}.{extension}"));
         let marker = Marker { files: new.iter().enumerate().map(named).collect(), removes };
+        // A marker of files that are not there would hold for ever: a collection may have taken them for left ones.
+        for name in &new {
+            let path = below(&self.dir, name)?;
+            self.store.head(&path).await.map_err(|e| unreadable(&path, e))?;
+        }
         let text = match marker.is_empty() {
             true => DONE.to_vec(),
             false => serde_json::to_vec(&marker).map_err(|e| Error::internal(e.to_string()))?,
@@ -236,7 +246,15 @@ impl Directory {
             Ok(_) => {}
             // Another attempt has done it.
             Err(StoreError::AlreadyExists { .. }) => {}
-            Err(e) => return Err(store_error(e)),
+            Err(e) => {
+                // It may be there after all; then its files are those that count.
+                if let Err(StoreError::NotFound { .. }) = self.store.head(&path).await {
+                    for name in &new {
+                        self.delete(&below(&self.dir, name)?).await?;
+                    }
+                }
+                return Err(store_error(e));
+            }
         }
         failpoint::hit("external.after_marker");
         self.carry_out(&path).await?;
@@ -247,7 +265,7 @@ impl Directory {
     /// The files that are there, below this directory. Whatever others have begun is ended first.
     async fn overwritten(&self) -> Result<Vec<String>> {
         for (path, size) in self.stable().await?.markers {
-            if size > DONE.len() as u64 {
+            if !is_carried_out(size) {
                 self.carry_out(&path).await?;
             }
         }
@@ -302,6 +320,25 @@ impl Directory {
             Err(e) => Err(store_error(e)),
         }
     }
+}
+
+/// The statement that has written a hidden file of this name, and whether the file is its marker; `None` for names that
+/// no statement gives.
+pub(super) fn statement_of(name: &str) -> Option<(String, bool)> {
+    let (rest, is_marker) = match name.strip_prefix(MARKER) {
+        Some(rest) => (rest, true),
+        None => (name.strip_prefix(NEW)?, false),
+    };
+    let mut parts = rest.split('-');
+    let (instance, index) = (parts.next()?, parts.next()?);
+    let behind = if is_marker { 0 } else { 2 };
+    let is_ours = !instance.is_empty() && !index.is_empty() && parts.count() == behind;
+    is_ours.then(|| (format!("{instance}-{index}"), is_marker))
+}
+
+/// Whether a marker of this size says nothing any more.
+pub(super) fn is_carried_out(num_bytes: u64) -> bool {
+    num_bytes <= DONE.len() as u64
 }
 
 fn is_hidden(name: &str) -> bool {
@@ -403,6 +440,10 @@ mod tests {
         assert_eq!(there(&directory).await, ["_feitian_commit-s-0", "s-0-000000.csv"]);
         directory.publish("s-0", late, "csv", true).await.unwrap();
         assert_eq!(counted(&directory).await, ["s-0-000000.csv"]);
+        // A marker of a file that somebody took would never be carried out.
+        let gone = directory.publish("s-2", vec!["_feitian_new-s-2-1-000000".into()], "csv", false).await;
+        assert_eq!(gone.unwrap_err().code(), "ODPS-0110061");
+        assert!(!directory.is_done("s-2").await.unwrap());
         // A statement that failed takes its own files away and those of no other attempt.
         let other = new_file(&directory, "s-1", 2, 0).await;
         new_file(&directory, "s-1", 1, 0).await;
@@ -410,6 +451,15 @@ mod tests {
         directory.clean("s-1", Some(1)).await.unwrap();
         let left = there(&directory).await;
         assert!(left.contains(&other) && left.iter().filter(|name| name.starts_with(NEW)).count() == 2, "{left:?}");
+    }
+
+    #[test]
+    fn names_tell_the_statement() {
+        assert_eq!(statement_of("_feitian_new-job-3-1-000000"), Some(("job-3".to_string(), false)));
+        assert_eq!(statement_of("_feitian_commit-job-3"), Some(("job-3".to_string(), true)));
+        for name in ["job-3.csv", "_feitian_new-job-3", "_feitian_commit-job-3-1", "_feitian_commit-", "_SUCCESS"] {
+            assert_eq!(statement_of(name), None, "{name}");
+        }
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, Projection};
 use feitian_base::{Result, clock};
 use feitian_functions::Context;
-use feitian_meta::Table;
+use feitian_meta::{InstanceState, Table};
 use feitian_sql::{Insert, Position, SqlError, Unload};
 use feitian_types::Column;
 use sqlparser::ast::Spanned;
@@ -16,7 +16,7 @@ use super::files::Directory;
 use super::format::Format;
 use super::location::Location;
 use super::write::{Writing, Written};
-use super::{Clauses, is_external, refused};
+use super::{Clauses, changed, is_external, refused};
 use crate::insert::project_plain;
 use crate::query::errors::{self, semantic};
 use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, rights, run_plan};
@@ -160,10 +160,17 @@ impl Target {
         let (directory, statement) = (directory.clone(), statement.to_string());
         let (extension, overwrite) = (self.format.extension(), self.overwrite);
         let entry = session.warehouse.catalog.entry(self.location.dir().as_ref());
+        let (meta, instance) = (session.warehouse.meta.clone(), session.instance.clone());
         // A job that is stopped meanwhile must not leave half of the names, so that another task does it.
         let work = async move {
             // One after the other: each takes away what the one before has written.
             let _guard = entry.lock.lock().await;
+            // Of a job that has ended nobody may remember that it has put a marker.
+            let now = meta.instance_state(&instance.project, &instance.id).await?;
+            if now != Some((InstanceState::Running, attempt)) {
+                directory.clean(&statement, Some(attempt)).await?;
+                return Err(changed("the job has ended, or runs elsewhere by now".to_string()));
+            }
             directory.publish(&statement, names, extension, overwrite).await
         };
         let published = session.warehouse.tasks.spawn("external files", work).await;

@@ -12,7 +12,7 @@ use crate::query::errors::front_end;
 use crate::query::{Session, rights};
 
 /// The directory of all buckets below the data directory.
-const OBJECTS: &str = "objects";
+pub(super) const OBJECTS: &str = "objects";
 /// A name of a bucket has at most so many bytes; a project's name and more fit.
 const MAX_BUCKET: usize = 128;
 /// A path has at most so many bytes.

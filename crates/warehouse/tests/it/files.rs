@@ -1,6 +1,7 @@
 //! Files of buckets: who may name one, what is read of what others wrote, and statements at the same time.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use feitian_meta::{InstanceState, TOKEN_JOBS, TOKEN_SETTING};
 
@@ -165,5 +166,28 @@ async fn statements_at_the_same_time_lose_and_double_nothing() {
     assert_eq!(bench.rows(&ended).await.1, ["16 | 56"]);
     let ended = run_as(&bench, OWNER, "select count(*), count(distinct a) from replaced", &[]).await;
     assert_eq!(bench.rows(&ended).await.1, ["2 | 1"]);
+    bench.warehouse.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ended_statements_have_left_is_collected() {
+    let bench = Bench::open().await;
+    let create = "create external table ext (a bigint) stored as csv location 'oss://demo/ext/'";
+    text(&bench, OWNER, &format!("{create}; insert into ext values (1)")).await;
+    let dir = directory(&bench, "ext");
+    // A job that is not there any more: one statement has died behind its marker, another one before it.
+    let job = "20240101000000000gabcdefghijkl";
+    std::fs::write(dir.join(format!("_feitian_new-{job}-0-1-000000")), "2\n").unwrap();
+    std::fs::write(dir.join(format!("_feitian_new-{job}-1-1-000000")), "3\n").unwrap();
+    let marker = format!(r#"{{"files":[["_feitian_new-{job}-0-1-000000","late.csv"]],"removes":[]}}"#);
+    std::fs::write(dir.join(format!("_feitian_commit-{job}-0")), marker).unwrap();
+    std::fs::write(dir.join("_of_others"), "4\n").unwrap();
+    for _ in 0..2 {
+        bench.warehouse.collect(Duration::ZERO).await.unwrap();
+        let ended = run_as(&bench, OWNER, "select a from ext order by a", &[]).await;
+        assert_eq!(bench.rows(&ended).await.1, ["1", "2"]);
+    }
+    let names = std::fs::read_dir(&dir).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with('_')).collect::<Vec<_>>(), ["_of_others"]);
     bench.warehouse.shutdown().await;
 }
