@@ -61,6 +61,11 @@ const TABLES: &[Entry] = &[
 const PLANNED: &[Entry] = &[
     ("cast", "cast(value as type)", "The value as another type."),
     ("get_user_id", "get_user_id()", "The id of the account whose job the statement is, as text."),
+    (
+        "materialized_view_is_valid",
+        "materialized_view_is_valid('view')",
+        "Whether a materialized view has the rows that its query would give now.",
+    ),
     ("max_pt", "max_pt('table')", "The largest value of the first partition column among partitions with rows."),
     ("partition_exists", "partition_exists('table', 'value', …)", "Whether the table has such a partition."),
     ("table_exists", "table_exists('table')", "Whether there is such a table."),

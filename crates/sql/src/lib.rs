@@ -27,7 +27,8 @@ pub use render::object_parts;
 pub use splitter::{Piece, split};
 pub use sql_function::{CreateSqlFunction, SqlFunction, SqlParameter};
 pub use statement::{
-    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateTable, CreateView, Dml,
-    DropTable, Existing, Holder, Insert, MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm,
-    Place, RestoreTable, RowChange, Security, SecurityObject, Shards, Statement, Truncate,
+    AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateExternal,
+    CreateMaterialized, CreateTable, CreateView, Dml, DropTable, Existing, Files, Holder, Insert, Listed, Load,
+    MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place, RestoreTable, RowChange, Security,
+    SecurityObject, Shards, Statement, Truncate, Unload,
 };

@@ -1,10 +1,18 @@
 //! What a parsed statement says. Names are lower case; queries are sqlparser trees whose spans point into the user's text.
 
-use feitian_types::{Column, DataType, PartitionSpec};
+use feitian_types::{Column, PartitionSpec};
 use sqlparser::ast::{Expr, Ident, ObjectName, Query, TableFactor, TableWithJoins, With};
 
 use crate::Position;
 use crate::sql_function::CreateSqlFunction;
+
+mod alter;
+mod security;
+mod stored;
+
+pub use alter::{AlterOp, AlterTable, PartitionCondition, PartitionOp, Place};
+pub use security::{Holder, Security, SecurityObject};
+pub use stored::{CreateExternal, CreateMaterialized, Files, Listed, Load, Unload};
 
 /// One statement of MaxCompute SQL.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +23,10 @@ pub enum Statement {
     MultiInsert(Vec<Insert>),
     Dml(Box<Dml>),
     CreateTable(Box<CreateTable>),
+    CreateExternal(Box<CreateExternal>),
+    Load(Box<Load>),
+    Unload(Box<Unload>),
+    CreateMaterialized(Box<CreateMaterialized>),
     DropTable(DropTable),
     CreateView(Box<CreateView>),
     AlterTable(Box<AlterTable>),
@@ -30,11 +42,11 @@ pub enum Statement {
         if_exists: bool,
         name: ObjectName,
     },
-    /// `SHOW TABLES [IN project[.schema]] [LIKE 'a*']`; `SHOW VIEWS` lists the views alone.
+    /// `SHOW TABLES [IN project[.schema]] [LIKE 'a*']`, `SHOW VIEWS` and the like.
     ShowTables {
         scope: Option<ObjectName>,
         like: Option<String>,
-        only_views: bool,
+        listed: Listed,
     },
     ShowPartitions {
         table: ObjectName,
@@ -163,6 +175,8 @@ impl Statement {
             Self::Insert(_)
                 | Self::MultiInsert(_)
                 | Self::Dml(_)
+                | Self::Load(_)
+                | Self::Unload(_)
                 | Self::CreateView(_)
                 | Self::DropTable(_)
                 | Self::AlterTable(_)
@@ -180,103 +194,6 @@ impl Statement {
         );
         changes && !self.is_temporary()
     }
-}
-
-/// A statement about users, roles and rights. Names of accounts and roles are as written.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Security {
-    WhoAmI,
-    ListAccountProviders,
-    AddUser(String),
-    RemoveUser(String),
-    ListUsers,
-    CreateRole(String),
-    /// `DROP ROLE` and `DELETE ROLE`.
-    DropRole(String),
-    ListRoles,
-    /// `DESC ROLE`: what was granted to it, and who has it.
-    DescribeRole(String),
-    /// `SHOW PRINCIPALS role`: who has it.
-    ShowPrincipals(String),
-    GrantRole {
-        role: String,
-        user: String,
-    },
-    RevokeRole {
-        role: String,
-        user: String,
-    },
-    /// `GRANT privileges ON object TO holder`; privileges are as written.
-    Grant {
-        privileges: Vec<String>,
-        on: SecurityObject,
-        holder: Holder,
-    },
-    /// `REVOKE privileges ON object FROM holder`
-    Revoke {
-        privileges: Vec<String>,
-        on: SecurityObject,
-        holder: Holder,
-    },
-    /// `SHOW GRANTS [FOR holder] [ON object]` and `SHOW ACL FOR table`.
-    ShowGrants {
-        holder: Option<Holder>,
-        on: Option<SecurityObject>,
-    },
-    /// `GET POLICY [ON ROLE role]`: that of the project without a role.
-    GetPolicy {
-        role: Option<String>,
-    },
-    /// `SHOW SECURITYCONFIGURATION`
-    ShowConfiguration,
-    /// `SET LabelSecurity=true` and its like; the name is in small letters.
-    SetSwitch {
-        name: String,
-        on: bool,
-    },
-    /// `SET LABEL level TO USER|ROLE holder`
-    LabelHolder {
-        level: u8,
-        holder: Holder,
-    },
-    /// `SET LABEL level TO TABLE t[(columns)]`
-    LabelTable {
-        level: u8,
-        table: ObjectName,
-        columns: Vec<String>,
-    },
-    /// `GRANT LABEL level ON TABLE t[(columns)] TO USER|ROLE holder [WITH EXP days]`; REVOKE has no level.
-    GrantLabel {
-        level: Option<u8>,
-        table: ObjectName,
-        columns: Vec<String>,
-        holder: Holder,
-        days: Option<u32>,
-    },
-    /// `SHOW LABEL [level] GRANTS [ON TABLE t] [FOR USER|ROLE holder]`
-    ShowLabelGrants {
-        level: Option<u8>,
-        table: Option<ObjectName>,
-        holder: Option<Holder>,
-    },
-    /// `CLEAR EXPIRED GRANTS`
-    ClearExpiredGrants,
-}
-
-/// Who holds a right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
-    User(String),
-    Role(String),
-}
-
-/// What a right is on.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SecurityObject {
-    /// A project by name; the one of the statement without a name.
-    Project(Option<String>),
-    /// A table or view.
-    Table(ObjectName),
 }
 
 /// `INSERT INTO|OVERWRITE [TABLE] t [PARTITION (…)] [(columns)] query`. The queries of a leading WITH are in `source`.
@@ -405,13 +322,14 @@ pub struct Shards {
     pub hub_lifecycle: Option<u32>,
 }
 
-/// `DROP TABLE` or `DROP VIEW`.
+/// `DROP TABLE`, `DROP VIEW` or `DROP MATERIALIZED VIEW`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DropTable {
     pub if_exists: bool,
     pub name: ObjectName,
     pub purge: bool,
     pub view: bool,
+    pub materialized: bool,
 }
 
 /// `CREATE VIEW`. `query_text` is what [`crate::parse_query`] reads again when the view is used.
@@ -426,148 +344,6 @@ pub struct CreateView {
     pub properties: Vec<(String, String)>,
     pub query: Box<Query>,
     pub query_text: String,
-}
-
-/// `ALTER TABLE` or `ALTER VIEW`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlterTable {
-    pub name: ObjectName,
-    /// Written `ALTER VIEW`.
-    pub view: bool,
-    pub op: AlterOp,
-}
-
-/// What to change.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AlterOp {
-    /// `ADD COLUMNS [IF NOT EXISTS] (a type, …) [FIRST|AFTER x]`. Without a place they follow the others.
-    AddColumns {
-        if_not_exists: bool,
-        columns: Vec<Column>,
-        place: Place,
-    },
-    /// `REPLACE COLUMNS (a type, …)`: exactly these; one whose name is there keeps its values.
-    ReplaceColumns {
-        columns: Vec<Column>,
-    },
-    DropColumns {
-        names: Vec<String>,
-    },
-    RenameColumn {
-        old: String,
-        new: String,
-    },
-    /// `CHANGE COLUMN old new type [NOT NULL] [COMMENT 'c'] [FIRST|AFTER x]`. Without a COMMENT the old one stays.
-    ChangeColumn {
-        old: String,
-        new: String,
-        ty: DataType,
-        not_null: bool,
-        comment: Option<String>,
-        place: Place,
-    },
-    SetColumnComment {
-        name: String,
-        comment: String,
-    },
-    /// `CHANGE COLUMN c NULL`: the column may be null from now on.
-    DropNotNull {
-        name: String,
-    },
-    RenameTo {
-        name: ObjectName,
-    },
-    SetComment {
-        comment: String,
-    },
-    /// Days, at least 1.
-    SetLifecycle {
-        days: u32,
-    },
-    /// `[PARTITION (…)] ENABLE|DISABLE LIFECYCLE`.
-    EnableLifecycle {
-        partition: Option<PartitionSpec>,
-        enabled: bool,
-    },
-    SetProperties {
-        properties: Vec<(String, String)>,
-    },
-    UnsetProperties {
-        keys: Vec<String>,
-    },
-    SetPartitionProperties {
-        partition: PartitionSpec,
-        properties: Vec<(String, String)>,
-    },
-    ChangeOwner {
-        owner: String,
-    },
-    /// Sets the time of the last change to now.
-    Touch {
-        partition: Option<PartitionSpec>,
-    },
-    AddPartitions {
-        if_not_exists: bool,
-        specs: Vec<PartitionSpec>,
-    },
-    /// Each element is one `PARTITION (…)`; its conditions hold together.
-    DropPartitions {
-        if_exists: bool,
-        specs: Vec<Vec<PartitionCondition>>,
-        purge: bool,
-    },
-    RenamePartition {
-        from: PartitionSpec,
-        to: PartitionSpec,
-    },
-    /// `MERGE [IF EXISTS] PARTITION (…), … OVERWRITE PARTITION (…) [PURGE]`.
-    MergePartitions {
-        if_exists: bool,
-        sources: Vec<Vec<PartitionCondition>>,
-        to: PartitionSpec,
-    },
-    /// `[PARTITION (…)] MERGE SMALLFILES`, or `COMPACT MAJOR|MINOR`. A partition may name the leading columns only.
-    MergeFiles {
-        partition: Option<PartitionSpec>,
-        compact: bool,
-    },
-    SetClustering {
-        clustering: Clustering,
-    },
-    NotClustered,
-    /// `ALTER VIEW v AS query`.
-    SetQuery {
-        query: Box<Query>,
-        query_text: String,
-    },
-}
-
-/// Where a new or changed column goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    Stay,
-    First,
-    After(String),
-}
-
-/// `ds='1'`, `ds<'20240101'`, `ds LIKE '2023%'` in DROP PARTITION.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionCondition {
-    pub name: String,
-    pub op: PartitionOp,
-    pub value: String,
-}
-
-/// How a partition value is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PartitionOp {
-    Eq,
-    NotEq,
-    Lt,
-    LtEq,
-    Gt,
-    GtEq,
-    Like,
 }
 
 /// `TRUNCATE TABLE t [PARTITION (…), …] [COLUMNS (a, …)]`; without partitions the whole table, without columns its rows.

@@ -90,7 +90,7 @@ pub struct NewTable {
     pub project: String,
     /// Its name within the project: `t` or `schema.t`.
     pub name: String,
-    /// `MANAGED_TABLE` or `VIRTUAL_VIEW`.
+    /// `MANAGED_TABLE`, `EXTERNAL_TABLE` or `VIRTUAL_VIEW`.
     pub kind: String,
     pub owner: String,
     pub schema: TableSchema,
@@ -119,7 +119,11 @@ impl OpenTable {
     /// The snapshot of a table that is not a view.
     pub fn data(&self) -> Result<&Arc<Snapshot>> {
         let not_a_table = || {
-            let text = format!("{}.{} is a view: it has no data of its own", self.row.project, self.row.local_name());
+            let name = format!("{}.{}", self.row.project, self.row.local_name());
+            let text = match crate::external::is_external(&self.row) {
+                true => format!("{name} is an external table: SQL reads and writes its files"),
+                false => format!("{name} is a view: it has no data of its own"),
+            };
             Error::new(Kind::Invalid, "InvalidArgument", text)
         };
         self.snapshot.as_ref().ok_or_else(not_a_table)
@@ -352,7 +356,7 @@ impl Catalog {
     /// # Errors
     /// `ODPS-0130211` when a table or view of that name exists.
     pub async fn create(&self, new: NewTable, data: Option<Vec<NewFile>>, step: &Step) -> Result<()> {
-        let is_view = new.view_text.is_some();
+        let has_no_files = new.view_text.is_some() || new.kind == crate::external::EXTERNAL_TABLE;
         let dir = new.dir.clone().unwrap_or_else(|| self.reserve(&new.project, &new.name));
         let now = clock::tick_ms();
         let (schema_name, name) = split_local_name(&new.name);
@@ -363,7 +367,7 @@ impl Catalog {
             name: name.to_string(),
             kind: new.kind,
             owner: new.owner,
-            location: if is_view { String::new() } else { dir.location },
+            location: if has_no_files { String::new() } else { dir.location },
             schema: new.schema,
             schema_version: 0,
             comment: new.comment,
@@ -377,7 +381,7 @@ impl Catalog {
             dropped_ms: None,
         };
         let mut partitions = Vec::new();
-        if !is_view {
+        if !has_no_files {
             failpoint::hit("ddl.before_log");
             let snapshot = self.write_first_version(&row, data.unwrap_or_default()).await?;
             row.log_version = 0;

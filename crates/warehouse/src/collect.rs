@@ -4,7 +4,8 @@
 //! the log that is retained, an open upload session's block, an open commit record, an open download session's version, or
 //! a running instance (its files begin with a name that was given later than the instance started, so every file younger
 //! than the oldest running instance stays), or an upsert session that is closing (likewise). Of a log only what leads to
-//! versions that are twice as old as those retained goes; the rest of `_delta_log` stays with its table.
+//! versions that are twice as old as those retained goes; the rest of `_delta_log` stays with its table. Of buckets go the
+//! hidden files that statements have left (`external/collect.rs`), and nothing else.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -73,6 +74,7 @@ impl Warehouse {
         }
         gone += self.collect_unknown(cutoff).await?;
         gone += self.collect_results(cutoff).await?;
+        gone += self.collect_buckets(cutoff).await?;
         // Listed before the rows are read: a file that is named meanwhile is young.
         let listed = self.list_files(RESOURCES).await?;
         let named = self.meta.all_resource_files().await?;
@@ -123,7 +125,7 @@ impl Warehouse {
     }
 
     /// Removes one file; returns how many that were. Another process may collect at the same time.
-    async fn remove(&self, path: &Path) -> Result<u64> {
+    pub(crate) async fn remove(&self, path: &Path) -> Result<u64> {
         match self.catalog.store().delete(path).await {
             Ok(()) => Ok(1),
             Err(object_store::Error::NotFound { .. }) => Ok(0),

@@ -26,7 +26,7 @@ use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
 
 pub(crate) use alter::LIFECYCLE_OFF;
-pub(crate) use create::CLUSTERING;
+pub(crate) use create::{CLUSTERING, check_columns, check_comment, clustering_text, exists};
 pub(crate) use files::{is_transactional, merge as merge_files};
 pub(crate) use functions::{
     create as create_function, create_sql as create_sql_function, drop_function, drop_resource, function_name,
@@ -57,7 +57,7 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
     let (project, name, _) = names::table_name(&drop.name, session)?;
     rights::enter(session, &project).await?;
     let Some(row) = session.warehouse.meta().table_named(&project, &name).await? else {
-        return match (drop.if_exists, drop.view) {
+        return match (drop.if_exists, drop.view || drop.materialized) {
             (true, _) => Ok(()),
             (false, false) => Err(errors::no_table(at, &project, &name)),
             (false, true) => {
@@ -67,6 +67,7 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
         };
     };
     rights::check_table(session, &row, "Drop", at).await?;
+    check_kind(&row, &drop, at)?;
     match (row.view_text.is_some(), drop.view) {
         (true, false) => {
             let detail = format!("{project}.{name} is a view, use DROP VIEW");
@@ -80,7 +81,20 @@ pub(crate) async fn drop_table(session: &Session, drop: DropTable, index: i64) -
     Ok(())
 }
 
-/// `ALTER TABLE` and `ALTER VIEW`
+/// Refuses to drop a materialized view as something else, and the other way round.
+fn check_kind(row: &Table, drop: &DropTable, at: Position) -> Result<()> {
+    let name = format!("{}.{}", row.project, row.local_name());
+    match (crate::materialized::is_materialized(row), drop.materialized) {
+        (true, false) => {
+            let detail = format!("{name} is a materialized view, use DROP MATERIALIZED VIEW");
+            Err(statement_error(Kind::Invalid, "ODPS-0130031", at, "Failed to drop table", &detail))
+        }
+        (false, true) => Err(invalid_view(at, format!("{name} is no materialized view"))),
+        _ => Ok(()),
+    }
+}
+
+/// `ALTER TABLE`, `ALTER VIEW` and `ALTER MATERIALIZED VIEW`
 pub(crate) async fn alter_table(session: &Session, alter: AlterTable, index: i64) -> Result<()> {
     failpoint::hit("ddl.before");
     alter::run(session, alter, index).await?;
@@ -138,7 +152,7 @@ async fn open_for(session: &Session, name: &ObjectName, action: &str) -> Result<
 }
 
 /// Checks a new name of a table or view.
-fn check_name(local: &str, at: Position) -> Result<()> {
+pub(crate) fn check_name(local: &str, at: Position) -> Result<()> {
     let (_, name) = split_local_name(local);
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || name.len() > 128 || !plain {
@@ -149,7 +163,7 @@ fn check_name(local: &str, at: Position) -> Result<()> {
 }
 
 /// Changes the row of a table or view; runs again when another statement got in between.
-async fn update_row(
+pub(crate) async fn update_row(
     session: &Session,
     name: &ObjectName,
     step: &Step,

@@ -83,6 +83,7 @@ async fn target(session: &Session, dml: &Dml) -> Result<OpenTable> {
     if table.row.view_text.is_some() {
         return Err(semantic(at, format!("{project}.{name} is a view, its rows cannot be changed")));
     }
+    crate::materialized::refuse_writes(&table.row, at)?;
     if !is_transactional(&table.row) {
         let word = statement_of(dml).word();
         let detail = format!(

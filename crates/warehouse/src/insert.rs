@@ -11,13 +11,14 @@ use std::sync::Arc;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use feitian_base::{Error, Kind, Result, id};
-use feitian_sql::{ColumnRef, Insert, PartitionTerm, Position};
+use feitian_sql::{ColumnRef, Insert, PartitionTerm, Position, SqlError};
 use feitian_types::Column;
 use sqlparser::ast::Spanned;
 
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
+use crate::external;
 use crate::keys::{Keys, key_of};
 use crate::query::errors::{self, semantic};
 use crate::query::{Pinned, Planned, Session, convert_column, hints, names, plan_pinned, plan_query, rights, run_plan};
@@ -28,10 +29,31 @@ pub(crate) const ATTEMPTS: usize = 5;
 
 /// Runs statement `index` of the session's job: one INSERT, or those of a multi-insert, which take effect together.
 pub(crate) async fn run(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
+    for insert in inserts {
+        if !external::is_target(session, insert).await? {
+            continue;
+        }
+        session.settings.refuse_modes()?;
+        if inserts.len() > 1 {
+            let what = "an external table among several targets of INSERT";
+            return Err(errors::front_end(SqlError::unsupported(insert.table.span().into(), what)));
+        }
+        return external::insert(session, insert, index).await;
+    }
+    run_from(session, inserts, None, index).await
+}
+
+/// The same where `files`, if there are any, take the place of the queries.
+pub(crate) async fn run_from(
+    session: &Session,
+    inserts: &[Insert],
+    files: Option<&external::Loaded>,
+    index: i64,
+) -> Result<()> {
     session.settings.refuse_modes()?;
     let mut attempt = 1;
     loop {
-        match once(session, inserts, index).await {
+        match once(session, inserts, files, index).await {
             Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
                 tracing::info!(attempt, error = %e, "the table changed meanwhile; the statement runs again");
                 attempt += 1;
@@ -59,12 +81,12 @@ impl Target {
     }
 }
 
-async fn once(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
+async fn once(session: &Session, inserts: &[Insert], files: Option<&external::Loaded>, index: i64) -> Result<()> {
     session.progress.begin_step(index);
     let mut pinned = Pinned::default();
     let mut changes: Vec<Change> = Vec::new();
     for insert in inserts {
-        let Some(change) = change(session, insert, &mut pinned).await? else { continue };
+        let Some(change) = change(session, insert, files, &mut pinned).await? else { continue };
         match changes.iter_mut().find(|c| c.table.id == change.table.id) {
             Some(earlier) => merge(earlier, change, insert)?,
             None => changes.push(change),
@@ -78,7 +100,12 @@ async fn once(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
 }
 
 /// Writes the rows of one INSERT; `None` if that changes nothing.
-async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Result<Option<Change>> {
+async fn change(
+    session: &Session,
+    insert: &Insert,
+    files: Option<&external::Loaded>,
+    pinned: &mut Pinned,
+) -> Result<Option<Change>> {
     let target = target(session, insert).await?;
     let row = &target.table.row;
     let whole = target.dynamic.is_empty();
@@ -88,7 +115,13 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
         return Ok(None);
     }
     let state = session.state()?;
-    let planned = plan_pinned(session, &state, *insert.source.clone(), pinned).await?;
+    let planned = match files {
+        Some(files) => {
+            let columns: Vec<&Column> = row.schema.columns.iter().chain(target.open()).collect();
+            files.plan(session, &columns)?
+        }
+        None => plan_pinned(session, &state, *insert.source.clone(), pinned).await?,
+    };
     let read = planned.tables.iter().find(|t| t.row.id == row.id);
     let mut read_version = match read {
         Some(t) => t.data()?.version,
@@ -224,6 +257,10 @@ async fn target(session: &Session, insert: &Insert) -> Result<Target> {
     if table.row.view_text.is_some() {
         return Err(semantic(at, format!("{project}.{name} is a view, rows cannot be inserted into it")));
     }
+    crate::materialized::refuse_writes(&table.row, at)?;
+    if external::is_external(&table.row) {
+        return Err(semantic(at, format!("{project}.{name} is an external table, INSERT alone writes its files")));
+    }
     let auto = AutoPartition::of(&table.row);
     let (fixed, dynamic) = match (&auto, &insert.partition) {
         (Some(_), None) => (Vec::new(), table.row.schema.partition_columns.clone()),
@@ -278,6 +315,18 @@ fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Po
         }
     }
     Ok((fixed, dynamic))
+}
+
+/// The query's columns as those of a table without partitions.
+pub(crate) async fn project_plain(
+    session: &Session,
+    state: &SessionState,
+    planned: Planned,
+    table: OpenTable,
+    insert: &Insert,
+) -> Result<Planned> {
+    let target = Target { table, fixed: Vec::new(), dynamic: Vec::new(), auto: None };
+    project(session, state, planned, &target, insert).await
 }
 
 /// Puts a projection over the query: the table's data columns in order, then the open partition columns.

@@ -78,6 +78,11 @@ pub(crate) fn key_of(table: &Table) -> Vec<Column> {
 /// # Errors
 /// `MethodNotAllowed`
 pub(crate) fn refuse_plain_writes(table: &Table) -> Result<()> {
+    if crate::materialized::is_materialized(table) {
+        let name = format!("{}.{}", table.project, table.local_name());
+        let text = format!("table {name} is a materialized view, into which nobody writes");
+        return Err(Error::new(Kind::Unsupported, "MethodNotAllowed", text));
+    }
     if key_of(table).is_empty() {
         return Ok(());
     }

@@ -4,7 +4,8 @@
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
 //! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
 //! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `resources` and `volumes` (files of
-//! clients), `system` (the state as tables), `join`, `analyze`, `lifecycle`, `collect` and `check`.
+//! clients), `external` (tables over files of buckets), `materialized` (tables of a query's rows), `system` (the state as
+//! tables), `join`, `analyze`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -19,6 +20,7 @@ mod ddl;
 mod disk;
 mod dml;
 mod engine;
+mod external;
 mod history;
 mod insert;
 mod jobs;
@@ -26,6 +28,7 @@ mod join;
 mod keys;
 mod lifecycle;
 mod log;
+mod materialized;
 mod query;
 mod reader;
 mod resources;

@@ -70,8 +70,8 @@ use crate::jobs::{JobContext, JobOutput, Progress};
 
 pub(crate) use condition::{Condition, RowFilter};
 pub(crate) use select::{
-    Pinned, Planned, Rows, convert_column, convert_value, output_columns, plan_change, plan_pinned, plan_query,
-    run_plan, type_of_column,
+    Pinned, Planned, Rows, convert_column, convert_value, output_columns, physical_plan, plan_change, plan_pinned,
+    plan_query, run_plan, type_of_column,
 };
 use script::Together;
 use settings::Settings;
@@ -145,6 +145,12 @@ impl Session {
     /// The same session without the functions of the text, which what lasts longer than it may not call.
     pub(crate) fn lasting(self) -> Self {
         Self { functions: BTreeMap::new(), ..self }
+    }
+
+    /// The same session with the rights of another account, to ask what that may read.
+    pub(crate) fn of_account(&self, owner: &str) -> Self {
+        let instance = Instance { owner: owner.to_string(), ..self.instance.clone() };
+        Self { instance, ..self.clone() }
     }
 
     /// How statement `index` of this attempt takes effect.
@@ -331,14 +337,20 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         Statement::MultiInsert(inserts) => crate::insert::run(session, &inserts, index).await.map(nothing),
         Statement::Dml(dml) => crate::dml::run(session, &dml, index).await.map(nothing),
         Statement::CreateTable(create) => crate::ddl::create_table(session, *create, index).await.map(nothing),
+        Statement::CreateExternal(create) => crate::external::create(session, *create, index).await.map(nothing),
+        Statement::Load(load) => crate::external::load(session, *load, index).await.map(nothing),
+        Statement::Unload(unload) => crate::external::unload(session, *unload, index).await.map(nothing),
         Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
+        Statement::CreateMaterialized(create) => {
+            crate::materialized::create(session, *create, index).await.map(nothing)
+        }
         Statement::DropTable(drop) => crate::ddl::drop_table(session, drop, index).await.map(nothing),
         Statement::AlterTable(alter) => crate::ddl::alter_table(session, *alter, index).await.map(nothing),
         Statement::Truncate(truncate) => crate::ddl::truncate(session, truncate, index).await.map(nothing),
         Statement::CloneTable(clone) => crate::ddl::clone_table(session, clone, index).await.map(nothing),
         Statement::RestoreTable(restore) => crate::ddl::restore_table(session, restore, index).await.map(nothing),
-        Statement::ShowTables { scope, like, only_views } => {
-            crate::show::tables(session, scope.as_ref(), like.as_deref(), only_views).await
+        Statement::ShowTables { scope, like, listed } => {
+            crate::show::tables(session, scope.as_ref(), like.as_deref(), listed).await
         }
         Statement::ShowPartitions { table, partition } => {
             crate::show::partitions(session, &table, partition.as_ref()).await

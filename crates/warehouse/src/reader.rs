@@ -86,10 +86,10 @@ pub(crate) fn read(reading: Reading, range: RowRange, runtime: &Handle) -> Batch
 }
 
 /// A data file as the Parquet reader wants it.
-struct StoredFile {
-    store: Arc<dyn ObjectStore>,
-    path: Path,
-    num_bytes: u64,
+pub(crate) struct StoredFile {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) path: Path,
+    pub(crate) num_bytes: u64,
 }
 
 fn external(e: object_store::Error) -> ParquetError {

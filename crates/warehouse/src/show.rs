@@ -11,14 +11,16 @@ use std::fmt::Write;
 use feitian_base::Result;
 use feitian_functions::time::{datetime_text, local_of_millis};
 use feitian_meta::{Claim, DEFAULT_SCHEMA, SYSTEM_PROJECT, Table, Target};
-use feitian_sql::{Position, object_parts};
+use feitian_sql::{Listed, Position, object_parts};
 use feitian_types::{Column, DataType, PartitionSpec};
 use serde_json::{Map, Value};
 use sqlparser::ast::{ObjectName, Spanned};
 
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
+use crate::external::{self, EXTERNAL_TABLE};
 use crate::keys::key_names;
+use crate::materialized::{Kept, MATERIALIZED_VIEW};
 use crate::query::errors::{self, semantic};
 use crate::query::{Session, names, rights};
 use crate::system::SystemTable;
@@ -91,15 +93,20 @@ pub(crate) async fn tables(
     session: &Session,
     scope: Option<&ObjectName>,
     like: Option<&str>,
-    only_views: bool,
+    listed: Listed,
 ) -> Result<String> {
     let schema = scope_of(session, scope).await?;
     let meta = session.warehouse.meta();
-    let kind = only_views.then_some("VIRTUAL_VIEW");
+    let kind = match listed {
+        Listed::All => None,
+        Listed::Views => Some("VIRTUAL_VIEW"),
+        Listed::External => Some(EXTERNAL_TABLE),
+        Listed::Materialized => Some(MATERIALIZED_VIEW),
+    };
     // Names are in lower case; what stands before the first star bounds what is read.
     let prefix = like.and_then(|l| l.split(['*', '%']).next()).unwrap_or_default().to_lowercase();
     let (mut text, mut after) = (String::from("\n"), None::<String>);
-    if schema.project == SYSTEM_PROJECT && schema.name == DEFAULT_SCHEMA && !only_views {
+    if schema.project == SYSTEM_PROJECT && schema.name == DEFAULT_SCHEMA && kind.is_none() {
         for name in SystemTable::ALL.map(SystemTable::name).iter().filter(|n| like.is_none_or(|l| fits(n, l))) {
             let _ = writeln!(text, "{SYSTEM_PROJECT}:{name}");
         }
@@ -251,6 +258,12 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
         let names = row.schema.columns.iter().map(|c| format!("`{}`", c.name)).collect::<Vec<_>>().join(", ");
         return Ok(format!("CREATE VIEW IF NOT EXISTS {name}({names}) AS {query};"));
     }
+    if let Some(kept) = Kept::of(&row) {
+        return Ok(materialized_view(&row, &name, &kept));
+    }
+    if external::is_external(&row) {
+        return external_table(&row, &name, &list(&row.schema.columns));
+    }
     let mut text = format!("CREATE TABLE IF NOT EXISTS {name}({}", list(&row.schema.columns));
     let key = key_names(&row);
     if !key.is_empty() {
@@ -272,16 +285,72 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
     }
     text.push_str(&clustering(&row));
     text.push_str(" STORED AS ALIORC");
-    let properties = properties(&row);
-    if !properties.is_empty() {
-        let pairs = properties.iter().map(|(k, v)| format!("{}={}", quoted(k), quoted(v))).collect::<Vec<_>>();
-        let _ = write!(text, " TBLPROPERTIES ({})", pairs.join(","));
-    }
+    text.push_str(&properties_text(" TBLPROPERTIES", &properties(&row)));
     if row.lifecycle > 0 {
         let _ = write!(text, " LIFECYCLE {}", row.lifecycle);
     }
     text.push(';');
     Ok(text)
+}
+
+/// Properties behind their words; nothing if there are none.
+fn properties_text(words: &str, properties: &[(String, String)]) -> String {
+    if properties.is_empty() {
+        return String::new();
+    }
+    let pairs = properties.iter().map(|(k, v)| format!("{}={}", quoted(k), quoted(v))).collect::<Vec<_>>();
+    format!("{words} ({})", pairs.join(","))
+}
+
+/// The same for a table whose files are not its own.
+fn external_table(row: &Table, name: &str, columns: &str) -> Result<String> {
+    let clauses = external::Clauses::of(row)?;
+    let mut text = format!("CREATE EXTERNAL TABLE IF NOT EXISTS {name}({columns})");
+    if !row.comment.is_empty() {
+        let _ = write!(text, " COMMENT {}", quoted(&row.comment));
+    }
+    if let Some(class) = &clauses.row_format {
+        let _ = write!(text, " ROW FORMAT SERDE {}", quoted(class));
+    }
+    if let Some(handler) = &clauses.handler {
+        let _ = write!(text, " STORED BY {}", quoted(handler));
+    }
+    if let Some(format) = &clauses.stored_as {
+        let _ = write!(text, " STORED AS {}", format.to_uppercase());
+    }
+    text.push_str(&properties_text(" WITH SERDEPROPERTIES", &clauses.options));
+    let _ = write!(text, " LOCATION {}", quoted(&clauses.location));
+    text.push_str(&properties_text(" TBLPROPERTIES", &properties(row)));
+    text.push(';');
+    Ok(text)
+}
+
+/// The same for a materialized view.
+fn materialized_view(row: &Table, name: &str, kept: &Kept) -> String {
+    let column = |c: &Column| match c.comment.as_str() {
+        "" => name_text(&c.name),
+        comment => format!("{} COMMENT {}", name_text(&c.name), quoted(comment)),
+    };
+    let columns = row.schema.all_columns().map(column).collect::<Vec<_>>().join(", ");
+    let mut text = format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {name}");
+    if row.lifecycle > 0 {
+        let _ = write!(text, " LIFECYCLE {}", row.lifecycle);
+    }
+    let _ = write!(text, " ({columns})");
+    if !kept.rewrite {
+        text.push_str(" DISABLE REWRITE");
+    }
+    if !row.comment.is_empty() {
+        let _ = write!(text, " COMMENT {}", quoted(&row.comment));
+    }
+    if row.schema.is_partitioned() {
+        let on = row.schema.partition_columns.iter().map(|c| name_text(&c.name)).collect::<Vec<_>>().join(", ");
+        let _ = write!(text, " PARTITIONED ON ({on})");
+    }
+    text.push_str(&clustering(row));
+    text.push_str(&properties_text(" TBLPROPERTIES", &properties(row)));
+    let _ = write!(text, " AS {};", kept.query);
+    text
 }
 
 /// The properties that a user set.

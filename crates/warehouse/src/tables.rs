@@ -50,7 +50,9 @@ impl Warehouse {
             num_bytes += f.num_bytes;
             num_files += 1;
         }
-        Ok(TableInfo { table: open.row, num_rows, num_bytes, num_files })
+        let mut table = open.row;
+        crate::materialized::describe(self, &mut table).await?;
+        Ok(TableInfo { table, num_rows, num_bytes, num_files })
     }
 
     /// Tables and views by name; `marker` is the last name seen.
@@ -76,6 +78,7 @@ impl Warehouse {
             let most = if table.schema.is_partitioned() { left.min(SUMMED_OF_ONE) } else { 1 };
             let sums = match &table.view_text {
                 Some(_) => None,
+                None if table.location.is_empty() => None,
                 None => self.meta.table_sums(&table.id, most).await?,
             };
             if table.schema.is_partitioned() {

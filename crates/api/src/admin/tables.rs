@@ -128,7 +128,8 @@ pub async fn list(call: Call) -> Answer {
 
 pub async fn get(call: Call) -> Answer {
     let TableInfo { table, num_rows, num_bytes, num_files } = table_of(&call).await?;
-    let size = table.view_text.is_none().then_some(TableSize { num_rows, num_bytes, num_files });
+    let has_own_files = table.view_text.is_none() && table.kind != "EXTERNAL_TABLE";
+    let size = has_own_files.then_some(TableSize { num_rows, num_bytes, num_files });
     let (data, partition) = (table.schema.columns.iter(), table.schema.partition_columns.iter());
     let columns = data.map(|c| column(c, false)).chain(partition.map(|c| column(c, true))).collect();
     answers::json(&TableView { columns, ..view(table, size) })

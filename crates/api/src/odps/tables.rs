@@ -29,11 +29,9 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
     let properties: Map<String, Value> = serde_json::from_str(&table.properties).unwrap_or_default();
     let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);
     let of_user = properties.iter().filter(|(k, _)| !k.starts_with("feitian."));
-    let view = table.view_text.as_ref().map(|text| View {
-        text: text.clone(),
-        expanded_text: text.clone(),
-        ..View::default()
-    });
+    let view = view_of(table, &properties);
+    let external = json_property(&properties, EXTERNAL).unwrap_or_default();
+    let is_external = table.kind == "EXTERNAL_TABLE";
     let info = TableInfo {
         comment: table.comment.clone(),
         owner: table.owner.clone(),
@@ -43,19 +41,48 @@ fn schema_json(table: &Table, sums: Option<&warehouse::TableInfo>, extended: boo
         view,
         lifecycle: Some(table.lifecycle).filter(|days| *days >= 0),
         size: sums.map_or(0, |s| not_negative(s.num_bytes)),
-        rows: sums.map(|s| not_negative(s.num_rows)),
+        // Nobody counts what is in files that are not the table's own.
+        rows: sums.filter(|_| !is_external).map(|s| not_negative(s.num_rows)),
         generated: generated(table, &properties).into_iter().collect(),
         shards: json_property(&properties, "feitian.shards")
             .map(|s| Shards { shards: s["shards"].as_u64().unwrap_or(0), hub_lifecycle: s["hub_lifecycle"].as_u64() }),
         extended: Extended {
             physical_size: sums.map_or(0, |s| not_negative(s.num_bytes)),
             files: sums.map_or(0, |s| not_negative(s.num_files)),
+            location: external["location"].as_str().map(str::to_string),
+            storage_handler: external["handler"].as_str().map(str::to_string),
+            serde_properties: serde_properties(&external),
             reserved: reserved(table, &properties),
             table_properties: of_user.map(|(k, v)| (k.clone(), text(v))).collect(),
             ..Extended::default()
         },
     };
     schema_json::table_json(&table.schema, &info, extended)
+}
+
+/// The query of a view. Lists do not look whether a materialized one is outdated, so that it may be.
+fn view_of(table: &Table, properties: &Map<String, Value>) -> Option<View> {
+    if let Some(text) = &table.view_text {
+        return Some(View { text: text.clone(), expanded_text: text.clone(), ..View::default() });
+    }
+    let kept = json_property(properties, "feitian.materialized").filter(|_| table.kind == "MATERIALIZED_VIEW")?;
+    let text = kept["query"].as_str().unwrap_or_default().to_string();
+    Some(View {
+        materialized: true,
+        expanded_text: text.clone(),
+        text,
+        rewrite_enabled: kept["rewrite"] == true,
+        outdated: kept["outdated"] != false,
+    })
+}
+
+/// What an external table keeps beside the files of its bucket.
+const EXTERNAL: &str = "feitian.external";
+
+/// The pairs of SERDEPROPERTIES.
+fn serde_properties(external: &Value) -> Vec<(String, String)> {
+    let pair = |pair: &Value| Some((pair[0].as_str()?.to_string(), pair[1].as_str()?.to_string()));
+    external["options"].as_array().into_iter().flatten().filter_map(pair).collect()
 }
 
 /// A property that feitian keeps as JSON text.
@@ -91,6 +118,9 @@ fn reserved(table: &Table, properties: &Map<String, Value>) -> Map<String, Value
     let is_there = |key: &Value| key.as_array().is_some_and(|names| names.iter().all(is_column));
     if let Some(key) = json_property(properties, "feitian.primary_key").filter(is_there) {
         put("PrimaryKey", key);
+    }
+    if let Some(format) = json_property(properties, EXTERNAL).as_ref().and_then(|e| e["stored_as"].as_str()) {
+        put("StoredAs", json!(format.to_uppercase()));
     }
     // Clients fail on any other tier.
     if let Some(tier) = lower("storagetier").filter(|t| TIERS.contains(&t.as_str())) {

@@ -6,7 +6,7 @@ use super::columns::repeated;
 use super::cursor::Parser;
 use crate::lexer::Symbol;
 use crate::statement::{AlterOp, AlterTable, Place, Statement};
-use crate::{Result, SqlError};
+use crate::{Position, Result, SqlError};
 
 /// A change that we read, or the name of one that feitian lacks.
 enum Change {
@@ -18,6 +18,9 @@ impl Parser<'_> {
     pub(super) fn alter(&mut self) -> Result<Statement> {
         let at = self.position();
         self.expect("alter")?;
+        if self.is("materialized") && self.is_at(1, "view") {
+            return self.alter_materialized(at);
+        }
         if self.is_any(&["materialized", "project", "user", "role", "resource", "function", "schema"]) {
             let what = format!("ALTER {}", self.source(self.peek()).to_uppercase());
             return Ok(self.skip(&what, at));
@@ -29,9 +32,34 @@ impl Parser<'_> {
         let name = self.object_name()?;
         let partition = self.optional_partition()?;
         match self.change(view, partition)? {
-            Change::Op(op) => Ok(Statement::AlterTable(Box::new(AlterTable { name, view, op }))),
+            Change::Op(op) => Ok(Statement::AlterTable(Box::new(AlterTable { name, view, materialized: false, op }))),
             Change::Lacking(what) => Ok(self.skip(what, at)),
         }
+    }
+
+    /// `ALTER MATERIALIZED VIEW v REBUILD [PARTITION (…)]`, `ENABLE|DISABLE REWRITE`, and changes that tables have.
+    fn alter_materialized(&mut self, at: Position) -> Result<Statement> {
+        self.expect("materialized")?;
+        self.expect("view")?;
+        let name = self.object_name()?;
+        let op = if self.eat(&["rebuild"]) {
+            let partition = self.optional_partition()?;
+            if self.is_symbol(Symbol::Comma) {
+                return Ok(self.skip("REBUILD of several partitions", at));
+            }
+            AlterOp::Rebuild { partition }
+        } else if self.is_any(&["enable", "disable"]) && self.is_at(1, "rewrite") {
+            let enabled = self.is("enable");
+            self.take();
+            self.take();
+            AlterOp::SetRewrite { enabled }
+        } else {
+            match self.change(false, None)? {
+                Change::Op(op) => op,
+                Change::Lacking(what) => return Ok(self.skip(what, at)),
+            }
+        };
+        Ok(Statement::AlterTable(Box::new(AlterTable { name, view: false, materialized: true, op })))
     }
 
     fn change(&mut self, view: bool, partition: Option<PartitionSpec>) -> Result<Change> {

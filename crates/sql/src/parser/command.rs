@@ -2,7 +2,7 @@
 
 use super::cursor::Parser;
 use crate::lexer::{Kind, Symbol};
-use crate::statement::{CloneTable, DropTable, Existing, RestoreTable, Statement, Truncate};
+use crate::statement::{CloneTable, DropTable, Existing, Listed, RestoreTable, Statement, Truncate};
 use crate::{Position, Result};
 
 /// First words of statements that MaxCompute has and feitian lacks. Some are ordinary words elsewhere.
@@ -26,7 +26,6 @@ const LACKING: &[&str] = &[
     "install",
     "kill",
     "list",
-    "load",
     "lock",
     "loop",
     "ls",
@@ -46,7 +45,6 @@ const LACKING: &[&str] = &[
     "status",
     "undo",
     "uninstall",
-    "unload",
     "unlock",
     "whoami",
 ];
@@ -93,6 +91,8 @@ impl Parser<'_> {
             "use" => self.use_statement(),
             "clone" => self.clone_table(),
             "function" => self.function_of_text(),
+            "load" => self.load(),
+            "unload" => self.unload(),
             "restore" => self.restore_table(),
             word if LACKING.contains(&word) => Ok(self.skip(&word.to_uppercase(), at)),
             _ => self.unexpected(None),
@@ -131,6 +131,10 @@ impl Parser<'_> {
     fn drop_statement(&mut self) -> Result<Statement> {
         let at = self.position();
         self.expect("drop")?;
+        let materialized = self.is("materialized") && self.is_at(1, "view");
+        if materialized {
+            self.take();
+        }
         let view = self.is("view");
         if self.eat(&["schema"]) {
             let if_exists = self.eat(&["if", "exists"]);
@@ -156,7 +160,7 @@ impl Parser<'_> {
         let if_exists = self.eat(&["if", "exists"]);
         let name = self.object_name()?;
         let purge = !view && self.eat(&["purge"]);
-        Ok(Statement::DropTable(DropTable { if_exists, name, purge, view }))
+        Ok(Statement::DropTable(DropTable { if_exists, name, purge, view: view && !materialized, materialized }))
     }
 
     fn truncate(&mut self) -> Result<Statement> {
@@ -178,9 +182,9 @@ impl Parser<'_> {
         if lists && self.eat(&["resources"]) {
             return Ok(Statement::ListResources);
         }
-        let only_views = self.is("views");
         let functions = self.is("functions");
-        if only_views || functions || self.is("tables") {
+        let listed = self.listed();
+        if functions || listed.is_some() {
             self.take();
             let scope = if self.is_any(&["in", "from"]) {
                 self.take();
@@ -189,9 +193,9 @@ impl Parser<'_> {
                 None
             };
             let like = if self.eat(&["like"]) { Some(self.string()?) } else { None };
-            return Ok(match functions {
-                true => Statement::ShowFunctions { scope, like },
-                false => Statement::ShowTables { scope, like, only_views },
+            return Ok(match listed {
+                None => Statement::ShowFunctions { scope, like },
+                Some(listed) => Statement::ShowTables { scope, like, listed },
             });
         }
         if self.eat(&["partitions"]) {
@@ -220,6 +224,23 @@ impl Parser<'_> {
                 Ok(self.skip(&what, at))
             }
             _ => self.unexpected(Some("what to show")),
+        }
+    }
+
+    /// What SHOW lists, if it is tables or views; their last word comes next.
+    fn listed(&mut self) -> Option<Listed> {
+        if self.is("external") && self.is_at(1, "tables") {
+            self.take();
+            return Some(Listed::External);
+        }
+        if self.is("materialized") && self.is_at(1, "views") {
+            self.take();
+            return Some(Listed::Materialized);
+        }
+        match () {
+            () if self.is("tables") => Some(Listed::All),
+            () if self.is("views") => Some(Listed::Views),
+            () => None,
         }
     }
 

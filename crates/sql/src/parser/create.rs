@@ -61,6 +61,12 @@ impl Parser<'_> {
         if self.is_function() {
             return self.create_function(first, or_replace);
         }
+        if self.is("external") && !or_replace {
+            return self.create_external(at);
+        }
+        if self.is("materialized") && self.is_at(1, "view") && !or_replace {
+            return self.create_materialized();
+        }
         const OTHERS: [&str; 13] = [
             "external",
             "temporary",

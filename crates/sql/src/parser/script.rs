@@ -336,7 +336,7 @@ impl<'a> Parser<'a> {
     pub(super) fn check_variables(&self, statement: &Statement) -> Result<()> {
         let uses = self.variables.since.is_some() || self.variables.values;
         let what = match statement {
-            Statement::CreateView(_) if uses => "a view on a script variable",
+            Statement::CreateView(_) | Statement::CreateMaterialized(_) if uses => "a view on a script variable",
             Statement::AlterTable(alter) if uses && is_of_query(alter) => "a view on a script variable",
             Statement::Use { .. } if !self.variables.known.is_empty() => "USE after a script variable",
             _ => return Ok(()),

@@ -1,7 +1,7 @@
 //! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
 
 use feitian_sql::{
-    AlterOp, Assignment, Existing, Holder, MergeAction, MergeClause, PartitionOp, Place, RowChange, Security,
+    AlterOp, Assignment, Existing, Holder, Listed, MergeAction, MergeClause, PartitionOp, Place, RowChange, Security,
     SecurityObject, Statement, object_parts, parse_script,
 };
 
@@ -328,11 +328,11 @@ fn one_from_feeds_several_inserts() {
 // MaxCompute documentation, "SHOW", "DESC", "EXPLAIN"; odpscmd.
 #[test]
 fn commands() {
-    assert!(matches!(one("show tables"), Statement::ShowTables { scope: None, like: None, only_views: false }));
+    assert!(matches!(one("show tables"), Statement::ShowTables { scope: None, like: None, listed: Listed::All }));
     assert!(
         matches!(one("SHOW TABLES IN p.s LIKE 'pre*'"), Statement::ShowTables { scope: Some(_), like: Some(l), .. } if l == "pre*")
     );
-    assert!(matches!(one("show views"), Statement::ShowTables { only_views: true, .. }));
+    assert!(matches!(one("show views"), Statement::ShowTables { listed: Listed::Views, .. }));
     assert!(matches!(one("show partitions t partition(ds='1')"), Statement::ShowPartitions { partition: Some(_), .. }));
     assert!(matches!(one("show create table p.t"), Statement::ShowCreateTable { .. }));
     assert!(matches!(
@@ -412,6 +412,63 @@ fn a_sql_function_is_one_expression_of_its_parameters() {
     assert!(e.to_string().contains("more than 50000 tokens"), "{e}");
 }
 
+// MaxCompute documentation, "Create an OSS external table", "LOAD", "UNLOAD".
+#[test]
+fn files_of_buckets() {
+    let Statement::CreateExternal(t) = one(
+        "create external table if not exists e (a bigint comment 'x', b string) comment 'c'
+         stored by 'com.aliyun.odps.CsvStorageHandler'
+         with serdeproperties ('odps.text.option.delimiter'='|') location 'oss://b/p/' tblproperties ('k'='v')",
+    ) else {
+        panic!()
+    };
+    assert!(t.if_not_exists && t.columns.len() == 2 && t.comment.as_deref() == Some("c"));
+    assert_eq!(t.files.handler.as_deref(), Some("com.aliyun.odps.CsvStorageHandler"));
+    assert_eq!(t.files.options, [("odps.text.option.delimiter".to_string(), "|".to_string())]);
+    assert_eq!((t.files.location.as_str(), t.files.stored_as.as_deref()), ("oss://b/p/", None));
+    let Statement::Load(l) =
+        one("load overwrite table t partition (ds='1') from location 'oss://b/p/' stored as parquet")
+    else {
+        panic!()
+    };
+    assert!(l.overwrite && l.partition.is_some() && l.files.stored_as.as_deref() == Some("parquet"));
+    let into = "load into table t from location 'oss://b/p/' stored as csv";
+    assert!(matches!(one(into), Statement::Load(l) if !l.overwrite));
+    for text in ["t", "t partition (ds='1', hh='2')", "(select a from t limit 3)"] {
+        let text = format!("unload from {text} into location 'oss://b/p/' stored as textfile");
+        assert!(matches!(one(&text), Statement::Unload(_)), "{text}");
+    }
+    assert!(matches!(one("show external tables like 'a*'"), Statement::ShowTables { listed: Listed::External, .. }));
+    assert!(error("unload from t into stored as parquet").contains("LOCATION"));
+    assert!(error("load into table t from location 'oss://a/' location 'oss://b/'").contains("twice"));
+}
+
+// MaxCompute documentation, "Materialized view operations"; the order of clauses is also dbt's.
+#[test]
+fn materialized_views() {
+    let Statement::CreateMaterialized(v) = one(
+        "create materialized view if not exists p.mv lifecycle 7 build deferred (a comment 'x', ds) disable rewrite
+         comment 'c' partitioned on (ds) clustered by (a) into 8 buckets tblproperties ('k'='v') as select a, ds from t",
+    ) else {
+        panic!()
+    };
+    assert!(v.if_not_exists && v.deferred && !v.rewrite && v.clustering.is_some());
+    assert_eq!((v.lifecycle, v.comment.as_deref(), v.partitioned_on), (Some(7), Some("c"), vec!["ds".to_string()]));
+    assert_eq!(v.columns, [("a".to_string(), Some("x".to_string())), ("ds".to_string(), None)]);
+    assert_eq!(v.query_text, "select a, ds from t");
+    let Statement::AlterTable(a) = one("alter materialized view mv rebuild partition (ds='1')") else { panic!() };
+    assert!(a.materialized && matches!(&a.op, AlterOp::Rebuild { partition: Some(_) }));
+    for (text, on) in [("enable", true), ("disable", false)] {
+        let Statement::AlterTable(a) = one(&format!("alter materialized view mv {text} rewrite")) else { panic!() };
+        assert!(matches!(a.op, AlterOp::SetRewrite { enabled } if enabled == on));
+    }
+    let Statement::AlterTable(a) = one("alter materialized view mv set lifecycle 3") else { panic!() };
+    assert!(a.materialized && matches!(a.op, AlterOp::SetLifecycle { days: 3 }));
+    let Statement::DropTable(d) = one("drop materialized view if exists mv") else { panic!() };
+    assert!(d.materialized && d.if_exists && !d.view);
+    assert!(matches!(one("show materialized views"), Statement::ShowTables { listed: Listed::Materialized, .. }));
+}
+
 // Statements of MaxCompute's documentation that are compiled elsewhere or not yet.
 #[test]
 fn statements_that_the_engine_lacks_are_named() {
@@ -422,15 +479,19 @@ fn statements_that_the_engine_lacks_are_named() {
         ("analyze table t compute statistics for columns with histogram", "ANALYZE"),
         ("show statistic t", "SHOW STATISTIC"),
         ("show statistic_list", "SHOW STATISTIC_LIST"),
-        ("load overwrite table t from location 'oss://x'", "LOAD"),
-        ("unload from t into location 'oss://x' stored as parquet", "UNLOAD"),
+        ("load data inpath 'x' into table t", "LOAD DATA"),
+        (
+            "create external table t (a bigint) partitioned by (b string) stored as csv location 'oss://x/'",
+            "PARTITIONED BY of an external table",
+        ),
         ("grant select on table t to user ALIYUN$x@y.z privilegeproperties ('conditions'='true')", "GRANT"),
         ("grant select(a) on table t to user ALIYUN$x", "GRANT"),
         ("grant read on function f to user ALIYUN$x", "GRANT"),
         ("show grants on resource r", "SHOW GRANTS"),
         ("add tenant user ALIYUN$x", "ADD"),
         ("create function f as 'a.B' using #CODE ('lang'='PYTHON') x #END CODE", "CREATE FUNCTION"),
-        ("alter materialized view v rebuild", "ALTER MATERIALIZED"),
+        ("alter materialized view v rebuild partition (ds='1'), partition (ds='2')", "REBUILD of several partitions"),
+        ("create or replace materialized view v as select 1", "CREATE MATERIALIZED"),
         ("alter table t exchange partition (ds='1') with table u", "ALTER TABLE … EXCHANGE PARTITION"),
         ("insert overwrite directory '/x' select 1", "INSERT OVERWRITE DIRECTORY"),
         ("show history for table t partition (ds='1')", "SHOW HISTORY"),

@@ -18,7 +18,9 @@ use crate::auto_partition::AutoPartition;
 use crate::blooms::{BLOOMS, blooms_of, check_blooms, is_blooms};
 use crate::catalog::OpenTable;
 use crate::commit::Change;
+use crate::external;
 use crate::keys::{PRIMARY_KEY, check_key_property, key_of};
+use crate::materialized;
 use crate::query::errors::{self, semantic, statement_error};
 use crate::query::{Session, names, rights};
 
@@ -37,6 +39,9 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
     let at = Position::from(name.span());
     let table = open(session, name).await?;
     let is_view = table.row.view_text.is_some();
+    if of_its_kind(session, &table, &alter, index).await? {
+        return Ok(());
+    }
     let shapes = matches!(
         alter.op,
         AlterOp::AddColumns { .. }
@@ -95,6 +100,23 @@ pub(super) async fn run(session: &Session, alter: AlterTable, index: i64) -> Res
             .await
         }
         op => update_row(session, name, &session.step(index), |row| describe(row, &op, at)).await,
+    }
+}
+
+/// Makes a change that only tables of one kind have, and refuses those that they have not; `false` if it is neither.
+async fn of_its_kind(session: &Session, table: &OpenTable, alter: &AlterTable, index: i64) -> Result<bool> {
+    let at = Position::from(alter.name.span());
+    if external::is_external(&table.row) {
+        external::check_alter(&alter.op, at)?;
+    }
+    let name = format!("{}.{}", table.row.project, table.row.local_name());
+    match (materialized::is_materialized(&table.row), alter.materialized) {
+        (true, true) => materialized::alter(session, table, alter, index).await,
+        (true, false) => {
+            Err(super::invalid_view(at, format!("{name} is a materialized view, use ALTER MATERIALIZED VIEW")))
+        }
+        (false, true) => Err(super::invalid_view(at, format!("{name} is no materialized view"))),
+        (false, false) => Ok(false),
     }
 }
 
@@ -305,7 +327,7 @@ fn changes(table: &OpenTable, op: &AlterOp, column: &str) -> bool {
 
 async fn apply(session: &Session, table: &OpenTable, new: NewColumns, index: i64, at: Position) -> Result<()> {
     check_columns(&new.schema, at)?;
-    if table.row.view_text.is_some() {
+    if table.row.view_text.is_some() || external::is_external(&table.row) {
         let before = table.row.schema_version;
         let row = Table { schema: new.schema, ddl_ms: clock::tick_ms(), ..table.row.clone() };
         return session.warehouse.meta().update_table(&row, before, &session.step(index)).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use feitian_base::{Kind, Result};
-use feitian_sql::{CloneTable, Existing, Position, RestoreTable};
+use feitian_sql::{CloneTable, Existing, Position, RestoreTable, SqlError};
 use feitian_types::Column;
 use serde_json::{Map, Value};
 use sqlparser::ast::{ObjectName, Spanned};
@@ -19,7 +19,7 @@ use crate::commit::{Change, Replace};
 use crate::history::Point;
 use crate::insert::ATTEMPTS;
 use crate::keys::key_of;
-use crate::query::errors::{semantic, statement_error};
+use crate::query::errors::{front_end, semantic, statement_error};
 use crate::query::{Session, names, rights};
 use crate::writer::TableDir;
 
@@ -36,6 +36,9 @@ async fn open_table(session: &Session, name: &ObjectName, action: &str) -> Resul
     let table = open_for(session, name, action).await?;
     if table.row.view_text.is_some() {
         return Err(invalid_view(at, format!("{} is a view, it has no rows of its own", shown(&table))));
+    }
+    if crate::materialized::is_materialized(&table.row) {
+        return Err(front_end(SqlError::unsupported(at, "CLONE and RESTORE of a materialized view")));
     }
     if table.snapshot.is_none() {
         return Err(semantic(at, format!("{} has no versions of its own and cannot be copied", shown(&table))));

@@ -34,18 +34,18 @@ const SHARDS: &str = "feitian.shards";
 const TABLE: &str = "MANAGED_TABLE";
 const VIEW: &str = "VIRTUAL_VIEW";
 
-pub(super) fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
+pub(crate) fn exists(at: Position, project: &str, name: &str) -> feitian_base::Error {
     let detail = format!("table {project}.{name} is already defined");
     statement_error(Kind::Conflict, "ODPS-0130211", at, "Table or view already exists", &detail)
 }
 
 /// `CLUSTERED BY` as the property keeps it.
-pub(super) fn clustering_text(c: &Clustering) -> String {
+pub(crate) fn clustering_text(c: &Clustering) -> String {
     let sorted: Vec<Value> = c.sorted_by.iter().map(|(n, asc)| json!({ "name": n, "ascending": asc })).collect();
     json!({ "range": c.range, "columns": c.columns, "sorted_by": sorted, "buckets": c.buckets }).to_string()
 }
 
-pub(super) fn check_comment(comment: &str, at: Position) -> Result<()> {
+pub(crate) fn check_comment(comment: &str, at: Position) -> Result<()> {
     if comment.len() > MAX_COMMENT {
         return Err(semantic(at, format!("a comment has at most {MAX_COMMENT} bytes, this one has {}", comment.len())));
     }
@@ -53,7 +53,7 @@ pub(super) fn check_comment(comment: &str, at: Position) -> Result<()> {
 }
 
 /// Checks that no name occurs twice and that partition columns have a type that they may have.
-pub(super) fn check_columns(schema: &TableSchema, at: Position) -> Result<()> {
+pub(crate) fn check_columns(schema: &TableSchema, at: Position) -> Result<()> {
     let mut seen = BTreeSet::new();
     for column in schema.all_columns() {
         if !seen.insert(column.name.as_str()) {

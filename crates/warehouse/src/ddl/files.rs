@@ -27,6 +27,9 @@ pub(crate) async fn merge(
     if table.row.view_text.is_some() {
         return Err(invalid_view(at, format!("{shown} is a view, it has no files")));
     }
+    if table.snapshot.is_none() {
+        return Err(semantic(at, format!("{shown} has no files of its own")));
+    }
     if compact && !is_transactional(&table.row) {
         return Err(semantic(at, format!("table {shown} is not a transactional table")));
     }

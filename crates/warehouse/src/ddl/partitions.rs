@@ -336,6 +336,10 @@ async fn truncated(session: &Session, table: &OpenTable, truncate: &Truncate, at
     if table.row.view_text.is_some() {
         return Err(invalid_view(at, format!("{name} is a view, it has no rows of its own")));
     }
+    crate::materialized::refuse_writes(&table.row, at)?;
+    if table.snapshot.is_none() {
+        return Err(semantic(at, format!("{name} is an external table, INSERT OVERWRITE takes its rows away")));
+    }
     match (table.row.schema.is_partitioned(), truncate.partitions.as_slice()) {
         (false, []) => Ok(Replace::Table),
         (false, _) => Err(semantic(at, format!("table {name} is not a partitioned table"))),

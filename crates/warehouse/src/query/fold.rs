@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
-use feitian_sql::Position;
+use feitian_sql::{Position, SqlError};
 use sqlparser::ast::{
     Expr, Function, FunctionArguments, Ident, ObjectName, Query, Spanned, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
@@ -127,6 +127,15 @@ async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Val
     rights::check_table(session, &open.row, "Select", at).await?;
     if function == "table_exists" {
         return Ok(Value::Boolean(true));
+    }
+    if function == "materialized_view_is_valid" {
+        return match args {
+            [_] if crate::materialized::is_materialized(&open.row) => {
+                Ok(Value::Boolean(crate::materialized::is_valid(session, &open.row).await?))
+            }
+            [_] => Err(semantic(at, format!("{function}: {project}.{table} is no materialized view"))),
+            _ => Err(super::errors::front_end(SqlError::unsupported(at, "materialized_view_is_valid of partitions"))),
+        };
     }
     if !open.row.schema.is_partitioned() {
         return Err(not_partitioned(at, function, &project, &table));

@@ -355,7 +355,8 @@ pub(crate) fn is_ours(name: &str) -> bool {
 }
 
 /// Functions that are replaced before planning.
-pub(super) const FOLDED: [&str; 4] = ["get_user_id", "max_pt", "partition_exists", "table_exists"];
+pub(super) const FOLDED: [&str; 5] =
+    ["get_user_id", "materialized_view_is_valid", "max_pt", "partition_exists", "table_exists"];
 
 /// Functions that `prepare` turns into something else.
 const REWRITTEN: [&str; 3] = ["decode", "grouping_id", "grouping__id"];

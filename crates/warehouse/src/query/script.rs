@@ -81,6 +81,12 @@ pub(super) fn gather(session: &Session, statements: &mut [Parsed]) -> Result<Opt
     if let Some(late) = statements[first..].iter().find(makes_rows) {
         return refuse(late, "CREATE TABLE AS after an INSERT of a script (odps.sql.submit.mode=script)");
     }
+    let moves_rows = |s: &&Parsed| {
+        matches!(s.statement, Statement::CreateMaterialized(_) | Statement::Load(_) | Statement::Unload(_))
+    };
+    if let Some(late) = statements[first..].iter().find(moves_rows) {
+        return refuse(late, "this statement after an INSERT of a script (odps.sql.submit.mode=script)");
+    }
     if let Some(other) = statements[first..last].iter().find(|s| !writes(s) && !s.statement.is_temporary()) {
         return refuse(other, "another statement between the INSERTs of a script (odps.sql.submit.mode=script)");
     }

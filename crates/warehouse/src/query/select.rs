@@ -29,6 +29,7 @@ use super::{
     rights, scans,
 };
 use crate::catalog::OpenTable;
+use crate::external;
 use crate::scan::{provider_of_places, provider_without};
 use crate::system::SystemTable;
 
@@ -183,6 +184,10 @@ fn plan_at<'a>(
             };
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
                 view_source(&session, &state, &open, depth, read).await?
+            } else if external::is_external(&open.row) {
+                let provider = external::provider(&session.warehouse, &open.row, hidden)?;
+                read.entry(key.clone()).or_insert(open);
+                Arc::new(DefaultTableSource::new(provider))
             } else {
                 read.entry(key.clone()).or_insert_with(|| open.clone());
                 // A table that is read twice is read at one version.

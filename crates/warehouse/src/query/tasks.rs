@@ -24,6 +24,8 @@ fn sources(statement: Statement) -> Result<Vec<Query>> {
         Statement::MultiInsert(inserts) => inserts.into_iter().map(|i| *i.source).collect(),
         Statement::CreateTable(create) => create.as_query.into_iter().map(|q| *q).collect(),
         Statement::CreateView(create) => vec![*create.query],
+        Statement::CreateMaterialized(create) => vec![*create.query],
+        Statement::Unload(unload) => vec![*unload.query],
         Statement::Unsupported { what, position } => {
             return Err(errors::front_end(SqlError::unsupported(position, what)));
         }

@@ -5,14 +5,16 @@ use std::fmt::Write;
 use feitian_base::{Kind, Result};
 use feitian_functions::parse_zone;
 use feitian_functions::time::{datetime_text, local_of_millis};
-use feitian_meta::Partition;
+use feitian_meta::{Partition, Table};
 use feitian_sql::Position;
 use feitian_types::{Column, PartitionSpec};
 use sqlparser::ast::{ObjectName, Spanned};
 
 use super::open;
 use crate::catalog::OpenTable;
+use crate::external;
 use crate::keys::key_names;
+use crate::materialized::{self, Kept};
 use crate::query::Session;
 use crate::query::errors::{semantic, statement_error};
 
@@ -125,6 +127,12 @@ fn describe(
             let _ = writeln!(text, "| {} |", left("VirtualView  : YES", WIDTH - 2));
             let _ = writeln!(text, "| ViewText: {} |", left(&query.replace('\n', " "), 72));
         }
+        None if materialized::is_materialized(row) => {
+            text += &materialized_view(row);
+        }
+        None if external::is_external(row) => {
+            let _ = writeln!(text, "| {} |", left("ExternalTable: YES", WIDTH - 2));
+        }
         None => {
             let _ = writeln!(text, "| InternalTable: YES      | Size: {} |", left(&bytes.to_string(), 50));
         }
@@ -143,6 +151,20 @@ fn describe(
     }
     if extended && row.view_text.is_none() {
         text += &extended_info(table, bytes, count);
+    }
+    text
+}
+
+/// What the box says of a materialized view.
+fn materialized_view(row: &Table) -> String {
+    let Some(kept) = Kept::of(row) else { return String::new() };
+    let mut text = format!("| {} |\n", left("MaterializedView: YES", WIDTH - 2));
+    let query = kept.query.replace('\n', " ");
+    let rewrite = kept.rewrite.to_string();
+    for (name, value) in
+        [("ViewText:", query.as_str()), ("Rewrite Enabled:", rewrite.as_str()), ("AutoRefresh Enabled:", "false")]
+    {
+        let _ = writeln!(text, "| {} {} |", left(name, 25), left(value, 56));
     }
     text
 }
@@ -191,6 +213,12 @@ fn extended_info(table: &OpenTable, bytes: i64, files: i64) -> String {
     let key = (!key.is_empty()).then(|| ("PrimaryKey:", format!("[{}]", key.join(", "))));
     for (name, value) in known.into_iter().chain(key) {
         let _ = writeln!(text, "| {} {} |", left(name, 25), left(&value, 56));
+    }
+    if let Ok(clauses) = external::Clauses::of(&table.row) {
+        let handler = clauses.handler.or(clauses.stored_as).unwrap_or_default();
+        for (name, value) in [("StorageHandler", handler), ("Location", clauses.location)] {
+            let _ = writeln!(text, "| {}: {} |", left(name, 20), left(&value, 60));
+        }
     }
     for (name, value) in super::properties(&table.row) {
         let _ = writeln!(text, "| {} {} |", left(&format!("{name}:"), 25), left(&value, 56));

@@ -16,6 +16,9 @@ const PAGE: i64 = 200;
 /// The columns that are sums over partition rows.
 pub(super) const SUMS: [&str; 4] = ["num_partitions", "num_rows", "data_length", "num_files"];
 
+/// What the type of a table may be.
+const KINDS: &str = "MANAGED_TABLE, EXTERNAL_TABLE, VIRTUAL_VIEW or MATERIALIZED_VIEW.";
+
 /// A table with the sums of its partitions.
 pub(super) struct Row {
     table: Table,
@@ -23,9 +26,9 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// `number`, which a view does not have.
+    /// `number`, which is of files that the table has: a view and an external table have none.
     fn of_data(&self, number: i64) -> Option<i64> {
-        self.table.view_text.is_none().then_some(number)
+        (!self.table.location.is_empty()).then_some(number)
     }
 }
 
@@ -36,7 +39,7 @@ impl Pages for Tables {
         must("project", Type::Text, "Project that it belongs to.", |r| (&r.table.project).into()),
         must("schema_name", Type::Text, "Schema of the project that it is in.", |r| (&r.table.schema_name).into()),
         must("table_name", Type::Text, "Its name.", |r| (&r.table.name).into()),
-        must("table_type", Type::Text, "MANAGED_TABLE or VIRTUAL_VIEW.", |r| (&r.table.kind).into()),
+        must("table_type", Type::Text, KINDS, |r| (&r.table.kind).into()),
         must("owner", Type::Text, "Account that owns it.", |r| (&r.table.owner).into()),
         must("create_time", Type::Time, "When it was created.", |r| r.table.created_ms.into()),
         must("last_ddl_time", Type::Time, "When its definition last changed.", |r| r.table.ddl_ms.into()),

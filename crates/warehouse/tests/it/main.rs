@@ -4,9 +4,11 @@
 mod blooms;
 mod columns;
 mod dml;
+mod files;
 mod keys;
 mod late;
 mod lifecycle;
+mod materialized;
 mod memory;
 mod old;
 mod policies;

@@ -290,6 +290,7 @@ files! {
     dates
     ddl
     dml
+    external
     forms_alter
     forms_create
     forms_flags
