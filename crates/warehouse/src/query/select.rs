@@ -153,19 +153,7 @@ fn plan_at<'a>(
         for project in projects {
             rights::enter(&session, project).await?;
         }
-        let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
-        for (name, source) in &session.cached {
-            sources.insert((String::new(), name.clone()), source.clone());
-        }
-        if let Some(parameters) = parameters {
-            sources.insert((String::new(), names::OF_PARAMETERS.to_string()), parameters);
-        }
-        if let Some(target) = target {
-            let (project, table) = name_of(target);
-            let hidden = rights::hidden(&session, &target.row, &target.row.schema.columns).await?;
-            let source = DefaultTableSource::new(provider_of_places(target, hidden));
-            sources.insert((project, table + names::TARGET), Arc::new(source));
-        }
+        let mut sources = sources_given(&session, target, parameters).await?;
         for ((project, table), at) in named {
             if let Some(system) = SystemTable::named(&project, &table) {
                 let source = DefaultTableSource::new(system.provider(&session).await?);
@@ -203,6 +191,28 @@ fn plan_at<'a>(
         let plan = planner::Planner::new(options, sources, functions).plan(query).map_err(errors::engine)?;
         coerce::coerce(plan).map_err(errors::engine)
     })
+}
+
+/// What a query reads that is no table that it names.
+async fn sources_given(
+    session: &Session,
+    target: Option<&OpenTable>,
+    parameters: Option<Arc<dyn TableSource>>,
+) -> Result<HashMap<TableName, Arc<dyn TableSource>>> {
+    let mut sources: HashMap<TableName, Arc<dyn TableSource>> = HashMap::new();
+    for (name, source) in &session.cached {
+        sources.insert((String::new(), name.clone()), source.clone());
+    }
+    if let Some(parameters) = parameters {
+        sources.insert((String::new(), names::OF_PARAMETERS.to_string()), parameters);
+    }
+    if let Some(target) = target {
+        let (project, table) = name_of(target);
+        let hidden = rights::hidden(session, &target.row, &target.row.schema.columns).await?;
+        let source = DefaultTableSource::new(provider_of_places(target, hidden));
+        sources.insert((project, table + names::TARGET), Arc::new(source));
+    }
+    Ok(sources)
 }
 
 /// The planner drops the order of a subquery, unless it is told that somebody sees it.
