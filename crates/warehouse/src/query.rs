@@ -143,6 +143,7 @@ impl Session {
         let mut rules = pushdown::guarded(state.physical_optimizers());
         rules.insert(0, Arc::new(kept::OneTable));
         rules.push(Arc::new(unsorted::Unsorted));
+        rules.push(Arc::new(kept::NoWaiting));
         if self.settings.has_late_scans() {
             rules.push(Arc::new(late::LateScans { all: self.settings.forces_late_scans() }));
         }
