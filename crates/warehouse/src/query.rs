@@ -186,6 +186,7 @@ impl Session {
         rules.insert(0, Arc::new(kept::OneTable));
         rules.insert(0, Arc::new(user_code::InOrder));
         rules.push(Arc::new(unsorted::Unsorted));
+        rules.push(Arc::new(kept::NoWaiting));
         if self.settings.has_late_scans() {
             rules.push(Arc::new(late::LateScans { all: self.settings.forces_late_scans() }));
         }

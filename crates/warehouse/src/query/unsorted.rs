@@ -11,7 +11,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
-/// Takes sorts of rows without columns away. It is the last rule: the ones before it ask for the order that the sort gives.
+/// Takes sorts of rows without columns away. It comes after the rules that ask for the order that the sort gives.
 #[derive(Debug)]
 pub(super) struct Unsorted;
 
