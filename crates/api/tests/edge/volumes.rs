@@ -316,6 +316,8 @@ async fn a_resource_refers_to_a_file_of_a_partition() {
         ["put_resource p.default.r volumefile  temp=false overwrite=false: p/volumes/parts/a/f"]
     );
     send("p/volumes/parts/a/none").await.refused(404, "NoSuchObject");
+    // A partition is no file, however its path is written.
+    send("p/volumes/parts//a").await.refused(404, "NoSuchObject");
     for source in ["p/volumes/fs/a/f", "q/volumes/parts/a/f", "p/tables/parts/a/f", "p/volumes/parts/a"] {
         send(source).await.refused(400, "InvalidParameter");
     }
