@@ -36,6 +36,10 @@ pub async fn submit(call: &Call, caller: &Caller, envelope: Envelope, task: Task
         let message = format!("priority {} is not between 0 and {LOWEST_PRIORITY}", envelope.priority);
         return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
     }
+    if !task.aliases.is_empty() && !matches!(task.kind, TaskKind::Sql | TaskKind::SqlCost) {
+        let message = format!("aliases are not for tasks of type {}; leave them out", task.kind.name());
+        return Err(Error::new(Kind::Invalid, "InvalidParameter", message));
+    }
     let mut settings = with_scope(task.settings, &call.identity, call.project());
     settings.extend(aliases(task.aliases)?);
     let job = NewJob {

@@ -227,9 +227,9 @@ impl Meta {
         Ok(all(&rows, read_block)?)
     }
 
-    /// Expires the open sessions whose time has passed at `now_ms`, deletes their blocks' and files' rows and returns them. One that
-    /// is closing with a commit record stays: its commit will be finished. Closed, aborted and expired sessions are
-    /// forgotten a day after their expiry.
+    /// Expires the open sessions whose time has passed at `now_ms`, deletes their blocks' and files' rows and returns
+    /// them. One that is closing with a commit record stays: its commit will be finished. Closed, aborted and expired
+    /// sessions are forgotten a day after their expiry.
     pub async fn expire_sessions(&self, now_ms: i64) -> Result<Vec<Session>> {
         write_tx!(self, |tx| {
             let rows = query(EXPIRE).bind(now_ms).fetch_all(tx.conn()).await?;

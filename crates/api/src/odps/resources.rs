@@ -188,7 +188,7 @@ async fn volume_file(call: &Call) -> Result<String> {
     volumes::ask(call, Right::Object("odps:Read", Object::Volume), &at).await?;
     let volume = call.state.meta.volume(&at).await?;
     volumes::check_kind(&volume, PARTED_VOLUME)?;
-    match call.state.meta.volume_entry(&volume.id, partition, file).await? {
+    match call.state.meta.volume_entry(&volume.id, partition, file).await?.filter(|entry| !entry.is_dir) {
         Some(_) => Ok(text),
         None => Err(Error::new(Kind::NotFound, "NoSuchObject", format!("Volume file not found - '{text}'"))),
     }

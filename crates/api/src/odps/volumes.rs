@@ -14,6 +14,8 @@ use crate::rights::{Right, authorize};
 const PAGE: usize = 1000;
 /// As for tables.
 const MAX_NAME: usize = 128;
+/// As for tables. A page of volumes holds the comments of all.
+const MAX_COMMENT: usize = 1024;
 
 fn invalid(message: String) -> Error {
     Error::new(Kind::Invalid, "InvalidParameter", message)
@@ -97,6 +99,10 @@ pub async fn create(call: Call) -> Answer {
     }
     let name = request.name.to_lowercase();
     check_name(&name)?;
+    if request.comment.len() > MAX_COMMENT {
+        let has = request.comment.len();
+        return Err(invalid(format!("a comment has at most {MAX_COMMENT} bytes, this one has {has}")));
+    }
     let now = clock::tick_ms();
     let volume = Volume {
         id: id::ulid(),

@@ -216,6 +216,8 @@ async fn what_volumes_do_not_do_is_refused_by_name() {
         let body = format!("<Meta><Name>{name}</Name><Type>NEW</Type></Meta>");
         client.post(VOLUMES, body).await.refused(400, "InvalidParameter");
     }
+    let body = format!("<Meta><Name>n</Name><Comment>{}</Comment><Type>NEW</Type></Meta>", "c".repeat(1025));
+    client.post(VOLUMES, body).await.refused(400, "InvalidParameter");
     for id in ["x", "01arz3ndektsv4rrffq69g5fav"] {
         client.get(&format!("/projects/p/tunnel/uploads/{id}")).await.refused(404, "NoSuchUpload");
         client.get(&format!("/projects/p/tunnel/downloads/{id}")).await.refused(404, "NoSuchDownload");
@@ -316,6 +318,8 @@ async fn a_resource_refers_to_a_file_of_a_partition() {
         ["put_resource p.default.r volumefile  temp=false overwrite=false: p/volumes/parts/a/f"]
     );
     send("p/volumes/parts/a/none").await.refused(404, "NoSuchObject");
+    // A partition is no file, however its path is written.
+    send("p/volumes/parts//a").await.refused(404, "NoSuchObject");
     for source in ["p/volumes/fs/a/f", "q/volumes/parts/a/f", "p/tables/parts/a/f", "p/volumes/parts/a"] {
         send(source).await.refused(400, "InvalidParameter");
     }
