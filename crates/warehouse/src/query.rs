@@ -248,14 +248,17 @@ fn second_query(at: Position) -> Error {
 
 async fn run_script(session: &mut Session) -> Result<JobOutput> {
     let script = parse(session)?;
+    // Of branches one is taken.
+    if script.control.is_none() {
+        let mut queries = script.statements.iter().filter(|s| s.statement.is_query());
+        if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
+            return Err(second_query(second.position));
+        }
+    }
     if script.computes {
         return program::run(session, &script).await;
     }
     let mut statements = script.statements;
-    let mut queries = statements.iter().filter(|s| s.statement.is_query());
-    if let (Some(_), Some(second)) = (queries.next(), queries.next()) {
-        return Err(second_query(second.position));
-    }
     let together = script::gather(session, &mut statements)?;
     let mut output = JobOutput::Text(String::new());
     for (index, parsed) in statements.into_iter().enumerate() {

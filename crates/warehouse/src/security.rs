@@ -13,7 +13,7 @@ use feitian_base::{Error, Kind, Result, clock};
 use feitian_meta::{
     ALL_ACTIONS, Access, Account, DEFAULT_SCHEMA, Granted, Grantee, Meta, Project, Securable, Step, Table, local_name,
 };
-use feitian_sql::{Holder, Position, Security, SecurityObject, Statement, object_parts, parse_script};
+use feitian_sql::{Holder, Parsed, Position, Security, SecurityObject, Statement, object_parts, parse_script};
 use serde_json::{Value, json};
 
 use crate::Warehouse;
@@ -77,12 +77,15 @@ impl Warehouse {
     /// # Errors
     /// `MethodNotAllowed` for statements that feitian lacks, `NoPermission` for what the account may not do.
     pub async fn security(&self, request: SecurityRequest) -> Result<SecurityAnswer> {
-        let mut statements = parse_script(&request.text)?.statements;
+        let script = parse_script(&request.text)?;
+        let mut statements = script.statements;
         let refused = |what: &str| {
             let message = format!("security statement '{what}' is not supported");
             Error::new(Kind::Unsupported, "MethodNotAllowed", message)
         };
-        let statement = match (statements.pop().map(|s| s.statement), statements.is_empty()) {
+        // Nobody computes the condition that it would stand behind.
+        let alone = |rest: &[Parsed]| rest.is_empty() && !script.computes;
+        let statement = match (statements.pop().map(|s| s.statement), alone(&statements)) {
             (Some(Statement::Security(statement)), true) => *statement,
             _ => return Err(refused(request.text.trim())),
         };

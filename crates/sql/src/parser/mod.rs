@@ -59,6 +59,13 @@ pub struct Script {
     pub control: Option<Position>,
 }
 
+impl Script {
+    /// True if nothing is left of it, and nothing stood around what was taken.
+    fn is_empty(&self) -> bool {
+        self.statements.is_empty() && self.settings.is_empty() && !self.computes
+    }
+}
+
 /// A statement with its source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
@@ -97,7 +104,7 @@ pub fn parse_script(text: &str) -> Result<Script> {
 /// Parses the definition of a SQL function, as [`crate::CreateSqlFunction`] keeps it.
 pub fn parse_sql_function(text: &str) -> Result<SqlFunction> {
     let mut script = parse_script(text)?;
-    match (script.statements.pop(), script.statements.is_empty() && script.settings.is_empty()) {
+    match (script.statements.pop(), script.is_empty()) {
         (Some(Parsed { statement: Statement::CreateSqlFunction(create), .. }), true) => Ok(create.function),
         _ => Err(SqlError::parse(Position::START, "the text is not a single SQL function")),
     }
@@ -106,7 +113,7 @@ pub fn parse_sql_function(text: &str) -> Result<SqlFunction> {
 /// Parses one query, for example the text of a view. A `;` may end it.
 pub fn parse_query(text: &str) -> Result<Box<Query>> {
     let mut script = parse_script(text)?;
-    match (script.statements.pop(), script.statements.is_empty() && script.settings.is_empty()) {
+    match (script.statements.pop(), script.is_empty()) {
         (Some(Parsed { statement: Statement::Query(query), .. }), true) => Ok(query),
         _ => Err(SqlError::parse(Position::START, "the text is not a single query")),
     }

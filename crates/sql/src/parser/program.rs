@@ -14,6 +14,9 @@ use crate::{Position, Result, SqlError, Statement, types};
 /// The LOOPs of a script may have so many rounds together.
 const MAX_ROUNDS: usize = 1000;
 
+/// LOOP goes on while a script has assigned no more than so much: each assignment stays in memory.
+const MAX_ASSIGNED: usize = 100_000;
+
 /// What the name of a computed value begins with: no name that a user writes does.
 const COMPUTED: &str = "\u{1}value ";
 
@@ -172,6 +175,9 @@ impl<'a> Reader<'a> {
         self.rounds += 1;
         if self.rounds > MAX_ROUNDS {
             return Err(SqlError::semantic(at, format!("the LOOPs of the script have more than {MAX_ROUNDS} rounds")));
+        }
+        if self.variables.len() > MAX_ASSIGNED {
+            return Err(SqlError::semantic(at, format!("the script assigns more than {MAX_ASSIGNED} times, in LOOPs")));
         }
         self.variables.push(Variable {
             name: name.to_string(),

@@ -79,7 +79,7 @@ impl<'a> Parser<'a> {
         self.locals = Some(parameters.iter().map(local).collect());
         let body = self.body(&result)?;
         self.locals = None;
-        let mut exprs = parameters.iter().filter_map(|p| p.default.as_ref()).chain([&body]);
+        let mut exprs = parameters.iter().filter_map(|p| p.default.as_ref()).chain(std::iter::once(&body));
         if exprs.any(|e| e.visit(&mut Inside).is_break()) {
             return self.unsupported(at, "a query in a SQL function");
         }
@@ -193,7 +193,8 @@ impl<'a> Parser<'a> {
         let mut locals = self.locals.take().unwrap_or_default();
         let Some(index) = locals.iter().rposition(|local| local.name == ident.value) else {
             let name = &ident.value;
-            let detail = format!("variable @{name} cannot be resolved: it is no parameter, and nothing is assigned to it");
+            let detail =
+                format!("variable @{name} cannot be resolved: it is no parameter, and nothing is assigned to it");
             return Err(SqlError::semantic(at, detail));
         };
         let Some((tokens, ty)) = locals[index].value.clone() else {

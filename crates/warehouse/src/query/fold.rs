@@ -1,17 +1,18 @@
 //! Functions whose value the metadata know before the query is planned: GET_USER_ID, MAX_PT, TABLE_EXISTS …
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Kind, Result};
 use feitian_sql::{Position, SqlError};
 use sqlparser::ast::{
     Expr, Function, FunctionArguments, Ident, ObjectName, Query, Spanned, Value, Visit, VisitMut, Visitor, VisitorMut,
+    visit_relations,
 };
 
 use super::Session;
 use super::errors::{semantic, statement_error};
-use super::names::{FOLDED, table_name, text_argument};
+use super::names::{FOLDED, TableName, table_name, text_argument};
 use super::rights;
 use crate::system::SystemTable;
 
@@ -87,6 +88,33 @@ pub(super) async fn fold(query: &mut Query, session: &Session) -> Result<()> {
     }
 }
 
+/// The tables that these functions ask about in `query`, and the system's that it reads.
+pub(super) fn tables(query: &Query, session: &Session) -> Result<BTreeSet<TableName>> {
+    let mut find = Find(Vec::new());
+    if let ControlFlow::Break(e) = Visit::visit(query, &mut find) {
+        return Err(e);
+    }
+    let mut tables = BTreeSet::new();
+    for name in find.0.iter().filter_map(|(key, _)| key.get(1)) {
+        let (project, table, _) = table_name(&table_of(name), session)?;
+        tables.insert((project, table));
+    }
+    let _ = visit_relations(query, |name| {
+        if let Ok((project, table, _)) = table_name(name, session)
+            && SystemTable::named(&project, &table).is_some()
+        {
+            tables.insert((project, table));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(tables)
+}
+
+/// The table that a text names.
+fn table_of(text: &str) -> ObjectName {
+    ObjectName::from(text.split('.').map(|p| Ident::new(p.trim().to_lowercase())).collect::<Vec<_>>())
+}
+
 fn not_partitioned(at: Position, function: &str, project: &str, table: &str) -> Error {
     semantic(at, format!("{function}: table {project}.{table} is not a partitioned table"))
 }
@@ -109,8 +137,7 @@ async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Val
     let Some(table) = args.first() else {
         return Err(semantic(at, format!("function {function} needs the name of a table")));
     };
-    let name = ObjectName::from(table.split('.').map(|p| Ident::new(p.trim().to_lowercase())).collect::<Vec<_>>());
-    let (project, table, _) = table_name(&name, session)?;
+    let (project, table, _) = table_name(&table_of(table), session)?;
     if SystemTable::named(&project, &table).is_some() {
         return match function {
             "table_exists" => Ok(Value::Boolean(true)),

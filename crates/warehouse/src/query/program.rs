@@ -16,7 +16,7 @@ use datafusion::common::ScalarValue;
 use datafusion::datasource::{DefaultTableSource, MemTable};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::TableSource;
-use feitian_base::{Error, Result, clock};
+use feitian_base::{Error, Result};
 use feitian_functions::coercion::type_name;
 use feitian_sql::{Compute, Next, Parsed, Position, Program, Script, SqlError, Statement};
 use feitian_types::Column;
@@ -25,13 +25,13 @@ use sqlparser::ast::ObjectName;
 
 use super::names::{self, TableName};
 use super::script::{self, refuse};
-use super::{Planned, Rows, Session, errors, plan_query, run_plan, second_query, sql_function, step};
+use super::{Rows, Session, errors, fold, plan_query, run_plan, second_query, sql_function, step};
 use crate::jobs::JobOutput;
 
 /// A script may have so many INSERTs (documented limit of INSERT into several tables).
 const MAX_INSERTS: usize = 256;
 
-/// CACHE ON keeps so much for each variable.
+/// All variables together keep so much.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// How far a script has come.
@@ -42,6 +42,8 @@ struct Course {
     has_query: bool,
     /// The tables that variables and conditions have read.
     asked: BTreeSet<TableName>,
+    /// How much its variables keep.
+    kept_bytes: usize,
     output: JobOutput,
 }
 
@@ -57,7 +59,8 @@ pub(super) async fn run(session: &mut Session, script: &Script) -> Result<JobOut
     let program = Program::cut(&text).map_err(errors::front_end)?;
     let mut reader = program.reader();
     let output = JobOutput::Text(String::new());
-    let mut course = Course { is_script, waiting: Vec::new(), has_query: false, asked: BTreeSet::new(), output };
+    let (waiting, asked) = (Vec::new(), BTreeSet::new());
+    let mut course = Course { is_script, waiting, has_query: false, asked, kept_bytes: 0, output };
     loop {
         match reader.step().map_err(errors::front_end)? {
             Next::End => break,
@@ -75,13 +78,16 @@ impl Course {
     /// The values of the row that is wanted, as [`feitian_sql::Reader::answer`] takes them.
     async fn compute(&mut self, session: &mut Session, wanted: Compute) -> Result<Vec<Option<String>>> {
         session.settings.refuse_modes()?;
-        session.statement_ms = clock::now_ms();
+        // Another attempt must find the same time, and take the same branches.
+        session.statement_ms = session.instance.submitted_ms;
         let state = session.state()?;
+        let mut read = fold::tables(&wanted.query, session)?;
         let planned = plan_query(session, &state, *wanted.query).await?;
-        self.note(session, &planned, wanted.position)?;
+        read.extend(planned.tables.iter().map(|t| (t.row.project.clone(), t.row.local_name())));
+        self.note(session, read, wanted.position)?;
         let Rows { columns, mut stream } = run_plan(session, &state, planned).await?;
         if let Some(table) = wanted.table {
-            let rows = kept(&columns, stream, wanted.position).await?;
+            let rows = self.kept(&columns, stream, wanted.position).await?;
             session.cached.insert(table, rows);
             return Ok(Vec::new());
         }
@@ -101,6 +107,7 @@ impl Course {
             check_condition(values.first(), wanted.position)?;
         }
         if let (Some(function), Some(value)) = (wanted.function, values.first()) {
+            self.keep(&row, wanted.position)?;
             let schema = row.schema();
             let constant = sql_function::constant(&function, value.clone(), schema.field(0));
             session.values.insert(function, Arc::new(constant));
@@ -108,10 +115,46 @@ impl Course {
         Ok(values.iter().map(text_of).collect())
     }
 
+    /// The rows of a query as a table in memory.
+    async fn kept(
+        &mut self,
+        columns: &[Column],
+        mut stream: SendableRecordBatchStream,
+        at: Position,
+    ) -> Result<Arc<dyn TableSource>> {
+        let is_repeated = |(i, c): &(usize, &Column)| columns[..*i].iter().any(|before| before.name == c.name);
+        if let Some((_, twice)) = columns.iter().enumerate().find(is_repeated) {
+            let detail = format!("column {} is ambiguous, because it occurs more than once", twice.name);
+            return Err(errors::semantic(at, detail));
+        }
+        let of_query = stream.schema();
+        let named = of_query.fields().iter().zip(columns);
+        let fields: Vec<Field> =
+            named.map(|(f, c)| f.as_ref().clone().with_name(&c.name).with_nullable(true)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(crate::engine_error)?;
+            self.keep(&batch, at)?;
+            let batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
+            batches.push(batch.map_err(|e| Error::internal(format!("keeping rows: {e}")))?);
+        }
+        let table = MemTable::try_new(schema, vec![batches]).map_err(errors::engine)?;
+        Ok(Arc::new(DefaultTableSource::new(Arc::new(table))))
+    }
+
+    /// Counts what a variable keeps from now on.
+    fn keep(&mut self, batch: &RecordBatch, at: Position) -> Result<()> {
+        self.kept_bytes = self.kept_bytes.saturating_add(batch.get_array_memory_size());
+        if self.kept_bytes <= MAX_KEPT_BYTES {
+            return Ok(());
+        }
+        let what = format!("a script whose variables keep more than {} MiB", MAX_KEPT_BYTES >> 20);
+        Err(errors::front_end(SqlError::unsupported(at, what)))
+    }
+
     /// Refuses a value that an attempt after a restart would not find again.
-    fn note(&mut self, session: &Session, planned: &Planned, at: Position) -> Result<()> {
-        let read: BTreeSet<TableName> =
-            planned.tables.iter().map(|t| (t.row.project.clone(), t.row.local_name())).collect();
+    fn note(&mut self, session: &Session, read: BTreeSet<TableName>, at: Position) -> Result<()> {
         if read.is_empty() {
             return Ok(());
         }
@@ -142,8 +185,10 @@ impl Course {
             self.waiting.push(parsed);
             return Ok(());
         }
+        // What waits would mean other tables and other values behind them.
         let of_text = matches!(parsed.statement, Statement::Set { .. } | Statement::Use { .. });
-        if self.is_script && !of_text && !parsed.statement.is_temporary() {
+        let keeps_meaning = parsed.statement.is_temporary() || (of_text && self.waiting.is_empty());
+        if self.is_script && !keeps_meaning {
             self.check_place(&parsed)?;
         }
         let place = parsed.place as i64;
@@ -182,36 +227,6 @@ impl Course {
         }
         Ok(self.output)
     }
-}
-
-/// The rows of a query as a table in memory.
-async fn kept(
-    columns: &[Column],
-    mut stream: SendableRecordBatchStream,
-    at: Position,
-) -> Result<Arc<dyn TableSource>> {
-    let is_repeated = |(i, c): &(usize, &Column)| columns[..*i].iter().any(|before| before.name == c.name);
-    if let Some((_, twice)) = columns.iter().enumerate().find(is_repeated) {
-        let detail = format!("column {} is ambiguous, because it occurs more than once", twice.name);
-        return Err(errors::semantic(at, detail));
-    }
-    let of_query = stream.schema();
-    let named = of_query.fields().iter().zip(columns);
-    let fields: Vec<Field> = named.map(|(f, c)| f.as_ref().clone().with_name(&c.name).with_nullable(true)).collect();
-    let schema = Arc::new(Schema::new(fields));
-    let (mut batches, mut bytes) = (Vec::new(), 0);
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(crate::engine_error)?;
-        bytes += batch.get_array_memory_size();
-        if bytes > MAX_KEPT_BYTES {
-            let what = format!("CACHE ON of more than {} MiB", MAX_KEPT_BYTES >> 20);
-            return Err(errors::front_end(SqlError::unsupported(at, what)));
-        }
-        let batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec());
-        batches.push(batch.map_err(|e| Error::internal(format!("keeping rows: {e}")))?);
-    }
-    let table = MemTable::try_new(schema, vec![batches]).map_err(errors::engine)?;
-    Ok(Arc::new(DefaultTableSource::new(Arc::new(table))))
 }
 
 /// The tables that INSERTs write.
