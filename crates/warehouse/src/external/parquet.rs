@@ -21,8 +21,8 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::broken;
 use super::scan::Reading;
+use super::{broken, footer};
 use crate::reader::StoredFile;
 
 /// Rows of one batch.
@@ -96,7 +96,9 @@ async fn check_footer(path: &Path, num_bytes: u64, reading: &Reading) -> Result<
     if len > MAX_FOOTER || u64::from(len) + 8 > num_bytes {
         return Err(broken(path, None, format!("its footer claims {len} bytes")));
     }
-    Ok(())
+    let end = num_bytes - 8;
+    let bytes = reading.store.get_range(path, end - u64::from(len)..end).await;
+    footer::check(&bytes.map_err(|e| super::unreadable(path, e))?).map_err(|why| broken(path, None, why))
 }
 
 /// For each wanted column its place and name in the file; `None` if the file has none of the name. Letter case does not
