@@ -32,7 +32,7 @@ use crate::ddl::{CLUSTERING, check_columns, check_comment, check_name, clusterin
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{front_end, semantic, statement_error};
 use crate::query::{
-    Planned, Session, convert_column, names, output_columns, physical_plan, plan_query, rights, run_plan,
+    Planned, Session, asks_metadata, convert_column, names, output_columns, physical_plan, plan_query, rights, run_plan,
 };
 use crate::scan::scalar;
 use crate::system::SystemTable;
@@ -110,7 +110,7 @@ pub(crate) async fn create(session: &Session, create: CreateMaterialized, index:
     let dir = catalog.reserve(&project, &name);
     let (mut files, mut built) = (Vec::new(), None);
     if !create.deferred {
-        built = versions(&planned);
+        built = versions(&planned, &create.query);
         files = write(session, &state, planned, (&schema, &dir), &format!("{project}.{name}"), None).await?;
     }
     let kept = Kept { query: create.query_text, rewrite: create.rewrite, built, outdated: None };
@@ -219,8 +219,12 @@ async fn plan(
     plan_query(&inner, state, query.clone()).await
 }
 
-/// The versions of the tables that the plan reads; `None` if one of them has none.
-fn versions(planned: &Planned) -> Option<BTreeMap<String, i64>> {
+/// The versions of the tables that the plan reads; `None` if one of them has none, or if the query also asks for partitions
+/// and tables before any is opened.
+fn versions(planned: &Planned, query: &Query) -> Option<BTreeMap<String, i64>> {
+    if asks_metadata(query) {
+        return None;
+    }
     planned.tables.iter().map(|t| Some((t.row.id.clone(), t.snapshot.as_ref()?.data_version))).collect()
 }
 
@@ -328,7 +332,7 @@ async fn rebuild_once(
     if planned.plan.schema().fields().len() != row.schema.all_columns().count() {
         return Err(semantic(at, format!("the query of {}.{name} has other columns now", row.project)));
     }
-    let built = versions(&planned);
+    let built = versions(&planned, &query);
     let values = partition.map(|spec| values_of(row, spec, at)).transpose()?;
     let sink = format!("{}.{name}", row.project);
     let files = write(session, &state, planned, (&row.schema, &table.dir()), &sink, values.as_deref()).await?;
