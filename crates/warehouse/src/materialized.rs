@@ -43,14 +43,17 @@ pub(crate) const MATERIALIZED_VIEW: &str = "MATERIALIZED_VIEW";
 /// The table property that keeps the query.
 const MATERIALIZED: &str = "feitian.materialized";
 
+/// The id of each table, the version of its rows and that of its columns, by `project.name`: the query goes by names.
+type Built = BTreeMap<String, (String, i64, i64)>;
+
 /// What a materialized view keeps beside its rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub(crate) query: String,
     /// Whether queries may be rewritten to read it. None is.
     pub(crate) rewrite: bool,
-    /// The version of each table that the rows were read at, by its id; `None` if that is not known, or of no table.
-    built: Option<BTreeMap<String, i64>>,
+    /// What the rows were read from; `None` if that is not known, or has no versions.
+    built: Option<Built>,
     /// Whether these are not the newest, in rows that were looked up to be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outdated: Option<bool>,
@@ -221,11 +224,16 @@ async fn plan(
 
 /// The versions of the tables that the plan reads; `None` if one of them has none, or if the query also asks for partitions
 /// and tables before any is opened.
-fn versions(planned: &Planned, query: &Query) -> Option<BTreeMap<String, i64>> {
+fn versions(planned: &Planned, query: &Query) -> Option<Built> {
     if asks_metadata(query) {
         return None;
     }
-    planned.tables.iter().map(|t| Some((t.row.id.clone(), t.snapshot.as_ref()?.data_version))).collect()
+    let version = |t: &OpenTable| {
+        let row = &t.row;
+        let name = format!("{}.{}", row.project, row.local_name());
+        Some((name, (row.id.clone(), t.snapshot.as_ref()?.data_version, row.schema_version)))
+    };
+    planned.tables.iter().map(version).collect()
 }
 
 /// Writes the rows of the plan, or those of the partition with these values.
@@ -388,7 +396,7 @@ async fn replaced(
 }
 
 /// Notes the versions that were read. Without them the view counts as outdated.
-async fn note(session: &Session, table_id: &str, built: Option<BTreeMap<String, i64>>) {
+async fn note(session: &Session, table_id: &str, built: Option<Built>) {
     let meta = session.warehouse.meta();
     for _ in 0..ATTEMPTS {
         let Ok(Some(mut row)) = meta.table_by_id(table_id).await else { break };
@@ -410,9 +418,13 @@ pub(crate) async fn is_valid(session: &Session, table: &Table) -> Result<bool> {
 
 async fn is_newest(warehouse: &crate::Warehouse, table: &Table) -> Result<bool> {
     let Some(built) = Kept::of(table).and_then(|kept| kept.built) else { return Ok(false) };
-    for (id, version) in &built {
-        match warehouse.catalog().open_id(id).await {
-            Ok(open) if open.snapshot.as_ref().is_some_and(|s| s.data_version == *version) => {}
+    for (name, (id, rows, columns)) in &built {
+        let (project, local) = name.split_once('.').unwrap_or_default();
+        match warehouse.catalog().open(project, local).await {
+            Ok(open)
+                if open.row.id == *id
+                    && open.row.schema_version == *columns
+                    && open.snapshot.as_ref().is_some_and(|s| s.data_version == *rows) => {}
             Ok(_) => return Ok(false),
             Err(e) if e.kind() == Kind::NotFound => return Ok(false),
             Err(e) => return Err(e),
@@ -422,10 +434,10 @@ async fn is_newest(warehouse: &crate::Warehouse, table: &Table) -> Result<bool> 
 }
 
 /// Puts into a row that is to be shown whether the view is outdated.
-pub(crate) async fn describe(warehouse: &crate::Warehouse, table: &mut Table) -> Result<()> {
+pub(crate) async fn describe(warehouse: &crate::Warehouse, table: &mut Table) {
     if let Some(kept) = Kept::of(table) {
-        let outdated = Some(!is_newest(warehouse, table).await?);
+        // A table that cannot be opened is no reason not to show the view.
+        let outdated = Some(!is_newest(warehouse, table).await.unwrap_or(false));
         Kept { outdated, ..kept }.put(table);
     }
-    Ok(())
 }
