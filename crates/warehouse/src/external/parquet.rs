@@ -128,6 +128,11 @@ fn hold(
     let schema = metadata.file_metadata().schema_descr();
     let mut largest = 0;
     for group in metadata.row_groups() {
+        // Rows without columns are only counted: by this number.
+        let most = group.columns().iter().map(|chunk| chunk.num_values()).max().unwrap_or_default();
+        if !(0..=most).contains(&group.num_rows()) {
+            return Err(broken(path, None, "a row group claims more rows than it has values"));
+        }
         let mut bytes = 0u64;
         for (leaf, chunk) in group.columns().iter().enumerate() {
             let begin = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
