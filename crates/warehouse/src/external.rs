@@ -1,12 +1,14 @@
 //! External tables: rows in files of our own buckets, which a table reads and writes and does not own.
 //!
 //! Read in this order: `location` (a bucket is a directory of the data store, and whose it is), `format` (what the
-//! clauses say of the files), `files` (which files count, and how new ones come to count exactly once), `text` and
-//! `parquet` (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load`, `create` and `collect`.
+//! clauses say of the files), `files` (which files count, and how new ones come to count exactly once), `text`, and
+//! `parquet` with `footer` (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load`, `create`
+//! and `collect`.
 
 mod collect;
 mod create;
 mod files;
+mod footer;
 mod format;
 mod insert;
 mod load;

@@ -32,7 +32,7 @@ use crate::ddl::{CLUSTERING, check_columns, check_comment, check_name, clusterin
 use crate::insert::ATTEMPTS;
 use crate::query::errors::{front_end, semantic, statement_error};
 use crate::query::{
-    Planned, Session, convert_column, names, output_columns, physical_plan, plan_query, rights, run_plan,
+    Planned, Session, asks_metadata, convert_column, names, output_columns, physical_plan, plan_query, rights, run_plan,
 };
 use crate::scan::scalar;
 use crate::system::SystemTable;
@@ -43,14 +43,17 @@ pub(crate) const MATERIALIZED_VIEW: &str = "MATERIALIZED_VIEW";
 /// The table property that keeps the query.
 const MATERIALIZED: &str = "feitian.materialized";
 
+/// The id of each table, the version of its rows and that of its columns, by `project.name`: the query goes by names.
+type Built = BTreeMap<String, (String, i64, i64)>;
+
 /// What a materialized view keeps beside its rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub(crate) query: String,
     /// Whether queries may be rewritten to read it. None is.
     pub(crate) rewrite: bool,
-    /// The version of each table that the rows were read at, by its id; `None` if that is not known, or of no table.
-    built: Option<BTreeMap<String, i64>>,
+    /// What the rows were read from; `None` if that is not known, or has no versions.
+    built: Option<Built>,
     /// Whether these are not the newest, in rows that were looked up to be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outdated: Option<bool>,
@@ -110,7 +113,7 @@ pub(crate) async fn create(session: &Session, create: CreateMaterialized, index:
     let dir = catalog.reserve(&project, &name);
     let (mut files, mut built) = (Vec::new(), None);
     if !create.deferred {
-        built = versions(&planned);
+        built = versions(&planned, &create.query);
         files = write(session, &state, planned, (&schema, &dir), &format!("{project}.{name}"), None).await?;
     }
     let kept = Kept { query: create.query_text, rewrite: create.rewrite, built, outdated: None };
@@ -219,9 +222,18 @@ async fn plan(
     plan_query(&inner, state, query.clone()).await
 }
 
-/// The versions of the tables that the plan reads; `None` if one of them has none.
-fn versions(planned: &Planned) -> Option<BTreeMap<String, i64>> {
-    planned.tables.iter().map(|t| Some((t.row.id.clone(), t.snapshot.as_ref()?.data_version))).collect()
+/// The versions of the tables that the plan reads; `None` if one of them has none, or if the query also asks for partitions
+/// and tables before any is opened.
+fn versions(planned: &Planned, query: &Query) -> Option<Built> {
+    if asks_metadata(query) {
+        return None;
+    }
+    let version = |t: &OpenTable| {
+        let row = &t.row;
+        let name = format!("{}.{}", row.project, row.local_name());
+        Some((name, (row.id.clone(), t.snapshot.as_ref()?.data_version, row.schema_version)))
+    };
+    planned.tables.iter().map(version).collect()
 }
 
 /// Writes the rows of the plan, or those of the partition with these values.
@@ -328,7 +340,7 @@ async fn rebuild_once(
     if planned.plan.schema().fields().len() != row.schema.all_columns().count() {
         return Err(semantic(at, format!("the query of {}.{name} has other columns now", row.project)));
     }
-    let built = versions(&planned);
+    let built = versions(&planned, &query);
     let values = partition.map(|spec| values_of(row, spec, at)).transpose()?;
     let sink = format!("{}.{name}", row.project);
     let files = write(session, &state, planned, (&row.schema, &table.dir()), &sink, values.as_deref()).await?;
@@ -384,7 +396,7 @@ async fn replaced(
 }
 
 /// Notes the versions that were read. Without them the view counts as outdated.
-async fn note(session: &Session, table_id: &str, built: Option<BTreeMap<String, i64>>) {
+async fn note(session: &Session, table_id: &str, built: Option<Built>) {
     let meta = session.warehouse.meta();
     for _ in 0..ATTEMPTS {
         let Ok(Some(mut row)) = meta.table_by_id(table_id).await else { break };
@@ -406,9 +418,13 @@ pub(crate) async fn is_valid(session: &Session, table: &Table) -> Result<bool> {
 
 async fn is_newest(warehouse: &crate::Warehouse, table: &Table) -> Result<bool> {
     let Some(built) = Kept::of(table).and_then(|kept| kept.built) else { return Ok(false) };
-    for (id, version) in &built {
-        match warehouse.catalog().open_id(id).await {
-            Ok(open) if open.snapshot.as_ref().is_some_and(|s| s.data_version == *version) => {}
+    for (name, (id, rows, columns)) in &built {
+        let (project, local) = name.split_once('.').unwrap_or_default();
+        match warehouse.catalog().open(project, local).await {
+            Ok(open)
+                if open.row.id == *id
+                    && open.row.schema_version == *columns
+                    && open.snapshot.as_ref().is_some_and(|s| s.data_version == *rows) => {}
             Ok(_) => return Ok(false),
             Err(e) if e.kind() == Kind::NotFound => return Ok(false),
             Err(e) => return Err(e),
@@ -418,10 +434,10 @@ async fn is_newest(warehouse: &crate::Warehouse, table: &Table) -> Result<bool> 
 }
 
 /// Puts into a row that is to be shown whether the view is outdated.
-pub(crate) async fn describe(warehouse: &crate::Warehouse, table: &mut Table) -> Result<()> {
+pub(crate) async fn describe(warehouse: &crate::Warehouse, table: &mut Table) {
     if let Some(kept) = Kept::of(table) {
-        let outdated = Some(!is_newest(warehouse, table).await?);
+        // A table that cannot be opened is no reason not to show the view.
+        let outdated = Some(!is_newest(warehouse, table).await.unwrap_or(false));
         Kept { outdated, ..kept }.put(table);
     }
-    Ok(())
 }

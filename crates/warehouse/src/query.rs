@@ -69,6 +69,7 @@ use crate::Warehouse;
 use crate::jobs::{JobContext, JobOutput, Progress};
 
 pub(crate) use condition::{Condition, RowFilter};
+pub(crate) use fold::asks_metadata;
 pub(crate) use select::{
     Pinned, Planned, Rows, convert_column, convert_value, output_columns, physical_plan, plan_change, plan_pinned,
     plan_query, run_plan, type_of_column,

@@ -30,10 +30,17 @@ struct Left {
 impl Warehouse {
     /// Removes what is older than `cutoff` and of jobs that have ended; returns how many files went.
     pub(crate) async fn collect_buckets(&self, cutoff: i64) -> Result<u64> {
-        let buckets = self.catalog.store().list_with_delimiter(Some(&Path::from(OBJECTS))).await;
+        let buckets = match self.catalog.store().list_with_delimiter(Some(&Path::from(OBJECTS))).await {
+            Ok(found) => found.common_prefixes,
+            // A symbolic link among them, for one: all else was collected.
+            Err(e) => {
+                tracing::error!(error = ?e, "buckets were not collected");
+                return Ok(0);
+            }
+        };
         // Listed before the jobs are: of one that comes meanwhile nothing is in the lists.
         let mut all = Vec::new();
-        for bucket in buckets.map_err(store_error)?.common_prefixes {
+        for bucket in buckets {
             match self.left_in(&bucket, cutoff).await {
                 Ok(left) => all.extend(left),
                 // One bucket that cannot be listed must not keep what is left in others.

@@ -21,8 +21,8 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::broken;
 use super::scan::Reading;
+use super::{broken, footer};
 use crate::reader::StoredFile;
 
 /// Rows of one batch.
@@ -96,7 +96,9 @@ async fn check_footer(path: &Path, num_bytes: u64, reading: &Reading) -> Result<
     if len > MAX_FOOTER || u64::from(len) + 8 > num_bytes {
         return Err(broken(path, None, format!("its footer claims {len} bytes")));
     }
-    Ok(())
+    let end = num_bytes - 8;
+    let bytes = reading.store.get_range(path, end - u64::from(len)..end).await;
+    footer::check(&bytes.map_err(|e| super::unreadable(path, e))?).map_err(|why| broken(path, None, why))
 }
 
 /// For each wanted column its place and name in the file; `None` if the file has none of the name. Letter case does not
@@ -126,6 +128,11 @@ fn hold(
     let schema = metadata.file_metadata().schema_descr();
     let mut largest = 0;
     for group in metadata.row_groups() {
+        // Rows without columns are only counted: by this number.
+        let most = group.columns().iter().map(|chunk| chunk.num_values()).max().unwrap_or_default();
+        if !(0..=most).contains(&group.num_rows()) {
+            return Err(broken(path, None, "a row group claims more rows than it has values"));
+        }
         let mut bytes = 0u64;
         for (leaf, chunk) in group.columns().iter().enumerate() {
             let begin = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());

@@ -115,6 +115,13 @@ fn table_of(text: &str) -> ObjectName {
     ObjectName::from(text.split('.').map(|p| Ident::new(p.trim().to_lowercase())).collect::<Vec<_>>())
 }
 
+/// Whether the query has such calls, which look at tables that it need not read. The id of an account is no table.
+pub(crate) fn asks_metadata(query: &Query) -> bool {
+    let mut find = Find(Vec::new());
+    let broken = Visit::visit(query, &mut find).is_break();
+    broken || find.0.iter().any(|(key, _)| key.first().is_some_and(|function| function != "get_user_id"))
+}
+
 fn not_partitioned(at: Position, function: &str, project: &str, table: &str) -> Error {
     semantic(at, format!("{function}: table {project}.{table} is not a partitioned table"))
 }

@@ -58,3 +58,33 @@ async fn rebuilds_at_the_same_time_leave_one_set_of_rows() {
     assert_eq!(bench.rows(&ended).await.1, ["2 | TRUE"]);
     bench.warehouse.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_asks_for_tables_which_it_does_not_read_is_never_called_valid() {
+    let bench = users::open().await;
+    text(&bench, OWNER, "create materialized view mv as select a, table_exists('later') as b from secret").await;
+    text(&bench, OWNER, "create table later (a bigint)").await;
+    let ended = run_as(&bench, OWNER, "select b, materialized_view_is_valid('mv') from mv", &[]).await;
+    assert_eq!(bench.rows(&ended).await.1, ["FALSE | FALSE"]);
+    text(&bench, OWNER, "alter materialized view mv rebuild").await;
+    let ended = run_as(&bench, OWNER, "select b from mv", &[]).await;
+    assert_eq!(bench.rows(&ended).await.1, ["TRUE"]);
+    bench.warehouse.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_goes_by_the_name_of_what_it_reads() {
+    let bench = users::open().await;
+    text(&bench, OWNER, "create materialized view mv as select a from secret").await;
+    text(&bench, OWNER, "alter table secret rename to before").await;
+    let valid = "select materialized_view_is_valid('mv')";
+    let ended = run_as(&bench, OWNER, valid, &[]).await;
+    assert_eq!(bench.rows(&ended).await.1, ["FALSE"]);
+    let failed = run_as(&bench, OWNER, "alter materialized view mv rebuild", &[]).await;
+    assert!(failed.error.unwrap_or_default().starts_with("ODPS-0130131:"));
+    text(&bench, OWNER, "create table secret (a bigint); insert into secret values (7)").await;
+    text(&bench, OWNER, "alter materialized view mv rebuild").await;
+    let ended = run_as(&bench, OWNER, "select a, materialized_view_is_valid('mv') from mv", &[]).await;
+    assert_eq!(bench.rows(&ended).await.1, ["7 | TRUE"]);
+    bench.warehouse.shutdown().await;
+}
