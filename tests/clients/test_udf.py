@@ -668,6 +668,9 @@ class Tables(UdfCase):
         want = [(f"k{k}", 400, sum(n for key, n in rows if key == f"k{k}")) for k in range(50)]
         source = f"(SELECT k, n FROM {table.name} DISTRIBUTE BY k SORT BY k, n) s"
         self.assertCountEqual(self.query(f"SELECT {name}(k, n) AS (k, c, s) FROM {source}"), want)
+        # The order is by a column that goes no further.
+        hidden = f"(SELECT CONCAT('k', CAST(n % 50 AS STRING)) AS g, n FROM {table.name} DISTRIBUTE BY k SORT BY k) s"
+        self.assertCountEqual(self.query(f"SELECT {name}(g, n) AS (k, c, s) FROM {hidden}"), want)
         # Once more from the start, whoever has had the process before; and what comes at the end of a LATERAL VIEW.
         lateral = f"SELECT v.k, c, v.s FROM {source} LATERAL VIEW {name}(s.k, s.n) v AS k, c, s"
         self.assertCountEqual(self.query(lateral), want)

@@ -14,13 +14,17 @@ impl Log {
     pub(crate) fn add(&self, bytes: &[u8]) {
         let mut kept = self.0.lock();
         kept.extend_from_slice(bytes);
-        let old = kept.len().saturating_sub(KEPT);
-        kept.drain(..old);
+        // Not each time: what is kept moves.
+        if kept.len() > 2 * KEPT {
+            let old = kept.len() - KEPT;
+            kept.drain(..old);
+        }
     }
 
     /// All that is kept.
     pub fn bytes(&self) -> Vec<u8> {
-        self.0.lock().clone()
+        let kept = self.0.lock();
+        kept[kept.len().saturating_sub(KEPT)..].to_vec()
     }
 }
 

@@ -9,12 +9,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{
     Distribution, EquivalenceProperties, OrderingRequirements, Partitioning, PhysicalExpr, ScalarFunctionExpr,
 };
@@ -42,9 +43,9 @@ impl PhysicalOptimizerRule for InOrder {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let in_order = |node: Arc<dyn ExecutionPlan>| match node.downcast_ref::<ProjectionExec>() {
             Some(projection) if projection.expr().iter().any(|e| table_call(&e.expr).is_some()) => {
-                let ordering = projection.input().output_ordering().cloned().map(OrderingRequirements::from);
-                let exprs = projection.expr().to_vec();
-                let calls = TableCalls::new(projection.input().clone(), exprs, projection.schema(), ordering);
+                let (input, exprs) = past_choices(projection)?;
+                let ordering = input.output_ordering().cloned().map(OrderingRequirements::from);
+                let calls = TableCalls::new(input, exprs, projection.schema(), ordering);
                 Ok(Transformed::yes(Arc::new(calls) as Arc<dyn ExecutionPlan>))
             }
             _ => Ok(Transformed::no(node)),
@@ -59,6 +60,32 @@ impl PhysicalOptimizerRule for InOrder {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// The input and the expressions of a projection without the projections below it that only choose columns: behind one
+/// that leaves out a column of the order nobody sees the order, and the engine would drop the sort.
+fn past_choices(projection: &ProjectionExec) -> Result<(Arc<dyn ExecutionPlan>, Vec<ProjectionExpr>)> {
+    let (mut input, mut exprs) = (projection.input().clone(), projection.expr().to_vec());
+    while let Some(choice) = input.downcast_ref::<ProjectionExec>() {
+        if !choice.expr().iter().all(|e| e.expr.downcast_ref::<Column>().is_some()) {
+            break;
+        }
+        for e in &mut exprs {
+            e.expr = below(e.expr.clone(), choice.expr())?;
+        }
+        let next = choice.input().clone();
+        input = next;
+    }
+    Ok((input, exprs))
+}
+
+/// `expr` over the input of a projection that makes `columns`.
+fn below(expr: Arc<dyn PhysicalExpr>, columns: &[ProjectionExpr]) -> Result<Arc<dyn PhysicalExpr>> {
+    let chosen = |e: Arc<dyn PhysicalExpr>| match e.downcast_ref::<Column>().and_then(|c| columns.get(c.index())) {
+        Some(column) => Ok(Transformed::yes(column.expr.clone())),
+        None => Ok(Transformed::no(e)),
+    };
+    expr.transform_up(chosen).map(|t| t.data)
 }
 
 /// The table function of a user that `expr` calls, with its arguments.
