@@ -70,11 +70,11 @@ use crate::jobs::{JobContext, JobOutput, Progress};
 
 pub(crate) use condition::{Condition, RowFilter};
 pub(crate) use fold::asks_metadata;
+use script::Together;
 pub(crate) use select::{
     Pinned, Planned, Rows, convert_column, convert_value, output_columns, physical_plan, plan_change, plan_pinned,
     plan_query, run_plan, type_of_column,
 };
-use script::Together;
 use settings::Settings;
 
 /// What the statements of one job share.

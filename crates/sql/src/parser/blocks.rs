@@ -8,16 +8,35 @@ use crate::{Position, Result, SqlError};
 const MAX_DEPTH: u32 = 50;
 
 /// Words that begin a statement behind a condition.
-const STARTS: [&str; 12] = [
-    "begin", "insert", "select", "values", "with", "loop", "create", "drop", "alter", "truncate", "update", "delete",
-];
+const STARTS: [&str; 12] =
+    ["begin", "insert", "select", "values", "with", "loop", "create", "drop", "alter", "truncate", "update", "delete"];
 
 /// A statement with its tokens, which end with [`Kind::End`], or one with others in it.
 pub(super) enum Block<'a> {
-    Setting { key: String, value: String, text: &'a str, position: Position },
-    Plain { text: &'a str, position: Position, tokens: Vec<Token> },
-    If { position: Position, condition: Vec<Token>, then: Vec<Block<'a>>, otherwise: Vec<Block<'a>> },
-    Loop { position: Position, variable: String, from: Vec<Token>, to: Vec<Token>, body: Vec<Block<'a>> },
+    Setting {
+        key: String,
+        value: String,
+        text: &'a str,
+        position: Position,
+    },
+    Plain {
+        text: &'a str,
+        position: Position,
+        tokens: Vec<Token>,
+    },
+    If {
+        position: Position,
+        condition: Vec<Token>,
+        then: Vec<Block<'a>>,
+        otherwise: Vec<Block<'a>>,
+    },
+    Loop {
+        position: Position,
+        variable: String,
+        from: Vec<Token>,
+        to: Vec<Token>,
+        body: Vec<Block<'a>>,
+    },
     /// BEGIN … END.
     Many(Vec<Block<'a>>),
 }

@@ -39,8 +39,8 @@ mod words;
 pub use lateral::{is_table_function, lift_table_function};
 pub use program::{Compute, IN_HAND, Next, Program, Reader};
 pub use sql_function::PARAMETERS;
-pub use unnest::UNNEST_WITH_OFFSET;
 use sqlparser::ast::Query;
+pub use unnest::UNNEST_WITH_OFFSET;
 
 use crate::sql_function::SqlFunction;
 use crate::{Position, Result, SqlError, Statement};

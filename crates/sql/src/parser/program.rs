@@ -268,9 +268,7 @@ impl<'a> Reader<'a> {
         let (expanded, since) = used;
         self.expanded = expanded;
         match read {
-            Read::Assignment(assignment) => {
-                self.assign(assignment, tokens, since.unwrap_or(self.statements), position)
-            }
+            Read::Assignment(assignment) => self.assign(assignment, tokens, since.unwrap_or(self.statements), position),
             Read::Statement(statement) => Ok(Some(self.given(*statement, text, position, since))),
         }
     }

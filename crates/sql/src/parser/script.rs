@@ -27,7 +27,10 @@ pub(super) enum Holds<'a> {
     Literal(&'a [Token]),
     /// What an expression made: the name of the function that gives it, and its text, if it has one that can stand in
     /// PARTITION.
-    Value { function: String, text: Option<String> },
+    Value {
+        function: String,
+        text: Option<String>,
+    },
     /// The number of a LOOP.
     Number(i64),
     /// The rows of a query, as a table of this name.
@@ -225,8 +228,7 @@ impl<'a> Parser<'a> {
             }
             Holds::Value { function: name, .. } => {
                 let name = Ident::with_quote_and_span('`', self.span(first), name);
-                let nothing =
-                    FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
+                let nothing = FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
                 let args = FunctionArguments::List(nothing);
                 (Expr::Function(Function { args, ..function::bare(name) }), None)
             }

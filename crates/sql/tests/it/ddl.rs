@@ -392,7 +392,8 @@ fn a_sql_function_is_one_expression_of_its_parameters() {
     let body = "((CASE WHEN (`@`.`a`) > 1 THEN (`@`.`a`) END))";
     assert_eq!(f.function.body.to_string().replace(' ', ""), format!("((({body}*2))+1)").replace(' ', ""));
     // What follows END is another statement, with or without a semicolon between.
-    let script = parse_script("function f() as begin @f := 1; end select f(); function g() as f(); select g()").unwrap();
+    let script =
+        parse_script("function f() as begin @f := 1; end select f(); function g() as f(); select g()").unwrap();
     assert_eq!(script.statements.len(), 4);
     for (text, error) in [
         ("function f(@a bigint) as @b", "variable @b cannot be resolved"),
@@ -400,7 +401,10 @@ fn a_sql_function_is_one_expression_of_its_parameters() {
         ("function f(@a function (bigint) returns bigint) as @a(1)", "a parameter of type FUNCTION is not supported"),
         ("function f(@a any) as @a", "a parameter of type ANY is not supported"),
         ("function f(@a bigint) as select @a", "a query in a SQL function is not supported"),
-        ("function f(@a bigint) as 1 + (select max(b) from t where b = @a)", "a query in a SQL function is not supported"),
+        (
+            "function f(@a bigint) as 1 + (select max(b) from t where b = @a)",
+            "a query in a SQL function is not supported",
+        ),
         ("function f(@a bigint) as begin @b := @a; end", "variable @f cannot be resolved"),
         ("function f(@a bigint) as begin insert into t values (1); end", "a statement other than @name := expression"),
     ] {
@@ -415,11 +419,11 @@ fn a_sql_function_is_one_expression_of_its_parameters() {
 // MaxCompute documentation, "Create an OSS external table", "LOAD", "UNLOAD".
 #[test]
 fn files_of_buckets() {
-    let Statement::CreateExternal(t) = one(
-        "create external table if not exists e (a bigint comment 'x', b string) comment 'c'
+    let Statement::CreateExternal(t) =
+        one("create external table if not exists e (a bigint comment 'x', b string) comment 'c'
          stored by 'com.aliyun.odps.CsvStorageHandler'
-         with serdeproperties ('odps.text.option.delimiter'='|') location 'oss://b/p/' tblproperties ('k'='v')",
-    ) else {
+         with serdeproperties ('odps.text.option.delimiter'='|') location 'oss://b/p/' tblproperties ('k'='v')")
+    else {
         panic!()
     };
     assert!(t.if_not_exists && t.columns.len() == 2 && t.comment.as_deref() == Some("c"));

@@ -89,7 +89,11 @@ impl Lines {
                 };
             }
             if self.buffer.len() - self.start > MAX_RECORD {
-                return Err(broken(&self.path, Some(self.line), format!("the record has more than {MAX_RECORD} bytes")));
+                return Err(broken(
+                    &self.path,
+                    Some(self.line),
+                    format!("the record has more than {MAX_RECORD} bytes"),
+                ));
             }
             self.fill().await?;
         }

@@ -30,12 +30,8 @@ impl Warehouse {
         let stop = CancellationToken::new();
         let progress = Arc::new(Progress::default());
         let crew = Arc::<Crew>::default();
-        let running = Running {
-            attempt: instance.attempt,
-            stop: stop.clone(),
-            progress: progress.clone(),
-            crew: crew.clone(),
-        };
+        let running =
+            Running { attempt: instance.attempt, stop: stop.clone(), progress: progress.clone(), crew: crew.clone() };
         self.jobs.inner.running.lock().insert(instance.id.clone(), running);
         let span = tracing::info_span!("job", instance = %instance.id, project = %instance.project);
         let warehouse = self.clone();
@@ -43,13 +39,7 @@ impl Warehouse {
         self.tasks.spawn("job", work.instrument(span));
     }
 
-    async fn run_to_end(
-        &self,
-        instance: Instance,
-        stop: CancellationToken,
-        progress: Arc<Progress>,
-        crew: Arc<Crew>,
-    ) {
+    async fn run_to_end(&self, instance: Instance, stop: CancellationToken, progress: Arc<Progress>, crew: Arc<Crew>) {
         let ended = self.run_cancellable(&instance, &stop, &progress, &crew).await;
         // Shutdown took the claim back: the next process runs it.
         let ours = self.jobs.running(&instance.id).is_some();

@@ -182,11 +182,8 @@ fn can_sort(join: &HashJoinExec) -> bool {
         J::LeftMark | J::RightMark => false,
     };
     let (left, right) = (join.left().schema(), join.right().schema());
-    let is_sortable = |(l, r): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
-        matches!((l.data_type(&left), r.data_type(&right)), (Ok(l), Ok(r)) if l == r && has_order(&l))
-    };
-    kind
-        && !join.null_aware
+    let is_sortable = |(l, r): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| matches!((l.data_type(&left), r.data_type(&right)), (Ok(l), Ok(r)) if l == r && has_order(&l));
+    kind && !join.null_aware
         && !join.contains_projection()
         && join.fetch().is_none()
         && join.on().iter().all(is_sortable)

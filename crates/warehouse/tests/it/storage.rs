@@ -232,10 +232,9 @@ async fn a_commit_takes_the_streams_that_it_names_or_the_newest_of_each_once() {
     assert_eq!(here.close_write_stream(&session, &stream("b", 1)).await.expect("closed"), closed);
     let late = here.write_to_stream(&session, &stream("b", 1), StreamPart::default(), rows(&[9], None)).await;
     assert_eq!(late.expect_err("closed").code(), "StatusConflict");
-    for (names, code) in [
-        (vec![stream("a", 3)], "NoSuchObject"),
-        (vec![stream("a", 1), stream("a", 2)], "InvalidArgument"),
-    ] {
+    for (names, code) in
+        [(vec![stream("a", 3)], "NoSuchObject"), (vec![stream("a", 1), stream("a", 2)], "InvalidArgument")]
+    {
         assert_eq!(here.commit_streams(&session, &names).await.expect_err("wrong names").code(), code);
     }
     // What an open session has written stays, however old it is.
