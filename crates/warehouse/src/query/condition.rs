@@ -1,5 +1,6 @@
 //! A condition on the rows of one table that comes without a query around it: the filter of a read session.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -65,6 +66,9 @@ impl Condition {
             statement_ms: now_ms,
             crew: Arc::default(),
             view: None,
+            functions: BTreeMap::new(),
+            values: BTreeMap::new(),
+            cached: BTreeMap::new(),
         };
         let state = session.state()?;
         let planned = plan_query(&session, &state, query).await?;

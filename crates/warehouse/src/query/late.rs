@@ -25,8 +25,9 @@ use datafusion::physical_expr::expressions::{
     BinaryExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
-use datafusion::physical_expr_common::physical_expr::is_dynamic_physical_expr;
+use datafusion::physical_expr::{
+    DynamicFilterTracking, PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction,
+};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
@@ -178,7 +179,7 @@ impl LateScans {
             Some(_) if !filter.children().into_iter().all(|key| is_plain_key(key, schema)) => Place::Never,
             Some(Some(rows)) if !self.all && has_most_keys(filter, *rows, statistics) => Place::Never,
             Some(_) => Place::Join,
-            None if is_dynamic_physical_expr(filter) => return None,
+            None if DynamicFilterTracking::classify(filter).contains_dynamic_filter() => return None,
             None => Place::of_condition(filter, schema),
         })
     }
