@@ -73,7 +73,7 @@ impl<'a> Parser<'a> {
     }
 
     /// How many tokens have been taken.
-    pub(super) fn place(&self) -> usize {
+    pub(super) fn index(&self) -> usize {
         self.at
     }
 

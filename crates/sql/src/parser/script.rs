@@ -114,7 +114,7 @@ impl<'a> Parser<'a> {
             let value = Assigned::Cached(self.cache(declared.as_ref())?);
             return Ok(Some(Assignment { name, declared, value }));
         }
-        let (begin, scalar) = (self.place(), matches!(declared, Some(Declared::Scalar(_))));
+        let (begin, scalar) = (self.index(), matches!(declared, Some(Declared::Scalar(_))));
         let value = if self.is_literal_at(0) {
             self.expr()?;
             Assigned::Literal(begin)

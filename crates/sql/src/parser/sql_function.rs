@@ -168,10 +168,10 @@ impl<'a> Parser<'a> {
         if self.starts_query() {
             return self.unsupported(self.position(), "a query in a SQL function");
         }
-        let (tokens, from) = (self.ahead(), self.place());
+        let (tokens, from) = (self.ahead(), self.index());
         self.expr()?;
         // With what follows the value, where reading it again stops.
-        let tokens = &tokens[..=self.place() - from];
+        let tokens = &tokens[..=self.index() - from];
         if !self.is("end") {
             self.expect_symbol(Symbol::Semicolon, "';'")?;
         }
