@@ -2,8 +2,8 @@
 //!
 //! Columns match by position and are converted implicitly; the partition columns that the statement leaves open are the
 //! last columns of the query. All files of a statement become visible in one commit, or none does. The INSERTs of a
-//! multi-insert read the tables at one version and are one commit for each table, all announced together. In a table with a
-//! primary key they replace rows of the same keys.
+//! multi-insert, and of a script with the UPDATE, DELETE or MERGE before them, read the tables at one version and are one
+//! commit for each table, all announced together. In a table with a primary key they replace rows of the same keys.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use feitian_base::{Error, Kind, Result, id};
-use feitian_sql::{ColumnRef, Insert, PartitionTerm, Position};
+use feitian_sql::{ColumnRef, Dml, Insert, PartitionTerm, Position};
 use feitian_types::Column;
 use sqlparser::ast::Spanned;
 
@@ -28,10 +28,15 @@ pub(crate) const ATTEMPTS: usize = 5;
 
 /// Runs statement `index` of the session's job: one INSERT, or those of a multi-insert, which take effect together.
 pub(crate) async fn run(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
+    run_after(session, None, inserts, index).await
+}
+
+/// The same with the change of rows that stands before the INSERTs in their script, and takes effect with them.
+pub(crate) async fn run_after(session: &Session, dml: Option<&Dml>, inserts: &[Insert], index: i64) -> Result<()> {
     session.settings.refuse_modes()?;
     let mut attempt = 1;
     loop {
-        match once(session, inserts, index).await {
+        match once(session, dml, inserts, index).await {
             Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
                 tracing::info!(attempt, error = %e, "the table changed meanwhile; the statement runs again");
                 attempt += 1;
@@ -59,10 +64,13 @@ impl Target {
     }
 }
 
-async fn once(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
+async fn once(session: &Session, dml: Option<&Dml>, inserts: &[Insert], index: i64) -> Result<()> {
     session.progress.begin_step(index);
     let mut pinned = Pinned::default();
     let mut changes: Vec<Change> = Vec::new();
+    if let Some(dml) = dml {
+        changes.extend(crate::dml::change(session, dml, &mut pinned).await?);
+    }
     for insert in inserts {
         let Some(change) = change(session, insert, &mut pinned).await? else { continue };
         match changes.iter_mut().find(|c| c.table.id == change.table.id) {
@@ -142,7 +150,8 @@ async fn change(session: &Session, insert: &Insert, pinned: &mut Pinned) -> Resu
 /// ODPS-0130071 if one overwrites what another one writes: the result would depend on their order.
 fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     let clash = match (&earlier.replace, &change.replace) {
-        (Replace::Nothing, Replace::Nothing) => None,
+        // Behind an UPDATE, DELETE or MERGE these are more rows. An INSERT into a table with a key exchanges rows itself.
+        (Replace::Nothing | Replace::Rows { .. }, Replace::Nothing) => None,
         (Replace::Table | Replace::Files(_) | Replace::Rows { .. }, _)
         | (_, Replace::Table | Replace::Files(_) | Replace::Rows { .. }) => Some("the table".to_string()),
         (Replace::Partitions(a), Replace::Partitions(b)) => a.iter().find(|spec| b.contains(spec)).cloned(),
@@ -154,14 +163,11 @@ fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
         let detail = format!("{table}: two branches of the statement write {spec}, and one of them overwrites it");
         return Err(semantic(insert.table.span().into(), detail));
     }
-    let specs = |replace| match replace {
-        Replace::Partitions(specs) => specs,
-        Replace::Nothing | Replace::Table | Replace::Files(_) | Replace::Rows { .. } => Vec::new(),
-    };
-    let mut replaced = specs(std::mem::take(&mut earlier.replace));
-    replaced.extend(specs(change.replace));
-    if !replaced.is_empty() {
-        earlier.replace = Replace::Partitions(replaced);
+    if let Replace::Partitions(specs) = change.replace {
+        match &mut earlier.replace {
+            Replace::Partitions(replaced) => replaced.extend(specs),
+            other => *other = Replace::Partitions(specs),
+        }
     }
     // One that read the table before it changed makes the whole statement run again.
     earlier.read_version = match (earlier.must_be_unchanged, change.must_be_unchanged) {
@@ -328,8 +334,10 @@ fn sources(
         if has == needs { Ok(()) } else { Err(semantic(at, detail)) }
     };
     if list.is_empty() {
-        count(&wanted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>())?;
-        return Ok((0..has).map(Some).collect());
+        if !has_generated(plan, wanted.len(), target) {
+            count(&wanted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>())?;
+        }
+        return Ok((0..wanted.len()).map(Some).collect());
     }
     for (i, c) in list.iter().enumerate() {
         if list[..i].iter().any(|before| before.name == c.name) {
@@ -346,6 +354,14 @@ fn sources(
     let order: Vec<&str> = named.iter().copied().chain(open).collect();
     count(&order)?;
     Ok(wanted.iter().map(|w| order.iter().position(|n| *n == w.name)).collect())
+}
+
+/// Whether the query has one column more, of the name of the partition that INSERT computes: `SELECT *` of a table that is
+/// so partitioned gives it, and its time says the same.
+fn has_generated(plan: &LogicalPlan, wanted: usize, target: &Target) -> bool {
+    let (fields, auto) = (plan.schema().fields(), target.auto.is_some());
+    let mut names = fields.iter().skip(wanted).zip(&target.dynamic).map(|(field, column)| *field.name() == column.name);
+    auto && fields.len() == wanted + 1 && names.next() == Some(true)
 }
 
 fn incompatible(plan: &LogicalPlan, index: usize, to: &Column, insert: &Insert) -> feitian_base::Error {

@@ -10,7 +10,7 @@
 //! `errors` the words of the original, `condition` a filter without a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
-//! of a script take effect together.
+//! of a script, and a change of rows before them, take effect together.
 
 mod cartesian;
 mod casts;
@@ -216,10 +216,10 @@ async fn run_script(session: &mut Session) -> Result<JobOutput> {
             // It waits for the last INSERT of its script.
             Statement::MultiInsert(inserts) if inserts.is_empty() => {}
             statement => {
-                if let Some(together) = together.as_ref().filter(|together| together.index == index) {
-                    together.check(session, &statement).await?;
-                }
-                let text = run_statement(session, statement, index).await?;
+                let text = match together.as_ref().filter(|together| together.index == index) {
+                    Some(together) => together.run(session, &statement).await?,
+                    None => run_statement(session, statement, index).await?,
+                };
                 // Rows of an earlier query stay the answer of a text that goes on with statements without one.
                 if matches!(output, JobOutput::Text(_)) {
                     output = JobOutput::Text(text);
