@@ -36,7 +36,8 @@ pub(crate) async fn run_after(session: &Session, dml: Option<&Dml>, inserts: &[I
     session.settings.refuse_modes()?;
     let mut attempt = 1;
     loop {
-        match once(session, dml, inserts, index).await {
+        let again = attempt > 1 || session.instance.attempt > 1;
+        match once(session, dml, inserts, index, again).await {
             Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
                 tracing::info!(attempt, error = %e, "the table changed meanwhile; the statement runs again");
                 attempt += 1;
@@ -64,7 +65,7 @@ impl Target {
     }
 }
 
-async fn once(session: &Session, dml: Option<&Dml>, inserts: &[Insert], index: i64) -> Result<()> {
+async fn once(session: &Session, dml: Option<&Dml>, inserts: &[Insert], index: i64, again: bool) -> Result<()> {
     session.progress.begin_step(index);
     let mut pinned = Pinned::default();
     let mut changes: Vec<Change> = Vec::new();
@@ -80,6 +81,10 @@ async fn once(session: &Session, dml: Option<&Dml>, inserts: &[Insert], index: i
     }
     if changes.is_empty() {
         return Ok(());
+    }
+    if again && inserts.len() + usize::from(dml.is_some()) > 1 {
+        // One of them may have what an earlier run gave it, when another one gives nothing any more.
+        changes.iter_mut().for_each(|c| c.among_others = true);
     }
     let (owner, attempt, step) = (&session.instance.id, session.instance.attempt, session.step(index));
     session.warehouse.catalog().commit(changes, owner, attempt, index, &step).await

@@ -31,9 +31,7 @@ impl Pages for InformationTables {
         must("table_schema", Type::Text, "Schema of the project that it is in.", |r| (&r.0.schema_name).into()),
         must("table_name", Type::Text, "Its name.", |r| (&r.0.name).into()),
         must("table_type", Type::Text, "MANAGED_TABLE or VIRTUAL_VIEW.", |r| (&r.0.kind).into()),
-        must("is_partitioned", Type::Flag, "Whether it has partition columns.", |r| {
-            r.0.schema.is_partitioned().into()
-        }),
+        must("is_partitioned", Type::Flag, "Whether it has partition columns.", |r| r.0.schema.is_partitioned().into()),
         must("owner_name", Type::Text, "Account that owns it.", |r| (&r.0.owner).into()),
         must("create_time", Type::Time, "When it was created.", |r| r.0.created_ms.into()),
         must("last_modified_time", Type::Time, "When its rows last changed.", |r| r.0.modified_ms.into()),
