@@ -38,8 +38,9 @@
 //!
 //! "Member" is an account of the project or an administrator; "owner" is the project's owner or an administrator.
 //! `{account}` is a name or an id, `{table}` is `t`, or `s.t` in a schema. Bearer tokens are not accepted, and
-//! temporary keys change no keys. Errors are `ErrorBody`. Every call may be sent again: creating what exists with the same content answers as the first time,
-//! removing what is gone is `Done`; only keys made without a chosen `access_id` and jobs without a `guid` are made anew.
+//! temporary keys change no keys. Errors are `ErrorBody`. Every call may be sent again: creating what exists with the
+//! same content answers as the first time, removing what is gone is `Done`; only keys made without a chosen `access_id`
+//! and jobs without a `guid` are made anew.
 
 pub(crate) mod accounts;
 pub(crate) mod instances;

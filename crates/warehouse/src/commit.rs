@@ -25,11 +25,13 @@
 //! A record that is given up takes those with it that its statement put for other tables, as far as no log has them: carried
 //! out alone they would end the statement without the rows of this table.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod partitions;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use feitian_base::{Error, Kind, Result, clock, failpoint, id};
-use feitian_meta::rows::{CommitRecord, Partition, PartitionChange, Step, Table};
+use feitian_meta::rows::{CommitRecord, Step, Table};
 use feitian_types::TableSchema;
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,9 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Catalog, metadata_action};
 use crate::log::{Commit, DeltaLog, Snapshot, store_error};
 use crate::writer::{NULL_PARTITION, NewFile, object_path};
+
+pub(crate) use partitions::partition_rows;
+use partitions::{created_rows, touched_specs};
 
 /// Which of the table's present files go when the new ones come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -548,95 +553,6 @@ pub(crate) fn with_nulls(mut file: NewFile, table: &Table) -> NewFile {
         }
     }
     file
-}
-
-fn touched_specs(table: &Table, intent: &Intent, drop: &[String], snapshot: &Snapshot) -> BTreeSet<String> {
-    let mut specs: BTreeSet<String> = intent.files.iter().map(|f| snapshot.spec_of(f)).collect();
-    match &intent.replace {
-        Replace::Nothing | Replace::Files(_) => {}
-        Replace::Partitions(touched) | Replace::Rows { partitions: touched, .. } => {
-            specs.extend(touched.iter().cloned());
-        }
-        Replace::Table if table.schema.is_partitioned() => specs.extend(partition_specs(snapshot)),
-        Replace::Table => {
-            specs.insert(String::new());
-        }
-    }
-    for dropped in drop {
-        specs.remove(dropped);
-    }
-    specs
-}
-
-fn partition_specs(snapshot: &Snapshot) -> impl Iterator<Item = String> + '_ {
-    snapshot.files().iter().map(|f| snapshot.spec_of(f))
-}
-
-fn created_rows(table: &Table, intent: &Intent) -> Vec<Partition> {
-    let now = clock::tick_ms();
-    let spec = |values: &[String]| {
-        let pairs = table.schema.partition_columns.iter().zip(values).map(|(c, v)| format!("{}={v}", c.name));
-        pairs.collect::<Vec<_>>().join("/")
-    };
-    let row = |values: &Vec<String>| Partition {
-        table_id: table.id.clone(),
-        spec: spec(values),
-        values: values.clone(),
-        created_ms: now,
-        ddl_ms: now,
-        modified_ms: now,
-        num_rows: 0,
-        num_bytes: 0,
-        num_files: 0,
-    };
-    intent.create.iter().map(row).collect()
-}
-
-/// The partition rows that `snapshot` implies: of all partitions that hold files, or exactly of those in `only`.
-pub(crate) fn partition_rows(
-    table: &Table,
-    snapshot: &Snapshot,
-    only: Option<&BTreeSet<String>>,
-) -> Vec<PartitionChange> {
-    let mut rows: BTreeMap<String, PartitionChange> = BTreeMap::new();
-    let new_row = |spec: &str, values: Vec<String>| PartitionChange {
-        spec: spec.to_string(),
-        values,
-        num_rows: 0,
-        num_bytes: 0,
-        num_files: 0,
-        modified_ms: snapshot.timestamp_ms,
-    };
-    for spec in only.into_iter().flatten() {
-        let values = spec.split('/').filter_map(|p| p.split_once('=')).map(|(_, v)| v.to_string()).collect();
-        rows.insert(spec.clone(), new_row(spec, values));
-    }
-    if only.is_none() && !table.schema.is_partitioned() {
-        rows.insert(String::new(), new_row("", Vec::new()));
-    }
-    // Mostly it is one partition of very many: comparing is cheaper than making every file's text.
-    let single = only.filter(|o| o.len() == 1).and_then(|o| o.first());
-    // The files of a partition mostly follow each other.
-    for files in snapshot.files().chunk_by(|a, b| a.partition_values == b.partition_values) {
-        let file = &files[0];
-        if single.is_some_and(|s| !snapshot.is_in(file, s)) {
-            continue;
-        }
-        let spec = snapshot.spec_of(file);
-        if only.is_some_and(|o| !o.contains(&spec)) {
-            continue;
-        }
-        let null = || crate::writer::NULL_PARTITION.to_string();
-        let row = rows.entry(spec).or_insert_with_key(|spec| {
-            new_row(spec, file.partition_values.iter().map(|v| v.clone().unwrap_or_else(null)).collect())
-        });
-        for f in files {
-            row.num_rows += f.num_rows.max(0);
-            row.num_bytes += f.num_bytes;
-            row.num_files += 1;
-        }
-    }
-    rows.into_values().collect()
 }
 
 #[cfg(test)]
