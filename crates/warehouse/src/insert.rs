@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use feitian_base::{Error, Kind, Result, id};
@@ -294,7 +295,7 @@ async fn project(
 ) -> Result<Planned> {
     let row = &target.table.row;
     let wanted: Vec<&Column> = row.schema.columns.iter().chain(target.open()).collect();
-    let sources = sources(&planned.plan, &wanted, target, &insert.columns, insert)?;
+    let sources = sources(&planned, &wanted, target, &insert.columns, insert)?;
     let mut exprs = Vec::with_capacity(wanted.len() + 1);
     let mut automatic = None;
     for (column, source) in wanted.into_iter().zip(sources) {
@@ -322,13 +323,13 @@ async fn project(
 
 /// For each wanted column the column of the query that fills it; `None` for one that the column list leaves out.
 fn sources(
-    plan: &LogicalPlan,
+    planned: &Planned,
     wanted: &[&Column],
     target: &Target,
     list: &[ColumnRef],
     insert: &Insert,
 ) -> Result<Vec<Option<usize>>> {
-    let has = plan.schema().fields().len();
+    let has = planned.plan.schema().fields().len();
     let at = Position::from(insert.table.span());
     let count = |names: &[&str]| {
         let needs = names.len();
@@ -339,7 +340,7 @@ fn sources(
         if has == needs { Ok(()) } else { Err(semantic(at, detail)) }
     };
     if list.is_empty() {
-        if !has_generated(plan, wanted.len(), target) {
+        if !has_generated(planned, wanted.len(), target) {
             count(&wanted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>())?;
         }
         return Ok((0..wanted.len()).map(Some).collect());
@@ -361,12 +362,43 @@ fn sources(
     Ok(wanted.iter().map(|w| order.iter().position(|n| *n == w.name)).collect())
 }
 
-/// Whether the query has one column more, of the name of the partition that INSERT computes: `SELECT *` of a table that is
-/// so partitioned gives it, and its time says the same.
-fn has_generated(plan: &LogicalPlan, wanted: usize, target: &Target) -> bool {
-    let (fields, auto) = (plan.schema().fields(), target.auto.is_some());
-    let mut names = fields.iter().skip(wanted).zip(&target.dynamic).map(|(field, column)| *field.name() == column.name);
-    auto && fields.len() == wanted + 1 && names.next() == Some(true)
+/// Whether the query has one column more, which is the partition column of a table that is partitioned as this one, beside
+/// the time that it comes from: so `SELECT *` of such a table gives it, and INSERT computes the same. Of any other column
+/// the values would be lost.
+fn has_generated(planned: &Planned, wanted: usize, target: &Target) -> bool {
+    let (Some(auto), [column]) = (&target.auto, target.dynamic.as_slice()) else { return false };
+    let plan = &planned.plan;
+    let source = target.table.row.schema.columns.iter().position(|c| c.name == auto.source);
+    let time = source.and_then(|i| stored_column(plan, i));
+    let given = if plan.schema().fields().len() == wanted + 1 { stored_column(plan, wanted) } else { None };
+    let (Some((table, name)), Some(time)) = (given, time) else { return false };
+    let is_alike = |t: &OpenTable| {
+        let is_it = table.schema() == Some(t.row.project.as_str()) && table.table() == t.row.local_name();
+        let theirs = AutoPartition::of(&t.row).filter(|a| a.source == auto.source && a.unit == auto.unit);
+        let has_it = t.row.schema.partition_columns.iter().any(|c| c.name == column.name && c.ty == column.ty);
+        is_it && theirs.is_some() && has_it
+    };
+    name == column.name && time == (table, auto.source.as_str()) && planned.tables.iter().any(is_alike)
+}
+
+/// The table, and its column, that column `index` of a query shows as it is, row by row.
+fn stored_column(mut plan: &LogicalPlan, mut index: usize) -> Option<(&TableReference, &str)> {
+    loop {
+        plan = match plan {
+            LogicalPlan::Projection(projection) => {
+                let Expr::Column(column) = projection.expr.get(index)?.clone().unalias() else { return None };
+                index = projection.input.schema().index_of_column(&column).ok()?;
+                projection.input.as_ref()
+            }
+            LogicalPlan::Filter(filter) => filter.input.as_ref(),
+            LogicalPlan::SubqueryAlias(alias) => alias.input.as_ref(),
+            LogicalPlan::TableScan(scan) => {
+                let field = scan.projected_schema.fields().get(index)?;
+                return Some((&scan.table_name, field.name().as_str()));
+            }
+            _ => return None,
+        };
+    }
 }
 
 fn incompatible(plan: &LogicalPlan, index: usize, to: &Column, insert: &Insert) -> feitian_base::Error {
