@@ -102,7 +102,8 @@ pub struct Change {
     pub must_be_unchanged: bool,
     /// With `must_be_unchanged`: appends of those who did not read the table do not count.
     pub spares_appends: bool,
-    /// Whether the same statement changes other tables too; [`Catalog::commit`] sets it.
+    /// Whether the same statement changes other tables too, or did when it ran before; [`Catalog::commit`] sets it for
+    /// changes that come together.
     pub among_others: bool,
     /// The columns afterwards, when they change.
     pub new_schema: Option<TableSchema>,
@@ -211,7 +212,7 @@ impl Catalog {
         step: &Step,
     ) -> Result<()> {
         failpoint::hit("commit.before_record");
-        let among_others = changes.len() > 1;
+        let among_others = changes.len() > 1 || changes.iter().any(|c| c.among_others);
         let one = |c| record_of(Change { among_others, ..c }, owner, attempt, step_no);
         let announced: Vec<(CommitRecord, i64)> = changes.into_iter().map(one).collect::<Result<_>>()?;
         // All or none: a record alone would let recovery end the step without the other tables' rows.

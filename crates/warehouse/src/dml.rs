@@ -6,9 +6,10 @@
 //!    the statement: two rows of its source want to change it. Of a table with a key, old rows with the keys of the new
 //!    ones are marked, too.
 //! 3. Each file with marked rows is written again without these; one of which none is left just goes.
-//! 4. One commit exchanges the files. It is refused when somebody has changed the table since the query read it, and the
-//!    statement begins again. UPDATE and DELETE may come before appends that have read nothing of the table; MERGE may not,
-//!    because what it inserts depends on rows that are not there.
+//! 4. One commit exchanges the files, and brings what the INSERTs behind the statement write if they stand in one script.
+//!    It is refused when somebody has changed the table since the query read it, and the statement begins again. UPDATE
+//!    and DELETE may come before appends that have read nothing of the table; MERGE may not, because what it inserts
+//!    depends on rows that are not there.
 //!
 //! The old files stay for those who read an older version until they are collected.
 
@@ -34,7 +35,7 @@ use crate::ddl::is_transactional;
 use crate::insert::ATTEMPTS;
 use crate::keys::{Keys, New, Rows};
 use crate::query::errors::{self, semantic};
-use crate::query::{Planned, Session, names, rights, run_plan};
+use crate::query::{Pinned, Planned, Session, names, rights, run_plan};
 use crate::writer::write_partitioned;
 use marks::{Marks, Rewritten};
 
@@ -56,7 +57,7 @@ pub(crate) async fn run(session: &Session, dml: &Dml, index: i64) -> Result<()> 
 /// The plan of the query that finds the rows of `dml`, for those who want to see it.
 pub(crate) async fn plan(session: &Session, dml: &Dml) -> Result<Planned> {
     let table = target(session, dml).await?;
-    plan::plan(session, &session.state()?, dml, &table).await
+    plan::plan(session, &session.state()?, dml, &table, &mut Pinned::default()).await
 }
 
 fn statement_of(dml: &Dml) -> RowsBy {
@@ -68,7 +69,7 @@ fn statement_of(dml: &Dml) -> RowsBy {
 }
 
 /// The table that the statement changes.
-async fn target(session: &Session, dml: &Dml) -> Result<OpenTable> {
+pub(crate) async fn target(session: &Session, dml: &Dml) -> Result<OpenTable> {
     let at = Position::from(dml.table.span());
     let (project, name, _) = names::table_name(&dml.table, session)?;
     rights::enter(session, &project).await?;
@@ -97,11 +98,19 @@ async fn target(session: &Session, dml: &Dml) -> Result<OpenTable> {
 
 async fn once(session: &Session, dml: &Dml, index: i64) -> Result<()> {
     session.progress.begin_step(index);
+    let Some(change) = change(session, dml, &mut Pinned::default()).await? else { return Ok(()) };
+    failpoint::hit("dml.before_commit");
+    let (owner, attempt, step) = (&session.instance.id, session.instance.attempt, session.step(index));
+    session.warehouse.catalog().commit(vec![change], owner, attempt, index, &step).await
+}
+
+/// Writes the files of `dml`, which sees the tables as `pinned` has them; `None` if that changes nothing.
+pub(crate) async fn change(session: &Session, dml: &Dml, pinned: &mut Pinned) -> Result<Option<Change>> {
     let table = target(session, dml).await?;
     let (row, snapshot) = (&table.row, table.data()?.clone());
     let name = format!("{}.{}", row.project, row.local_name());
     let state = session.state()?;
-    let planned = plan::plan(session, &state, dml, &table).await?;
+    let planned = plan::plan(session, &state, dml, &table, pinned).await?;
     let reads = planned.reads(&row.id);
     let rows = run_plan(session, &state, planned).await?;
     session.progress.begin_sink(name.clone());
@@ -122,19 +131,16 @@ async fn once(session: &Session, dml: &Dml, index: i64) -> Result<()> {
     files.extend(rewritten);
     session.progress.end_sink(files.iter().map(|f| f.num_bytes).sum());
     if paths.is_empty() && files.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    failpoint::hit("dml.before_commit");
-    let change = Change {
+    Ok(Some(Change {
         read_version: snapshot.version,
         reads,
         replace: Replace::Rows { by, paths, partitions },
         must_be_unchanged: true,
         spares_appends: by != RowsBy::Merge,
         ..Change::append(row.clone(), files)
-    };
-    let (owner, step) = (&session.instance.id, session.step(index));
-    catalog.commit(vec![change], owner, attempt, index, &step).await
+    }))
 }
 
 /// The new rows among `rows`; the places of old ones are marked.

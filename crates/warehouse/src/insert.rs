@@ -2,16 +2,17 @@
 //!
 //! Columns match by position and are converted implicitly; the partition columns that the statement leaves open are the
 //! last columns of the query. All files of a statement become visible in one commit, or none does. The INSERTs of a
-//! multi-insert read the tables at one version and are one commit for each table, all announced together. In a table with a
-//! primary key they replace rows of the same keys.
+//! multi-insert, and of a script with the UPDATE, DELETE or MERGE before them, read the tables at one version and are one
+//! commit for each table, all announced together. In a table with a primary key they replace rows of the same keys.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use feitian_base::{Error, Kind, Result, id};
-use feitian_sql::{ColumnRef, Insert, PartitionTerm, Position, SqlError};
+use feitian_sql::{ColumnRef, Dml, Insert, PartitionTerm, Position, SqlError};
 use feitian_types::Column;
 use sqlparser::ast::Spanned;
 
@@ -29,23 +30,33 @@ pub(crate) const ATTEMPTS: usize = 5;
 
 /// Runs statement `index` of the session's job: one INSERT, or those of a multi-insert, which take effect together.
 pub(crate) async fn run(session: &Session, inserts: &[Insert], index: i64) -> Result<()> {
+    run_after(session, None, inserts, index).await
+}
+
+/// The same with the change of rows that stands before the INSERTs in their script, and takes effect with them.
+pub(crate) async fn run_after(session: &Session, dml: Option<&Dml>, inserts: &[Insert], index: i64) -> Result<()> {
     for insert in inserts {
         if !external::is_target(session, insert).await? {
             continue;
         }
         session.settings.refuse_modes()?;
-        if inserts.len() > 1 {
+        if inserts.len() + usize::from(dml.is_some()) > 1 {
             let what = "an external table among several targets of INSERT";
             return Err(errors::front_end(SqlError::unsupported(insert.table.span().into(), what)));
         }
         return external::insert(session, insert, index).await;
     }
-    run_from(session, inserts, None, index).await
+    run_all(session, dml, inserts, None, index).await
 }
 
-/// The same where `files`, if there are any, take the place of the queries.
-pub(crate) async fn run_from(
+/// Runs statement `index`, whose rows are those of `files` and not of its query.
+pub(crate) async fn run_from(session: &Session, insert: Insert, files: &external::Loaded, index: i64) -> Result<()> {
+    run_all(session, None, &[insert], Some(files), index).await
+}
+
+async fn run_all(
     session: &Session,
+    dml: Option<&Dml>,
     inserts: &[Insert],
     files: Option<&external::Loaded>,
     index: i64,
@@ -53,7 +64,8 @@ pub(crate) async fn run_from(
     session.settings.refuse_modes()?;
     let mut attempt = 1;
     loop {
-        match once(session, inserts, files, index).await {
+        let again = attempt > 1 || session.instance.attempt > 1;
+        match once(session, dml, inserts, files, (index, again)).await {
             Err(e) if e.kind() == Kind::Conflict && attempt < ATTEMPTS => {
                 tracing::info!(attempt, error = %e, "the table changed meanwhile; the statement runs again");
                 attempt += 1;
@@ -81,10 +93,20 @@ impl Target {
     }
 }
 
-async fn once(session: &Session, inserts: &[Insert], files: Option<&external::Loaded>, index: i64) -> Result<()> {
+/// Tries it once; `again` if it has been tried before.
+async fn once(
+    session: &Session,
+    dml: Option<&Dml>,
+    inserts: &[Insert],
+    files: Option<&external::Loaded>,
+    (index, again): (i64, bool),
+) -> Result<()> {
     session.progress.begin_step(index);
     let mut pinned = Pinned::default();
     let mut changes: Vec<Change> = Vec::new();
+    if let Some(dml) = dml {
+        changes.extend(crate::dml::change(session, dml, &mut pinned).await?);
+    }
     for insert in inserts {
         let Some(change) = change(session, insert, files, &mut pinned).await? else { continue };
         match changes.iter_mut().find(|c| c.table.id == change.table.id) {
@@ -94,6 +116,10 @@ async fn once(session: &Session, inserts: &[Insert], files: Option<&external::Lo
     }
     if changes.is_empty() {
         return Ok(());
+    }
+    if again && inserts.len() + usize::from(dml.is_some()) > 1 {
+        // One of them may have what an earlier run gave it, when another one gives nothing any more.
+        changes.iter_mut().for_each(|c| c.among_others = true);
     }
     let (owner, attempt, step) = (&session.instance.id, session.instance.attempt, session.step(index));
     session.warehouse.catalog().commit(changes, owner, attempt, index, &step).await
@@ -177,7 +203,8 @@ async fn change(
 /// ODPS-0130071 if one overwrites what another one writes: the result would depend on their order.
 fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
     let clash = match (&earlier.replace, &change.replace) {
-        (Replace::Nothing, Replace::Nothing) => None,
+        // Behind an UPDATE, DELETE or MERGE these are more rows. An INSERT into a table with a key exchanges rows itself.
+        (Replace::Nothing | Replace::Rows { .. }, Replace::Nothing) => None,
         (Replace::Table | Replace::Files(_) | Replace::Described(_) | Replace::Rows { .. }, _)
         | (_, Replace::Table | Replace::Files(_) | Replace::Described(_) | Replace::Rows { .. }) => {
             Some("the table".to_string())
@@ -191,16 +218,11 @@ fn merge(earlier: &mut Change, change: Change, insert: &Insert) -> Result<()> {
         let detail = format!("{table}: two branches of the statement write {spec}, and one of them overwrites it");
         return Err(semantic(insert.table.span().into(), detail));
     }
-    let specs = |replace| match replace {
-        Replace::Partitions(specs) => specs,
-        Replace::Nothing | Replace::Table | Replace::Files(_) | Replace::Described(_) | Replace::Rows { .. } => {
-            Vec::new()
+    if let Replace::Partitions(specs) = change.replace {
+        match &mut earlier.replace {
+            Replace::Partitions(replaced) => replaced.extend(specs),
+            other => *other = Replace::Partitions(specs),
         }
-    };
-    let mut replaced = specs(std::mem::take(&mut earlier.replace));
-    replaced.extend(specs(change.replace));
-    if !replaced.is_empty() {
-        earlier.replace = Replace::Partitions(replaced);
     }
     // One that read the table before it changed makes the whole statement run again.
     earlier.read_version = match (earlier.must_be_unchanged, change.must_be_unchanged) {
@@ -339,7 +361,7 @@ async fn project(
 ) -> Result<Planned> {
     let row = &target.table.row;
     let wanted: Vec<&Column> = row.schema.columns.iter().chain(target.open()).collect();
-    let sources = sources(&planned.plan, &wanted, target, &insert.columns, insert)?;
+    let sources = sources(&planned, &wanted, target, &insert.columns, insert)?;
     let mut exprs = Vec::with_capacity(wanted.len() + 1);
     let mut automatic = None;
     for (column, source) in wanted.into_iter().zip(sources) {
@@ -367,13 +389,13 @@ async fn project(
 
 /// For each wanted column the column of the query that fills it; `None` for one that the column list leaves out.
 fn sources(
-    plan: &LogicalPlan,
+    planned: &Planned,
     wanted: &[&Column],
     target: &Target,
     list: &[ColumnRef],
     insert: &Insert,
 ) -> Result<Vec<Option<usize>>> {
-    let has = plan.schema().fields().len();
+    let has = planned.plan.schema().fields().len();
     let at = Position::from(insert.table.span());
     let count = |names: &[&str]| {
         let needs = names.len();
@@ -384,8 +406,10 @@ fn sources(
         if has == needs { Ok(()) } else { Err(semantic(at, detail)) }
     };
     if list.is_empty() {
-        count(&wanted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>())?;
-        return Ok((0..has).map(Some).collect());
+        if !has_generated(planned, wanted.len(), target) {
+            count(&wanted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>())?;
+        }
+        return Ok((0..wanted.len()).map(Some).collect());
     }
     for (i, c) in list.iter().enumerate() {
         if list[..i].iter().any(|before| before.name == c.name) {
@@ -402,6 +426,45 @@ fn sources(
     let order: Vec<&str> = named.iter().copied().chain(open).collect();
     count(&order)?;
     Ok(wanted.iter().map(|w| order.iter().position(|n| *n == w.name)).collect())
+}
+
+/// Whether the query has one column more, which is the partition column of a table that is partitioned as this one, beside
+/// the time that it comes from: so `SELECT *` of such a table gives it, and INSERT computes the same. Of any other column
+/// the values would be lost.
+fn has_generated(planned: &Planned, wanted: usize, target: &Target) -> bool {
+    let (Some(auto), [column]) = (&target.auto, target.dynamic.as_slice()) else { return false };
+    let plan = &planned.plan;
+    let source = target.table.row.schema.columns.iter().position(|c| c.name == auto.source);
+    let time = source.and_then(|i| stored_column(plan, i));
+    let given = if plan.schema().fields().len() == wanted + 1 { stored_column(plan, wanted) } else { None };
+    let (Some((table, name)), Some(time)) = (given, time) else { return false };
+    let is_alike = |t: &OpenTable| {
+        let is_it = table.schema() == Some(t.row.project.as_str()) && table.table() == t.row.local_name();
+        let theirs = AutoPartition::of(&t.row).filter(|a| a.source == auto.source && a.unit == auto.unit);
+        let has_it = t.row.schema.partition_columns.iter().any(|c| c.name == column.name && c.ty == column.ty);
+        is_it && theirs.is_some() && has_it
+    };
+    name == column.name && time == (table, auto.source.as_str()) && planned.tables.iter().any(is_alike)
+}
+
+/// The table, and its column, that column `index` of a query shows as it is, row by row.
+fn stored_column(mut plan: &LogicalPlan, mut index: usize) -> Option<(&TableReference, &str)> {
+    loop {
+        plan = match plan {
+            LogicalPlan::Projection(projection) => {
+                let Expr::Column(column) = projection.expr.get(index)?.clone().unalias() else { return None };
+                index = projection.input.schema().index_of_column(&column).ok()?;
+                projection.input.as_ref()
+            }
+            LogicalPlan::Filter(filter) => filter.input.as_ref(),
+            LogicalPlan::SubqueryAlias(alias) => alias.input.as_ref(),
+            LogicalPlan::TableScan(scan) => {
+                let field = scan.projected_schema.fields().get(index)?;
+                return Some((&scan.table_name, field.name().as_str()));
+            }
+            _ => return None,
+        };
+    }
 }
 
 fn incompatible(plan: &LogicalPlan, index: usize, to: &Column, insert: &Insert) -> feitian_base::Error {

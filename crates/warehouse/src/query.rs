@@ -12,7 +12,7 @@
 //! one of them allows, `errors` the words of the original, `condition` a filter without a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
-//! of a script take effect together, and `program` runs those that ask on their way.
+//! of a script, and a change of rows before them, take effect together, and `program` runs scripts that ask on their way.
 
 mod again;
 mod cartesian;
@@ -296,10 +296,10 @@ async fn step(
         // It waits for the last INSERT of its script.
         Statement::MultiInsert(inserts) if inserts.is_empty() => {}
         statement => {
-            if let Some(together) = together {
-                together.check(session, &statement).await?;
-            }
-            let text = run_statement(session, statement, index).await?;
+            let text = match together {
+                Some(together) => together.run(session, &statement, index).await?,
+                None => run_statement(session, statement, index).await?,
+            };
             // Rows of an earlier query stay the answer of a text that goes on with statements without one.
             if matches!(output, JobOutput::Text(_)) {
                 *output = JobOutput::Text(text);

@@ -1,4 +1,4 @@
-//! The project `sys`: tables whose rows are the system's own state, read from the metadata when a query asks.
+//! The projects `sys` and `information_schema`: tables of the system's own state, read from the metadata as queries ask.
 //!
 //! A row is there for those who may see it; nobody can change one. Conditions on project, instance and time of
 //! submission reach the metadata database, and rows come in pages of about a thousand, so that a question about an hour
@@ -8,6 +8,7 @@
 mod ask;
 mod column;
 mod config;
+mod information;
 mod instances;
 mod partitions;
 mod scan;
@@ -23,7 +24,7 @@ use datafusion::datasource::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use feitian_base::{Error, Kind, Result};
-use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table};
+use feitian_meta::{DEFAULT_SCHEMA, SYSTEM_PROJECT, Table, split_local_name};
 use feitian_sql::{Position, Statement};
 use feitian_types::arrow::engine_schema;
 use feitian_types::{Column, TableSchema};
@@ -39,10 +40,18 @@ use ask::Ask;
 use column::Col;
 use viewer::Viewer;
 
-/// A table of the project `sys`.
+/// The project of the tables that MaxCompute documents, and its schema in [`CATALOG`].
+const INFORMATION: &str = "information_schema";
+/// The project whose schema [`INFORMATION`] is for those who write three-part names.
+const CATALOG: &str = "system_catalog";
+
+/// A table of the project `sys`, or of `information_schema`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SystemTable {
     Config,
+    InformationColumns,
+    InformationPartitions,
+    InformationTables,
     Instances,
     Partitions,
     Sessions,
@@ -51,24 +60,42 @@ pub(crate) enum SystemTable {
 }
 
 impl SystemTable {
-    /// By name.
+    /// Those of `sys`, by name.
     pub(crate) const ALL: [Self; 6] =
         [Self::Config, Self::Instances, Self::Partitions, Self::Sessions, Self::Tables, Self::Tasks];
 
+    /// Those of `information_schema`, by name.
+    const DOCUMENTED: [Self; 3] = [Self::InformationColumns, Self::InformationPartitions, Self::InformationTables];
+
     /// The table that a project and a name in it mean, if it is one of these. A project `sys` of an earlier feitian
-    /// does not hide them.
+    /// does not hide them, nor one of the name `information_schema`.
     pub(crate) fn named(project: &str, name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| project == SYSTEM_PROJECT && t.name() == name)
+        let documented = |name: &str| Self::DOCUMENTED.into_iter().find(|t| t.name() == name);
+        match project {
+            SYSTEM_PROJECT => Self::ALL.into_iter().find(|t| t.name() == name),
+            INFORMATION => documented(name),
+            CATALOG => match split_local_name(name) {
+                (INFORMATION, name) => documented(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The project that its two-part name begins with.
+    fn project(self) -> &'static str {
+        if Self::DOCUMENTED.contains(&self) { INFORMATION } else { SYSTEM_PROJECT }
     }
 
     /// Its name in the project.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
+            Self::InformationColumns => "columns",
             Self::Instances => "instances",
-            Self::Partitions => "partitions",
+            Self::InformationPartitions | Self::Partitions => "partitions",
             Self::Sessions => "sessions",
-            Self::Tables => "tables",
+            Self::InformationTables | Self::Tables => "tables",
             Self::Tasks => "tasks",
         }
     }
@@ -76,10 +103,11 @@ impl SystemTable {
     fn comment(self) -> &'static str {
         match self {
             Self::Config => "Settings of the process that runs the query.",
+            Self::InformationColumns => "Columns of tables and views.",
             Self::Instances => "Jobs, for as long as they are remembered.",
-            Self::Partitions => "Partitions of partitioned tables.",
+            Self::InformationPartitions | Self::Partitions => "Partitions of partitioned tables.",
             Self::Sessions => "Sessions of the tunnel and the storage API, until a day after their end.",
-            Self::Tables => "Tables and views.",
+            Self::InformationTables | Self::Tables => "Tables and views.",
             Self::Tasks => "Stages of jobs.",
         }
     }
@@ -87,6 +115,9 @@ impl SystemTable {
     fn columns(self) -> Vec<Column> {
         match self {
             Self::Config => column::described(config::Config::COLUMNS),
+            Self::InformationColumns => column::described(information::InformationColumns::COLUMNS),
+            Self::InformationPartitions => column::described(information::InformationPartitions::COLUMNS),
+            Self::InformationTables => column::described(information::InformationTables::COLUMNS),
             Self::Instances => column::described(instances::Instances::COLUMNS),
             Self::Partitions => column::described(partitions::Partitions::COLUMNS),
             Self::Sessions => column::described(sessions::Sessions::COLUMNS),
@@ -98,8 +129,8 @@ impl SystemTable {
     /// The table as DESC shows it. It has no files.
     pub(crate) fn described(self) -> OpenTable {
         let row = Table {
-            id: format!("{SYSTEM_PROJECT}.{}", self.name()),
-            project: SYSTEM_PROJECT.to_string(),
+            id: format!("{}.{}", self.project(), self.name()),
+            project: self.project().to_string(),
             schema_name: DEFAULT_SCHEMA.to_string(),
             name: self.name().to_string(),
             kind: "MANAGED_TABLE".to_string(),
@@ -156,6 +187,9 @@ impl Reading {
     fn open(&self, schema: arrow::datatypes::SchemaRef) -> SendableRecordBatchStream {
         match self.table {
             SystemTable::Config => self.stream(config::Config::new(self), schema),
+            SystemTable::InformationColumns => self.stream(information::InformationColumns::new(self), schema),
+            SystemTable::InformationPartitions => self.stream(information::InformationPartitions::new(self), schema),
+            SystemTable::InformationTables => self.stream(information::InformationTables::new(self), schema),
             SystemTable::Instances if self.wanted.is_empty() && self.ask.equal("instance_id").is_none() => {
                 self.stream(instances::Count::new(self), schema)
             }
@@ -251,7 +285,7 @@ async fn is_only_ours(session: &Session, project: &str) -> Result<bool> {
 fn denied(action: &str, resource: &str, at: Position) -> Error {
     let detail = format!(
         "Authorization Failed [4019], You have NO privilege '{action}' on {{acs:odps:*:{resource}}}, because \
-         {SYSTEM_PROJECT} can only be read"
+         tables of the system can only be read"
     );
     statement_error(Kind::Denied, "ODPS-0130013", at, "Authorization exception", &detail)
 }

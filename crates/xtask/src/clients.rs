@@ -14,10 +14,17 @@ use crate::stage::{Options, Outcome};
 use crate::tools;
 use crate::workspace::{Workspace, without_settings};
 
+/// The packages of dbt, which do not go with those of the other clients.
+const DBT: &str = "requirements-dbt.txt";
+
 /// Every client test, once for each metadata database. Words choose modules (`test_tunnel`), others tests by name.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::ensure(tools::FOR_PAGES)?;
-    let session = Session { is_long: options.long, ..Session::prepare(workspace)? };
+    let mut session = Session { is_long: options.long, ..Session::prepare(workspace)? };
+    let mut modules = options.words.iter().filter(|w| w.starts_with("test_")).peekable();
+    if modules.peek().is_none() || modules.any(|m| m == "test_dbt") {
+        session.dbt = Some(python::environment(workspace, &[DBT])?.with_file_name("dbt"));
+    }
     let mut args: Vec<String> = Vec::new();
     for word in &options.words {
         if word.starts_with("test_") { args.push(word.clone()) } else { args.extend(["--only".into(), word.clone()]) }
@@ -48,6 +55,8 @@ pub fn spark(workspace: &Workspace, _: &Options) -> Result<Outcome> {
 struct Session<'a> {
     workspace: &'a Workspace,
     python: PathBuf,
+    /// The program dbt, for runs that have its tests.
+    dbt: Option<PathBuf>,
     /// Random tests go on for longer.
     is_long: bool,
 }
@@ -56,7 +65,8 @@ impl<'a> Session<'a> {
     fn prepare(workspace: &'a Workspace) -> Result<Self> {
         tools::ensure(tools::FOR_TESTS)?;
         cargo::build_feitian(workspace)?;
-        Ok(Self { workspace, python: python::environment(workspace, &["requirements.txt"])?, is_long: false })
+        let python = python::environment(workspace, &["requirements.txt"])?;
+        Ok(Self { workspace, python, dbt: None, is_long: false })
     }
 
     fn run(&self, label: &str, cluster: Option<&Cluster>, args: &[String]) -> Result<Outcome> {
@@ -81,9 +91,12 @@ impl<'a> Session<'a> {
         command.env("FEITIAN_TEST_BIN", self.workspace.feitian()).env("FEITIAN_TEST_LOGS", logs);
         // Drawings of pages are kept: whether a page looks right is for people to see.
         command.env("FEITIAN_TEST_SCREENSHOTS", logs.with_extension("screenshots"));
-        command.env_remove("FEITIAN_TEST_META");
+        command.env_remove("FEITIAN_TEST_META").env_remove("FEITIAN_TEST_DBT");
         if self.is_long {
             command.env("FEITIAN_TEST_LONG", "1");
+        }
+        if let Some(dbt) = &self.dbt {
+            command.env("FEITIAN_TEST_DBT", dbt);
         }
         if let Some(cluster) = cluster {
             command.env("FEITIAN_TEST_META", cluster.url("postgres"));

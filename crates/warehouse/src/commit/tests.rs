@@ -179,6 +179,12 @@ async fn what_a_statement_announced_for_several_tables_is_given_up_together() {
     }
     later.commit(again, "left", 0, 0, &Step::None).await.unwrap();
     assert_eq!((files("t").await, files("u").await), (3, 2));
+    // Nor when the other part gives nothing any more, so that this one comes alone.
+    let latest = catalog_with(dir.path(), Tasks::new()).await;
+    let mut alone = changes("left", 3).await.remove(1);
+    (alone.files, alone.among_others) = (vec![file("alone.u.parquet")], true);
+    latest.commit(vec![alone], "left", 0, 0, &Step::None).await.unwrap();
+    assert_eq!(files("u").await, 2);
 }
 
 // A process has announced that the lifecycle of a partition is over, and died.

@@ -18,7 +18,7 @@ use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::insert::default_value;
 use crate::keys::key_of;
-use crate::query::{Planned, Session, convert_column, errors, hints, plan_change, type_of_column};
+use crate::query::{Pinned, Planned, Session, convert_column, errors, hints, plan_change, type_of_column};
 
 /// What happens to a row.
 pub(super) const UPDATE: &str = "update";
@@ -71,16 +71,24 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Plans `dml` over `table`.
-pub(super) async fn plan(session: &Session, state: &SessionState, dml: &Dml, table: &OpenTable) -> Result<Planned> {
+/// Plans `dml` over `table`, with other tables as `pinned` has them.
+pub(super) async fn plan(
+    session: &Session,
+    state: &SessionState,
+    dml: &Dml,
+    table: &OpenTable,
+    pinned: &mut Pinned,
+) -> Result<Planned> {
     let given = Given::of(dml);
     check_assigned(&given, table)?;
     let inserted = inserted_columns(&given, table)?;
-    let Planned { plan, tables } = plan_change(session, state, query(dml, table)?, table).await?;
+    let auto = AutoPartition::of(&table.row);
+    let Planned { plan, tables } = plan_change(session, state, query(dml, table)?, table, pinned).await?;
     let found = found(plan, &given, table)?;
     let names: Vec<&Column> = table.row.schema.all_columns().collect();
     let mut exprs = vec![column(&found, ACTION_AT), column(&found, FILE_AT), column(&found, ROW_AT)];
     let first_old = found.schema().fields().len() - names.len();
+    let mut parted = None;
     for (i, to) in names.into_iter().enumerate() {
         if given.set.is_none() && given.inserted.is_none() {
             break;
@@ -94,7 +102,23 @@ pub(super) async fn plan(session: &Session, state: &SessionState, dml: &Dml, tab
         let new = match inserted.get(to.name.as_str()) {
             _ if given.inserted.is_none() => None,
             Some(k) => Some(converted(&found, VALUES + given.first_inserted() + k, to, given.at)?),
-            None => Some(default_value(session, state, to).await?),
+            None => Some(match auto.as_ref().and_then(|a| a.arrival(to, session.statement_ms())) {
+                Some(now) => now,
+                None => default_value(session, state, to).await?,
+            }),
+        };
+        let (updated, new) = match &auto {
+            Some(auto) if auto.source == to.name => {
+                let moved = if set.is_some() { Some(auto.value(updated.clone())?) } else { None };
+                parted = Some((moved, new.clone().map(|new| auto.value(new)).transpose()?));
+                (updated, new)
+            }
+            // The partition column, which follows the others.
+            Some(_) if i >= table.row.schema.columns.len() => {
+                let (moved, new) = parted.take().unwrap_or_default();
+                (moved.unwrap_or(updated), new)
+            }
+            _ => (updated, new),
         };
         let value = match (new, given.set) {
             (None, _) => updated,
@@ -170,10 +194,10 @@ fn shown(table: &OpenTable) -> String {
     format!("{}.{}", table.row.project, table.row.local_name())
 }
 
-/// Refuses SET of what is no data column, of the one that decides a row's partition, and of the primary key.
+/// Refuses SET of what is no data column, and of the primary key.
 fn check_assigned(given: &Given<'_>, table: &OpenTable) -> Result<()> {
     let schema = &table.row.schema;
-    let (auto, key) = (AutoPartition::of(&table.row), key_of(&table.row));
+    let key = key_of(&table.row);
     for Assignment { column: ColumnRef { name, position }, .. } in given.set.unwrap_or_default() {
         if schema.partition_columns.iter().any(|c| c.name == *name) {
             return refuse(
@@ -183,9 +207,6 @@ fn check_assigned(given: &Given<'_>, table: &OpenTable) -> Result<()> {
         }
         if !schema.columns.iter().any(|c| c.name == *name) {
             return refuse(*position, format!("column {name} cannot be resolved in table {}", shown(table)));
-        }
-        if let Some(auto) = auto.as_ref().filter(|auto| auto.source == *name) {
-            return refuse(*position, format!("column {name} cannot be updated: {} is the partition", auto.sql()));
         }
         if key.iter().any(|c| c.name == *name) {
             let detail = format!("column {name} is in the primary key of {}, it cannot be updated", shown(table));
@@ -200,19 +221,18 @@ fn inserted_columns<'a>(given: &Given<'a>, table: &'a OpenTable) -> Result<HashM
     let Some((listed, values)) = &given.inserted else { return Ok(HashMap::new()) };
     let at = values.first().map_or(given.at, |v| place_of(v, given.at));
     let schema = &table.row.schema;
-    if AutoPartition::of(&table.row).is_some() {
-        let what = format!("INSERT of MERGE into {}, which is AUTO PARTITIONED,", shown(table));
-        return Err(errors::front_end(feitian_sql::SqlError::unsupported(at, what)));
-    }
+    // A partition that a column decides is not for the statement to give.
+    let open: &[Column] = if AutoPartition::of(&table.row).is_some() { &[] } else { &schema.partition_columns };
+    let known = || schema.columns.iter().chain(open);
     let names: Vec<&str> = match listed.is_empty() {
-        true => schema.all_columns().map(|c| c.name.as_str()).collect(),
+        true => known().map(|c| c.name.as_str()).collect(),
         false => listed.iter().map(|c| c.name.as_str()).collect(),
     };
-    if let Some(unknown) = listed.iter().find(|c| !schema.all_columns().any(|has| has.name == c.name)) {
+    if let Some(unknown) = listed.iter().find(|c| !known().any(|has| has.name == c.name)) {
         let detail = format!("column {} cannot be resolved in table {}", unknown.name, shown(table));
         return refuse(unknown.position, detail);
     }
-    if let Some(missing) = schema.partition_columns.iter().find(|c| !names.contains(&c.name.as_str())) {
+    if let Some(missing) = open.iter().find(|c| !names.contains(&c.name.as_str())) {
         return refuse(at, format!("INSERT must give partition column {} a value", missing.name));
     }
     if names.len() != values.len() {

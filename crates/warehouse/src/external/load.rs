@@ -49,5 +49,5 @@ pub(crate) async fn load(session: &Session, load: Load, index: i64) -> Result<()
         columns: Vec::new(),
         source,
     };
-    crate::insert::run_from(session, &[insert], Some(&Loaded { location, format, at }), index).await
+    crate::insert::run_from(session, insert, &Loaded { location, format, at }, index).await
 }

@@ -78,16 +78,17 @@ pub(crate) async fn plan_pinned(
 }
 
 /// Plans the query of a statement that changes `target`, which it knows with the places of rows under a name that ends in
-/// [`names::TARGET`].
+/// [`names::TARGET`]. The queries behind it see the tables as it does.
 pub(crate) async fn plan_change(
     session: &Session,
     state: &SessionState,
     query: Query,
     target: &OpenTable,
+    pinned: &mut Pinned,
 ) -> Result<Planned> {
-    let mut read = BTreeMap::from([(name_of(target), target.clone())]);
-    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut read, Given::Target(target)).await?;
-    Ok(Planned { plan, tables: read.into_values().collect() })
+    pinned.0.insert(name_of(target), target.clone());
+    let plan = plan_at(session.clone(), state.clone(), query, 0, &mut pinned.0, Given::Target(target)).await?;
+    Ok(Planned { plan, tables: pinned.0.values().cloned().collect() })
 }
 
 /// Plans expressions over the parameters of a function, which are the columns of `source`.

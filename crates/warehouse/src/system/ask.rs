@@ -151,6 +151,9 @@ impl SystemTable {
             Self::Instances => &["project", "instance_id", "owner", "status"],
             Self::Tasks => &["project", "instance_id"],
             Self::Tables | Self::Partitions => &["project", "schema_name", "table_name"],
+            Self::InformationTables | Self::InformationColumns | Self::InformationPartitions => {
+                &["table_catalog", "table_schema", "table_name"]
+            }
             Self::Sessions => &["project"],
             Self::Config => &[],
         }

@@ -14,8 +14,8 @@ use super::{Pages, Reading};
 
 /// A partition and its table.
 pub(super) struct Row {
-    table: Arc<Table>,
-    partition: Partition,
+    pub(super) table: Arc<Table>,
+    pub(super) partition: Partition,
 }
 
 impl Pages for Partitions {
@@ -79,7 +79,7 @@ impl Partitions {
     }
 
     /// A page is filled from several tables: most have few partitions.
-    async fn page(&mut self) -> Result<Option<Vec<Row>>> {
+    pub(super) async fn page(&mut self) -> Result<Option<Vec<Row>>> {
         let mut rows: Vec<Row> = Vec::new();
         while let Some((table, after)) = self.table().await? {
             let room = self.page - rows.len() as i64;

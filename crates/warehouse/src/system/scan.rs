@@ -125,7 +125,8 @@ impl fmt::Debug for SystemScan {
 
 impl DisplayAs for SystemScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SystemScanExec: sys.{}{}", self.reading.table.name(), self.reading.ask)?;
+        let table = self.reading.table;
+        write!(f, "SystemScanExec: {}.{}{}", table.project(), table.name(), self.reading.ask)?;
         match self.limit {
             Some(limit) => write!(f, ", limit={limit}"),
             None => Ok(()),

@@ -17,7 +17,7 @@ const PAGE: i64 = 200;
 pub(super) const SUMS: [&str; 4] = ["num_partitions", "num_rows", "data_length", "num_files"];
 
 /// What the type of a table may be.
-const KINDS: &str = "MANAGED_TABLE, EXTERNAL_TABLE, VIRTUAL_VIEW or MATERIALIZED_VIEW.";
+pub(super) const KINDS: &str = "MANAGED_TABLE, EXTERNAL_TABLE, VIRTUAL_VIEW or MATERIALIZED_VIEW.";
 
 /// A table with the sums of its partitions.
 pub(super) struct Row {
@@ -85,11 +85,15 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn new(reading: &Reading, with_sums: bool) -> Self {
         let ask = &reading.ask;
-        let text = |column| ask.equal(column).map(str::to_string);
+        // A table of `information_schema` has other words for them.
+        let one = |column, documented| ask.equal(column).or_else(|| ask.equal(documented));
+        let project = one("project", "table_catalog");
+        let schema_name = one("schema_name", "table_schema").map(str::to_string);
+        let name = ask.equal("table_name").map(str::to_string);
         Self {
             meta: reading.warehouse.meta().clone(),
-            scopes: if ask.nothing { VecDeque::new() } else { reading.viewer.scopes(ask.equal("project")) },
-            scan: TableScan { project: None, schema_name: text("schema_name"), name: text("table_name"), with_sums },
+            scopes: if ask.nothing { VecDeque::new() } else { reading.viewer.scopes(project) },
+            scan: TableScan { project: None, schema_name, name, with_sums },
             after: None,
             page: reading.page_rows.min(PAGE),
         }

@@ -360,6 +360,37 @@ async fn tables_and_partitions_are_those_of_ones_own_projects() {
     bench.warehouse.shutdown().await;
 }
 
+// Arithmetic on the columns and partitions that are made here. A bearer token makes no administrator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn information_schema_shows_the_tables_of_ones_own_projects() {
+    let bench = open().await;
+    for query in [
+        "create table t (a bigint) partitioned by (ds string)",
+        "alter table t add partition (ds='1')",
+        "create view v as select 7 as a",
+    ] {
+        run(&bench, OWNER, "demo", query, &[]).await;
+    }
+    run(&bench, OTHER, "other", "create table u (a bigint) partitioned by (ds string)", &[]).await;
+    run(&bench, OTHER, "other", "alter table u add partition (ds='2')", &[]).await;
+    bench.warehouse.meta().admit("demo", "9").await.unwrap();
+    for (table, demo, other) in [("tables", 2, 1), ("columns", 3, 2), ("partitions", 1, 1)] {
+        let all = format!("select count(*) from information_schema.{table}");
+        assert_eq!(rows(&bench, OWNER, &all).await, [demo.to_string()], "{table}");
+        assert_eq!(rows(&bench, OTHER, &all).await, [other.to_string()], "{table}");
+        let by_root: [(&[(&str, &str)], i64); 2] = [(&[], demo + other), (&[("feitian.token", "tables")], demo)];
+        for (settings, wanted) in by_root {
+            let seen = run(&bench, ROOT, "demo", &all, settings).await;
+            assert_eq!(rows_of(&bench, &seen).await, [wanted.to_string()], "{table} {settings:?}");
+        }
+        let foreign =
+            format!("select count(*) from system_catalog.information_schema.{table} where table_catalog = 'other'");
+        assert_eq!(rows(&bench, OWNER, &foreign).await, ["0"], "{table}");
+        assert_eq!(rows(&bench, OTHER, &foreign).await, [other.to_string()], "{table}");
+    }
+    bench.warehouse.shutdown().await;
+}
+
 fn table(name: &str, partition_columns: Vec<Column>) -> Table {
     Table {
         id: id::ulid(),
