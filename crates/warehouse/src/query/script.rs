@@ -46,7 +46,10 @@ pub(super) fn check(statements: &[Parsed], is_script: bool) -> Result<()> {
         check_lacking(statements)?;
         // It would take effect at its place, and the INSERTs at the end.
         if let (Some(dml), true) = (statements.iter().find(|s| is_dml(s)), statements.iter().any(writes)) {
-            return refuse(dml, "UPDATE, DELETE or MERGE before INSERTs in a script with IF, LOOP or computed variables");
+            return refuse(
+                dml,
+                "UPDATE, DELETE or MERGE before INSERTs in a script with IF, LOOP or computed variables",
+            );
         }
     }
     Ok(())
