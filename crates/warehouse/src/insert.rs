@@ -143,8 +143,7 @@ async fn change(
     let state = session.state()?;
     let planned = match files {
         Some(files) => {
-            let columns: Vec<&Column> = row.schema.columns.iter().chain(target.open()).collect();
-            files.plan(session, &columns)?
+            files.plan(session, &row.schema.columns.iter().chain(target.open()).collect::<Vec<&Column>>())?
         }
         None => plan_pinned(session, &state, *insert.source.clone(), pinned).await?,
     };

@@ -48,6 +48,8 @@ const PHRASES: &[&[&str]] = &[
     &["both", "from"],
     // The name that the column of AUTO PARTITIONED BY has without one.
     &["as", "_pt_col_0_"],
+    // A condition that holds whatever the tables are: IF (1 = 1) is IF (1).
+    &["1", "="],
     // The scale of DECIMAL(10, 0).
     &[",", "0"],
 ];

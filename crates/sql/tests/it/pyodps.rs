@@ -90,8 +90,8 @@ fn what_the_engine_lacks_is_named() {
     let view = "CREATE VIEW IF NOT EXISTS `v1` (\n  `id` COMMENT 'it\\'s an id',\n  `m`\n)\nCOMMENT 'vc'\n";
     let text = format!("{view}PARTITIONED ON (\n  `ds` COMMENT 'day',\n  `hh`\n)\nAS select * from t");
     assert_eq!(lacking(&text), "CREATE VIEW … PARTITIONED ON");
-    let view = "CREATE MATERIALIZED VIEW `mv1` LIFECYCLE 3 (\n  `id`\n)\nDISABLE REWRITE\nAS select * from t";
-    assert!(matches!(one(view), Statement::CreateMaterialized(v) if v.lifecycle == Some(3) && !v.rewrite));
+    let materialized = "CREATE MATERIALIZED VIEW `mv1` LIFECYCLE 3 (\n  `id`\n)\nDISABLE REWRITE\nAS select * from t";
+    assert!(matches!(one(materialized), Statement::CreateMaterialized(v) if v.lifecycle == Some(3) && !v.rewrite));
     let external = "CREATE EXTERNAL TABLE `e1` (\n  `id` BIGINT\n)\nSTORED BY 'com.aliyun.odps.CsvStorageHandler'\n\
          LOCATION 'oss://b/p/'";
     assert!(matches!(one(external), Statement::CreateExternal(_)));
