@@ -123,20 +123,20 @@ impl First {
     }
 }
 
-/// Batches have one row for so many bytes of memory,
+/// Batches have at most a row for so many bytes of memory, since each run that is merged has batches in memory, and the first
+/// sort takes as many runs as there is room for;
 const BATCHES: usize = 64 << 10;
-/// and at least these.
+/// and so many at least.
 const LEAST_ROWS: usize = 512;
 
 /// The same session, whose joins sort where they can, for instances of so much memory.
 pub(super) fn sorting(state: SessionState, memory: usize) -> SessionState {
-    let mut config = state.config().clone();
+    let rows = state.config().batch_size().min((memory / BATCHES).max(LEAST_ROWS));
+    let mut config = state.config().clone().with_batch_size(rows);
     let for_merging = (memory / SORTS).clamp(LEAST_FOR_MERGING, MOST_FOR_MERGING);
     let workers = (memory / WORKER_BYTES).clamp(1, config.target_partitions().max(1));
     let options = &mut config.options_mut().execution;
     (options.sort_spill_reservation_bytes, options.target_partitions) = (for_merging, workers);
-    // Each run that is merged has batches in memory, and the first sort takes as many runs as there is room for.
-    options.batch_size = (memory / BATCHES).clamp(LEAST_ROWS, options.batch_size.max(LEAST_ROWS));
     // It comes before the rules that choose how hash joins run, and those that sort what has to be sorted.
     let mut rules = state.physical_optimizers().to_vec();
     rules.insert(0, Arc::new(SortedJoins));
