@@ -74,7 +74,8 @@ class Wire:
                     connection.sendall(piece)
                 if end:
                     connection.shutdown(socket.SHUT_WR)
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError:
+                # The other side has closed the connection already; its answer may be there.
                 pass
             response = http.client.HTTPResponse(connection)
             try:

@@ -204,7 +204,6 @@ class Instances(ClientCase):
     def test_what_is_not_supported_is_refused_with_a_position(self):
         name = self.numbers(1)
         for sql in (
-            f"SELECT n FROM {name} TABLESAMPLE (10 PERCENT)",
             "SELECT no_such_function(1)",
             f"SELECT TRANSFORM(n) USING 'cat' FROM {name}",
         ):

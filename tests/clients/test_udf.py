@@ -487,18 +487,6 @@ class Sandbox(UdfCase):
     def test_what_is_printed_does_not_disturb(self):
         self.assertEqual(self.evaluated("print('x' * 100000, flush=True) or os.write(1, b'y')\nreturn 1", "bigint"), 1)
 
-
-class Limits(unittest.TestCase):
-    def server(self, **variables):
-        server = harness.Server(meta=harness.new_database(), variables=variables)
-        self.addCleanup(server.close)
-        return server.start()
-
-    def endless(self, o, before="pass"):
-        source = HEAD + f'@annotate("bigint->bigint")\nclass F(object):\n    def evaluate(self, n):\n        {before}\n        while True:\n            n = n + 1\n'
-        resource = o.create_resource("m.py", "py", fileobj=io.BytesIO(source.encode()))
-        o.create_function("endless", class_type="m.F", resources=[resource])
-
     def test_what_is_printed_is_in_the_log(self):
         name = self.function("""
             import sys
@@ -519,6 +507,18 @@ class Limits(unittest.TestCase):
         self.assertEqual(worker.get_log("stdout", size=3), worker.get_log("stdout")[-3:])
         silent = self.o.execute_sql("SELECT 1")
         self.assertEqual(silent.get_task_workers()[0].get_log("stdout"), "")
+
+
+class Limits(unittest.TestCase):
+    def server(self, **variables):
+        server = harness.Server(meta=harness.new_database(), variables=variables)
+        self.addCleanup(server.close)
+        return server.start()
+
+    def endless(self, o, before="pass"):
+        source = HEAD + f'@annotate("bigint->bigint")\nclass F(object):\n    def evaluate(self, n):\n        {before}\n        while True:\n            n = n + 1\n'
+        resource = o.create_resource("m.py", "py", fileobj=io.BytesIO(source.encode()))
+        o.create_function("endless", class_type="m.F", resources=[resource])
 
     def test_cpu_time_has_a_limit(self):
         o = self.server(FEITIAN_USER_CODE__CPU_TIME="1s").entry()

@@ -15,8 +15,8 @@ use datafusion::logical_expr::type_coercion::functions::{
 };
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, HigherOrderUDF, LambdaParametersProgress, LogicalPlan, Operator, Projection,
-    Subquery, TypeSignature, ValueOrLambda, lit,
+    BinaryExpr, Expr, ExprSchemable, HigherOrderUDF, LambdaParametersProgress, LogicalPlan, LogicalPlanBuilder,
+    Operator, Projection, Subquery, TypeSignature, ValueOrLambda, lit,
 };
 use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, type_name};
 use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening, registry};
@@ -407,7 +407,31 @@ impl Scope<'_> {
             let plan = Arc::unwrap_or_clone(subquery.subquery);
             subquery.subquery = Arc::new(with_first(plan, |e| Ok(blanks(convert(e, &column, &to, false)?)))?);
         }
-        Ok(Expr::InSubquery(InSubquery::new(Box::new(blanks(convert(*expr, &e, &to, false)?)), subquery, negated)))
+        let expr = blanks(convert(*expr, &e, &to, false)?);
+        if negated && !subquery.outer_ref_columns.is_empty() {
+            return self.none_is(expr, subquery);
+        }
+        Ok(Expr::InSubquery(InSubquery::new(Box::new(expr), subquery, negated)))
+    }
+
+    /// `expr NOT IN (subquery)` where it is a condition: no row equals it or may. The engine's join for it has one key, and
+    /// takes a NULL for every row's, whichever rows the subquery belongs to.
+    fn none_is(&self, expr: Expr, subquery: Subquery) -> Result<Expr> {
+        let outer = |e: Expr| match e {
+            Expr::Column(c) => {
+                let field = Arc::clone(self.schema.qualified_field_from_column(&c)?.1);
+                Ok(Transformed::yes(Expr::OuterReferenceColumn(field, c)))
+            }
+            other => Ok(Transformed::no(other)),
+        };
+        let expr = expr.transform(outer)?.data;
+        let plan = Arc::unwrap_or_clone(subquery.subquery);
+        let found = Expr::from(Column::from(plan.schema().qualified_field(0)));
+        let may_be = expr.clone().eq(found.clone()).or(found.is_null()).or(expr.is_null());
+        let plan = LogicalPlanBuilder::from(plan).filter(may_be)?.build()?;
+        let outer_ref_columns = plan.all_out_ref_exprs();
+        let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: subquery.spans };
+        Ok(Expr::Exists(Exists::new(subquery, true)))
     }
 }
 
