@@ -691,7 +691,7 @@ class Maker:
                 lambda: make("big", f"count({{0}}){only}", value(*TYPES), self.plain(scope, 0)),
                 lambda: make("big", f"count(DISTINCT {{0}}){only}", value(*TYPES), self.plain(scope, 0)),
                 lambda: make("big", "count(DISTINCT {0}, {1})", value(*ORDERED), value(*ORDERED), theirs=several),
-                lambda: make("big", "count_if({0})", self.plain(scope, 0)),
+                lambda: make("big", "count_if({0})", self.plain(scope, 0), theirs="count(CASE WHEN {0} THEN 1 END)"),
                 lambda: make("big", "sum(DISTINCT {0})", value(*WHOLE), theirs="CAST(sum(DISTINCT {0}) AS BIGINT)"),
             ],
             "double": [

@@ -103,6 +103,8 @@ class Differential(ClientCase):
                         failed.append((seed, number, query, found))
                         if len(failed) <= SHOWN:
                             self.show(*failed[-1])
+                        else:
+                            print(f"{seed}:{number}: {' '.join(found.wrong.split())[:300]}", flush=True)
         share = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
         print(f"seed {SEED}: {sum(counts.values())} random queries, DuckDB {duckdb.__version__}: {share}", flush=True)
         again = [f"FEITIAN_TEST_QUERY={seed}:{number}" for seed, number, _, _ in failed]

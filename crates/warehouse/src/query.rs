@@ -20,6 +20,7 @@ mod casts;
 mod coerce;
 mod columns;
 mod condition;
+mod constants;
 pub(crate) mod errors;
 mod fold;
 mod grouping;
@@ -45,6 +46,7 @@ mod script;
 mod select;
 mod sets;
 pub(crate) mod settings;
+mod sorted;
 pub(crate) mod sql_function;
 mod subqueries;
 mod tasks;
@@ -183,15 +185,20 @@ impl Session {
         config.options_mut().extensions.insert(options);
         // Which side of a join is kept in memory is chosen with its order.
         config.options_mut().optimizer.join_reordering = false;
+        // UNION and INTERSECT make a column that is never NULL in a plan one that may be when it runs. It may not the other
+        // way round, and what the types are is seen to before.
+        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         let mut rules = pushdown::guarded(state.physical_optimizers());
         rules.insert(0, Arc::new(kept::OneTable));
         rules.insert(0, Arc::new(user_code::InOrder));
+        sorted::add(&mut rules);
         rules.push(Arc::new(unsorted::Unsorted));
         rules.push(Arc::new(kept::NoWaiting));
         if self.settings.has_late_scans() {
             rules.push(Arc::new(late::LateScans { all: self.settings.forces_late_scans() }));
         }
-        let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
+        let builder = SessionStateBuilder::new_from_existing(state.clone()).with_config(config);
+        let builder = builder.with_optimizer_rules(constants::kept_above(state.optimizers()));
         let state = builder.with_physical_optimizer_rules(rules).build();
         let memory = self.warehouse.config.memory_per_instance;
         Ok(if self.settings.sorts_joins() { again::sorting(state, memory) } else { state })

@@ -1,9 +1,12 @@
-//! Filters that the engine pushes down a physical plan are kept from where two columns have one name.
+//! Filters and projections that the engine pushes down a physical plan are kept from where they do harm.
 //!
 //! The engine looks a filter's columns up by name on its way down. Below a join of `t` and `u` that both have a column `a`,
 //! a filter of `t.a` may arrive at `u`, and rows are lost. A node whose columns have names of their own lets filters pass,
 //! unless it is a semi join: that hands filters of its keys to the side that it does not show, by name again. So does an
 //! aggregate whose group has the name of another column, and a union whose inputs name their columns otherwise.
+//!
+//! A projection that passes a merge join leaves out columns that only the join's filter reads, and moves the others: the
+//! filter reads other columns then, or none.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,28 +20,34 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
-use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// The rules of the engine, with barriers for those that push filters down.
+/// The rules of the engine, with barriers for those that push filters or projections down.
 pub(super) fn guarded(rules: &[Rule]) -> Vec<Rule> {
     let guard = |rule: &Rule| -> Rule {
-        if rule.name().starts_with("FilterPushdown") { Arc::new(Guarded { inner: rule.clone() }) } else { rule.clone() }
+        let stops = match rule.name() {
+            name if name.starts_with("FilterPushdown") => filters_stop,
+            "ProjectionPushdown" => projections_stop,
+            _ => return rule.clone(),
+        };
+        Arc::new(Guarded { inner: rule.clone(), stops })
     };
     rules.iter().map(guard).collect()
 }
 
-/// A rule that sees barriers, which nobody sees after it.
+/// A rule that sees barriers above the nodes that `stops` names, which nobody sees after it.
 #[derive(Debug)]
 struct Guarded {
     inner: Rule,
+    stops: fn(&Arc<dyn ExecutionPlan>) -> bool,
 }
 
 impl PhysicalOptimizerRule for Guarded {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        lowered(self.inner.optimize(raised(plan)?, config)?)
+        lowered(self.inner.optimize(raised(plan, self.stops)?, config)?)
     }
 
     fn name(&self) -> &str {
@@ -50,18 +59,27 @@ impl PhysicalOptimizerRule for Guarded {
     }
 }
 
-/// The plan with a barrier above each node that would hand a filter of one column to another one.
-fn raised(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+fn raised(plan: Arc<dyn ExecutionPlan>, stops: fn(&Arc<dyn ExecutionPlan>) -> bool) -> Result<Arc<dyn ExecutionPlan>> {
     let above = |node: Arc<dyn ExecutionPlan>| {
-        let schema = node.schema();
-        let mut names = HashSet::new();
-        let has_own_names = schema.fields().iter().all(|field| names.insert(field.name().as_str()));
-        if has_own_names && !crosses(&node) && !renames(&node) && !mixes(&node) {
+        if !stops(&node) {
             return Ok(Transformed::no(node));
         }
         Ok(Transformed::yes(Arc::new(Barrier { input: node }) as Arc<dyn ExecutionPlan>))
     };
     plan.transform_up(above).map(|t| t.data)
+}
+
+/// Whether a node would hand a filter of one column to another one.
+fn filters_stop(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let schema = node.schema();
+    let mut names = HashSet::new();
+    let has_own_names = schema.fields().iter().all(|field| names.insert(field.name().as_str()));
+    !has_own_names || crosses(node) || renames(node) || mixes(node)
+}
+
+/// Whether a node is a merge join with a filter.
+fn projections_stop(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.downcast_ref::<SortMergeJoinExec>().is_some_and(|join| join.filter().is_some())
 }
 
 /// Whether a filter of a key may arrive at a column of the other side that is not its key.
@@ -112,7 +130,7 @@ fn lowered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(without).map(|t| t.data)
 }
 
-/// Its input, which no filter reaches: that is what nodes do that do not say otherwise.
+/// Its input, which no filter or projection reaches: that is what nodes do that do not say otherwise.
 #[derive(Debug)]
 struct Barrier {
     input: Arc<dyn ExecutionPlan>,

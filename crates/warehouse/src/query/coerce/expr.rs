@@ -27,6 +27,9 @@ use crate::query::sql_function;
 
 /// The parameters of all lambdas of a call are known after so many looks at what they make.
 const MAX_LAMBDA_STEPS: usize = 4;
+/// What a changed column of a subquery is called: the subquery may also join by the column as it was, and two of one name
+/// are ambiguous. No name that a user would write is like it.
+const CHANGED: &str = "__changed";
 
 /// What an expression can see.
 pub(super) struct Scope<'a> {
@@ -457,9 +460,7 @@ fn widen(func: &HigherOrderUDF, fields: &mut [ValueOrLambda<FieldRef, Option<Fie
 /// A query of one column, with `change` made to that column.
 fn with_first(plan: LogicalPlan, change: impl FnOnce(Expr) -> Result<Expr>) -> Result<LogicalPlan> {
     let schema: &DFSchema = plan.schema();
-    let (qualifier, field) = schema.qualified_field(0);
-    let name = field.name().clone();
-    let expr = change(Expr::Column(Column::from((qualifier, field))))?.alias(name);
+    let expr = change(Expr::Column(Column::from(schema.qualified_field(0))))?.alias(CHANGED);
     Ok(LogicalPlan::Projection(Projection::try_new(vec![expr], Arc::new(plan))?))
 }
 
