@@ -48,8 +48,6 @@ const PHRASES: &[&[&str]] = &[
     &["both", "from"],
     // The name that the column of AUTO PARTITIONED BY has without one.
     &["as", "_pt_col_0_"],
-    // A condition that holds whatever the tables are: IF (1 = 1) is IF (1).
-    &["1", "="],
     // The scale of DECIMAL(10, 0).
     &[",", "0"],
 ];
@@ -74,6 +72,10 @@ pub const WHOLE: Target = Target {
         let (Ok(tokens), Ok(script)) = (lexer::lex(&text), parse_script(&text)) else {
             return "refused".to_string();
         };
+        // So are the condition of IF and the numbers of LOOP: they are no statements.
+        if script.control.is_some() {
+            return "passed over".to_string();
+        }
         if tokens.len() > MAX_TOKENS || script.statements.iter().any(|p| is_unsupported(&p.statement)) {
             return "passed over".to_string();
         }
