@@ -662,7 +662,7 @@ class Maker:
             for warehouse in self.keys("warehouse"):
                 scarce = self.chance.random() < 0.25
                 for day in range(KEY_OF_FIRST, key_of(LAST_SOLD), 7):
-                    most = 25 if scarce and self.chance.random() < 0.7 else 1_000
+                    most = 97 if scarce and self.chance.random() < 0.7 else 1_000
                     quantity = None if self.chance.random() < 0.02 else self.chance.randrange(most)
                     rows.append((day, item, warehouse, quantity))
         self.rows["inventory"] = [dict(zip(TABLES["inventory"], row)) for row in rows]
