@@ -5,10 +5,12 @@ they are made here from a seed, one row at a time, the same on every machine.
 """
 
 import datetime
+import math
 import random
 from decimal import Decimal
 
-SEED = 20260521
+# One with which every query has rows; with some others a few have none.
+SEED = 20260537
 FIRST, LAST = datetime.date(1998, 1, 1), datetime.date(2003, 12, 31)
 # The key of a day is its Julian day number.
 KEY_OF_FIRST = 2450815
@@ -115,8 +117,17 @@ ROWS = {
     "catalog_sales": 10_000,
     "web_sales": 6_000,
 }
-# One in so many sales comes back.
-RETURNED = 6
+# Of every other order, one line in so many comes back.
+RETURNED = 2
+# One in so many catalog orders begins with what its customer brought back to a shop.
+AGAIN = 3
+# One in so many tickets is bought on the day of a month's offers, and one in so many is a long one.
+OFFER, LONG = 8, 12
+# How much the first rows of a table are chosen before the last ones; 4 is not at all.
+SKEW = {"item": 10, "customer": 5}
+# How many of the people and of the households are of the common kinds.
+COMMON = 0.85
+LAST_SOLD = datetime.date(2002, 12, 31)
 
 CATEGORIES = ["Women", "Men", "Children", "Shoes", "Music", "Jewelry", "Home", "Sports", "Books", "Electronics"]
 CLASSES = {
@@ -136,14 +147,20 @@ BRANDS += ["amalgimporto #1", "edu packscholar #1", "exportiimporto #1", "import
 COUNTIES = ["Williamson County", "Ziebach County", "Walker County", "Daviess County", "Rush County", "Toole County"]
 COUNTIES += ["Jefferson County", "Dona Ana County", "La Porte County", "Richland County", "Bronx County"]
 COUNTIES += ["Orange County", "Franklin Parish", "Luce County", "Barrow County", "Fairfield County"]
-STATES = "TN GA SD AL IN OH TX MN NE KY VA CA WA NY IL MO MS LA MI KS NC ND OK CO UT FL WV OR WI IA AR NM".split()
+STATES = "TN GA SD AL IN OH TX MN NE KY VA CA WA NY IL MO MS LA MI KS NC ND OK CO UT FL WV OR WI IA AR NM NJ CT".split()
+# Where many of the customers live, most of all in Georgia; and some of the shops are.
+BUSY_STATES = "OH IN KY LA GA IL TX VA GA".split()
 CITIES = ["Fairview", "Midway", "Edgewood", "Oak Grove", "Pleasant Hill", "Five Points", "Centerville", "Riverside"]
 ZIPS = "85669 86197 88274 83405 86475 85392 85460 80348 81792 24128 76232 65084 87816 83926 77556 35709 30059".split()
 DAY_NAMES = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 MARITAL = list("MSDWU")
 EDUCATION = ["Primary", "Secondary", "College", "2 yr Degree", "4 yr Degree", "Advanced Degree", "Unknown"]
 COLORS = "powder khaki brown honeydew floral deep light cornflower midnight snow cyan papaya orange frosted forest ghost "
-COLORS += "slate blanched burnished purple chiffon peach saddle pale azure metallic dim navajo spring smoke rosy lace misty"
+COLORS += "slate blanched burnished purple chiffon peach saddle pale azure metallic dim navajo spring smoke rosy lace misty "
+COLORS += "burlywood indian medium"
+SHOP_ZIPS = ["85669", "24128", "35709"]
+STORES = ["ese", "ought", "able", "bar", "anti", "ation"]
+COMMON_COLORS = ["peach", "purple", "burlywood", "indian", "spring", "floral", "medium"]
 # What a column holds, by its name without the table's letters, else any word.
 WORDS = {
     "color": COLORS.split(),
@@ -162,7 +179,7 @@ WORDS = {
     "first_name": ["James", "Mary", "John", "Linda", "Robert", "Susan"],
     "last_name": ["Smith", "Jones", "Brown", "Davis", "Miller", "Wilson", "Moore"],
     "birth_country": ["UNITED STATES", "GERMANY", "JAPAN", "BRAZIL", "KENYA", "NORWAY"],
-    "store_name": ["ese", "ought", "able", "bar", "anti", "ation"],
+    "store_name": STORES,
     "company_name": ["pri", "able", "ought", "Unknown"],
     "hours": ["8AM-4PM", "8AM-8AM", "8AM-12AM"],
     "name": ["NY Metro", "Mid Atlantic", "North Midwest", "site_0", "site_1", "site_2"],
@@ -176,6 +193,23 @@ WORDS = {
     "division_name": ["Unknown", "ese", "pri"],
 }
 FLAGS = ("flag", "active", "dmail", "email", "catalog", "tv", "radio", "press", "event", "demo")
+# What an item of a colour is measured in goes by the colour's place in its list, and so does its size.
+SIZES = [("medium", "extra large"), ("N/A", "small"), ("petite",), ("medium", "extra large")]
+MANUFACTURERS = [128, 677, 940, 694, 808, 129, 270, 821, 423, 977, 436, 198, 350, 738, 741, 755, 770]
+# What many people are, and many households have.
+COMMON_PEOPLE = {("M", "Advanced Degree"), ("S", "College"), ("W", "2 yr Degree"), ("M", "Unknown")}
+COMMON_PEOPLE |= {("W", "Advanced Degree"), ("D", "2 yr Degree")}
+COMMON_HOUSEHOLDS = {
+    (potential, dependents, vehicles)
+    for potential in (">10000", "Unknown")
+    for dependents in (1, 3, 4, 6, 7)
+    for vehicles in (1, 2)
+}
+CHANNELS = [
+    ("store_sales", "ss", "ss_ticket_number"),
+    ("catalog_sales", "cs", "cs_order_number"),
+    ("web_sales", "ws", "ws_order_number"),
+]
 # Which table a key means, by the end of its name.
 KEYS = {
     "date_sk": "date_dim",
@@ -247,6 +281,13 @@ def key_of(day):
     return KEY_OF_FIRST + (day - FIRST).days
 
 
+def offers_of(key):
+    """The day of a month's offers, and the items on offer."""
+    day = (FIRST + datetime.timedelta(days=key - KEY_OF_FIRST)).replace(day=20)
+    first = (day.year * 12 + day.month) * 7
+    return key_of(day), [(first + 67 * n) % ROWS["item"] + 1 for n in range(6)]
+
+
 def identity(number):
     return f"AAAAAAAA{number:08d}"
 
@@ -300,29 +341,48 @@ def people():
     ]
 
 
+def sale_days():
+    """The keys of the days on which something is sold, more often those at the end of a year and after payday."""
+    keys, day = [], FIRST
+    while day <= LAST_SOLD:
+        weight = (4 if day.month >= 11 else 1) + (day.day <= 3 or 25 <= day.day <= 28)
+        keys += [key_of(day)] * weight
+        day += datetime.timedelta(days=1)
+    return keys
+
+
 class Maker:
     """Makes the rows of all tables, `rows[table]` as dictionaries."""
 
     def __init__(self):
         self.chance = random.Random(SEED)
+        self.sale_days = sale_days()
         self.rows = {
             "date_dim": days(),
             "time_dim": minutes(),
             "household_demographics": households(),
             "customer_demographics": people(),
         }
+        self.common = {
+            table: [row for row in self.rows[table] if tuple(row[column] for column in columns) in common]
+            for table, columns, common in (
+                ("customer_demographics", ("cd_marital_status", "cd_education_status"), COMMON_PEOPLE),
+                ("household_demographics", ("hd_buy_potential", "hd_dep_count", "hd_vehicle_count"), COMMON_HOUSEHOLDS),
+            )
+        }
         bands = range(ROWS["income_band"])
         self.rows["income_band"] = [
             dict(zip(TABLES["income_band"], (n + 1, 0 if n == 0 else n * 10_000 + 1, (n + 1) * 10_000))) for n in bands
         ]
-        for table in ("customer_address", "item", "customer", "store", "call_center", "web_site", "web_page"):
+        for table in ("store", "customer_address", "item", "customer", "call_center", "web_site", "web_page"):
             self.fill(table)
         for table in ("warehouse", "ship_mode", "reason", "promotion", "catalog_page"):
             self.fill(table)
-        self.sell("store_sales", "ss", "ss_ticket_number")
-        self.sell("catalog_sales", "cs", "cs_order_number")
-        self.sell("web_sales", "ws", "ws_order_number")
-        self.give_back("store_returns", "store_sales", "sr", "ss")
+        for table, prefix, order in CHANNELS:
+            self.sell(table, prefix, order)
+            if prefix == "ss":
+                self.give_back("store_returns", "store_sales", "sr", "ss")
+        self.sell_alike()
         self.give_back("catalog_returns", "catalog_sales", "cr", "cs")
         self.give_back("web_returns", "web_sales", "wr", "ws")
         self.stock()
@@ -337,7 +397,20 @@ class Maker:
         if table not in self.rows or self.chance.random() < 0.03:
             return None
         rows = self.rows[table]
-        return rows[self.chance.randrange(len(rows))][next(iter(TABLES[table]))]
+        if table in self.common and self.chance.random() < COMMON:
+            rows = self.common[table]
+        if column.endswith("_sold_date_sk"):
+            return self.chance.choice(self.sale_days)
+        if column == "ss_sold_time_sk":
+            # Shops are open from 8 to 21 o'clock.
+            return self.chance.randrange(8 * 60, 21 * 60) * 60
+        return rows[self.place(table, len(rows))][next(iter(TABLES[table]))]
+
+    def place(self, table, count):
+        """A place among so many rows of a table, the first ones more often if the table is skewed."""
+        # Roots and products are the same on every machine, powers need not be.
+        root = math.sqrt(math.sqrt(self.chance.random()))
+        return min(int(count * math.prod([root] * SKEW.get(table, 4))), count - 1)
 
     def fill(self, table):
         columns = list(TABLES[table])
@@ -354,20 +427,50 @@ class Maker:
             prefix = "s" if table == "store" else "cc"
             # The queries ask for few of them, and there are few.
             for n, row in enumerate(self.rows[table]):
-                row[f"{prefix}_state"] = "TN" if n % 3 else STATES[n]
-                row[f"{prefix}_county"] = COUNTIES[n % 5]
+                row[f"{prefix}_state"] = "TN" if n % 3 else BUSY_STATES[n // 3]
+                row[f"{prefix}_county"] = COUNTIES[n % 5 if n % 2 else 0]
                 row[f"{prefix}_gmt_offset"] = Decimal("-5.00")
+        if table == "store":
+            for n, row in enumerate(self.rows[table]):
+                row |= {"s_zip": SHOP_ZIPS[n % 3], "s_city": CITIES[n % 3]}
+                row |= {"s_market_id": 8 if n % 2 else n, "s_store_name": STORES[n % 6]}
+        if table == "customer_address":
+            for row in self.rows[table]:
+                self.settle(row)
+        if table == "ship_mode":
+            for n, row in enumerate(self.rows[table]):
+                row["sm_carrier"] = WORDS["carrier"][n % len(WORDS["carrier"])]
+        if table == "web_site":
+            for row in self.rows[table][::2]:
+                row["web_company_name"] = "pri"
+
+    def settle(self, address):
+        """A third lives beside a shop, half in the states where many live."""
+        where = self.chance.randrange(6)
+        if where < 2:
+            shop = self.chance.choice(self.rows["store"])
+            address |= {f"ca_{name}": shop[f"s_{name}"] for name in ("county", "state", "zip", "gmt_offset")}
+        elif where < 5:
+            address["ca_state"] = self.chance.choice(BUSY_STATES)
 
     def describe(self, item, n):
         category = CATEGORIES[n % len(CATEGORIES)]
-        number = (n // len(CATEGORIES)) % 4
+        number = (n // len(CATEGORIES) + 1) % 4
         item["i_category_id"], item["i_category"] = n % len(CATEGORIES) + 1, category
         item["i_class_id"], item["i_class"] = number + 1, CLASSES[category][number]
         brand = n % len(BRANDS)
         item["i_brand_id"], item["i_brand"] = 1_001_001 + brand, BRANDS[brand]
-        item["i_manufact_id"] = [128, 677, 940, 694, 808, 129, 270, 821, 423, 977, 436, 198, 350, 741][n % 14]
+        item["i_manufact_id"] = MANUFACTURERS[n % len(MANUFACTURERS)]
         item["i_manufact"] = f"able{item['i_manufact_id']}"
-        item["i_manager_id"] = n % 100 + 1
+        item["i_manager_id"] = n % 37 + 1
+        colors, units = WORDS["color"], WORDS["units"]
+        color = self.chance.choice(COMMON_COLORS if self.chance.random() < 0.35 else colors)
+        at = colors.index(color)
+        item["i_color"], item["i_units"] = color, units[at % len(units)]
+        item["i_size"] = self.chance.choice(SIZES[at // 2 % 4])
+        if item["i_current_price"] is not None:
+            low, high = self.chance.choice([(99, 149), (62_00, 78_00), (9, 99_00), (9, 99_00)])
+            item["i_current_price"] = cents(Decimal(self.chance.randint(low, high)) / 100)
         item["i_item_id"] = identity((n + 1) // 2)
         item["i_product_name"] = f"product{n}"
 
@@ -385,7 +488,7 @@ class Maker:
         if self.chance.random() < 0.02:
             return None
         if name.endswith("gmt_offset"):
-            return Decimal(self.chance.choice([-5, -6, -7, -8])).quantize(Decimal("0.01"))
+            return Decimal(self.chance.choice([-5, -6, -7, -7])).quantize(Decimal("0.01"))
         if kind.startswith("decimal"):
             return cents(Decimal(self.chance.randrange(9, 9_900)) / 100)
         if kind == "string":
@@ -408,32 +511,86 @@ class Maker:
     def sell(self, table, prefix, order):
         """Orders of a few lines: one customer, one day, several items."""
         rows, number = [], 0
+        again = self.brought_back() if prefix == "cs" else []
         while len(rows) < ROWS[table]:
             number += 1
             shared = {column: self.key(column) for column in TABLES[table] if column.endswith("_sk")}
+            items = self.goods(self.chance.randint(1, 6))
             sold = shared[f"{prefix}_sold_date_sk"]
-            if f"{prefix}_ship_date_sk" in shared and sold is not None:
-                shared[f"{prefix}_ship_date_sk"] = sold + self.chance.randint(2, 130)
-            items = self.chance.sample(range(1, ROWS["item"] + 1), self.chance.randint(1, 6))
-            for item in items:
-                row = {**shared, f"{prefix}_item_sk": item, order: number, **self.prices(prefix)}
-                if f"{prefix}_warehouse_sk" in shared:
-                    # Lines of one order from several warehouses.
-                    row[f"{prefix}_warehouse_sk"] = self.key("warehouse_sk")
-                rows.append({column: row[column] for column in TABLES[table]})
+            kind = self.chance.randrange(OFFER * LONG)
+            if again and number % AGAIN == 0:
+                customer, item, sold = again.pop()
+                shared |= {"cs_bill_customer_sk": customer, "cs_sold_date_sk": sold}
+                items = [item, *(other for other in items if other != item)]
+            elif prefix == "ss" and sold is not None and kind % OFFER == 0:
+                shared["ss_sold_date_sk"], offers = offers_of(sold)
+                items = self.chance.sample(offers, self.chance.randint(1, len(offers)))
+            elif prefix == "ss" and kind % LONG == 1:
+                items = self.goods(self.chance.randint(8, 20))
+            self.own(shared, prefix)
+            rows += [self.line(table, prefix, shared | {order: number}, item, self.prices()) for item in items]
         self.rows[table] = rows[: ROWS[table]]
 
-    def prices(self, prefix):
-        quantity = self.chance.randint(1, 100)
+    def line(self, table, prefix, shared, item, prices):
+        row = {**shared, f"{prefix}_item_sk": item, **{f"{prefix}_{name}": value for name, value in prices.items()}}
+        sold = shared[f"{prefix}_sold_date_sk"]
+        if f"{prefix}_ship_date_sk" in shared and sold is not None:
+            # Each line of an order leaves when it is ready, and from a warehouse of its own.
+            row[f"{prefix}_ship_date_sk"] = sold + self.chance.randint(2, 130)
+        if f"{prefix}_warehouse_sk" in shared:
+            row[f"{prefix}_warehouse_sk"] = self.key("warehouse_sk")
+        return {column: row[column] for column in TABLES[table]}
+
+    def goods(self, count):
+        """So many different items."""
+        found = {}
+        while len(found) < count:
+            found[self.place("item", ROWS["item"]) + 1] = None
+        return list(found)
+
+    def own(self, shared, prefix):
+        """Half of the orders are made from home, by whom the customer table knows."""
+        role = prefix if prefix == "ss" else f"{prefix}_bill"
+        customer = shared[f"{role}_customer_sk"]
+        if customer is not None and self.chance.random() < 0.5:
+            known = self.rows["customer"][customer - 1]
+            for name in ("cdemo_sk", "hdemo_sk", "addr_sk"):
+                shared[f"{role}_{name}"] = known[f"c_current_{name}"]
+
+    def brought_back(self):
+        """Customer, item and a day soon after, of what came back to the shops."""
+        last, found = key_of(LAST_SOLD), []
+        for row in self.rows["store_returns"]:
+            customer, day = row["sr_customer_sk"], row["sr_returned_date_sk"]
+            if customer is not None and day is not None and day + 30 <= last:
+                found.append((customer, row["sr_item_sk"], day + self.chance.randint(0, 30)))
+        self.chance.shuffle(found)
+        return found
+
+    def sell_alike(self):
+        """On the first Monday of each year, some items bring the same money in the shops, by catalog and on the web."""
+        for year in range(FIRST.year, LAST_SOLD.year + 1):
+            first = datetime.date(year, 1, 1)
+            monday = key_of(first + datetime.timedelta(days=-first.weekday() % 7))
+            # Items that are seldom sold otherwise.
+            for item in range(ROWS["item"] // 2 + year % 10, ROWS["item"], 16):
+                prices = self.prices()
+                for table, prefix, order in CHANNELS:
+                    shared = {column: self.key(column) for column in TABLES[table] if column.endswith("_sk")}
+                    shared |= {f"{prefix}_sold_date_sk": monday, order: self.rows[table][-1][order] + 1}
+                    self.rows[table].append(self.line(table, prefix, shared, item, prices))
+
+    def prices(self):
+        quantity = self.chance.randint(1, self.chance.choice([4, 6, 100]))
         cost = cents(Decimal(self.chance.randint(100, 9_000)) / 100)
-        listed = cents(cost * Decimal(self.chance.randint(100, 200)) / 100)
+        listed = cents(cost * Decimal(self.chance.randint(100, 300)) / 100)
         price = cents(listed * Decimal(self.chance.randint(30, 100)) / 100)
         paid = cents(price * quantity)
-        coupon = cents(paid * Decimal(self.chance.choice([0, 0, 0, 10, 40])) / 100)
+        coupon = cents(paid * Decimal(self.chance.choice([0, 0, self.chance.randint(5, 40)])) / 100)
         tax = cents((paid - coupon) * Decimal(self.chance.randint(0, 9)) / 100)
         ship = cents(listed * quantity * Decimal(self.chance.randint(0, 40)) / 100)
         net = paid - coupon
-        made = {
+        return {
             "quantity": quantity,
             "wholesale_cost": cost,
             "list_price": listed,
@@ -451,21 +608,23 @@ class Maker:
             "net_paid_inc_ship_tax": net + ship + tax,
             "net_profit": net - cents(cost * quantity),
         }
-        return {f"{prefix}_{name}": value for name, value in made.items()}
 
     def give_back(self, table, sales, prefix, of):
         """Returns of lines that were sold: the same item, order and customer, some days later."""
         order = "ticket_number" if of == "ss" else "order_number"
         rows = []
-        for sale in self.rows[sales][::RETURNED]:
+        for sale in [sale for sale in self.rows[sales] if sale[f"{of}_{order}"] % 2][::RETURNED]:
             row = {column: self.key(column) for column in TABLES[table] if column.endswith("_sk")}
             back = self.chance.randint(1, sale[f"{of}_quantity"])
+            if self.chance.random() < 0.3:
+                back = sale[f"{of}_quantity"]
             amount = cents(sale[f"{of}_sales_price"] * back)
             cash = cents(amount * Decimal(self.chance.choice([0, 50, 100])) / 100)
             fee = cents(Decimal(self.chance.randint(50, 9_900)) / 100)
             sold = sale[f"{of}_sold_date_sk"]
             row |= {f"{prefix}_item_sk": sale[f"{of}_item_sk"], f"{prefix}_{order}": sale[f"{of}_{order}"]}
-            row[f"{prefix}_returned_date_sk"] = None if sold is None else sold + self.chance.randint(1, 60)
+            kept = self.chance.randint(1, self.chance.choice([8, 60]))
+            row[f"{prefix}_returned_date_sk"] = None if sold is None else sold + kept
             self.same_customer(row, sale, prefix, of)
             made = {
                 "return_quantity": back,
@@ -497,12 +656,14 @@ class Maker:
                 row[f"{prefix}_{name}"] = sale[f"{of}_{name}"]
 
     def stock(self):
-        """What lay in each warehouse, every fourth week, of every fourth item."""
+        """What lies in each warehouse every week, of some items; a few of them are out of stock most of the time."""
         rows = []
-        for day in range(KEY_OF_FIRST, key_of(LAST), 28):
-            for item in range(1, ROWS["item"] + 1, 4):
-                for warehouse in self.keys("warehouse"):
-                    quantity = None if self.chance.random() < 0.02 else self.chance.randrange(1_000)
+        for item in range(1, ROWS["item"] + 1, 11):
+            for warehouse in self.keys("warehouse"):
+                scarce = self.chance.random() < 0.25
+                for day in range(KEY_OF_FIRST, key_of(LAST_SOLD), 7):
+                    most = 97 if scarce and self.chance.random() < 0.7 else 1_000
+                    quantity = None if self.chance.random() < 0.02 else self.chance.randrange(most)
                     rows.append((day, item, warehouse, quantity))
         self.rows["inventory"] = [dict(zip(TABLES["inventory"], row)) for row in rows]
 

@@ -35,6 +35,8 @@ SPELLINGS = [
     (re.compile(r"\bas\s+(integer|int4)\b", re.IGNORECASE), "AS INT"),
     (re.compile(r"\bas\s+double\s+precision\b", re.IGNORECASE), "AS DOUBLE"),
     (re.compile(r"\bas\s+varchar\b(?!\s*\()", re.IGNORECASE), "AS STRING"),
+    # A number of days is added to a DATE as an interval.
+    (re.compile(r"\b(d_date\s*\+\s*)(\d+)\b", re.IGNORECASE), r"\1INTERVAL '\2' DAY"),
 ]
 LAST_LIMIT = re.compile(r"\blimit\s+\d+\s*$", re.IGNORECASE)
 ARROW = {"bigint": pa.int64(), "string": pa.string(), "date": pa.date32()}
