@@ -51,6 +51,20 @@ pub fn spark(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     run_script("Spark", &mut command)
 }
 
+/// The queries of TPC-DS over small tables, beside DuckDB. Their texts come from a package of PyPI.
+pub fn tpcds(workspace: &Workspace, _: &Options) -> Result<Outcome> {
+    let session = Session::prepare(workspace)?;
+    let folder = workspace.own("tpcds")?;
+    let script = |name: &str| workspace.root.join(CLIENTS).join(name);
+    let mut texts = Command::new(python::environment(workspace, &["requirements-tpcds.txt"])?);
+    without_settings(&mut texts);
+    process::run_quietly(texts.arg("-B").arg(script("tpcds_texts.py")).arg(&folder))?;
+    let mut command = Command::new(&session.python);
+    without_settings(&mut command);
+    command.env("FEITIAN_TEST_BIN", workspace.feitian()).env("FEITIAN_TEST_LOGS", workspace.own("logs")?);
+    run_script("TPC-DS", command.arg("-B").arg(script("tpcds_run.py")).arg(&folder))
+}
+
 /// What every run of client tests needs.
 struct Session<'a> {
     workspace: &'a Workspace,
@@ -105,21 +119,19 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Runs a test script that prints a line for each test and ends with `N passed, N failed`.
+/// Runs a test script that prints a line for each test and ends with `N passed, N failed`. Libraries may have a last word.
 pub fn run_script(label: &str, command: &mut Command) -> Result<Outcome> {
     let mut bar = Bar::start(label);
-    let mut last = String::new();
+    let mut tally = None;
     let status = process::run(command, |_, line| {
         if line.starts_with("test ") && line.contains(" ... ok") {
             bar.note(line);
         } else {
             bar.print(line);
         }
-        if !line.trim().is_empty() {
-            last = line.to_string();
-        }
+        tally = parse_tally(line).or(tally.take());
     })?;
-    let outcome = parse_tally(&last).unwrap_or_else(|| Outcome::one(false));
+    let outcome = tally.unwrap_or_else(|| Outcome::one(false));
     // A script that died after its last line is no success.
     let fell = !status.success() && outcome.failed == 0;
     Ok(if fell { Outcome { failed: 1, ..outcome } } else { outcome })

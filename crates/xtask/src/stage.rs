@@ -60,6 +60,12 @@ pub const COMMANDS: &[Command] = &[
         run: |o| run_one("two-process", o),
     },
     Command {
+        name: "tpcds",
+        usage: "",
+        about: "the 99 queries of TPC-DS over small tables: feitian's answers are DuckDB's",
+        run: |o| run_one("tpcds", o),
+    },
+    Command {
         name: "spark",
         usage: "[--long]",
         about: "the rows of SQL tests that Spark vouches for, computed again by it; a part of test --long",
@@ -105,6 +111,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "clients", is_proof: false, in_short: true, run: clients::run },
     Stage { name: "two-process", is_proof: false, in_short: true, run: clients::two_process },
     Stage { name: "demo", is_proof: false, in_short: true, run: demo::stage },
+    Stage { name: "tpcds", is_proof: true, in_short: true, run: clients::tpcds },
     Stage { name: "spark", is_proof: true, in_short: false, run: clients::spark },
     Stage { name: "powercut", is_proof: true, in_short: true, run: powercut::run },
     Stage { name: "kill", is_proof: true, in_short: true, run: kill::run },
