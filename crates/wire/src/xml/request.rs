@@ -149,7 +149,9 @@ fn parse_task(node: &Node) -> Result<Task> {
             let value = property.child("Value").map_or("", Node::literal);
             match key.as_str() {
                 "" => return Err(invalid(format!("a property of task {name} has no <Name>"))),
-                "settings" => settings = parse_settings(name, value)?,
+                "settings" => settings.extend(parse_object("settings", name, value)?),
+                // What a table is archived with is for the task to refuse: clients look at it before they wait for its end.
+                "archiveSettings" if kind == TaskKind::Merge => settings.extend(parse_object(&key, name, value)?),
                 "aliases" => aliases = parse_object("aliases", name, value)?,
                 _ if LABELS.contains(&key.as_str()) => properties.push((key, value.to_string())),
                 _ => return Err(invalid(format!("property '{key}' of task {name} is not supported; leave it out"))),
@@ -167,10 +169,6 @@ fn parse_task(node: &Node) -> Result<Task> {
         }
         _ => Ok(Task { kind, name: name.to_string(), query, table, settings, aliases, properties }),
     }
-}
-
-fn parse_settings(task: &str, json: &str) -> Result<Vec<(String, String)>> {
-    parse_object("settings", task, json)
 }
 
 fn parse_object(what: &str, task: &str, json: &str) -> Result<Vec<(String, String)>> {
@@ -224,7 +222,7 @@ pub fn parse_authorization(body: &[u8]) -> Result<AuthorizationRequest> {
         return Err(invalid(format!("<{}> has no <Query>", root.name)));
     }
     let json = root.child_text("ResponseInJsonFormat").is_some_and(|t| t.eq_ignore_ascii_case("true"));
-    let settings = parse_settings("authorization", root.child("Settings").map_or("", Node::literal))?;
+    let settings = parse_object("settings", "authorization", root.child("Settings").map_or("", Node::literal))?;
     Ok(AuthorizationRequest { query: query.to_string(), json, settings })
 }
 
@@ -339,6 +337,11 @@ mod tests {
         let job = parse_instance(&instance(job)).unwrap();
         assert_eq!((job.tasks[0].kind, job.tasks[0].table.as_deref()), (TaskKind::Merge, Some("t partition(pt='1')")));
         assert_eq!(job.priority, 9);
+        // As PyODPS sends it (odps/models/tasks/merge.py).
+        let job = "<Job><Tasks><Merge><Name>m</Name><Config><Property><Name>archiveSettings</Name>\
+                   <Value>{\"odps.merge.archive.flag\": true}</Value></Property></Config><TableName>t</TableName></Merge></Tasks></Job>";
+        let job = parse_instance(&instance(job)).unwrap();
+        assert_eq!(job.tasks[0].settings, [("odps.merge.archive.flag".to_string(), "true".to_string())]);
     }
 
     #[test]
@@ -352,8 +355,8 @@ mod tests {
             (format!("<Job><Tasks>{sql}</Tasks><Priority>high</Priority></Job>"), "high"),
             ("<Job><Tasks/></Job>".to_string(), "no task"),
             (
-                "<Job><Tasks><Merge><Name>n</Name><Config><Property><Name>archiveSettings</Name><Value>{}</Value>\
-                 </Property></Config><TableName>t</TableName></Merge></Tasks></Job>"
+                "<Job><Tasks><SQL><Name>n</Name><Config><Property><Name>archiveSettings</Name><Value>{}</Value>\
+                 </Property></Config><Query>q</Query></SQL></Tasks></Job>"
                     .to_string(),
                 "archiveSettings",
             ),
