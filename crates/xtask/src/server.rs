@@ -33,9 +33,8 @@ impl Server {
     /// and `usual` is true. `stays` gives it a process group of its own, so that it outlives us and our terminal's Ctrl-C.
     pub fn start(workspace: &Workspace, data: &Path, usual: bool, stays: bool) -> Result<Self> {
         let _bar = Bar::start("starting feitian");
-        let usual_or_free = |wanted: u16| match usual && TcpListener::bind(("127.0.0.1", wanted)).is_ok() {
-            true => Ok(wanted),
-            false => free_port(),
+        let usual_or_free = |wanted: u16| {
+            if usual && TcpListener::bind(("127.0.0.1", wanted)).is_ok() { Ok(wanted) } else { free_port() }
         };
         let (port, ots_port) = (usual_or_free(7700)?, usual_or_free(7701)?);
         let log = data.with_extension("log");
