@@ -69,7 +69,7 @@ pub enum Cast {
 /// How large a filter may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FilterLimits {
-    /// Composites within composites.
+    /// Filters within filters; a comparison alone is 1 deep.
     pub depth: usize,
     /// Comparisons and pages in all.
     pub conditions: usize,

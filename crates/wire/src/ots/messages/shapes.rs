@@ -38,9 +38,9 @@ static TIME_RANGE: Shape = Shape { name: "TimeRange", fields: &[may(1, Number), 
 
 pub(super) static NOTHING: Shape = Shape { name: "ListTableRequest", fields: &[] };
 /// The requests that name a table and nothing else.
-pub(super) static TABLE: Shape = Shape { name: "The request", fields: &[must(1, Text)] };
+pub(super) static TABLE: Shape = Shape { name: "Request", fields: &[must(1, Text)] };
 /// The requests that name a transaction and nothing else.
-pub(super) static TRANSACTION: Shape = Shape { name: "The request", fields: &[must(1, Text)] };
+pub(super) static TRANSACTION: Shape = Shape { name: "Request", fields: &[must(1, Text)] };
 pub(super) static CREATE_TABLE: Shape = Shape {
     name: "CreateTableRequest",
     fields: &[
@@ -77,7 +77,7 @@ pub(super) static COMPUTE_SPLIT_POINTS: Shape = Shape {
 
 /// PutRow, UpdateRow and DeleteRow have the same fields.
 pub(super) static WRITE_ROW: Shape = Shape {
-    name: "The request",
+    name: "Request",
     fields: &[
         must(1, Text),
         must(2, Bytes),
@@ -166,4 +166,4 @@ pub(super) static SQL_QUERY: Shape = Shape {
 };
 pub(super) static LIST_SEARCH_INDEX: Shape = Shape { name: "ListSearchIndexRequest", fields: &[may(1, Text)] };
 /// DescribeSearchIndex and DeleteSearchIndex.
-pub(super) static SEARCH_INDEX: Shape = Shape { name: "The request", fields: &[may(1, Text), may(2, Text)] };
+pub(super) static SEARCH_INDEX: Shape = Shape { name: "Request", fields: &[may(1, Text), may(2, Text)] };
