@@ -8,8 +8,8 @@
 //! * [`filter`]: the conditions within it;
 //! * [`errors`]: what is answered when something of it is wrong.
 //!
-//! Bytes from outside are [`Invalid`](feitian_base::Kind::Invalid) and `OTSParameterInvalid` when they are not well-formed;
-//! what they cost is bounded by their number.
+//! Bytes from outside are [`Invalid`](feitian_base::Kind::Invalid) and `OTSParameterInvalid` when they are not
+//! well-formed; what they cost is bounded by their number.
 
 pub mod errors;
 pub mod filter;

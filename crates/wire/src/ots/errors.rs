@@ -136,7 +136,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    // From: reference part 3.4, the last of the whole bodies.
+    // Bytes: what protobuf's own library for Python writes for this code and text.
     #[test]
     fn a_failed_condition_has_the_known_body() {
         let hex: String = body(&condition_check_fail()).iter().map(|b| format!("{b:02x}")).collect();
@@ -146,7 +146,7 @@ mod tests {
         );
     }
 
-    // From: reference part 1.5, the table of codes.
+    // From: the error codes of the Tablestore documentation.
     #[test]
     fn a_code_has_its_status() {
         for (error, want) in [
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    // From: reference part 1.6, the codes after which a client sends any request again.
+    // From: the Python SDK, `retry.py`: the codes after which it sends any request again.
     #[test]
     fn a_foreign_error_is_never_one_that_makes_clients_repeat_a_write() {
         const REPEATED: [&str; 6] = [

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Numbers are little-endian. A cell's checksum covers name, value (type and payload), version and op, in this order,
-//! which is not that of the bytes. The row's covers those of its cells and one byte for the delete marker; the sequence,
-//! which only records of streams have, is not covered.
+//! which is not that of the bytes. The row's covers those of its cells and one byte for the delete marker, and not the
+//! sequence, which only records of streams have.
 //!
 //! Foreign bytes cost no more than they are: lengths are compared with what is there before anything is allocated.
 

@@ -1,7 +1,7 @@
 //! Signatures of the table store: of requests, versions 2 and 4, and of answers.
 //!
-//! Both sign the headers whose names begin with `x-ots-`, one of which is the MD5 of the body. Version 4 derives a key from
-//! secret, day and region first; the text of that key in Base64 is what signs.
+//! Both sign the headers whose names begin with `x-ots-`, one of which is the MD5 of the body. Version 4 derives a key
+//! from secret, day and region first; the text of that key in Base64 is what signs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,8 @@ const SIGNATURES: [&str; 2] = ["x-ots-signature", "x-ots-signaturev4"];
 /// How far the clock of a client may be off: a quarter of an hour.
 const MAX_SKEW_MS: i64 = 15 * 60 * 1000;
 
-/// What a client signs. `headers` are all headers of the request, names in any case; those that do not count are skipped.
+/// What a client signs. `headers` are all headers of the request, names in any case; those that do not count are
+/// skipped.
 pub fn string_to_sign<'a>(operation: &str, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut out = format!("/{operation}\nPOST\n\n");
     for line in lines(headers) {
@@ -231,7 +232,7 @@ mod tests {
         HEADERS[..6].iter().copied().chain(v4).collect()
     }
 
-    // From: reference part 1.3, the worked example.
+    // Values: what the Python SDK sends for this request, 6.1.0 for version 2 and 6.4.8 for version 4.
     #[test]
     fn a_request_is_signed_as_the_sdk_signs_it() {
         let sts = string_to_sign("ListTable", HEADERS);
@@ -245,7 +246,7 @@ mod tests {
         assert!(sent.contains(&("x-ots-signature", "eQciA6Z3eIwK6GdxaOO/clZVrcE=".to_string())), "{sent:?}");
     }
 
-    // From: reference part 1.3, the worked example.
+    // Values: what the Python SDK sends for this request, 6.1.0 for version 2 and 6.4.8 for version 4.
     #[test]
     fn only_the_right_secret_and_text_verify() {
         for headers in [HEADERS.to_vec(), with_v4()] {
@@ -260,7 +261,7 @@ mod tests {
         }
     }
 
-    // From: reference part 1.4, the example.
+    // Values: what the same SDKs compare the header of this answer with.
     #[test]
     fn an_answer_is_signed_as_the_sdk_compares_it() {
         let headers = [
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(sign_response("ak", &key, "ListTable", headers), "OTS ak:5+CGY69toQAYIiyrxbZYCzvGta4=");
     }
 
-    // From: reference part 1.5, the texts about headers.
+    // From: the Tablestore documentation, the texts of OTSParameterInvalid.
     #[test]
     fn a_missing_header_is_named() {
         for missing in 1..HEADERS.len() {
@@ -288,7 +289,7 @@ mod tests {
         }
     }
 
-    // From: reference part 1.2 (a quarter of an hour) and 1.5 (the text).
+    // From: the Tablestore documentation, x-ots-date (a quarter of an hour) and the texts of OTSAuthFailed.
     #[test]
     fn a_clock_may_be_off_by_a_quarter_of_an_hour() {
         let mut found = Authorization::of_headers(HEADERS).unwrap();
@@ -304,7 +305,7 @@ mod tests {
         assert_eq!(found.check_date(SENT_MS).unwrap_err().code(), "OTSParameterInvalid");
     }
 
-    // From: the header of the reference's example, whose time in milliseconds is arithmetic.
+    // From: the header of the request above, whose time in milliseconds `date -u` tells.
     #[test]
     fn a_date_has_a_fraction() {
         assert_eq!(date(SENT_MS), "2024-01-02T03:04:05.000Z");

@@ -28,7 +28,7 @@ fn refused<T: Debug>(result: feitian_base::Result<T>) -> String {
     e.message().to_string()
 }
 
-// From: reference part 3.4, the whole bodies.
+// Bytes: the request is what the Python SDK 6.1.0 sends, the answers what protobuf's own library for Python writes.
 const GET_ROW: &str = "0a0174121e7500000001030403000000706b3105070000000302000000687a0ae809eb2801";
 
 #[test]
@@ -60,7 +60,7 @@ fn a_message_cut_short_is_an_error() {
     assert_eq!(decode::<GetRowRequest>(&bytes[..without]).unwrap().max_versions, None);
 }
 
-// From: reference part 2.1, 2.4 and 2.7: numbers and types of fields.
+// From: `table_store.proto` of the Python SDK: numbers and types of fields.
 #[test]
 fn a_field_that_is_missing_unknown_or_wrong_is_named() {
     for (body, words) in [
@@ -246,7 +246,7 @@ fn compare(column: &str, value: Value) -> Filter {
     }
 }
 
-// From: reference part 4.1, the example.
+// Bytes: what the Python SDK 6.1.0 sends for `age == 5`.
 #[test]
 fn the_worked_example_of_a_filter_is_read_and_written_to_the_byte() {
     let bytes = hex("08011216080112036167651a0900050000000000000020012801");
@@ -258,7 +258,8 @@ fn the_worked_example_of_a_filter_is_read_and_written_to_the_byte() {
     }
 }
 
-// From: reference part 4.1 (numbers) and 4.2 (how many a composite takes).
+// From: `table_store_filter.proto` of the Python SDK (numbers) and the Tablestore documentation (how many a composite
+// takes).
 #[test]
 fn a_composite_has_as_many_parts_as_it_takes() {
     let leaf = "121a 08011216080112036167651a0900050000000000000020012801";

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::hex;
 
-// From: reference part 3.4.
+// Bytes: what the Python SDK 6.1.0 sends.
 const PUT: &str = "75000000 01 03 04 03000000 706b31 05 07000000 03 02000000 687a 0a e8
     03 04 03000000 706b32 05 09000000 00 6400000000000000 0a 05
     02 03 04 02000000 6331 05 02000000 02 01 0a c8
@@ -88,7 +88,7 @@ fn the_worked_examples_are_read_and_written_to_the_byte() {
     assert_eq!(encode_key(&bound()), hex(BOUND));
 }
 
-// From: reference part 2.7, "one PlainBuffer header followed by all rows without further headers".
+// From: the Python SDK, `read_rows` of `plain_buffer_coded_stream.py`: one header, then rows to the end.
 #[test]
 fn several_rows_share_a_header() {
     let bytes = [hex(PUT), hex(DELETE)[4..].to_vec(), hex(UPDATE)[4..].to_vec()].concat();
@@ -101,8 +101,8 @@ fn several_rows_share_a_header() {
     assert!(refused(&decode_row(&bytes).unwrap_err()).contains("goes on"));
 }
 
-// From: reference part 3.5 and, for the order, what the Java SDK writes; checksums computed by a program of three lines
-// from the definition in part 3.3.
+// From: the Java SDK, `writeRow` and `writeExtension` of `PlainBufferCodedOutputStream.java`; checksums computed by a
+// program of three lines from the definition of the CRC.
 #[test]
 fn a_record_of_a_stream_says_where_it_stands() {
     let bytes = hex("75000000 01 03 04 03000000 706b31 05 09000000 00 0700000000000000 0a 3a
@@ -121,7 +121,7 @@ fn a_record_of_a_stream_says_where_it_stands() {
     refused(&decode_row(&bytes).unwrap_err());
 }
 
-// From: reference part 4.2.
+// Bytes: what the Python SDK 6.1.0 sends as the values of filters.
 #[test]
 fn a_value_of_a_filter_has_a_type_and_a_payload() {
     for (bytes, value) in [
@@ -143,7 +143,7 @@ fn a_value_of_a_filter_has_a_type_and_a_payload() {
     }
 }
 
-// From: reference part 1.5, the texts about PlainBuffer.
+// From: the Java SDK's tests against the service: the text about NaN; the one about keys has their words.
 #[test]
 fn doubles_are_finite_and_keys_hold_no_doubles() {
     for (double, words) in [("f87f", "NaN can't be set to double value."), ("f07f", "Infinity can't be set to")] {

@@ -27,7 +27,7 @@ pub(super) fn update(crc: u8, bytes: &[u8]) -> u8 {
 mod tests {
     use super::*;
 
-    // Check value over "123456789": catalogue entry CRC-8/SMBUS, reference part 3.3.
+    // Check value over "123456789": catalogue entry CRC-8/SMBUS.
     #[test]
     fn pieces_give_the_published_check_value() {
         assert_eq!(update(0, b"123456789"), 0xf4);
