@@ -24,6 +24,8 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(40);
 pub struct Server {
     process: Option<Running>,
     pub port: u16,
+    /// Where the table store listens.
+    pub ots_port: u16,
     pub data: PathBuf,
     pub log: PathBuf,
 }
@@ -49,7 +51,7 @@ impl Server {
             command.process_group(0);
         }
         let process = Running(command.spawn().context("run feitian")?);
-        let mut server = Self { process: Some(process), port, data: data.to_path_buf(), log };
+        let mut server = Self { process: Some(process), port, ots_port, data: data.to_path_buf(), log };
         server.wait()?;
         Ok(server)
     }
@@ -68,6 +70,11 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         bail!("feitian is not ready after {} s:\n{}", START_LIMIT.as_secs(), self.log_tail())
+    }
+
+    /// Its process id; 0 when it is not ours any more.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().map_or(0, |process| process.0.id())
     }
 
     /// The end of what it logged.
