@@ -24,20 +24,33 @@ POINTS = [
     "engine.after_sync",
     "engine.buried",
     "engine.dropped",
+    "tables.before_commit",
+    "tables.after_commit",
+    "tables.catalog.before_commit",
+    "tables.catalog.after_commit",
+    "tables.backfill.before_row",
+    "tables.backfill.before_ready",
     "tables.meter.before_flush",
+    "tables.clean.before_row",
+    "tables.clean.after_range",
+    "tables.clean.before_forget",
 ]
+# Those of the cleaning, which a server does when it starts, and once a minute: there must be something to clean before that.
+CLEANING = ("engine.buried", "engine.dropped", "tables.clean.")
 # A long enough run reaches every fail point so often, a shorter one each equally often.
 TIMES = 10
 ROUND_S = 8
 # Acknowledged for each kill, so that a run that does nothing is none.
-LEAST = 100
+LEAST = 50
 
-DROPPED = "dropped"
+DROPPED, DROPPED_INDEX = "dropped", "dropped_by_v"
 ROWS = 50
+SURPLUS = "surplus"
+BUILDING = "Disallow read index table in building base state"
 
 
 class Dropper:
-    """Makes a table, fills it, drops it, and makes another one of its name."""
+    """Makes a table, fills it, adds an index to it, drops both, and makes another one of its name."""
 
     def __init__(self):
         self.exists, self.rows = False, {0}
@@ -63,17 +76,19 @@ class Dropper:
             self.exists = None
             wire.ask("DeleteTable", {1: DROPPED})
         self.exists = None
-        wire.ask("CreateTable", ots_raw.create_table(DROPPED, [("n", INTEGER)]))
+        wire.ask("CreateTable", ots_raw.create_table(DROPPED, [("n", INTEGER)], [("v", INTEGER)]))
         self.exists, self.rows = True, {0}
         self.expect(count(wire))
         # A batch is not atomic: any number of its rows may be there when its answer is not.
         self.rows = set(range(ROWS + 1))
-        rows = [ots_raw.row([("n", n)], [("v", "x" * 1000)]) for n in range(ROWS)]
+        rows = [ots_raw.row([("n", n)], [("pad", "x" * 1000), ("v", ROWS - n)]) for n in range(ROWS)]
         puts = [{1: ots_raw.PUT, 2: row, 3: ots_raw.condition()} for row in rows]
         wire.ask("BatchWriteRow", {1: [{1: DROPPED, 2: puts}]})
         self.rows = {ROWS}
         self.expect(count(wire))
-        self.acknowledged += 3
+        wire.ask("CreateIndex", {1: DROPPED, 2: {1: DROPPED_INDEX, 2: ["v"], 4: 0, 5: 0}, 3: 1})
+        self.expect(indexed(wire))
+        self.acknowledged += 4
 
     def expect(self, found):
         if found not in self.rows:
@@ -92,15 +107,48 @@ class Dropper:
         wire.close()
 
 
-def count(wire):
+def count(wire, table=DROPPED, key=("n",)):
     found = 0
-    start = [("n", InfMin)]
+    start, end = ([(name, bound) for name in key] for bound in (InfMin, InfMax))
     while start:
-        answer = wire.ask("GetRange", ots_raw.get_range(DROPPED, start, [("n", InfMax)]))
+        answer = wire.ask("GetRange", ots_raw.get_range(table, start, end))
         found += len(ots_raw.rows(one(answer, 2) or b""))
         follows = one(answer, 3)
         start = ots_raw.rows(follows)[0].key if follows else None
     return found
+
+
+def indexed(wire):
+    """The entries of the index, once those of the rows before it are in it."""
+
+    def entries():
+        try:
+            return [count(wire, DROPPED_INDEX, ("v", "n"))]
+        except ots_raw.Refused as error:
+            if error.text != BUILDING:
+                raise
+            return None
+
+    return harness.wait_for("the index", entries)[0]
+
+
+def leave_surplus(wire, turn):
+    """A table of whose rows two versions of three may not be read any more; what must be read was written last."""
+    if not turn:
+        wire.ask("CreateTable", ots_raw.create_table(SURPLUS, [("n", INTEGER)], versions=3))
+    wire.ask("UpdateTable", {1: SURPLUS, 3: {2: 3}})
+    for version in range(3):
+        rows = [ots_raw.row([("n", n)], [("v", 3 * turn + version)]) for n in range(ROWS)]
+        updates = [{1: ots_raw.UPDATE, 2: row, 3: ots_raw.condition()} for row in rows]
+        wire.ask("BatchWriteRow", {1: [{1: SURPLUS, 2: updates}]})
+    wire.ask("UpdateTable", {1: SURPLUS, 3: {2: 1}})
+
+
+def check_surplus(wire, turn):
+    found = ots_raw.rows(one(wire.ask("GetRange", ots_raw.get_range(SURPLUS, [("n", InfMin)], [("n", InfMax)])), 2))
+    values = [[value for _, value, _ in row.cells] for row in found]
+    if values != [[3 * turn + 2]] * ROWS:
+        raise AssertionError(f"the newest versions were all {3 * turn + 2}, and are {values}")
 
 
 class Loop:
@@ -114,6 +162,7 @@ class Loop:
         wire.close()
         self.crowd, self.dropper = Crowd(self.instance, seed), Dropper()
         self.reached = {}
+        self.surplus = 0
 
     @property
     def acknowledged(self):
@@ -122,6 +171,8 @@ class Loop:
     def round(self, point=None, limit_s=ROUND_S):
         """Works until the server has died at the point, or is killed after the limit; then everything must be right.
         Returns where it died."""
+        if point and point.startswith(CLEANING):
+            self.leave_something()
         self.server.kill()
         self.arm(f"{point}:{self.passes(point)}" if point else None)
         try:
@@ -133,6 +184,15 @@ class Loop:
             return self.settled(point)
         died = self.work(limit_s)
         return self.settled(point if died and point else "a random moment")
+
+    def leave_something(self):
+        """What the next start has to clean away: versions, and tables with what they held."""
+        wire = ots.wire(self.server, self.instance)
+        leave_surplus(wire, self.surplus)
+        self.surplus += 1
+        for _ in range(3):
+            self.dropper.round(wire)
+        wire.close()
 
     def work(self, limit_s):
         """True if the server died by itself."""
@@ -162,6 +222,10 @@ class Loop:
         self.server.start()
         self.crowd.settle(self.server)
         self.dropper.settle(self.server, self.instance)
+        if self.surplus:
+            wire = ots.wire(self.server, self.instance)
+            check_surplus(wire, self.surplus - 1)
+            wire.close()
         self.reached[name] = self.reached.get(name, 0) + 1
         return name
 
@@ -170,8 +234,10 @@ class Loop:
 
     def passes(self, point):
         """How often the point is passed before the server dies at it: what happens seldom would not happen in a round."""
-        often = point.startswith("engine.before_") or point.startswith("engine.after_")
-        return self.random.randint(1, 300) if often else self.random.randint(1, 4)
+        often = ("engine.before_", "engine.after_", "tables.before_", "tables.after_")
+        if point.startswith(often):
+            return self.random.randint(1, 300)
+        return self.random.randint(1, 40 if point.endswith(".before_row") else 3)
 
     def short_of(self, kills):
         """Fail points that a run of so many kills should have reached more often."""

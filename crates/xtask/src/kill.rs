@@ -23,8 +23,8 @@ const SHARED_KILLS: u64 = 20;
 const SHARED_KILLS_LONG: u64 = 300;
 const SHARED_WRITERS: u64 = 16;
 
-/// The same of the loop over the table store: each of its points a few times, or more than fifty.
-const TABLES_KILLS: u64 = 32;
+/// The same of the loop over the table store: each of its points twice, or more than twenty times.
+const TABLES_KILLS: u64 = 40;
 const TABLES_KILLS_LONG: u64 = 500;
 
 /// All loops, what judges the first two from outside, and `feitian check` of both: seven checks in all.
