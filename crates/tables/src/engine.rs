@@ -5,21 +5,21 @@
 //! **Order.** Keys are bytes and are ordered as bytes. A key has 1 to [`MAX_KEY_BYTES`] bytes, a value up to
 //! [`MAX_VALUE_BYTES`].
 //!
-//! **Durability.** When [`Engine::commit`] answers `Ok`, the whole batch survives the loss of power. No read shows a batch
-//! before that: what [`Engine::get`] and [`Engine::scan`] answer is durable already, so nobody can be told of a row that is
-//! lost afterwards.
+//! **Durability.** When [`Engine::commit`] answers `Ok`, the whole batch survives the loss of power. No read shows a
+//! batch before that: what [`Engine::get`] and [`Engine::scan`] answer is durable already, so nobody can be told of a row
+//! that is lost afterwards.
 //!
-//! **Atomicity.** A batch is there as a whole or not at all: for readers, after a crash, and after a commit that failed.
+//! **Atomicity.** A batch is there as a whole or not at all: for readers, after a crash, after a commit that failed.
 //!
-//! **Order of commits.** Batches take effect in the order in which their futures were first polled. A read that begins after a
-//! commit was answered sees it.
+//! **Order of commits.** Batches take effect in the order in which their futures were first polled. A read that begins
+//! after a commit was answered sees it.
 //!
-//! **One fsync for many.** Batches that come while another one is being written wait for it and then share one sync. A lonely
-//! batch is written at once: nothing waits for company.
+//! **One fsync for many.** Batches that come while another one is being written wait for it and then share one sync. A
+//! lonely batch is written at once: nothing waits for company.
 //!
-//! **Cancellation.** A commit whose future is dropped after it was polled goes on: its outcome is not known. Therefore whoever
-//! holds a latch on a row must hold it until the commit has answered, and so must commit on a task that nobody cancels. A
-//! dropped [`Engine::get`] has no effect. A [`Scan`] whose `next_batch` was dropped answers an error afterwards.
+//! **Cancellation.** A commit whose future is dropped after it was polled may go on: its outcome is not known. Therefore
+//! whoever holds a latch on a row must hold it until the commit has answered, and so must commit on a task that nobody
+//! cancels. A dropped [`Engine::get`] has no effect. A [`Scan`] whose `next_batch` was dropped answers an error afterwards.
 //!
 //! # What an error means
 //!
@@ -28,17 +28,18 @@
 //! | code | the batch | what the engine does afterwards |
 //! |---|---|---|
 //! | `OTSServerBusy` | did not happen | the disk is full: reads go on, writes do once there is room |
-//! | `OTSPartitionUnavailable` | did not happen | another one owns the data, or the engine is closed: every call is answered so |
-//! | `OTSTimeout` | is there or not, as a whole | the disk failed: writes are refused until the engine is opened again |
+//! | `OTSPartitionUnavailable` | did not happen | fenced or closed: every call is answered so from then on |
+//! | `OTSTimeout` | is there or not, as a whole | the disk failed: reads go on, later writes get the code above |
 //! | `OTSInternalServerError` | did not happen | a fault of the caller's, such as a key of 0 bytes |
+//!
+//! A batch whose outcome is not known is not shown to readers either, until the engine is opened again.
 //!
 //! # Who owns the data
 //!
-//! Each opening has an epoch above all before it. Where the engine cannot keep a second process from opening the same data
-//! (an object store), the later opening fences the earlier one, whose commits fail from then on and leave nothing. Where an
-//! operating system's lock can (a directory), the second one is refused, and the epoch catches what gets round the lock.
+//! Each opening has an epoch above all before it. Where nothing keeps a second process from opening the same data (an
+//! object store), the later opening fences the earlier one, whose commits fail from then on and leave nothing. Where an
+//! operating system's lock does (a directory), the second one is refused, and the epoch catches what gets round the lock.
 
-#[cfg(any(feature = "fjall", test))]
 pub mod fjall;
 pub mod memory;
 #[cfg(feature = "slate")]
@@ -74,9 +75,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Carries out the batch as a whole and makes it durable. An empty batch does nothing.
     async fn commit(&self, batch: Batch) -> Result<()>;
 
-    /// Removes every key from `from` (with it) to `to` (without it) and gives the space back in time. This is no batch: it
-    /// goes piece by piece, what a reader of the range sees meanwhile is not defined, and who was interrupted calls it
-    /// again. Nobody may write to the range meanwhile.
+    /// Removes every key from `from` (with it) to `to` (without it) and gives the space back in time. This is no batch:
+    /// it goes piece by piece, what a reader of the range sees meanwhile is not defined, and who was interrupted calls
+    /// it again. Nobody may write to the range meanwhile.
     async fn delete_range(&self, from: Bytes, to: Bytes) -> Result<()>;
 
     /// Roughly the bytes that the keys from `from` to `to` take on the disk, without reading them.
@@ -92,8 +93,8 @@ pub trait Engine: Send + Sync + 'static {
 /// The pairs of a range, some at a time.
 #[async_trait]
 pub trait Scan: Send {
-    /// The next pairs: at most `max_rows`, and no more once they have `max_bytes` together; one at least, unless the range
-    /// is at its end, where the answer is empty. Both are taken as 1 if they are 0.
+    /// The next pairs: at most `max_rows`, and no more once they have `max_bytes` together; one at least, unless the
+    /// range is at its end, where the answer is empty. Both are taken as 1 if they are 0.
     async fn next_batch(&mut self, max_rows: usize, max_bytes: usize) -> Result<Vec<Pair>>;
 }
 
@@ -169,8 +170,8 @@ impl Batch {
         self.writes.push(write);
     }
 
-    /// The changes with the last one for each key alone, ordered by key: engines that stamp a whole batch with one number
-    /// cannot tell which of two came later.
+    /// The changes with the last one for each key alone, ordered by key: an engine that stamps a whole batch with one
+    /// number cannot tell which of two came later.
     pub(crate) fn into_distinct(mut self) -> Vec<Write> {
         // The sort is stable, so the last of a run of equal keys is the latest one.
         self.writes.sort_by(|a, b| a.key.cmp(&b.key));
@@ -216,6 +217,31 @@ pub(crate) fn is_empty_range(from: &Bound<Bytes>, to: &Bound<Bytes>) -> bool {
     }
 }
 
+/// What one answer of a scan holds so far.
+pub(crate) struct Page {
+    pairs: Vec<Pair>,
+    bytes: usize,
+    max_rows: usize,
+    max_bytes: usize,
+}
+
+impl Page {
+    pub(crate) fn new(max_rows: usize, max_bytes: usize) -> Self {
+        Self { pairs: Vec::new(), bytes: 0, max_rows: max_rows.max(1), max_bytes: max_bytes.max(1) }
+    }
+
+    /// Takes one more pair. True once there is no room for another one.
+    pub(crate) fn push(&mut self, pair: Pair) -> bool {
+        self.bytes += pair.0.len() + pair.1.len();
+        self.pairs.push(pair);
+        self.pairs.len() >= self.max_rows || self.bytes >= self.max_bytes
+    }
+
+    pub(crate) fn into_pairs(self) -> Vec<Pair> {
+        self.pairs
+    }
+}
+
 /// The scan of a range that has nothing in it.
 pub(crate) struct Nothing;
 
@@ -234,7 +260,8 @@ pub(crate) fn unavailable(why: impl Into<String>) -> Error {
 
 /// The disk is full; nothing was written.
 pub(crate) fn full(why: impl Into<String>) -> Error {
-    Error::new(Kind::Unavailable, "OTSServerBusy", "The server has no room for writes; it can be read.").with_source(why.into())
+    let error = Error::new(Kind::Unavailable, "OTSServerBusy", "The server has no room for writes; it can be read.");
+    error.with_source(why.into())
 }
 
 /// Nobody knows whether it was written before the engine is opened again.
