@@ -6,7 +6,7 @@
 //! [`MAX_VALUE_BYTES`].
 //!
 //! **Durability.** When [`Engine::commit`] answers `Ok`, the whole batch survives the loss of power. No read shows a
-//! batch before that: what [`Engine::get`] and [`Engine::scan`] answer is durable already, so nobody can be told of a row
+//! batch before that: what [`Engine::get`] and [`Engine::scan`] answer is durable already, so nobody is told of a row
 //! that is lost afterwards.
 //!
 //! **Atomicity.** A batch is there as a whole or not at all: for readers, after a crash, after a commit that failed.
@@ -17,9 +17,9 @@
 //! **One fsync for many.** Batches that come while another one is being written wait for it and then share one sync. A
 //! lonely batch is written at once: nothing waits for company.
 //!
-//! **Cancellation.** A commit whose future is dropped after it was polled may go on: its outcome is not known. Therefore
-//! whoever holds a latch on a row must hold it until the commit has answered, and so must commit on a task that nobody
-//! cancels. A dropped [`Engine::get`] has no effect. A [`Scan`] whose `next_batch` was dropped answers an error afterwards.
+//! **Cancellation.** A commit whose future is dropped after it was polled may go on: its outcome is not known. So
+//! whoever holds a latch on a row must hold it until the commit has answered, and commit on a task that nobody cancels.
+//! A dropped [`Engine::get`] has no effect. A [`Scan`] whose `next_batch` was dropped answers an error afterwards.
 //!
 //! # What an error means
 //!
@@ -38,7 +38,7 @@
 //!
 //! Each opening has an epoch above all before it. Where nothing keeps a second process from opening the same data (an
 //! object store), the later opening fences the earlier one, whose commits fail from then on and leave nothing. Where an
-//! operating system's lock does (a directory), the second one is refused, and the epoch catches what gets round the lock.
+//! operating system's lock does (a directory), the second one is refused; the epoch catches who gets round the lock.
 
 pub mod fjall;
 pub mod memory;
@@ -254,14 +254,14 @@ impl Scan for Nothing {
 
 /// The data belong to somebody else or the engine is closed; nothing was written.
 pub(crate) fn unavailable(why: impl Into<String>) -> Error {
-    let error = Error::new(Kind::Unavailable, "OTSPartitionUnavailable", "The partition is not available.");
-    error.with_source(why.into())
+    let why: String = why.into();
+    Error::new(Kind::Unavailable, "OTSPartitionUnavailable", "The partition is not available.").with_source(why)
 }
 
 /// The disk is full; nothing was written.
 pub(crate) fn full(why: impl Into<String>) -> Error {
-    let error = Error::new(Kind::Unavailable, "OTSServerBusy", "The server has no room for writes; it can be read.");
-    error.with_source(why.into())
+    let why: String = why.into();
+    Error::new(Kind::Unavailable, "OTSServerBusy", "The server has no room for writes.").with_source(why)
 }
 
 /// Nobody knows whether it was written before the engine is opened again.
@@ -276,5 +276,6 @@ pub(crate) fn unreadable(why: impl Into<Box<dyn std::error::Error + Send + Sync>
 
 /// The caller asks for what no engine can do.
 pub(crate) fn misused(why: impl Into<String>) -> Error {
-    Error::new(Kind::Internal, "OTSInternalServerError", "Internal server error.").with_source(why.into())
+    let why: String = why.into();
+    Error::new(Kind::Internal, "OTSInternalServerError", "Internal server error.").with_source(why)
 }

@@ -39,7 +39,9 @@ pub enum Failure {
 }
 
 /// Keeps every commit waiting for as long as it lives.
-pub struct Held(#[expect(dead_code, reason = "dropping it is its use")] tokio::sync::OwnedMutexGuard<()>);
+pub struct Held {
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
 
 impl Disk {
     /// A disk with nothing on it.
@@ -59,7 +61,7 @@ impl Disk {
 
     /// Waits for the commit that is being written, and holds up those after it.
     pub async fn hold(&self) -> Held {
-        Held(self.turn.clone().lock_owned().await)
+        Held { _turn: self.turn.clone().lock_owned().await }
     }
 
     /// How many batches were written, those that were answered with an error and are there among them.
