@@ -41,7 +41,9 @@
 //! operating system's lock does (a directory), the second one is refused; the epoch catches who gets round the lock.
 
 pub mod fjall;
+mod group;
 pub mod memory;
+mod size;
 #[cfg(feature = "slate")]
 pub mod slate;
 #[cfg(test)]

@@ -37,8 +37,9 @@ use feitian_store::{DirLock, RealDisk, atomic_write, create_dir_all};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
-use self::commit::{Committer, Request};
+use self::commit::Committer;
 use self::files::{estimate, open_database, read_epoch};
+use super::group::{Request, State, check_readable, lower};
 use super::{
     Batch, Engine, Nothing, Order, Page, Pair, Scan, check_key, is_empty_range, unavailable, unknown, unreadable,
 };
@@ -68,16 +69,6 @@ pub struct Fjall {
     store: Arc<tokio::sync::RwLock<Option<Store>>>,
     queue: Mutex<Option<Sender<Request>>>,
     committer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the engine still does. It only goes down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    Open,
-    /// A write failed: what is durable can be read.
-    Broken,
-    Fenced,
-    Closed,
 }
 
 /// fjall's handles. The last one that goes frees the directory, so the lock stands last.
@@ -129,8 +120,7 @@ impl Fjall {
     /// Step 1.
     fn enqueue(&self, batch: Batch) -> Result<oneshot::Receiver<Result<()>>> {
         check_readable(&self.state)?;
-        let (answer, answered) = oneshot::channel();
-        let request = Request { bytes: batch.bytes(), writes: batch.into_distinct(), answer };
+        let (request, answered) = Request::new(batch);
         match self.queue.lock().as_ref().map(|queue| queue.send(request)) {
             Some(Ok(())) => Ok(answered),
             Some(Err(_)) => Err(unavailable("the thread that writes has ended")),
@@ -332,20 +322,5 @@ fn drop_aside(store: Store) {
     let thread = std::thread::Builder::new().name("tables-close".into());
     if let Err(error) = thread.spawn(move || drop(store)) {
         tracing::warn!(%error, "the table store was closed without a thread of its own");
-    }
-}
-
-/// Brings the state down to `to`; answers what it was.
-fn lower(state: &Mutex<State>, to: State) -> State {
-    let mut state = state.lock();
-    let was = *state;
-    *state = was.max(to);
-    was
-}
-
-fn check_readable(state: &Mutex<State>) -> Result<()> {
-    match *state.lock() {
-        State::Open | State::Broken => Ok(()),
-        state => Err(unavailable(format!("the engine is {state:?}"))),
     }
 }

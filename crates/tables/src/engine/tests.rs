@@ -67,7 +67,8 @@ impl Place for InSlate {
 
     async fn open(&self) -> Result<Arc<dyn Engine>> {
         let store = super::slate::directory(self.0.path())?;
-        Ok(Arc::new(super::slate::Slate::open(store, "range", super::slate::Settings::default()).await?))
+        let settings = super::slate::Settings { directory: Some(self.0.path().into()), spare_bytes: 0 };
+        Ok(Arc::new(super::slate::Slate::open(store, "range", settings).await?))
     }
 }
 

@@ -6,29 +6,17 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ::fjall::{AbstractTree, PersistMode};
-use feitian_base::{Error, Result, failpoint};
-use feitian_store::free_bytes;
+use feitian_base::failpoint;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
+use super::Store;
 use super::files::read_epoch;
-use super::{State, Store, lower};
-use crate::engine::{Write, full, unavailable, unknown};
-
-/// The most bytes of a group, so that one sync does not take long: who comes later is in the next one.
-const MAX_GROUP_BYTES: usize = 8 << 20;
+use crate::engine::group::{MAX_GROUP_BYTES, Refusal, Request, State, answer, check_room, lower};
 
 /// fjall blocks its writers, without an end if its own threads have died, at 4 tables in memory that wait to be written
 /// and at 30 runs that wait to be merged. We wait before that, where an end can be seen.
 const MAX_SEALED: usize = 3;
 const MAX_RUNS: usize = 28;
-
-/// A batch on its way.
-pub(super) struct Request {
-    pub(super) writes: Vec<Write>,
-    pub(super) bytes: usize,
-    pub(super) answer: oneshot::Sender<Result<()>>,
-}
 
 /// The thread that writes.
 pub(super) struct Committer {
@@ -37,13 +25,6 @@ pub(super) struct Committer {
     pub(super) spare_bytes: u64,
     pub(super) state: Arc<Mutex<State>>,
     pub(super) store: Store,
-}
-
-/// Why a group was not committed; each of its callers gets an error of its own.
-enum Refusal {
-    Unavailable(String),
-    Full(String),
-    Unknown(String),
 }
 
 impl Committer {
@@ -58,10 +39,8 @@ impl Committer {
                 group.push(next);
             }
             let outcome = self.commit(&mut group, bytes);
-            // Step 6. Whoever is not there any more did not wait.
-            for request in group {
-                let _ = request.answer.send(outcome.as_ref().map_err(Refusal::error).copied());
-            }
+            // Step 6.
+            answer(group, &outcome);
         }
     }
 
@@ -103,12 +82,7 @@ impl Committer {
             }
             Err(error) => return Err(Refusal::Unavailable(format!("the epoch cannot be read: {error}"))),
         }
-        let free = free_bytes(&self.dir).map_err(|e| Refusal::Unavailable(e.to_string()))?;
-        // A batch is written twice: into the journal and, later, into a table.
-        let needed = self.spare_bytes.saturating_add(2 * bytes as u64);
-        if free < needed {
-            return Err(Refusal::Full(format!("{free} bytes are free and {needed} needed")));
-        }
+        check_room(&self.dir, self.spare_bytes, bytes)?;
         loop {
             // This writes nothing; it tells whether fjall has stopped after an error in one of its threads.
             self.store.db.persist(PersistMode::Buffer).map_err(|e| {
@@ -127,15 +101,5 @@ impl Committer {
         tracing::error!(%error, "the table store takes no writes until it is opened again");
         lower(&self.state, State::Broken);
         Refusal::Unknown(error.to_string())
-    }
-}
-
-impl Refusal {
-    fn error(&self) -> Error {
-        match self {
-            Self::Unavailable(why) => unavailable(why),
-            Self::Full(why) => full(why),
-            Self::Unknown(why) => unknown(why.as_str()),
-        }
     }
 }
