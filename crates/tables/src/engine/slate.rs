@@ -13,9 +13,9 @@
 //! - flush every 100 ms: we flush every group (4), and the timer finds nothing to do;
 //! - show readers what is not durable: every read asks for what the store has;
 //! - forget syncs on a directory: [`directory`] asks its store for them;
-//! - delete nothing there: before it deletes manifests, it marks its place by replacing an object if it has not changed,
-//!   which directories cannot. There it does without, and keeps manifests for a day, since one that was deleted could be
-//!   made again by a process that does not know that it was fenced;
+//! - delete nothing there: before it deletes manifests, it marks its place by replacing an object if it has not
+//!   changed, which directories cannot. There it does without, and keeps manifests for a day, since one that was deleted
+//!   could be made again by a process that does not know that it was fenced;
 //! - compress blocks: corruption with it is reported upstream, so blocks stay as they are.
 
 use std::ops::Bound;
