@@ -18,10 +18,12 @@
 //! DIR/epoch    how often they were opened; who finds another number than its own has lost them
 //! DIR/rows/    fjall's files
 //! DIR/new/     the same while they are made for the first time: fjall cannot go on with a half of them
+//! DIR/torn-*   what the loss of power left of a group that nobody was answered about
 //! ```
 
 mod commit;
 mod files;
+mod torn;
 
 use std::ops::Bound;
 use std::path::Path;

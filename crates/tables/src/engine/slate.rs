@@ -14,8 +14,8 @@
 //! - show readers what is not durable: every read asks for what the store has;
 //! - forget syncs on a directory: [`directory`] asks its store for them;
 //! - delete nothing there: before it deletes manifests, it marks its place by replacing an object if it has not
-//!   changed, which directories cannot. There it does without, and keeps manifests for a day, since one that was deleted
-//!   could be made again by a process that does not know that it was fenced;
+//!   changed, which directories cannot. There it does without, and keeps manifests for a day, since a deleted one could
+//!   be made again by a process that does not know that it was fenced;
 //! - compress blocks: corruption with it is reported upstream, so blocks stay as they are.
 
 use std::ops::Bound;

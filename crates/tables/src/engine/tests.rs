@@ -285,3 +285,50 @@ async fn fjall_that_is_killed_has_every_batch_that_was_answered() {
     }
     engine.close().await.unwrap();
 }
+
+/// What fjall has in its journal after three commits, the last one of which is changed by `harm` where its value lies.
+async fn harmed(harm: impl Fn(&mut [u8])) -> (TempDir, Result<Fjall>) {
+    let place = TempDir::new().unwrap();
+    let settings = Settings { memtable_bytes: 32 << 20, ..small() };
+    let engine = Fjall::open(place.path(), settings.clone()).await.unwrap();
+    for number in 1..=3_u8 {
+        engine.commit(puts([([number], vec![number; 20_000])])).await.unwrap();
+    }
+    engine.close().await.unwrap();
+    let journal = place.path().join("rows/0.jnl");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let value = bytes.windows(8).position(|window| window == [3; 8]).unwrap();
+    harm(&mut bytes[value.next_multiple_of(4096)..][..4096]);
+    std::fs::write(&journal, bytes).unwrap();
+    let opened = Fjall::open(place.path(), settings).await;
+    (place, opened)
+}
+
+fn torn(place: &TempDir) -> usize {
+    let names = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("torn-")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fjall_with_a_page_that_was_never_written_loses_that_commit_alone() {
+    let (place, opened) = harmed(|page| page.fill(0)).await;
+    let engine = opened.unwrap();
+    let found = all(&engine, Bound::Unbounded, Bound::Unbounded, Order::Forward, 10).await;
+    let expected: Vec<Pair> = (1..=2_u8).map(|number| (vec![number].into(), vec![number; 20_000].into())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(torn(&place), 1);
+    engine.commit(puts([("a", "1")])).await.unwrap();
+    engine.close().await.unwrap();
+    let again = Fjall::open(place.path(), small()).await.unwrap();
+    assert_eq!(again.get(b"a").await.unwrap().unwrap(), "1");
+    again.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fjall_with_a_byte_that_decayed_is_not_opened_and_not_changed() {
+    let (place, opened) = harmed(|page| page[100] ^= 1).await;
+    assert_eq!(code_of(opened), "OTSInternalServerError");
+    assert_eq!(torn(&place), 0);
+    let bytes = std::fs::read(place.path().join("rows/0.jnl")).unwrap();
+    assert!(bytes.windows(8).any(|window| window == [3; 8]));
+}

@@ -6,6 +6,7 @@ use ::fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateO
 use feitian_base::{Error, Kind, Result, failpoint};
 
 use super::Settings;
+use super::torn::mend;
 use crate::engine::size::share;
 use crate::engine::{unavailable, unreadable};
 
@@ -31,32 +32,39 @@ pub(super) fn open_database(dir: &Path, settings: &Settings) -> Result<(Database
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
             _ => {}
         }
-        drop(open_files(&fresh, settings)?);
+        drop(open_files(&fresh, settings).map_err(|e| failed(&fresh, &e))?);
         sync_all(&fresh)?;
         failpoint::hit("engine.made");
         std::fs::rename(&fresh, &place)?;
         std::fs::File::open(dir)?.sync_all()?;
     }
-    open_files(&place, settings)
+    let opened = match open_files(&place, settings) {
+        Err(::fjall::Error::JournalRecovery(_)) if mend(dir, &place)? => open_files(&place, settings),
+        opened => opened,
+    };
+    opened.map_err(|e| failed(&place, &e))
 }
 
-fn open_files(place: &Path, settings: &Settings) -> Result<(Database, Keyspace)> {
-    let failed = |e: ::fjall::Error| match e {
+fn failed(place: &Path, error: &::fjall::Error) -> Error {
+    match error {
         ::fjall::Error::Locked => unavailable(format!("{} is open already", place.display())),
-        e => unreadable(e.to_string()).context(format_args!("cannot open {}", place.display())),
-    };
+        error => unreadable(error.to_string()).context(format_args!("cannot open {}", place.display())),
+    }
+}
+
+fn open_files(place: &Path, settings: &Settings) -> ::fjall::Result<(Database, Keyspace)> {
     let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().clamp(2, 4));
     let builder = Database::builder(place)
         .cache_size(settings.cache_bytes)
         .journal_compression(CompressionType::None)
         .manual_journal_persist(true)
         .worker_threads(threads);
-    let db = builder.open().map_err(failed)?;
+    let db = builder.open()?;
     let options = || {
         let options = KeyspaceCreateOptions::default().manual_journal_persist(true);
         options.max_memtable_size(settings.memtable_bytes)
     };
-    let rows = db.keyspace("rows", options).map_err(failed)?;
+    let rows = db.keyspace("rows", options)?;
     Ok((db, rows))
 }
 
