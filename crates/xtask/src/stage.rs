@@ -79,8 +79,8 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "tunnel | sql [--scale N] | old | load",
-        about: "the tunnel beside the bare machine, TPC-H (scale factor 10) beside other engines, what has grown old, or answers under load; kept in docs/bench",
+        usage: "tunnel | sql [--scale N] | old | load | engines",
+        about: "the tunnel beside the bare machine, TPC-H (scale factor 10) beside other engines, what has grown old, answers under load, or the table store's engines; kept in docs/bench",
         run: bench::run,
     },
 ];
