@@ -14,13 +14,7 @@ const MAX_POINTS: usize = 10_000;
 
 /// Points between first key values, each after `bytes` of rows or a little more. All of the table is read for them, page by
 /// page: engines estimate sizes and do not know at which key a size is reached.
-pub(crate) async fn points(
-    inner: &Inner,
-    instance: &str,
-    table: &str,
-    bytes: u64,
-    limit: Option<usize>,
-) -> Result<SplitPoints> {
+pub(crate) async fn points(inner: &Inner, instance: &str, table: &str, bytes: u64) -> Result<SplitPoints> {
     if bytes < MIN_BYTES {
         return Err(invalid(format!("The split size must be at least {MIN_BYTES} bytes.")));
     }
@@ -28,12 +22,11 @@ pub(crate) async fn points(
     let generation = source.generation();
     let from = generation.to_be_bytes().to_vec();
     let to = keys::after(&from);
-    let most = limit.unwrap_or(MAX_POINTS).min(MAX_POINTS);
     let mut pairs = View::of(&*inner.engine).pairs(from, to, Order::Forward).await?;
     let (mut points, mut size, mut first) = (Vec::new(), 0_u64, Vec::new());
     while let Some((key, value)) = pairs.next().await? {
-        if points.len() >= most {
-            break;
+        if points.len() >= MAX_POINTS {
+            return Err(invalid(format!("The table has more than {MAX_POINTS} splits of this size: ask for larger ones.")));
         }
         let partition = keys::row_len(&key, 1)?;
         if key[..partition] != first[..] {

@@ -186,14 +186,8 @@ impl Tables {
     }
 
     /// ComputeSplitPointsBySize, with the size in bytes.
-    pub async fn split_points(
-        &self,
-        instance: &str,
-        table: &str,
-        bytes: u64,
-        limit: Option<usize>,
-    ) -> Result<SplitPoints> {
-        split::points(&self.0, instance, table, bytes, limit).await
+    pub async fn split_points(&self, instance: &str, table: &str, bytes: u64) -> Result<SplitPoints> {
+        split::points(&self.0, instance, table, bytes).await
     }
 
     /// ListStream, of one table or of all.
@@ -218,7 +212,7 @@ impl Tables {
     }
 
     /// GetStreamRecord.
-    pub async fn stream_records(&self, instance: &str, iterator: &str, limit: Option<i32>) -> Result<StreamPage> {
+    pub async fn stream_record(&self, instance: &str, iterator: &str, limit: Option<i32>) -> Result<StreamPage> {
         stream::records(&self.0, instance, iterator, limit).await
     }
 
