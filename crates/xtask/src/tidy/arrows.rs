@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("functions", &["base", "types"]),
     ("udf", &["functions", "types", "base"]),
     ("warehouse", &["meta", "store", "sched", "udf", "functions", "sql", "types", "base"]),
-    ("tables", &["wire", "types", "base"]),
+    ("tables", &["store", "wire", "types", "base"]),
     ("api", &["tables", "meta", "wire", "sql", "types", "base"]),
     ("console", &["api", "tables", "meta", "sql", "types", "base"]),
     (
