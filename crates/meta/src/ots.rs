@@ -23,13 +23,8 @@ macro_rules! instance_query {
 
 fn read_instance(row: &AnyRow) -> Result<OtsInstance, Fault> {
     let mut c = Cells::new(row);
-    Ok(OtsInstance {
-        id: c.text()?,
-        name: c.text()?,
-        account_id: c.text()?,
-        account_name: c.text()?,
-        created_ms: c.int()?,
-    })
+    let (id, name, account_id, account_name) = (c.text()?, c.text()?, c.text()?, c.text()?);
+    Ok(OtsInstance { id, name, account_id, account_name, created_ms: c.int()? })
 }
 
 /// Reads the key, the account, then the columns of an instance that may not be there.
