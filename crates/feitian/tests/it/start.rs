@@ -113,6 +113,7 @@ fn a_first_start_that_is_killed_between_any_two_steps_is_completed_by_the_next()
         "start.after_account",
         "start.after_key",
         "start.after_project",
+        "start.after_instance",
         "start.after_done",
     ];
     for point in points {
@@ -126,6 +127,10 @@ fn a_first_start_that_is_killed_between_any_two_steps_is_completed_by_the_next()
         let projects = json(dir.path(), &["project", "list"]);
         assert_eq!(projects[0]["name"], "demo", "{point}");
         assert_eq!(projects[0]["owner"], "ALIYUN$demo", "{point}");
+        let instances = json(dir.path(), &["ots", "instance", "list"]);
+        assert_eq!(instances.as_array().unwrap().len(), 1, "{point}: {instances}");
+        assert_eq!(instances[0]["name"], "demo", "{point}");
+        assert_eq!(instances[0]["account"], "ALIYUN$demo", "{point}");
         let keys = json(dir.path(), &["key", "list"]);
         assert_eq!(keys.as_array().unwrap().len(), 1, "{point}: {keys}");
         up.stop();
