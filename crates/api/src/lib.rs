@@ -2,8 +2,9 @@
 //!
 //! A request goes through one path (`dispatch`): [`operations`] says what it is, `auth` who sent it, [`rights`] whether
 //! that may be, then its handler in `odps` (REST), `tunnel`, `storage`, [`admin`] or `health` calls the [`Warehouse`] and
-//! answers. The table store (`ots`) has a listener, operations and documents of its own. What comes out when something fails stands in `error`. Pages for people stand in a crate above this one and
-//! reach the same path through [`AppState::with_pages`].
+//! answers. What comes out when something fails stands in `error`. Pages for people stand in a crate above this one and
+//! reach the same path through [`AppState::with_pages`]. The table store (`ots`) has a listener, a list of operations and
+//! documents of its own.
 //!
 //! The binary builds an [`AppState`] from its parts, turns it into a router and serves it:
 //!

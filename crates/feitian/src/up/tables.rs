@@ -26,7 +26,10 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) async fn open(config: &Config, dir: &DataDir, tasks: &Tasks) -> Result<Ots> {
     let (ots, path, settings) = (Ots::default(), dir.root().join(DIRECTORY), settings(config));
     match open_in(&path, settings.clone()).await {
-        Ok(tables) => ots.open(tables),
+        Ok(tables) => {
+            ots.open(tables);
+            tracing::info!("the table store is open");
+        }
         Err(e) if e.kind() == Kind::Unavailable => {
             tracing::info!(why = ?e, "the table store is not open here yet; trying again");
             tasks.spawn("ots-open", open_later(ots.clone(), path, settings, tasks.clone()));

@@ -57,6 +57,8 @@ fn a_taken_port_is_refused_and_leaves_no_account_behind() {
     let address = taken.local_addr().unwrap().to_string();
     let (_, err) = expect(dir.path(), 2, &["up", "--listen", &address]);
     assert!(err.contains(&address) && err.contains("--listen"), "{err}");
+    let (_, err) = expect(dir.path(), 2, &["up", "--listen", "127.0.0.1:0", "--ots-listen", &address]);
+    assert!(err.contains(&address) && err.contains("--ots-listen"), "{err}");
     assert!(!dir.path().join("feitian-data/credentials").exists());
 }
 
