@@ -72,11 +72,12 @@ pub const OTS_GROUPS: &[(&str, &[OtsOperation])] = &[
 const TABLES: &[OtsOperation] = &[
     op!("CreateTable").partial(
         run!(tables::create),
-        "throughput is kept and shown, not enforced; partitions are hints; encryption on the server is refused",
+        "throughput is kept and shown, not enforced; partitions are hints; UpdateFullRow and encryption are refused",
     ),
     op!("ListTable").done(run!(tables::list)),
     op!("DescribeTable").done(run!(tables::describe)),
-    op!("UpdateTable").partial(run!(tables::update), "throughput is kept and shown, not enforced"),
+    op!("UpdateTable")
+        .partial(run!(tables::update), "throughput is kept and shown, not enforced; UpdateFullRow is refused"),
     op!("DeleteTable").done(run!(tables::delete)),
     op!("AddDefinedColumn").done(run!(tables::add_columns)),
     op!("DeleteDefinedColumn").done(run!(tables::delete_columns)),
