@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements, each kept as a page of `docs/bench/` with the machine and the commit.
 
+mod engines;
 mod script;
 mod sql;
 mod tables;
@@ -35,7 +36,11 @@ pub fn run(options: &Options) -> Result<bool> {
         [name] if name == "tunnel" => tunnel(&workspace),
         [name] if name == "old" => script::run(&workspace, name, "# Grown old, measured"),
         [name] if name == "load" => script::run(&workspace, name, "# Under load, measured"),
-        _ => bail!("`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old, load, tables", options.command),
+        [name] if name == "engines" => engines::run(&workspace),
+        _ => bail!(
+            "`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old, load, engines, tables",
+            options.command
+        ),
     }
 }
 

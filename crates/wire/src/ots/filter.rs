@@ -173,10 +173,8 @@ static SINGLE: Shape = Shape {
 };
 // VT_NULL, 6, has a number and is no type that a text could become.
 static RULE: Shape = Shape { name: "ValueTransferRule", fields: &[must(1, Text), may(2, Enum(&[0, 1, 3, 7]))] };
-static COMPOSITE: Shape = Shape {
-    name: "CompositeColumnValueFilter",
-    fields: &[must(1, Enum(&[1, 2, 3])), may(2, Inner(&ENVELOPE))],
-};
+static COMPOSITE: Shape =
+    Shape { name: "CompositeColumnValueFilter", fields: &[must(1, Enum(&[1, 2, 3])), may(2, Inner(&ENVELOPE))] };
 static PAGINATION: Shape = Shape { name: "ColumnPaginationFilter", fields: &[must(1, Number), must(2, Number)] };
 
 fn failed(why: impl std::fmt::Display) -> feitian_base::Error {

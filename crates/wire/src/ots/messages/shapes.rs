@@ -19,14 +19,11 @@ static TABLE_OPTIONS: Shape = Shape {
     fields: &[may(1, Number), may(2, Number), may(5, Number), may(6, Number), may(7, Number)],
 };
 static CAPACITY_UNIT: Shape = Shape { name: "CapacityUnit", fields: &[may(1, Number), may(2, Number)] };
-static RESERVED_THROUGHPUT: Shape =
-    Shape { name: "ReservedThroughput", fields: &[must(1, Message(&CAPACITY_UNIT))] };
+static RESERVED_THROUGHPUT: Shape = Shape { name: "ReservedThroughput", fields: &[must(1, Message(&CAPACITY_UNIT))] };
 static STREAM_SPECIFICATION: Shape =
     Shape { name: "StreamSpecification", fields: &[must(1, Number), may(2, Number), may(3, Text)] };
-static SSE_SPECIFICATION: Shape = Shape {
-    name: "SSESpecification",
-    fields: &[must(1, Number), may(2, Enum(&[1, 2])), may(3, Bytes), may(4, Bytes)],
-};
+static SSE_SPECIFICATION: Shape =
+    Shape { name: "SSESpecification", fields: &[must(1, Number), may(2, Enum(&[1, 2])), may(3, Bytes), may(4, Bytes)] };
 static INDEX_META: Shape = Shape {
     name: "IndexMeta",
     fields: &[must(1, Text), may(2, Text), may(3, Text), must(4, Enum(&[0, 1])), must(5, Enum(&[0, 1]))],
@@ -160,10 +157,8 @@ pub(super) static GET_SHARD_ITERATOR: Shape =
     Shape { name: "GetShardIteratorRequest", fields: &[must(1, Text), must(2, Text), may(3, Number), may(4, Text)] };
 pub(super) static GET_STREAM_RECORD: Shape =
     Shape { name: "GetStreamRecordRequest", fields: &[must(1, Text), may(2, Number), may(3, Text)] };
-pub(super) static SQL_QUERY: Shape = Shape {
-    name: "SQLQueryRequest",
-    fields: &[must(1, Text), may(2, Enum(&[1, 2])), may(3, Number), may(5, Text)],
-};
+pub(super) static SQL_QUERY: Shape =
+    Shape { name: "SQLQueryRequest", fields: &[must(1, Text), may(2, Enum(&[1, 2])), may(3, Number), may(5, Text)] };
 pub(super) static LIST_SEARCH_INDEX: Shape = Shape { name: "ListSearchIndexRequest", fields: &[may(1, Text)] };
 /// DescribeSearchIndex and DeleteSearchIndex.
 pub(super) static SEARCH_INDEX: Shape = Shape { name: "Request", fields: &[may(1, Text), may(2, Text)] };
