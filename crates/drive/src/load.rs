@@ -195,7 +195,8 @@ impl Client<'_> {
         let end = WARM_UP + Duration::from_secs_f64(self.asked.seconds);
         let every = self.asked.rate.map(|rate| Duration::from_secs_f64(self.asked.clients as f64 / rate));
         // The clients of a rate do not all ask at the same moment.
-        let mut due = every.map_or(Duration::ZERO, |every| every.mul_f64(self.number as f64 / self.asked.clients as f64));
+        let share = self.number as f64 / self.asked.clients as f64;
+        let mut due = every.map_or(Duration::ZERO, |every| every.mul_f64(share));
         let mut times = Vec::new();
         loop {
             match every {
@@ -209,7 +210,7 @@ impl Client<'_> {
                     }
                     self.step(&mut value)?;
                     if due >= WARM_UP {
-                        times.push((begun.elapsed().saturating_sub(due)).as_secs_f64());
+                        times.push(begun.elapsed().saturating_sub(due).as_secs_f64());
                     }
                     due += every;
                 }

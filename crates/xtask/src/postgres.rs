@@ -80,7 +80,7 @@ impl Cluster {
         let mut server = as_user("postgres")?;
         server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
         for setting in settings {
-            server.args(["-c", setting]);
+            server.args(["-c", *setting]);
         }
         let log = std::fs::File::create(dir.join("log"))?;
         server.stdout(log.try_clone()?).stderr(log);

@@ -283,24 +283,21 @@ fn alone(feitian: &Report) -> String {
 
 /// What was measured how, in words.
 fn how(rows: u64) -> String {
+    let first = format!("- {rows} rows of a number and 1,000 random bytes; each measurement takes {SECONDS} seconds.");
     let lines = [
-        "## How".to_string(),
-        String::new(),
-        format!("- {rows} rows of a number and 1,000 random bytes, written before; each measurement takes {SECONDS} seconds."),
-        "- The servers run one at a time, on the same disk; every write is durable before it is acknowledged.".to_string(),
+        "## How",
+        "",
+        &first,
+        "- The servers run one at a time on the same disk; every write is durable before it is acknowledged.",
         "- One program asks all of them through their own protocols, a connection and a thread for each client. Requests to \
-         feitian are signed. What it used of the processors itself is in the table, for feitian and for PostgreSQL."
-            .to_string(),
+         feitian are signed. What it used of the processors itself is in the table, for feitian and for PostgreSQL.",
         "- The cache of PostgreSQL is 512 MB of shared buffers. feitian's is the engine's own setting. Redis has everything \
-         in memory, without a limit. The system's page cache is everybody's."
-            .to_string(),
+         in memory, without a limit. The system's page cache is everybody's.",
         "- PostgreSQL: a table with a primary key, prepared statements, `synchronous_commit=on`; a put is `INSERT … ON \
-         CONFLICT DO UPDATE`. Redis: `appendfsync always`, no snapshots."
-            .to_string(),
-        "- Half load is half of what 16 clients had before; waiting counts from when a request should have been sent."
-            .to_string(),
-        "- Keys of the mixes are Zipf's with 0.99, scattered; others are even.".to_string(),
-        String::new(),
+         CONFLICT DO UPDATE`. Redis: `appendfsync always`, no snapshots.",
+        "- Half load is half of what 16 clients had before; waiting counts from when a request should have been sent.",
+        "- Keys of the mixes are Zipf's with 0.99, scattered; others are even.",
+        "",
     ];
     lines.join("\n")
 }
