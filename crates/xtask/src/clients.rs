@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cargo;
+use crate::npm;
 use crate::postgres::Cluster;
 use crate::process;
 use crate::progress::Bar;
@@ -20,6 +21,9 @@ const DBT: &str = "requirements-dbt.txt";
 /// The newest SDK of Tablestore, which does not go with the one among the other clients.
 const OTS_NEWEST: &str = "requirements-ots-newest.txt";
 
+/// The SDK of Tablestore on npm.
+const OTS_NPM: &str = "tablestore@5.6.0";
+
 /// Every client test, once for each metadata database. Words choose modules (`test_tunnel`), others tests by name.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::ensure(tools::FOR_PAGES)?;
@@ -32,6 +36,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     if wants("test_ots_sdk") {
         let source = python::source(workspace, "requirements.txt", "tablestore")?;
         session.ots = Some(Ots { source, newest: python::environment(workspace, &[OTS_NEWEST])? });
+    }
+    if wants("test_ots_node") {
+        session.node = Some(npm::folder(workspace, OTS_NPM)?);
     }
     let mut args: Vec<String> = Vec::new();
     for word in &options.words {
@@ -67,6 +74,8 @@ struct Session<'a> {
     dbt: Option<PathBuf>,
     /// The same of the tests that the SDK of Tablestore has of its own.
     ots: Option<Ots>,
+    /// The folder with the SDK of npm, likewise.
+    node: Option<PathBuf>,
     /// Random tests go on for longer.
     is_long: bool,
 }
@@ -84,7 +93,7 @@ impl<'a> Session<'a> {
         tools::ensure(tools::FOR_TESTS)?;
         cargo::build_feitian(workspace)?;
         let python = python::environment(workspace, &["requirements.txt"])?;
-        Ok(Self { workspace, python, dbt: None, ots: None, is_long: false })
+        Ok(Self { workspace, python, dbt: None, ots: None, node: None, is_long: false })
     }
 
     fn run(&self, label: &str, cluster: Option<&Cluster>, args: &[String]) -> Result<Outcome> {
@@ -111,6 +120,7 @@ impl<'a> Session<'a> {
         command.env("FEITIAN_TEST_SCREENSHOTS", logs.with_extension("screenshots"));
         command.env_remove("FEITIAN_TEST_META").env_remove("FEITIAN_TEST_DBT");
         command.env_remove("FEITIAN_TEST_OTS_SOURCE").env_remove("FEITIAN_TEST_OTS_NEWEST");
+        command.env_remove("FEITIAN_TEST_OTS_NODE");
         if self.is_long {
             command.env("FEITIAN_TEST_LONG", "1");
         }
@@ -119,6 +129,9 @@ impl<'a> Session<'a> {
         }
         if let Some(ots) = &self.ots {
             command.env("FEITIAN_TEST_OTS_SOURCE", &ots.source).env("FEITIAN_TEST_OTS_NEWEST", &ots.newest);
+        }
+        if let Some(folder) = &self.node {
+            command.env("FEITIAN_TEST_OTS_NODE", folder);
         }
         if let Some(cluster) = cluster {
             command.env("FEITIAN_TEST_META", cluster.url("postgres"));
