@@ -125,8 +125,8 @@ fn main() -> Result<()> {
 }
 
 fn login(args: &Args) -> Result<Login> {
-    let text = std::fs::read_to_string(&args.credentials)
-        .with_context(|| format!("read {}", args.credentials.display()))?;
+    let text =
+        std::fs::read_to_string(&args.credentials).with_context(|| format!("read {}", args.credentials.display()))?;
     let stored: serde_json::Value = serde_json::from_str(&text)?;
     let value = |name: &str| Ok::<_, anyhow::Error>(stored[name].as_str().context("no key")?.to_string());
     // The first start makes this instance.

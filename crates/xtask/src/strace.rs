@@ -216,7 +216,7 @@ impl Judge<'_> {
         if TABLE_WRITES.contains(&path) {
             self.findings.answers += 1;
             if self.journal_syncs == journal_syncs {
-                self.findings.violations.push(format!("{request}: answered without a sync of the table store's journal"));
+                self.findings.violations.push(format!("{request}: answered without a sync of the tables' journal"));
             }
         } else if submits {
             self.findings.answers += 1;

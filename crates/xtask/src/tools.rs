@@ -31,8 +31,7 @@ pub const FOR_TABLES: &[Tool] = &[
 ];
 
 /// What clients from npm run on.
-pub const FOR_NODE: &[Tool] =
-    &[Tool { program: "node", package: "nodejs" }, Tool { program: "npm", package: "npm" }];
+pub const FOR_NODE: &[Tool] = &[Tool { program: "node", package: "nodejs" }, Tool { program: "npm", package: "npm" }];
 
 /// What Spark runs on.
 pub const FOR_SPARK: &[Tool] = &[Tool { program: "java", package: "default-jre-headless" }];

@@ -96,7 +96,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         "# The table store, measured",
         "tables",
         "`crates/drive/src/tables_bench.rs` and `load.rs` beside it say how each number is taken.",
-        "the `dev` profile of this repository for the server and for the load program; PostgreSQL and Redis are Debian's",
+        "the `dev` profile of this repository for server and load program; PostgreSQL and Redis are Debian's",
     )?;
     let feitian = of_feitian(workspace, &folder, rows)?;
     let text = if millions > MILLIONS {
@@ -289,9 +289,9 @@ fn how(rows: u64) -> String {
         "",
         &first,
         "- The servers run one at a time on the same disk; every write is durable before it is acknowledged.",
-        "- One program asks all of them through their own protocols, a connection and a thread for each client. Requests to \
-         feitian are signed. What it used of the processors itself is in the table, for feitian and for PostgreSQL.",
-        "- The cache of PostgreSQL is 512 MB of shared buffers. feitian's is the engine's own setting. Redis has everything \
+        "- One program asks all of them through their own protocols, a connection and a thread for each client. Requests \
+         to feitian are signed. What it used of the processors itself is in the table, for feitian and for PostgreSQL.",
+        "- The cache of PostgreSQL is 512 MB of shared buffers. feitian's is the engine's own setting. Redis has all \
          in memory, without a limit. The system's page cache is everybody's.",
         "- PostgreSQL: a table with a primary key, prepared statements, `synchronous_commit=on`; a put is `INSERT … ON \
          CONFLICT DO UPDATE`. Redis: `appendfsync always`, no snapshots.",
@@ -379,14 +379,9 @@ mod tests {
     // The targets are those of the constants above.
     #[test]
     fn a_target_that_is_missed_is_a_miss() {
-        let put = |clients, p50_ms| Found {
-            what: "put".into(),
-            clients,
-            per_second: 1.0,
-            p50_ms,
-            p99_ms: 9.0,
-            cpus: 0.0,
-        };
+        fn put(clients: u64, p50_ms: f64) -> Found {
+            Found { what: "put".into(), clients, per_second: 1.0, p50_ms, p99_ms: 9.0, cpus: 0.0 }
+        }
         assert!(verdict(target(&put(64, 1.0), 0.99, 0.5)).contains("| miss |"));
         assert!(verdict(target(&put(64, 1.0), 1.0, 0.5)).contains("| PASS |"));
         assert!(verdict(target(&put(1, 1.6), 9.0, 0.5)).contains("| miss |"));
