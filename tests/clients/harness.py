@@ -69,6 +69,7 @@ class Server:
         self.data = data or tempfile.mkdtemp(prefix="feitian-clients-")
         self.meta = meta
         self.port = free_port()
+        self.ots_port = free_port()
         self.process = None
         # Not in the data directory: feitian refuses one that holds files which are not its own.
         logs = os.environ.get("FEITIAN_TEST_LOGS", tempfile.gettempdir())
@@ -81,6 +82,7 @@ class Server:
 
     def start(self):
         command = [self.program, "up", "--data", self.data, "--listen", f"127.0.0.1:{self.port}"]
+        command += ["--ots-listen", f"127.0.0.1:{self.ots_port}"]
         if self.meta:
             command += ["--meta", self.meta]
         environment = {**os.environ, **self.variables}

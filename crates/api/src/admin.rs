@@ -27,6 +27,11 @@
 //! | `GET /admin/v1/projects/{project}/tables/{table}` | member | -> `TableView` |
 //! | `GET /admin/v1/projects/{project}/tables/{table}/partitions?reverse=&marker=&maxitems=` | member | -> `PartitionList` |
 //! | `GET /admin/v1/projects/{project}/tables/{table}/rows?partition=&count=` | member | -> `FirstRows` |
+//! | `GET /admin/v1/ots/instances` | own instances of the table store; administrator: all | -> `OtsInstanceList` |
+//! | `POST /admin/v1/ots/instances` | for oneself; administrator: for anyone | `CreateOtsInstance` -> `OtsInstanceView` (201) |
+//! | `GET /admin/v1/ots/instances/{ots}` | own; administrator | -> `OtsInstanceView` |
+//! | `DELETE /admin/v1/ots/instances/{ots}` | own; administrator | -> `Done` |
+//! | `GET /admin/v1/ots/instances/{ots}/tables` | own; administrator | -> `OtsTableList` |
 //! | `GET /admin/v1/functions` | any account | -> `FunctionList` |
 //! | `POST /admin/v1/projects/{project}/sql` | member | `SubmitSql` -> `InstanceView` |
 //! | `GET /admin/v1/projects/{project}/instances?status=&from_ms=&to_ms=&owner=&marker=&maxitems=` | member | -> `InstanceList` |
@@ -45,6 +50,7 @@
 pub(crate) mod accounts;
 pub(crate) mod instances;
 pub(crate) mod keys;
+pub(crate) mod ots;
 pub(crate) mod projects;
 pub(crate) mod server;
 pub(crate) mod tables;

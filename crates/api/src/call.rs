@@ -148,8 +148,7 @@ impl Call {
 
     /// The whole body, at most `most` bytes.
     pub async fn document_of(&self, most: usize) -> Result<Bytes> {
-        let read = read_document(self.take_body(), most);
-        tokio::time::timeout(DOCUMENT_TIME, read).await.map_err(|_| body_timeout(DOCUMENT_TIME))?
+        read_body(self.take_body(), most).await
     }
 
     /// The body, once; empty afterwards.
@@ -174,6 +173,12 @@ impl Call {
         }
         serde_json::from_slice(&bytes).map_err(|e| Error::invalid(format!("the body is not the expected JSON: {e}")))
     }
+}
+
+/// The whole of a body, at most `most` bytes, within the time of a document.
+pub(crate) async fn read_body(body: Body, most: usize) -> Result<Bytes> {
+    let read = read_document(body, most);
+    tokio::time::timeout(DOCUMENT_TIME, read).await.map_err(|_| body_timeout(DOCUMENT_TIME))?
 }
 
 async fn read_document(mut body: Body, limit: usize) -> Result<Bytes> {

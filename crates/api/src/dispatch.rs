@@ -241,7 +241,8 @@ fn place_in_schema(target: &Target, path: &mut Params) -> Result<()> {
     Ok(())
 }
 
-fn after_panic(panic: &(dyn std::any::Any + Send)) -> Error {
+/// The error of a handler that panicked; its words go to the log.
+pub(crate) fn after_panic(panic: &(dyn std::any::Any + Send)) -> Error {
     let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = words.unwrap_or("no message"), "a handler panicked");
     Error::internal("the server failed at this request; its log has the details under the request id")

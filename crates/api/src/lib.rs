@@ -3,7 +3,8 @@
 //! A request goes through one path (`dispatch`): [`operations`] says what it is, `auth` who sent it, [`rights`] whether
 //! that may be, then its handler in `odps` (REST), `tunnel`, `storage`, [`admin`] or `health` calls the [`Warehouse`] and
 //! answers. What comes out when something fails stands in `error`. Pages for people stand in a crate above this one and
-//! reach the same path through [`AppState::with_pages`].
+//! reach the same path through [`AppState::with_pages`]. The table store (`ots`) has a listener, a list of operations and
+//! documents of its own.
 //!
 //! The binary builds an [`AppState`] from its parts, turns it into a router and serves it:
 //!
@@ -36,6 +37,7 @@ mod metrics;
 mod odps;
 pub mod operations;
 mod origin;
+mod ots;
 pub mod page;
 mod query;
 pub mod refusal;
@@ -57,6 +59,7 @@ pub use csv::{csv_answer, instance_zone, project_zone, text_rows};
 pub use metrics::Metrics;
 pub use operations::compat_markdown;
 pub use origin::Origin;
+pub use ots::{Ots, ots_router};
 pub use query::Query;
 pub use secrets::Secrets;
 pub use server::{router, serve};

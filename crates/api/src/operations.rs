@@ -4,12 +4,15 @@
 //! they go through the same path as everything else.
 
 mod admin;
+pub(crate) mod ots;
 mod own;
 mod rest;
 mod storage;
 mod tunnel;
 
 use futures::future::BoxFuture;
+
+pub use ots::{OTS_GROUPS, OTS_RIGHT, OtsHandler, OtsOperation, ots_operations};
 
 use crate::call::{Answer, Call, Params};
 use crate::query::Query;
@@ -58,6 +61,16 @@ pub enum Status {
     Done,
     Partial,
     Refused,
+}
+
+impl Status {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl Operation {
@@ -223,7 +236,7 @@ impl Shape {
     }
 }
 
-/// The compatibility page: every operation of the protocol with how far it goes, and `pages` at its end.
+/// The compatibility page: every operation of the protocol with how far it goes, `pages`, and the table store.
 pub fn compat_markdown(pages: Groups) -> String {
     use std::fmt::Write;
     let count = |status| all().filter(|(_, o)| is_protocol(o) && o.status == status).count();
@@ -252,15 +265,11 @@ pub fn compat_markdown(pages: Groups) -> String {
             last = heading;
         }
         let query = if op.query.is_empty() { String::new() } else { format!("?{}", op.query.join("&")) };
-        let status = match op.status {
-            Status::Done => "done",
-            Status::Partial => "partial",
-            Status::Refused => "refused",
-        };
+        let status = op.status.word();
         let (name, method, path, right, note) = (op.name, op.method, op.full_path(), op.right, op.note);
         let _ = writeln!(page, "| {name} | `{method} {path}{query}` | {status} | {right} | {note} |");
     }
-    page
+    page + &ots::markdown()
 }
 
 fn is_protocol(op: &Operation) -> bool {

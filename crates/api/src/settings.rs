@@ -69,6 +69,8 @@ pub struct Limits {
     pub shutdown: Duration,
     /// Rows of a result that `?result` shows unless the project sets `READ_TABLE_MAX_ROW`.
     pub result_rows: u64,
+    /// Largest body of a request to the table store in bytes. 4 MiB of data are more with the names of many small cells.
+    pub ots_body_bytes: usize,
 }
 
 impl Default for Limits {
@@ -85,6 +87,7 @@ impl Default for Limits {
             connections: 4096,
             shutdown: Duration::from_secs(30),
             result_rows: 10_000,
+            ots_body_bytes: 12 << 20,
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
 use crate::operations::{Groups, Routes};
+use crate::ots::Ots;
 use crate::refusal::RefusalPage;
 use crate::secrets::Secrets;
 use crate::sessions::Sessions;
@@ -31,6 +32,7 @@ pub struct AppState {
     pub(crate) refusal_page: Option<RefusalPage>,
     /// One permit for each upload or download that runs.
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) ots: Ots,
 }
 
 impl AppState {
@@ -59,6 +61,7 @@ impl AppState {
             routes,
             refusal_page: None,
             streams,
+            ots: Ots::default(),
         })
     }
 
@@ -66,6 +69,13 @@ impl AppState {
     #[must_use]
     pub fn with_pages(mut self, pages: Groups) -> Self {
         self.routes = Arc::new(Routes::new(pages));
+        self
+    }
+
+    /// The same server with a table store; without one, its requests are answered as if it were open elsewhere.
+    #[must_use]
+    pub fn with_ots(mut self, ots: Ots) -> Self {
+        self.ots = ots;
         self
     }
 

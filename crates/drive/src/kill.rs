@@ -20,7 +20,7 @@ use writers::{KINDS, Kind, Writer};
 
 /// Every numbered step of every protocol over tables of their own. The points `external.*` are not among them: no writer of
 /// the loop has files in a bucket, of which neither a download nor `feitian check` knows; the tests of `external/files.rs`
-/// stop between all steps of theirs.
+/// stop between all steps of theirs. Those of the table store are in a loop of its own, `tests/clients/ots_kill.py`.
 const POINTS: &[&str] = &[
     "session.before_row",
     "session.after_row",

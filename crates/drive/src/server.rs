@@ -14,6 +14,8 @@ pub struct Server {
     pub binary: PathBuf,
     pub data: PathBuf,
     pub port: u16,
+    /// Where the table store listens.
+    pub ots_port: u16,
 }
 
 /// A running server; killed when dropped.
@@ -22,10 +24,12 @@ pub struct Running {
 }
 
 impl Server {
-    /// A server on a port that is free now.
+    /// A server on ports that are free now.
     pub fn new(binary: &Path, data: &Path) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        Ok(Self { binary: binary.to_path_buf(), data: data.to_path_buf(), port })
+        // Both are held until both are known, so that they differ.
+        let (first, second) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+        let (port, ots_port) = (first.local_addr()?.port(), second.local_addr()?.port());
+        Ok(Self { binary: binary.to_path_buf(), data: data.to_path_buf(), port, ots_port })
     }
 
     /// `http://host:port`.
@@ -38,6 +42,7 @@ impl Server {
         let log = std::fs::File::options().create(true).append(true).open(self.data.with_extension("log"))?;
         let mut command = Command::new(&self.binary);
         command.arg("up").arg("--data").arg(&self.data).arg("--listen").arg(format!("127.0.0.1:{}", self.port));
+        command.arg("--ots-listen").arg(format!("127.0.0.1:{}", self.ots_port));
         command.stdout(Stdio::null()).stderr(log).stdin(Stdio::null()).env_remove("FEITIAN_FAILPOINTS");
         if !fail_points.is_empty() {
             command.env("FEITIAN_FAILPOINTS", fail_points);

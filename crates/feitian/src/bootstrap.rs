@@ -1,11 +1,12 @@
-//! What the first start creates: the master key, an account, its key, the project `demo`.
+//! What the first start creates: the master key, an account, its key, the project `demo`, and the instance `demo` of the
+//! table store.
 //!
 //! Each step looks before it acts, so that a start which was cut between any two of them is completed by the next one:
 //!
 //! 1. the metadata database and the directory know each other;
 //! 2. the master key file, and in the metadata a text sealed with it;
 //! 3. `DATA/credentials`, before the key exists anywhere else: a secret that only the metadata knew would be lost;
-//! 4. the account, the key, the project;
+//! 4. the account, the key, the project, the instance;
 //! 5. the mark that all of this is done, after which nothing here is created again: a key that an operator deletes
 //!    stays deleted.
 
@@ -18,7 +19,7 @@ use feitian_api::admin::default_properties;
 use feitian_api::keys::{ChosenKey, issue_key};
 use feitian_api::secrets::{Secret, Secrets};
 use feitian_base::{Kind, clock, failpoint, id};
-use feitian_meta::{Account, Meta, Project};
+use feitian_meta::{Account, Meta, OtsInstance, Project};
 
 use crate::credentials::{Credentials, is_open_to_others};
 use crate::datadir::{DataDir, write_private};
@@ -28,6 +29,8 @@ use crate::failure::{Failure, Result};
 pub const ACCOUNT: &str = "ALIYUN$demo";
 /// The project of the first start.
 pub const PROJECT: &str = "demo";
+/// The instance of the table store of the first start.
+pub const OTS_INSTANCE: &str = "demo";
 
 const SETTING_DIRECTORY: &str = "data_directory";
 const SETTING_MASTER_KEY: &str = "master_key_check";
@@ -42,8 +45,17 @@ pub struct Ready {
     pub first: bool,
 }
 
-/// Brings directory and metadata to the state in which a server can run. `endpoint` is where clients reach it.
-pub async fn complete(dir: &DataDir, meta: &Meta, master_key: Option<&Path>, endpoint: &str) -> Result<Ready> {
+/// Where clients reach a server.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// `http://host:port/api`
+    pub odps: String,
+    /// `http://host:port`
+    pub ots: String,
+}
+
+/// Brings directory and metadata to the state in which a server can run. `at` is where clients reach it.
+pub async fn complete(dir: &DataDir, meta: &Meta, master_key: Option<&Path>, at: &Endpoints) -> Result<Ready> {
     let _starting = dir.starting()?;
     bind_directory(dir, meta).await?;
     let path = master_key.map_or_else(|| dir.root().join("master.key"), PathBuf::from);
@@ -51,9 +63,9 @@ pub async fn complete(dir: &DataDir, meta: &Meta, master_key: Option<&Path>, end
     failpoint::hit("start.after_master_key");
     let first = meta.get_setting(SETTING_DONE).await?.is_none();
     let credentials = if first {
-        Some(first_start(dir, meta, &secrets, endpoint).await?)
+        Some(first_start(dir, meta, &secrets, at).await?)
     } else {
-        follow_endpoint(dir.root(), endpoint)?
+        follow_endpoint(dir.root(), at)?
     };
     Ok(Ready { secrets, credentials, first })
 }
@@ -123,12 +135,13 @@ fn read_master_key(path: &Path) -> Result<Option<[u8; 32]>> {
     })
 }
 
-async fn first_start(dir: &DataDir, meta: &Meta, secrets: &Secrets, endpoint: &str) -> Result<Credentials> {
-    let credentials = match follow_endpoint(dir.root(), endpoint)? {
+async fn first_start(dir: &DataDir, meta: &Meta, secrets: &Secrets, at: &Endpoints) -> Result<Credentials> {
+    let credentials = match follow_endpoint(dir.root(), at)? {
         Some(credentials) => credentials,
         None => {
             let credentials = Credentials {
-                endpoint: endpoint.to_string(),
+                endpoint: at.odps.clone(),
+                ots_endpoint: Some(at.ots.clone()),
                 project: PROJECT.to_string(),
                 access_id: format!("FT{}", id::random_text(20)),
                 secret: id::random_text(32),
@@ -156,8 +169,8 @@ async fn first_start(dir: &DataDir, meta: &Meta, secrets: &Secrets, endpoint: &s
     unless_there(
         meta.create_project(&Project {
             name: PROJECT.to_string(),
-            owner_id: account.id,
-            owner_name: account.name,
+            owner_id: account.id.clone(),
+            owner_name: account.name.clone(),
             comment: String::new(),
             properties: default_properties(),
             created_ms: now,
@@ -166,6 +179,17 @@ async fn first_start(dir: &DataDir, meta: &Meta, secrets: &Secrets, endpoint: &s
         .await,
     )?;
     failpoint::hit("start.after_project");
+    unless_there(
+        meta.create_ots_instance(&OtsInstance {
+            id: id::ulid(),
+            name: OTS_INSTANCE.to_string(),
+            account_id: account.id,
+            account_name: account.name,
+            created_ms: now,
+        })
+        .await,
+    )?;
+    failpoint::hit("start.after_instance");
     meta.put_setting_if_absent(SETTING_DONE, "1").await?;
     failpoint::hit("start.after_done");
     Ok(credentials)
@@ -179,14 +203,15 @@ fn unless_there(created: feitian_base::Result<()>) -> Result<()> {
     }
 }
 
-/// The credentials file, whose endpoint is where the server listens this time.
-fn follow_endpoint(root: &Path, endpoint: &str) -> Result<Option<Credentials>> {
+/// The credentials file, whose endpoints are where the server listens this time.
+fn follow_endpoint(root: &Path, at: &Endpoints) -> Result<Option<Credentials>> {
     let Some(mut credentials) = Credentials::read(root)? else { return Ok(None) };
-    if credentials.endpoint != endpoint {
-        credentials.endpoint = endpoint.to_string();
+    if credentials.endpoint != at.odps || credentials.ots_endpoint.as_ref() != Some(&at.ots) {
+        credentials.endpoint = at.odps.clone();
+        credentials.ots_endpoint = Some(at.ots.clone());
         // A full disk must not keep a server down that could still answer reads.
         if let Err(e) = credentials.write(root) {
-            tracing::warn!(error = e.message(), "the credentials file keeps its old endpoint");
+            tracing::warn!(error = e.message(), "the credentials file keeps its old endpoints");
         }
     }
     Ok(Some(credentials))

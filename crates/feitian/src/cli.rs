@@ -1,9 +1,13 @@
 //! The command line: every subcommand, its flags, and the help that teaches them.
 
+mod ots;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use ots::{OtsArgs, OtsInstanceVerb, OtsVerb};
 
 use crate::output::Format;
 
@@ -41,6 +45,7 @@ pub enum Command {
     Account(AccountArgs),
     Key(KeyArgs),
     Instance(InstanceArgs),
+    Ots(OtsArgs),
     Collect(CollectArgs),
     Status(StatusArgs),
     Check(CheckArgs),
@@ -51,7 +56,8 @@ pub enum Command {
 /// Start the server on this machine.
 ///
 /// Starts every part of feitian in one process and prints how to connect. The first start on an empty directory creates
-/// an account, an access key and the project `demo`; the key's secret is printed once and kept in DATA/credentials.
+/// an account, an access key, the project `demo` and the instance `demo` of the table store; the key's secret is printed
+/// once and kept in DATA/credentials.
 /// Stop it with Ctrl-C or SIGTERM: running requests get 30 seconds, running jobs are queued again for the next start.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -67,6 +73,9 @@ pub struct UpArgs {
     /// Address and port to listen on [default: 127.0.0.1:7700]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Address and port of the table store [default: the next port, 127.0.0.1:7701]
+    #[arg(long, value_name = "ADDR")]
+    pub ots_listen: Option<String>,
     /// File with the key that seals all secrets [default: DATA/master.key]
     #[arg(long, value_name = "FILE")]
     pub master_key: Option<String>,

@@ -7,6 +7,7 @@ pub(crate) mod confirm;
 pub(crate) mod explain;
 pub(crate) mod instance;
 pub(crate) mod key;
+pub(crate) mod ots;
 pub(crate) mod project;
 pub(crate) mod sql;
 

@@ -43,6 +43,10 @@ pub enum LogFormat {
 pub struct Config {
     pub data: PathBuf,
     pub listen: SocketAddr,
+    /// `None`: beside `listen`, see [`Config::ots_address`].
+    pub ots_listen: Option<SocketAddr>,
+    pub ots_transactions: bool,
+    pub ots_tables_per_instance: usize,
     /// `None`: SQLite in the data directory.
     pub meta: Option<String>,
     /// `None`: `master.key` in the data directory.
@@ -91,6 +95,13 @@ impl Config {
         }
         config.validate()?;
         Ok(config)
+    }
+
+    /// Where the table store listens: the next port after that of `listen`, unless a setting says where. Where the system
+    /// chooses the one, it chooses the other too.
+    pub fn ots_address(&self) -> SocketAddr {
+        let next = if self.listen.port() == 0 { 0 } else { self.listen.port().checked_add(1).unwrap_or(0) };
+        self.ots_listen.unwrap_or_else(|| SocketAddr::new(self.listen.ip(), next))
     }
 
     fn apply_file(&mut self, named: Option<&Path>) -> Result<()> {

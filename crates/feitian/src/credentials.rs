@@ -17,6 +17,9 @@ pub const FILE_NAME: &str = "credentials";
 pub struct Credentials {
     /// `http://host:port/api`, as PyODPS takes it.
     pub endpoint: String,
+    /// `http://host:port`, as clients of the table store take it; files of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ots_endpoint: Option<String>,
     pub project: String,
     pub access_id: String,
     pub secret: String,
@@ -42,7 +45,7 @@ impl Credentials {
 
     /// Writes the file in `data`, readable by its owner alone and durable when this returns.
     pub fn write(&self, data: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).expect("four texts always have a JSON form");
+        let mut text = serde_json::to_string_pretty(self).expect("texts always have a JSON form");
         text.push('\n');
         crate::datadir::write_private(&data.join(FILE_NAME), text.as_bytes())
     }

@@ -71,6 +71,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> Result<Answer> {
         Command::Account(args) => commands::account::run(&args, out),
         Command::Key(args) => commands::key::run(&args, out),
         Command::Instance(args) => commands::instance::run(&args, out),
+        Command::Ots(args) => commands::ots::run(&args, out),
         Command::Collect(args) => commands::admin::collect(&args, out),
         Command::Status(args) => commands::admin::status(&args, out),
         Command::Check(args) => commands::check::run(&args, out),

@@ -5,13 +5,14 @@
 
 mod banner;
 pub(crate) mod parts;
+mod tables;
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feitian_api::{AppState, Limits, Settings, router};
+use feitian_api::{AppState, Limits, Ots, Settings, ots_router, router};
 use feitian_base::{Tasks, clock, id};
 use feitian_meta::Meta;
 use feitian_store::LocalStore;
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::bootstrap;
+use crate::bootstrap::{self, Endpoints};
 use crate::cli::{SettingsArgs, UpArgs};
 use crate::config::{Config, Sources};
 use crate::credentials::Credentials;
@@ -58,6 +59,7 @@ async fn serve(config: &Config, out: &mut dyn Write) -> Result<Answer> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
         ended = &mut server.serving => return Err(ended_early(ended)),
+        ended = &mut server.ots_serving => return Err(ended_early(ended)),
     };
     tracing::info!(signal, grace_s = config.server_grace.as_secs(), "stopping; a further SIGINT ends at once");
     tokio::select! {
@@ -82,6 +84,8 @@ fn ended_early(ended: Result<feitian_base::Result<()>, tokio::task::JoinError>) 
 pub struct Server {
     /// `http://host:port/api`, as a client on this machine reaches it.
     pub endpoint: String,
+    /// `http://host:port` of the table store, likewise.
+    pub ots_endpoint: String,
     /// What `DATA/credentials` holds, if it is there.
     pub credentials: Option<Credentials>,
     /// True when this was the first start on the directory.
@@ -90,7 +94,9 @@ pub struct Server {
     meta: Meta,
     tasks: Tasks,
     warehouse: Warehouse,
+    ots: Ots,
     serving: JoinHandle<feitian_base::Result<()>>,
+    ots_serving: JoinHandle<feitian_base::Result<()>>,
     grace: Duration,
 }
 
@@ -101,13 +107,18 @@ impl Server {
         let share = if config.meta.is_some() { Share::Together } else { Share::Alone };
         let dir = DataDir::open(&config.data, share)?;
         // Before anything is created: a port that is taken should leave an empty directory empty.
-        let (listener, address) = listen(config.listen).await?;
-        let endpoint = format!("http://{}/api", reachable(address));
+        let (listener, address) = listen(config.listen, "--listen", "127.0.0.1:7710").await?;
+        let (ots_listener, ots_address) = listen(config.ots_address(), "--ots-listen", "127.0.0.1:7711").await?;
+        let at = Endpoints {
+            odps: format!("http://{}/api", reachable(address)),
+            ots: format!("http://{}", reachable(ots_address)),
+        };
         let meta = parts::open_meta(config, &dir).await?;
-        let ready = bootstrap::complete(&dir, &meta, config.master_key.as_deref(), &endpoint).await?;
+        let ready = bootstrap::complete(&dir, &meta, config.master_key.as_deref(), &at).await?;
         let tasks = Tasks::new();
         // With SQLite there is one process at a time: what the last one ran is this one's to run again.
         let node = if meta.is_shared() { id::ulid() } else { dir.id().to_string() };
+        let ots = tables::open(config, &dir, &tasks).await?;
         let store = parts::open_store(&dir)?;
         let warehouse =
             Warehouse::open(parts::warehouse_config(config, &dir, &node), meta.clone(), store.clone(), tasks.clone())
@@ -123,13 +134,31 @@ impl Server {
         let adapter = Arc::new(Adapter::new(warehouse.clone()));
         let state = AppState::open(adapter, meta.clone(), ready.secrets, settings, tasks.clone()).await?;
         let state = state.with_pages(feitian_console::GROUPS).with_refusal_page(feitian_console::refusal_page);
-        let serving = tasks.spawn("http-listener", feitian_api::serve(listener, router(state.clone()), state));
+        let state = state.with_ots(ots.clone());
+        let serving = feitian_api::serve(listener, router(state.clone()), state.clone());
+        let serving = tasks.spawn("http-listener", serving);
+        let ots_serving = feitian_api::serve(ots_listener, ots_router(state.clone()), state);
+        let ots_serving = tasks.spawn("ots-listener", ots_serving);
         if dir.was_alone() {
             sweep(&tasks, store, meta.is_shared());
         }
-        tracing::info!(%address, %node, data = %dir.root().display(), ms = clock::now_ms() - started_ms, "ready");
+        let ms = clock::now_ms() - started_ms;
+        tracing::info!(%address, %ots_address, %node, data = %dir.root().display(), ms, "ready");
         let (credentials, first) = (ready.credentials, ready.first);
-        Ok(Self { endpoint, credentials, first, dir, meta, tasks, warehouse, serving, grace: config.server_grace })
+        Ok(Self {
+            endpoint: at.odps,
+            ots_endpoint: at.ots,
+            credentials,
+            first,
+            dir,
+            meta,
+            tasks,
+            warehouse,
+            ots,
+            serving,
+            ots_serving,
+            grace: config.server_grace,
+        })
     }
 
     /// The data directory.
@@ -138,19 +167,22 @@ impl Server {
     }
 
     /// Ends in order: no new connection, waiting questions answered at once, requests under way get their time, running
-    /// instances are queued again, background tasks end, the database is closed.
+    /// instances are queued again, background tasks end, the table store and the database are closed.
     pub async fn stop(&mut self) {
         self.tasks.stop_token().cancel();
         // The connections are among the tasks that the warehouse waits for, so that the grace bounds both.
         let background = tokio::time::timeout(self.grace + BACKGROUND_END, self.warehouse.shutdown());
-        let (served, _) = tokio::join!(&mut self.serving, background);
-        if let Ok(Err(e)) = served {
-            tracing::error!(error = ?e, "the listener ended with an error");
+        let (served, ots_served, _) = tokio::join!(&mut self.serving, &mut self.ots_serving, background);
+        for served in [served, ots_served] {
+            if let Ok(Err(e)) = served {
+                tracing::error!(error = ?e, "a listener ended with an error");
+            }
         }
         let left = self.tasks.shutdown(Duration::from_secs(1)).await;
         if !left.is_empty() {
             tracing::warn!(tasks = ?left, "some tasks were still running at the end");
         }
+        tables::close(&self.ots).await;
         self.meta.close().await;
         self.dir.remove_tmp();
         tracing::info!("stopped");
@@ -175,6 +207,7 @@ fn sources(args: &UpArgs) -> Result<Sources> {
     let mut flags = settings_flags(&args.settings)?;
     let named = [
         ("listen", "--listen", &args.listen),
+        ("ots.listen", "--ots-listen", &args.ots_listen),
         ("master_key", "--master-key", &args.master_key),
         ("log.filter", "--log", &args.log),
         ("log.format", "--log-format", &args.log_format),
@@ -197,7 +230,7 @@ fn settings_flags(args: &SettingsArgs) -> Result<Vec<(String, String, String)>> 
     Ok(flags)
 }
 
-async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+async fn listen(wanted: SocketAddr, flag: &str, another: &str) -> Result<(TcpListener, SocketAddr)> {
     let bind = async {
         let listener = TcpListener::bind(wanted).await?;
         let address = listener.local_addr()?;
@@ -206,7 +239,7 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     bind.await.map_err(|e: std::io::Error| {
         let taken = e.kind() == std::io::ErrorKind::AddrInUse;
         let failure = Failure::from(e).context(format!("cannot listen on {wanted}"));
-        if taken { failure.hint("choose another port with --listen, for example 127.0.0.1:7710") } else { failure }
+        if taken { failure.hint(format!("choose another port with {flag}, for example {another}")) } else { failure }
     })
 }
 

@@ -1,5 +1,6 @@
 //! The list of parsers under test.
 
+mod ots;
 mod sql;
 mod whole;
 mod wire;
@@ -27,6 +28,10 @@ pub const TARGETS: &[Target] = &[
     wire::XML,
     wire::SCHEMAS,
     wire::SIGNATURES,
+    ots::PLAIN_BUFFER,
+    ots::REQUESTS,
+    ots::FILTERS,
+    ots::SIGNATURES,
     sql::SPLITTER,
     sql::PARSER,
     whole::WHOLE,

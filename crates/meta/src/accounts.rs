@@ -24,12 +24,20 @@ macro_rules! key_columns {
 
 /// Reads [`account_columns!`].
 pub(crate) fn read_account(row: &AnyRow) -> Result<Account, Fault> {
-    let mut c = Cells::new(row);
+    account_in(&mut Cells::new(row))
+}
+
+/// Reads [`account_columns!`] among others.
+pub(crate) fn account_in(c: &mut Cells<'_>) -> Result<Account, Fault> {
     Ok(Account { id: c.text()?, name: c.text()?, enabled: c.flag()?, admin: c.flag()?, created_ms: c.int()? })
 }
 
 fn read_key(row: &AnyRow) -> Result<AccessKey, Fault> {
-    let mut c = Cells::new(row);
+    key_in(&mut Cells::new(row))
+}
+
+/// Reads the columns of a key among others, in the order of [`key_columns!`].
+pub(crate) fn key_in(c: &mut Cells<'_>) -> Result<AccessKey, Fault> {
     Ok(AccessKey {
         access_id: c.text()?,
         account_id: c.text()?,

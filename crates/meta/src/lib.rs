@@ -22,6 +22,7 @@ mod instances;
 mod labels;
 mod migrations;
 mod nodes;
+mod ots;
 mod partition_rows;
 mod partitions;
 mod policy;

@@ -11,7 +11,7 @@ use crate::tx::Tx;
 ///
 /// Types are BIGINT, TEXT and BLOB only. Columns that may be large come last: SQLite reads a row from the left and
 /// leaves their pages alone when they are not asked for.
-const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9];
+const MIGRATIONS: &[&[&str]] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
 
 const V1: &[&str] = &[
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, enabled BIGINT NOT NULL, \
@@ -144,6 +144,14 @@ const V9: &[&str] = &[
      is_dir BIGINT NOT NULL, num_bytes BIGINT NOT NULL, replication BIGINT NOT NULL, owner TEXT NOT NULL, \
      object TEXT NOT NULL, created_ms BIGINT NOT NULL, modified_ms BIGINT NOT NULL, \
      PRIMARY KEY (volume_id, parent, name))",
+];
+
+/// Instances of the table store: whose name it is. Their tables are the table store's, under the instance's id.
+const V10: &[&str] = &[
+    "CREATE TABLE ots_instances (id TEXT PRIMARY KEY, name TEXT NOT NULL, account_id TEXT NOT NULL, \
+     created_ms BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX ots_instances_name ON ots_instances (name)",
+    "CREATE INDEX ots_instances_account ON ots_instances (account_id, name)",
 ];
 
 /// Brings the database to the newest version in one transaction; several processes may do so at once.

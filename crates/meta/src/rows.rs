@@ -42,6 +42,28 @@ pub struct Project {
     pub modified_ms: i64,
 }
 
+/// An instance of the table store: the name under which an account keeps its tables there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtsInstance {
+    /// Never given twice: the tables of an instance are kept under it, so that the next one of its name has none of them.
+    pub id: String,
+    /// Lower case; the service does not tell cases apart.
+    pub name: String,
+    pub account_id: String,
+    /// `Account::name` of the account (joined).
+    pub account_name: String,
+    pub created_ms: i64,
+}
+
+/// What a request to the table store asks of the metadata, in one read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtsCaller {
+    pub key: AccessKey,
+    pub account: Account,
+    /// `None` when nothing has the name.
+    pub instance: Option<OtsInstance>,
+}
+
 /// The name of the project whose tables are the system itself. No project and no schema can be created under it.
 pub const SYSTEM_PROJECT: &str = "sys";
 

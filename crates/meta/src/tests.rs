@@ -17,6 +17,7 @@ mod expiry;
 mod functions;
 mod instances;
 mod open;
+mod ots;
 mod partitions;
 mod plans;
 mod projects;

@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: measurements, each kept as a page of `docs/bench/` with the machine and the commit.
 
+mod engines;
 mod script;
 mod sql;
+mod tables;
 
 use std::path::Path;
 use std::process::Command;
@@ -26,12 +28,19 @@ const NOT_YET: &str = "Not written yet: it takes a profile of this run.";
 pub fn run(options: &Options) -> Result<bool> {
     let workspace = Workspace::find()?;
     match options.words.as_slice() {
+        [name] if name == "tables" && options.long => tables::soak(&workspace),
+        [name] if options.long => bail!("the bench `{name}` has no long form"),
         [name] if name == "sql" => sql::run(&workspace, options),
+        [name] if name == "tables" => tables::run(&workspace, options),
         [name] if options.scale.is_some() => bail!("the bench `{name}` has no scale"),
         [name] if name == "tunnel" => tunnel(&workspace),
         [name] if name == "old" => script::run(&workspace, name, "# Grown old, measured"),
         [name] if name == "load" => script::run(&workspace, name, "# Under load, measured"),
-        _ => bail!("`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old, load", options.command),
+        [name] if name == "engines" => engines::run(&workspace),
+        _ => bail!(
+            "`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old, load, engines, tables",
+            options.command
+        ),
     }
 }
 

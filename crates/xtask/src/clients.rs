@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cargo;
+use crate::npm;
 use crate::postgres::Cluster;
 use crate::process;
 use crate::progress::Bar;
@@ -17,13 +18,27 @@ use crate::workspace::{Workspace, without_settings};
 /// The packages of dbt, which do not go with those of the other clients.
 const DBT: &str = "requirements-dbt.txt";
 
+/// The newest SDK of Tablestore, which does not go with the one among the other clients.
+const OTS_NEWEST: &str = "requirements-ots-newest.txt";
+
+/// The SDK of Tablestore on npm.
+const OTS_NPM: &str = "tablestore@5.6.0";
+
 /// Every client test, once for each metadata database. Words choose modules (`test_tunnel`), others tests by name.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::ensure(tools::FOR_PAGES)?;
     let mut session = Session { is_long: options.long, ..Session::prepare(workspace)? };
-    let mut modules = options.words.iter().filter(|w| w.starts_with("test_")).peekable();
-    if modules.peek().is_none() || modules.any(|m| m == "test_dbt") {
+    let modules: Vec<&str> = options.words.iter().map(String::as_str).filter(|w| w.starts_with("test_")).collect();
+    let wants = |name: &str| modules.is_empty() || modules.contains(&name);
+    if wants("test_dbt") {
         session.dbt = Some(python::environment(workspace, &[DBT])?.with_file_name("dbt"));
+    }
+    if wants("test_ots_sdk") {
+        let source = python::source(workspace, "requirements.txt", "tablestore")?;
+        session.ots = Some(Ots { source, newest: python::environment(workspace, &[OTS_NEWEST])? });
+    }
+    if wants("test_ots_node") {
+        session.node = Some(npm::folder(workspace, OTS_NPM)?);
     }
     let mut args: Vec<String> = Vec::new();
     for word in &options.words {
@@ -39,7 +54,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
 pub fn two_process(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     let session = Session::prepare(workspace)?;
     let cluster = Cluster::start()?;
-    session.run("two processes", Some(&cluster), &["test_two_processes_own".to_string()])
+    session.run("two processes", Some(&cluster), &["test_two_processes_own".into(), "test_ots_two_own".into()])
 }
 
 /// What the SQL tests say is Spark's, computed again by Spark. DuckDB's part is a client test.
@@ -71,8 +86,20 @@ struct Session<'a> {
     python: PathBuf,
     /// The program dbt, for runs that have its tests.
     dbt: Option<PathBuf>,
+    /// The same of the tests that the SDK of Tablestore has of its own.
+    ots: Option<Ots>,
+    /// The folder with the SDK of npm, likewise.
+    node: Option<PathBuf>,
     /// Random tests go on for longer.
     is_long: bool,
+}
+
+/// What runs the SDK's own tests.
+struct Ots {
+    /// The archive that has them.
+    source: PathBuf,
+    /// The interpreter with the newest SDK.
+    newest: PathBuf,
 }
 
 impl<'a> Session<'a> {
@@ -80,7 +107,7 @@ impl<'a> Session<'a> {
         tools::ensure(tools::FOR_TESTS)?;
         cargo::build_feitian(workspace)?;
         let python = python::environment(workspace, &["requirements.txt"])?;
-        Ok(Self { workspace, python, dbt: None, is_long: false })
+        Ok(Self { workspace, python, dbt: None, ots: None, node: None, is_long: false })
     }
 
     fn run(&self, label: &str, cluster: Option<&Cluster>, args: &[String]) -> Result<Outcome> {
@@ -106,11 +133,19 @@ impl<'a> Session<'a> {
         // Drawings of pages are kept: whether a page looks right is for people to see.
         command.env("FEITIAN_TEST_SCREENSHOTS", logs.with_extension("screenshots"));
         command.env_remove("FEITIAN_TEST_META").env_remove("FEITIAN_TEST_DBT");
+        command.env_remove("FEITIAN_TEST_OTS_SOURCE").env_remove("FEITIAN_TEST_OTS_NEWEST");
+        command.env_remove("FEITIAN_TEST_OTS_NODE");
         if self.is_long {
             command.env("FEITIAN_TEST_LONG", "1");
         }
         if let Some(dbt) = &self.dbt {
             command.env("FEITIAN_TEST_DBT", dbt);
+        }
+        if let Some(ots) = &self.ots {
+            command.env("FEITIAN_TEST_OTS_SOURCE", &ots.source).env("FEITIAN_TEST_OTS_NEWEST", &ots.newest);
+        }
+        if let Some(folder) = &self.node {
+            command.env("FEITIAN_TEST_OTS_NODE", folder);
         }
         if let Some(cluster) = cluster {
             command.env("FEITIAN_TEST_META", cluster.url("postgres"));

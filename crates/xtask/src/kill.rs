@@ -1,5 +1,6 @@
 //! `cargo xtask kill`: kill -9 at every step of every protocol under concurrent writers, then other people's readers over what
-//! is left; and the same under writers of the same tables, then a model that does their statements in the order of the log.
+//! is left; the same under writers of the same tables, then a model that does their statements in the order of the log; and
+//! under clients of the table store, all of whose answers one row in memory must be able to give.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,7 @@ use crate::process;
 use crate::progress::Bar;
 use crate::python::{self, CLIENTS};
 use crate::stage::{Options, Outcome};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, without_settings};
 
 /// Enough that each fail point is reached six times, and random moments besides; the long form has each at least ten times.
 const KILLS: u64 = 260;
@@ -22,7 +23,11 @@ const SHARED_KILLS: u64 = 20;
 const SHARED_KILLS_LONG: u64 = 300;
 const SHARED_WRITERS: u64 = 16;
 
-/// Both loops, what judges each of them from outside, and `feitian check` of both: six checks in all.
+/// The same of the loop over the table store: each of its points twice, or more than twenty times.
+const TABLES_KILLS: u64 = 40;
+const TABLES_KILLS_LONG: u64 = 500;
+
+/// All loops, what judges the first two from outside, and `feitian check` of both: seven checks in all.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     cargo::build_feitian(workspace)?;
     let python = python::environment(workspace, &["requirements.txt"])?;
@@ -31,6 +36,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     std::fs::create_dir_all(&folder)?;
     let mut outcome = writers_of_their_own(workspace, &python, &folder.join("data"), options.long)?;
     outcome.add(writers_of_the_same(workspace, &python, &folder.join("shared"), options.long)?);
+    outcome.add(clients_of_the_table_store(workspace, &python, &folder, options.long)?);
     if outcome.is_good() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     } else {
@@ -71,6 +77,18 @@ fn writers_of_the_same(workspace: &Workspace, python: &Path, data: &Path, is_lon
     outcome.add(step("the statements in the order of the log", &mut command, 0)?);
     outcome.add(check(workspace, data)?);
     Ok(outcome)
+}
+
+/// The loop judges its own answers; nobody else reads these files.
+fn clients_of_the_table_store(workspace: &Workspace, python: &Path, folder: &Path, is_long: bool) -> Result<Outcome> {
+    let kills = if is_long { TABLES_KILLS_LONG } else { TABLES_KILLS };
+    let mut command = Command::new(python);
+    without_settings(&mut command);
+    command.arg("-B").arg(workspace.root.join(CLIENTS).join("ots_kill.py")).arg("--data").arg(folder.join("tables"));
+    command.args(["--kills", &kills.to_string(), "--seed", &seed()]);
+    command.env("FEITIAN_TEST_BIN", workspace.feitian()).env("FEITIAN_TEST_LOGS", folder);
+    command.env_remove("FEITIAN_TEST_META");
+    step("kill loop over the table store", &mut command, kills)
 }
 
 fn check(workspace: &Workspace, data: &Path) -> Result<Outcome> {

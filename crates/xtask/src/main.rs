@@ -7,6 +7,7 @@ mod demo;
 mod fuzz;
 mod kill;
 mod lint;
+mod npm;
 mod postgres;
 mod powercut;
 mod process;

@@ -27,6 +27,17 @@ const SETTINGS: [&str; 7] = [
     "listen_addresses=127.0.0.1",
 ];
 
+/// What is measured keeps what it acknowledges, has so much cache, and does not write its log anew every few seconds.
+pub const MEASURED: [&str; 7] = [
+    "fsync=on",
+    "synchronous_commit=on",
+    "shared_buffers=512MB",
+    "max_wal_size=4GB",
+    "max_connections=400",
+    "unix_socket_directories=",
+    "listen_addresses=127.0.0.1",
+];
+
 /// A running server with a superuser `postgres` that needs no password.
 pub struct Cluster {
     // Dropped first: the directory goes after the process.
@@ -36,11 +47,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Creates a cluster and starts it. PostgreSQL refuses to run as root, so root hands it to the user `postgres`.
+    /// Creates a cluster for tests and starts it.
     pub fn start() -> Result<Self> {
+        Self::start_in(&std::env::temp_dir(), &SETTINGS)
+    }
+
+    /// Creates a cluster below `parent` and starts it. PostgreSQL refuses to run as root, so root hands it to the user
+    /// `postgres`, who must be able to reach it there.
+    pub fn start_in(parent: &Path, settings: &[&str]) -> Result<Self> {
         let bar = Bar::start("starting PostgreSQL");
         let user = if tools::is_root() { Some(unprivileged_user()?) } else { None };
-        let dir = std::env::temp_dir().join(format!("feitian-postgres-{}-{}", std::process::id(), free_port()?));
+        let dir = parent.join(format!("feitian-postgres-{}-{}", std::process::id(), free_port()?));
         std::fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))?;
         if let Some((uid, gid)) = user {
@@ -62,8 +79,8 @@ impl Cluster {
         let port = free_port()?;
         let mut server = as_user("postgres")?;
         server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        for setting in SETTINGS {
-            server.args(["-c", setting]);
+        for setting in settings {
+            server.args(["-c", *setting]);
         }
         let log = std::fs::File::create(dir.join("log"))?;
         server.stdout(log.try_clone()?).stderr(log);
@@ -72,6 +89,11 @@ impl Cluster {
         cluster.wait()?;
         drop(bar);
         Ok(cluster)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The address of one of its databases; `postgres` is there from the start.

@@ -60,11 +60,12 @@ pub fn run(workspace: &Workspace, _: &Options) -> Result<Outcome> {
 }
 
 fn start(workspace: &Workspace, data: &Path, trace: &Path) -> Result<Running> {
-    let port = free_port()?;
+    let (port, ots_port) = (free_port()?, free_port()?);
     let mut command = Command::new("strace");
     without_settings(&mut command);
     command.args(["-f", "-yy", "-s", "400", "-e", CALLS, "-o"]).arg(trace).arg(workspace.feitian());
     command.arg("up").arg("--data").arg(data).args(["--listen", &format!("127.0.0.1:{port}")]);
+    command.args(["--ots-listen", &format!("127.0.0.1:{ots_port}")]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut traced = Running(command.spawn().context("run strace")?);
     let end = Instant::now() + Duration::from_secs(60);

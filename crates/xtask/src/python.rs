@@ -55,6 +55,32 @@ pub fn environment(workspace: &Workspace, requirements: &[&str]) -> Result<PathB
     Ok(inside)
 }
 
+/// The source archive of a package in the version that `requirements` pins, fetched once. Archives of some packages carry
+/// tests that their builds lack.
+pub fn source(workspace: &Workspace, requirements: &str, package: &str) -> Result<PathBuf> {
+    let file = workspace.root.join(CLIENTS).join(requirements);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let pin = format!("{package}==");
+    let version = text.lines().find_map(|line| line.strip_prefix(&pin)).map(str::trim);
+    let version = version.with_context(|| format!("{} does not pin {package}", file.display()))?;
+    let archive = workspace.own("sources")?.join(format!("{package}-{version}.tar.gz"));
+    if !archive.exists() {
+        let mut bar = Bar::start("fetching a Python package");
+        bar.note(&format!("{package} {version}"));
+        let mut command = Command::new(environment(workspace, &[requirements])?);
+        command.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]);
+        // What it depends on is installed; it alone is wanted as source.
+        command.args(["--no-deps", "--no-binary", package, "--dest"]).arg(workspace.own("sources")?);
+        command.arg(format!("{pin}{version}"));
+        process::run_quietly(&mut command)?;
+        drop(bar);
+        if !archive.exists() {
+            bail!("pip has fetched {package} {version}, and not as {}", archive.display());
+        }
+    }
+    Ok(archive)
+}
+
 fn version(python: &Path) -> Result<(u32, u32)> {
     let printed = process::run_quietly(Command::new(python).args(["-c", "import sys; print(*sys.version_info[:2])"]))?;
     let mut numbers = printed.split_whitespace().filter_map(|n| n.parse().ok());

@@ -24,28 +24,34 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(40);
 pub struct Server {
     process: Option<Running>,
     pub port: u16,
+    /// Where the table store listens.
+    pub ots_port: u16,
     pub data: PathBuf,
     pub log: PathBuf,
 }
 
 impl Server {
-    /// Starts the built server on `data` and waits until it is ready. It takes port 7700 if that is free and `usual` is
-    /// true. `stays` gives it a process group of its own, so that it outlives us and our terminal's Ctrl-C.
+    /// Starts the built server on `data` and waits until it is ready. It takes the ports 7700 and 7701 if they are free
+    /// and `usual` is true. `stays` gives it a process group of its own, so that it outlives us and our terminal's Ctrl-C.
     pub fn start(workspace: &Workspace, data: &Path, usual: bool, stays: bool) -> Result<Self> {
         let _bar = Bar::start("starting feitian");
-        let port = if usual && TcpListener::bind(("127.0.0.1", 7700)).is_ok() { 7700 } else { free_port()? };
+        let usual_or_free = |wanted: u16| {
+            if usual && TcpListener::bind(("127.0.0.1", wanted)).is_ok() { Ok(wanted) } else { free_port() }
+        };
+        let (port, ots_port) = (usual_or_free(7700)?, usual_or_free(7701)?);
         let log = data.with_extension("log");
         let out = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let mut command = Command::new(workspace.feitian());
         without_settings(&mut command);
         command.arg("up").arg("--data").arg(data).args(["--listen", &format!("127.0.0.1:{port}")]);
+        command.args(["--ots-listen", &format!("127.0.0.1:{ots_port}")]);
         command.current_dir(data.parent().unwrap_or(data));
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         if stays {
             command.process_group(0);
         }
         let process = Running(command.spawn().context("run feitian")?);
-        let mut server = Self { process: Some(process), port, data: data.to_path_buf(), log };
+        let mut server = Self { process: Some(process), port, ots_port, data: data.to_path_buf(), log };
         server.wait()?;
         Ok(server)
     }
@@ -64,6 +70,11 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         bail!("feitian is not ready after {} s:\n{}", START_LIMIT.as_secs(), self.log_tail())
+    }
+
+    /// Its process id; 0 when it is not ours any more.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().map_or(0, |process| process.0.id())
     }
 
     /// The end of what it logged.

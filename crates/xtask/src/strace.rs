@@ -7,12 +7,36 @@
 //! - the success answer to a POST, PUT or DELETE, and an answer that shows an ended job, may leave only when nothing below
 //!   the data directory is dirty;
 //! - the answer to a job submission may leave only after an fsync of the metadata's log that came after the request (the
-//!   job itself may already be writing).
+//!   job itself may already be writing);
+//! - the answer to a write to the table store may leave only after a sync of the store's journal that came after the request.
+//!   Within a transaction this holds for its commit. (Its counters of units are written beside, once a second, so that a
+//!   journal may be dirty at any time.)
 //!
-//! Not counted, since losing them loses nothing: spill files, SQLite's shared-memory index, the lock file, and SQLite's main
-//! file (its log is the truth until a checkpoint that SQLite syncs itself).
+//! Not counted, since losing them loses nothing: spill files, SQLite's shared-memory index, the lock file, SQLite's main file
+//! (its log is the truth until a checkpoint that SQLite syncs itself), and other files of the table store, which it writes out
+//! of its journal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The operations of the table store that change something for good.
+const TABLE_WRITES: [&str; 10] = [
+    "/CreateTable",
+    "/UpdateTable",
+    "/DeleteTable",
+    "/CreateIndex",
+    "/DropIndex",
+    "/PutRow",
+    "/UpdateRow",
+    "/DeleteRow",
+    "/BatchWriteRow",
+    "/CommitTransaction",
+];
+/// The other operations of the table store that the client sends.
+const TABLE_OTHERS: [&str; 1] = ["/StartLocalTransaction"];
+/// Where the table store has its files, below the data directory.
+const TABLES: &str = "tables/";
+/// A header with which the client says that a write lasts with the commit of its transaction alone.
+const INSIDE: &str = "x-ots-inside";
 
 /// What the trace shows.
 #[derive(Debug, Default)]
@@ -29,10 +53,21 @@ struct Judge<'a> {
     data: &'a str,
     dirty: BTreeSet<String>,
     seen: BTreeSet<String>,
-    /// The request line last read from a socket, and the number of log syncs at that time.
-    requests: HashMap<String, (String, usize)>,
+    /// The request last read from a socket.
+    requests: HashMap<String, Request>,
     log_syncs: usize,
+    journal_syncs: usize,
     findings: Findings,
+}
+
+#[derive(Clone)]
+struct Request {
+    line: String,
+    /// Whether it lasts only with another one.
+    is_inside: bool,
+    /// How many syncs there had been of the metadata's log and of the table store's journals.
+    log_syncs: usize,
+    journal_syncs: usize,
 }
 
 /// Judges a whole trace of a server whose data directory is `data`.
@@ -43,6 +78,7 @@ pub fn judge(trace: &str, data: &str) -> Findings {
         seen: BTreeSet::new(),
         requests: HashMap::new(),
         log_syncs: 0,
+        journal_syncs: 0,
         findings: Findings::default(),
     };
     let mut unfinished: BTreeMap<&str, String> = BTreeMap::new();
@@ -93,6 +129,7 @@ impl Judge<'_> {
                 if path.starts_with(self.data) {
                     self.findings.syncs += 1;
                     self.log_syncs += usize::from(path.ends_with("-wal"));
+                    self.journal_syncs += usize::from(is_journal(path));
                     self.dirty.remove(path);
                 }
             }
@@ -117,8 +154,13 @@ impl Judge<'_> {
             "read" | "recvfrom" | "recvmsg" | "readv" => {
                 let (Some(socket), Some(text)) = (descriptor(args), quoted(args, 0)) else { return };
                 if is_socket(socket) && is_request(text) {
-                    let line = text.split("\\r\\n").next().unwrap_or(text).to_string();
-                    self.requests.insert(socket.to_string(), (line, self.log_syncs));
+                    let request = Request {
+                        line: text.split("\\r\\n").next().unwrap_or(text).to_string(),
+                        is_inside: text.contains(INSIDE),
+                        log_syncs: self.log_syncs,
+                        journal_syncs: self.journal_syncs,
+                    };
+                    self.requests.insert(socket.to_string(), request);
                 }
             }
             _ => {}
@@ -153,20 +195,32 @@ impl Judge<'_> {
     fn counts(&self, path: &str) -> bool {
         let Some(below) = path.strip_prefix(self.data).and_then(|p| p.strip_prefix('/')) else { return false };
         let main_file = below == "meta.db";
-        !(main_file || below.starts_with("tmp/") || below.ends_with("-shm") || below == "lock")
+        let of_tables = below.starts_with(TABLES);
+        !(main_file || of_tables || below.starts_with("tmp/") || below.ends_with("-shm") || below == "lock")
     }
 
     fn answer(&mut self, socket: &str, args: &str) {
         if !quoted(args, 0).is_some_and(|t| t.starts_with("HTTP/1.1 2")) {
             return;
         }
-        let Some((request, syncs_before)) = self.requests.get(socket).cloned() else { return };
-        let submits =
-            request.starts_with("POST ") && request.split(['?', ' ']).nth(1).is_some_and(|p| p.ends_with("/instances"));
+        let Some(Request { line: request, is_inside, log_syncs, journal_syncs }) = self.requests.get(socket).cloned()
+        else {
+            return;
+        };
+        let path = request.split(['?', ' ']).nth(1).unwrap_or_default();
+        let submits = request.starts_with("POST ") && path.ends_with("/instances");
         let changes = ["POST ", "PUT ", "DELETE "].iter().any(|m| request.starts_with(m));
-        if submits {
+        if is_inside || TABLE_OTHERS.contains(&path) {
+            return;
+        }
+        if TABLE_WRITES.contains(&path) {
             self.findings.answers += 1;
-            if self.log_syncs == syncs_before {
+            if self.journal_syncs == journal_syncs {
+                self.findings.violations.push(format!("{request}: answered without a sync of the tables' journal"));
+            }
+        } else if submits {
+            self.findings.answers += 1;
+            if self.log_syncs == log_syncs {
                 self.findings.violations.push(format!("{request}: answered without an fsync of the metadata's log"));
             }
         } else if changes || args.contains("Terminated") {
@@ -181,6 +235,11 @@ impl Judge<'_> {
 
 fn is_request(text: &str) -> bool {
     ["GET /", "POST /", "PUT /", "DELETE /", "HEAD /"].iter().any(|m| text.starts_with(m))
+}
+
+/// Whether this is a file into which the table store writes before it answers.
+fn is_journal(path: &str) -> bool {
+    path.ends_with(".jnl")
 }
 
 fn is_socket(target: &str) -> bool {
@@ -263,5 +322,22 @@ mod tests {
         let wal = "8 fdatasync(5</d/meta.db-wal>) = 0";
         assert_eq!(violations(&[request, wal, WRITE, answer]), 0, "the job may write already");
         assert_eq!(violations(&[wal, request, answer]), 1);
+    }
+
+    #[test]
+    fn a_write_to_the_table_store_needs_its_journal_on_disk() {
+        let request = r#"7 read(9<TCP:[127.0.0.1:7701->127.0.0.1:5]>, "POST /PutRow HTTP/1.1\r\nHost"..., 8192) = 99"#;
+        let answer = r#"7 write(9<TCP:[127.0.0.1:7701->127.0.0.1:5]>, "HTTP/1.1 200 OK\r\n\r\n", 19) = 19"#;
+        let journal = r#"8 write(5</d/tables/demo/rows/0.jnl>, "x", 1) = 1"#;
+        let sync = "8 fdatasync(5</d/tables/demo/rows/0.jnl>) = 0";
+        let written_out = r#"8 write(6</d/tables/demo/rows/keyspaces/1/tables/3>, "x", 1) = 1"#;
+        assert_eq!(violations(&[request, journal, sync, answer]), 0);
+        assert_eq!(violations(&[request, journal, sync, written_out, answer]), 0, "the journal has it");
+        assert_eq!(violations(&[request, journal, answer]), 1, "no sync");
+        assert_eq!(violations(&[journal, sync, request, answer]), 1, "a sync of what was before");
+        let inside = request.replace("\\r\\nHost", "\\r\\nx-ots-inside: a transaction\\r\\nHost");
+        assert_eq!(violations(&[&inside, answer]), 0, "the commit makes it last");
+        let commit = request.replace("PutRow", "CommitTransaction");
+        assert_eq!(violations(&[&commit, answer]), 1);
     }
 }

@@ -22,6 +22,17 @@ pub const FOR_TESTS: &[Tool] = &[
     Tool { program: "strace", package: "strace" },
 ];
 
+/// What the table store is measured beside.
+pub const FOR_TABLES: &[Tool] = &[
+    Tool { program: "initdb", package: "postgresql" },
+    Tool { program: "postgres", package: "postgresql" },
+    Tool { program: "psql", package: "postgresql-client" },
+    Tool { program: "redis-server", package: "redis-server" },
+];
+
+/// What clients from npm run on.
+pub const FOR_NODE: &[Tool] = &[Tool { program: "node", package: "nodejs" }, Tool { program: "npm", package: "npm" }];
+
 /// What Spark runs on.
 pub const FOR_SPARK: &[Tool] = &[Tool { program: "java", package: "default-jre-headless" }];
 

@@ -141,6 +141,53 @@ pub struct CreateProject {
     pub comment: String,
 }
 
+/// An instance of the table store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtsInstanceView {
+    pub name: String,
+    /// Name of the owning account.
+    pub account: String,
+    pub created_ms: i64,
+}
+
+/// `GET /admin/v1/ots/instances`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtsInstanceList {
+    pub instances: Vec<OtsInstanceView>,
+}
+
+/// `POST /admin/v1/ots/instances`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateOtsInstance {
+    /// 3 to 16 letters, digits and hyphens, beginning with a letter and not ending in a hyphen; case does not count.
+    pub name: String,
+    /// Name or id of the account; the caller when absent. Only an administrator may name someone else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+/// `GET /admin/v1/ots/instances/{ots}/tables`: tables, each followed by its indexes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtsTableList {
+    pub tables: Vec<OtsTableView>,
+}
+
+/// A table of the table store, or an index of one, with what it has used since it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtsTableView {
+    pub table: String,
+    /// Set for an index of the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// `ready`, or `building` for an index that is being filled.
+    pub state: String,
+    /// As the engine estimates it.
+    pub bytes: u64,
+    pub read_units: u64,
+    pub write_units: u64,
+}
+
 /// `PUT /admin/v1/projects/{project}/properties`: sets the keys that are given; `null` removes one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

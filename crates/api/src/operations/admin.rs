@@ -1,7 +1,7 @@
 //! Operations of our own admin API.
 
 use super::{Operation, Surface, run};
-use crate::admin::{accounts, instances, keys, projects, server, tables};
+use crate::admin::{accounts, instances, keys, ots, projects, server, tables};
 use crate::rights::Right;
 
 pub(super) const GROUPS: &[(&str, &[Operation])] = &[("Admin API (feitian's own)", ADMIN)];
@@ -17,6 +17,7 @@ const fn op(
 }
 
 const ACCOUNT: &str = "/admin/v1/accounts/{account}";
+const OTS_INSTANCE: &str = "/admin/v1/ots/instances/{ots}";
 const KEY: &str = "/admin/v1/keys/{key}";
 const PROJECT: &str = "/admin/v1/projects/{project}";
 const TABLE: &str = "/admin/v1/projects/{project}/tables/{table}";
@@ -39,6 +40,12 @@ const ADMIN: &[Operation] = &[
     op("AdminEnableKey", "POST", "/admin/v1/keys/{key}/enable", &[], Right::Account).done(run!(keys::enable)),
     op("AdminDisableKey", "POST", "/admin/v1/keys/{key}/disable", &[], Right::Account).done(run!(keys::disable)),
     op("AdminDeleteKey", "DELETE", KEY, &[], Right::Account).done(run!(keys::delete)),
+    op("AdminListOtsInstances", "GET", "/admin/v1/ots/instances", &[], Right::Account).done(run!(ots::list)),
+    op("AdminCreateOtsInstance", "POST", "/admin/v1/ots/instances", &[], Right::Account).done(run!(ots::create)),
+    op("AdminGetOtsInstance", "GET", OTS_INSTANCE, &[], Right::Account).done(run!(ots::get)),
+    op("AdminDeleteOtsInstance", "DELETE", OTS_INSTANCE, &[], Right::Account).done(run!(ots::delete)),
+    op("AdminListOtsTables", "GET", "/admin/v1/ots/instances/{ots}/tables", &[], Right::Account)
+        .done(run!(ots::tables)),
     op("AdminListProjects", "GET", "/admin/v1/projects", &[], Right::Account).done(run!(projects::list)),
     op("AdminCreateProject", "POST", "/admin/v1/projects", &[], Right::Account).done(run!(projects::create)),
     op("AdminGetProject", "GET", PROJECT, &[], Right::Member).done(run!(projects::get)),

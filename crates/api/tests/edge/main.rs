@@ -7,6 +7,7 @@ mod doors;
 mod fake;
 mod jobs;
 mod objects;
+mod ots;
 mod policies;
 mod rest;
 mod stop;

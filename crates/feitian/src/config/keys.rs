@@ -183,9 +183,37 @@ pub const KEYS: &[Key] = &[
         is_path: false,
         shown: Shown::Everybody,
         set: |c, v| {
-            c.user_code.allow_unsandboxed = v.parse().map_err(|_| format!("`{v}` is neither true nor false"))?;
+            c.user_code.allow_unsandboxed = truth(v)?;
             Ok(())
         },
+    },
+    Key {
+        name: "ots.listen",
+        default: "",
+        doc: "Address and port of the table store. Unset: the address of `listen` with the next port, which is 7701.",
+        is_path: false,
+        shown: Shown::Everybody,
+        set: |c, v| {
+            let wrong = |_| format!("`{v}` is no address; write for example 127.0.0.1:7701");
+            c.ots_listen = if v.is_empty() { None } else { Some(v.parse().map_err(wrong)?) };
+            Ok(())
+        },
+    },
+    Key {
+        name: "ots.transactions",
+        default: "true",
+        doc: "Whether tables of the table store have local transactions when their creation says nothing of them.",
+        is_path: false,
+        shown: Shown::Everybody,
+        set: |c, v| truth(v).map(|b| c.ots_transactions = b),
+    },
+    Key {
+        name: "ots.tables_per_instance",
+        default: "64",
+        doc: "Tables that one instance of the table store may have. At least 1.",
+        is_path: false,
+        shown: Shown::Everybody,
+        set: |c, v| count(v).map(|n| c.ots_tables_per_instance = n),
     },
     Key {
         name: "server.grace",
@@ -214,6 +242,9 @@ pub(super) fn blank() -> Config {
     Config {
         data: PathBuf::new(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        ots_listen: None,
+        ots_transactions: false,
+        ots_tables_per_instance: 0,
         meta: None,
         master_key: None,
         log_filter: String::new(),
@@ -231,6 +262,10 @@ pub(super) fn blank() -> Config {
 
 fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("a path is missing".to_string()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
 }
 
 fn count(text: &str) -> Result<usize, String> {

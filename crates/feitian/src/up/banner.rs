@@ -12,6 +12,7 @@ pub(super) fn print(server: &Server, out: &mut dyn Write) -> io::Result<()> {
     let mut line = |title: &str, value: &str| writeln!(out, "  {title:<11} {value}");
     line("endpoint", &server.endpoint)?;
     line("console", &format!("{}/console", server.endpoint.trim_end_matches("/api")))?;
+    line("table store", &server.ots_endpoint)?;
     let Some(c) = &server.credentials else {
         line("credentials", &format!("{path} is not there; use a key that you know"))?;
         return Ok(());

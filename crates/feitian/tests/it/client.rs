@@ -47,6 +47,27 @@ fn a_server_in_the_process_answers_the_commands() {
 }
 
 #[test]
+fn instances_of_the_table_store_make_the_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path());
+    let d = dir.path();
+    let at = up.credentials().ots_endpoint.unwrap();
+    assert!(up.banner.contains(&at) && at.starts_with("http://127.0.0.1:"), "{}", up.banner);
+    let made = json(d, &["ots", "instance", "create", "Shop"]);
+    assert_eq!((&made["name"], &made["account"]), (&json!("shop"), &json!("ALIYUN$demo")));
+    let list = json(d, &["ots", "instance", "list"]);
+    assert_eq!((&list[0]["name"], &list[1]["name"], &list[2]), (&json!("demo"), &json!("shop"), &Value::Null));
+    assert_eq!(json(d, &["ots", "instance", "tables", "shop"]), json!([]));
+    let (_, err) = expect(d, 2, &["ots", "instance", "create", "a_b"]);
+    assert!(err.contains("3 to 16"), "{err}");
+    let (_, err) = expect(d, 2, &["ots", "instance", "delete", "shop"]);
+    assert!(err.contains("--yes"), "{err}");
+    expect(d, 0, &["ots", "instance", "delete", "shop", "--yes"]);
+    expect(d, 1, &["ots", "instance", "tables", "shop"]);
+    up.stop();
+}
+
+#[test]
 fn accounts_keys_and_projects_make_the_round() {
     let dir = tempfile::tempdir().unwrap();
     let up = Up::start(dir.path());

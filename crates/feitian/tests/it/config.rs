@@ -47,6 +47,23 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
 }
 
 #[test]
+fn the_table_store_is_beside_the_server_unless_told_otherwise() {
+    // The help of `feitian up` promises the next port; RFC 6335, section 6: there is none after 65535.
+    for (listen, ots, want) in [
+        ("127.0.0.1:7700", None, "127.0.0.1:7701"),
+        ("0.0.0.0:80", None, "0.0.0.0:81"),
+        ("127.0.0.1:0", None, "127.0.0.1:0"),
+        ("[::1]:65535", None, "[::1]:0"),
+        ("127.0.0.1:7700", Some("10.0.0.1:9"), "10.0.0.1:9"),
+    ] {
+        let mut flags = vec![flag("listen", listen)];
+        flags.extend(ots.map(|ots| flag("ots.listen", ots)));
+        let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap();
+        assert_eq!(config.ots_address().to_string(), want, "{listen} {ots:?}");
+    }
+}
+
+#[test]
 fn requests_get_30_seconds_after_sigterm_unless_told_otherwise() {
     // The help of `feitian up` promises so much.
     assert_eq!(Config::defaults().server_grace, Duration::from_secs(30));
@@ -87,6 +104,9 @@ fn a_wrong_value_is_refused_with_its_key_and_what_would_fit() {
         ("query.running_per_project", "0", "at least 1"),
         ("query.running_per_project", "9", "query.running_total"),
         ("server.grace", "30", "30s"),
+        ("ots.listen", "7701", "127.0.0.1:7701"),
+        ("ots.transactions", "yes", "true"),
+        ("ots.tables_per_instance", "0", "at least 1"),
         ("server.proxies", "proxy.example", "10.0.0.0/8"),
         ("log.format", "xml", "json"),
         ("data", "", "path"),

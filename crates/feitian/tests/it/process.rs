@@ -94,6 +94,12 @@ impl Up {
         self.banner.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_string()
     }
 
+    /// Where its table store is, from what it printed.
+    pub fn ots_endpoint(&self) -> String {
+        let mut lines = self.banner.lines().map(str::trim);
+        lines.find_map(|line| line.strip_prefix("table store")).unwrap().trim().to_string()
+    }
+
     /// `host:port` of the server.
     pub fn address(&self) -> String {
         self.endpoint().trim_start_matches("http://").trim_end_matches("/api").to_string()

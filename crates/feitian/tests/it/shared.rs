@@ -1,7 +1,10 @@
 //! Two processes on one directory and one PostgreSQL.
 
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
+use feitian_base::clock;
+use feitian_wire::ots::sign::sign_request;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection, Executor};
@@ -42,6 +45,35 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.run(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
     }
+}
+
+/// What the table store of a server answers to the owner of `demo`, who asks for its tables.
+fn ots_status(up: &Up) -> u16 {
+    let c = up.credentials();
+    let headers = sign_request((&c.access_id, &c.secret), "demo", "ListTable", b"", clock::now_ms());
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(format!("{}/ListTable", up.ots_endpoint()));
+    let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    request.send().unwrap().status().as_u16()
+}
+
+#[test]
+fn one_of_two_processes_has_the_table_store_and_the_other_takes_it_over() {
+    let database = Database::new();
+    let dir = tempfile::tempdir().unwrap();
+    let meta = ["--meta", database.url.as_str()];
+    let first = Up::start_with(dir.path(), &meta);
+    let second = Up::start_with(dir.path(), &meta);
+    assert_eq!(ots_status(&first), 200);
+    // Tablestore's documentation: OTSPartitionUnavailable is a 503, after which clients try again.
+    assert_eq!(ots_status(&second), 503);
+    first.stop();
+    let end = Instant::now() + Duration::from_secs(60);
+    while ots_status(&second) != 200 {
+        assert!(Instant::now() < end, "nobody has taken the table store over");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    second.stop();
 }
 
 #[test]

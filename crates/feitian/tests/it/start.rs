@@ -57,6 +57,8 @@ fn a_taken_port_is_refused_and_leaves_no_account_behind() {
     let address = taken.local_addr().unwrap().to_string();
     let (_, err) = expect(dir.path(), 2, &["up", "--listen", &address]);
     assert!(err.contains(&address) && err.contains("--listen"), "{err}");
+    let (_, err) = expect(dir.path(), 2, &["up", "--listen", "127.0.0.1:0", "--ots-listen", &address]);
+    assert!(err.contains(&address) && err.contains("--ots-listen"), "{err}");
     assert!(!dir.path().join("feitian-data/credentials").exists());
 }
 
@@ -113,6 +115,7 @@ fn a_first_start_that_is_killed_between_any_two_steps_is_completed_by_the_next()
         "start.after_account",
         "start.after_key",
         "start.after_project",
+        "start.after_instance",
         "start.after_done",
     ];
     for point in points {
@@ -126,6 +129,10 @@ fn a_first_start_that_is_killed_between_any_two_steps_is_completed_by_the_next()
         let projects = json(dir.path(), &["project", "list"]);
         assert_eq!(projects[0]["name"], "demo", "{point}");
         assert_eq!(projects[0]["owner"], "ALIYUN$demo", "{point}");
+        let instances = json(dir.path(), &["ots", "instance", "list"]);
+        assert_eq!(instances.as_array().unwrap().len(), 1, "{point}: {instances}");
+        assert_eq!(instances[0]["name"], "demo", "{point}");
+        assert_eq!(instances[0]["account"], "ALIYUN$demo", "{point}");
         let keys = json(dir.path(), &["key", "list"]);
         assert_eq!(keys.as_array().unwrap().len(), 1, "{point}: {keys}");
         up.stop();

@@ -305,6 +305,7 @@ async fn jobs_from_before_the_number_of_their_text_stay() {
         let old = Instance { state: InstanceState::Success, ..instance("a", 10) };
         m.create_instance(&old).await.unwrap();
         for undo in [
+            "DROP TABLE ots_instances",
             "DROP TABLE volumes",
             "DROP TABLE volume_entries",
             "DROP INDEX instances_failed",

@@ -1,9 +1,11 @@
-//! The tunnel's formats from the outside: known bytes, round trips of every type, damage and greed.
+//! The tunnel's and the table store's formats from the outside: known bytes, round trips, damage and greed.
 #![allow(clippy::unwrap_used)]
 
 mod arrow_frame;
 mod compress;
 mod gen_data;
+mod ots_messages;
+mod ots_plain;
 mod record;
 
 use std::io::Read;

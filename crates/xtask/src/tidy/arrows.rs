@@ -18,11 +18,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("functions", &["base", "types"]),
     ("udf", &["functions", "types", "base"]),
     ("warehouse", &["meta", "store", "sched", "udf", "functions", "sql", "types", "base"]),
-    ("api", &["meta", "wire", "sql", "types", "base"]),
-    ("console", &["api", "meta", "sql", "types", "base"]),
+    ("tables", &["store", "wire", "types", "base"]),
+    ("api", &["tables", "meta", "wire", "sql", "types", "base"]),
+    ("console", &["api", "tables", "meta", "sql", "types", "base"]),
     (
         "feitian",
-        &["console", "api", "warehouse", "meta", "store", "sched", "udf", "sql", "wire", "functions", "types", "base"],
+        &[
+            "console", "api", "warehouse", "tables", "meta", "store", "sched", "udf", "sql", "wire", "functions", "types",
+            "base",
+        ],
     ),
     ("fuzz", &["wire", "sql", "types", "base"]),
     ("drive", &["wire", "types", "base"]),

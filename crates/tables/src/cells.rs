@@ -1,0 +1,182 @@
+//! A row in memory, and the bytes of its cells' values in the engine, which are a format for ever (docs/format-tables.md).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use feitian_base::Result;
+use feitian_wire::ots::Value;
+
+use crate::errors::corrupt;
+use crate::keys::{self, Tail};
+use crate::view::Writes;
+
+const INTEGER: u8 = 0;
+const DOUBLE: u8 = 1;
+const BOOLEAN: u8 = 2;
+const STRING: u8 = 3;
+const BINARY: u8 = 7;
+
+/// The value of a marker: the version of the row's form.
+const MARKER_VALUE: &[u8] = &[1];
+
+/// Versions of a column; the newest is the last.
+pub(crate) type Versions = BTreeMap<i64, Value>;
+
+/// What lies in the engine under one row, or the part of it that was asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct StoredRow {
+    /// Whether the row is there: it may be, without any column.
+    pub exists: bool,
+    pub columns: BTreeMap<String, Versions>,
+}
+
+impl StoredRow {
+    /// Takes in what the engine has behind the row's prefix.
+    pub(crate) fn add(&mut self, tail: &[u8], value: &[u8]) -> Result<()> {
+        match keys::read_tail(tail)? {
+            Tail::Marker => self.exists = true,
+            Tail::Cell { name, version } => {
+                self.columns.entry(name).or_default().insert(version, decode(value)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The changes that make `self` out of `old`, under the prefix `row`.
+    pub(crate) fn changes_from(&self, old: &Self, row: &[u8], writes: &mut Writes) {
+        let nothing = Versions::new();
+        for (name, versions) in &old.columns {
+            let kept = self.columns.get(name).unwrap_or(&nothing);
+            for version in versions.keys().filter(|version| !kept.contains_key(version)) {
+                writes.delete(keys::cell(row, name, *version));
+            }
+        }
+        for (name, versions) in &self.columns {
+            let had = old.columns.get(name).unwrap_or(&nothing);
+            for (version, value) in versions {
+                let bytes = encode(value);
+                // Bytes are compared, not values: 0.0 and -0.0 are equal and not the same.
+                if had.get(version).map(encode).as_ref() != Some(&bytes) {
+                    writes.put(keys::cell(row, name, *version), bytes);
+                }
+            }
+        }
+        match (old.exists, self.exists) {
+            (false, true) => writes.put(keys::marker(row), MARKER_VALUE.to_vec()),
+            (true, false) => writes.delete(keys::marker(row)),
+            _ => {}
+        }
+    }
+
+    /// Removes versions that nobody can read any more; true if there were any.
+    pub(crate) fn trim(&mut self, live: &Live) -> bool {
+        let mut trimmed = false;
+        for versions in self.columns.values_mut() {
+            trimmed |= live.trim(versions);
+        }
+        self.columns.retain(|_, versions| !versions.is_empty());
+        trimmed
+    }
+}
+
+/// Which versions can be read: the table's options at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Live {
+    pub max_versions: usize,
+    /// The oldest version that lives, in milliseconds.
+    pub oldest: i64,
+}
+
+impl Live {
+    /// Everything lives.
+    #[cfg(test)]
+    pub(crate) const ALL: Self = Self { max_versions: usize::MAX, oldest: i64::MIN };
+
+    /// Keeps the newest versions that have not expired; true if others went.
+    fn trim(&self, versions: &mut Versions) -> bool {
+        let before = versions.len();
+        while versions.len() > self.max_versions || versions.first_key_value().is_some_and(|(v, _)| *v < self.oldest) {
+            versions.pop_first();
+        }
+        versions.len() < before
+    }
+}
+
+/// The value of a cell as the engine keeps it.
+pub(crate) fn encode(value: &Value) -> Vec<u8> {
+    let tagged = |tag: u8, payload: &[u8]| {
+        let mut bytes = Vec::with_capacity(1 + payload.len());
+        bytes.push(tag);
+        bytes.extend(payload);
+        bytes
+    };
+    match value {
+        Value::Int(v) => tagged(INTEGER, &v.to_be_bytes()),
+        Value::Double(v) => tagged(DOUBLE, &v.to_bits().to_be_bytes()),
+        Value::Bool(v) => tagged(BOOLEAN, &[u8::from(*v)]),
+        Value::Str(v) => tagged(STRING, v.as_bytes()),
+        Value::Bin(v) => tagged(BINARY, v),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Value> {
+    let (tag, payload) = bytes.split_first().ok_or_else(|| corrupt("a cell without a value"))?;
+    let eight = || -> Result<[u8; 8]> { payload.try_into().map_err(|_| corrupt("a number that is not 8 bytes long")) };
+    match (*tag, payload) {
+        (INTEGER, _) => Ok(Value::Int(i64::from_be_bytes(eight()?))),
+        (DOUBLE, _) => Ok(Value::Double(f64::from_bits(u64::from_be_bytes(eight()?)))),
+        (BOOLEAN, [0]) => Ok(Value::Bool(false)),
+        (BOOLEAN, [1]) => Ok(Value::Bool(true)),
+        (STRING, text) => match std::str::from_utf8(text) {
+            Ok(text) => Ok(Value::Str(text.to_owned())),
+            Err(_) => Err(corrupt("a string that is no text")),
+        },
+        (BINARY, bytes) => Ok(Value::Bin(bytes.to_vec())),
+        _ => Err(corrupt("an unknown type of a cell")),
+    }
+}
+
+/// A counter as the engine keeps it.
+pub(crate) fn encode_u64(value: u64) -> Vec<u8> {
+    value.to_be_bytes().to_vec()
+}
+
+/// A counter, 0 where there is none.
+pub(crate) fn decode_u64(bytes: Option<&Bytes>) -> Result<u64> {
+    let Some(bytes) = bytes else { return Ok(0) };
+    let bytes: [u8; 8] = bytes.as_ref().try_into().map_err(|_| corrupt("a counter that is not 8 bytes long"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // From docs/format-tables.md: written by hand from its rules.
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(encode(&Value::Int(5)), [0, 0, 0, 0, 0, 0, 0, 0, 5]);
+        assert_eq!(encode(&Value::Double(1.5)), [1, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(encode(&Value::Bool(true)), [2, 1]);
+        assert_eq!(encode(&Value::Str("hz".into())), [3, 0x68, 0x7a]);
+        assert_eq!(encode(&Value::Bin(vec![1, 2])), [7, 1, 2]);
+        for value in [Value::Int(-1), Value::Double(-0.5), Value::Bool(false), Value::Str(String::new())] {
+            assert_eq!(decode(&encode(&value)).unwrap(), value);
+        }
+        for bytes in [&[][..], &[0, 1], &[2, 2], &[3, 0xff], &[9]] {
+            assert!(decode(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    // From the reference, part 5.4: the newest versions alone can be read, and none that has expired.
+    #[test]
+    fn trimming_keeps_the_newest_that_live() {
+        let versions = |at: &[i64]| at.iter().map(|v| (*v, Value::Int(*v))).collect::<Versions>();
+        let mut row = StoredRow { exists: true, columns: BTreeMap::new() };
+        row.columns.insert("a".into(), versions(&[1, 2, 3, 4]));
+        row.columns.insert("b".into(), versions(&[1]));
+        assert!(!row.clone().trim(&Live::ALL));
+        assert!(row.trim(&Live { max_versions: 2, oldest: 2 }));
+        assert_eq!(row.columns, BTreeMap::from([("a".to_owned(), versions(&[3, 4]))]));
+    }
+}

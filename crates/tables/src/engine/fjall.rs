@@ -1,0 +1,328 @@
+//! fjall on one directory: one sync for all commits that wait, reads of what is durable alone, one owner.
+//!
+//! A commit goes through these steps; their numbers stand beside the code.
+//!
+//! 1. Its batch joins the queue. One thread empties the queue: all that it finds is one group.
+//! 2. Before anything is written: the epoch on the disk is still ours, there is room, and fjall can take more.
+//! 3. Each batch goes into fjall's journal, as a whole by its checksum, and into the tables in memory. Nobody sees it.
+//! 4. One `fdatasync` of the journal makes the group durable.
+//! 5. Readers get a view that has the group in it.
+//! 6. The callers get their answers.
+//!
+//! Killed before step 4, the journal may hold some batches of the group, each of them whole, and opening it again shows
+//! them: nobody was told either way. After an error in step 3 or 4 nothing is written any more: behind a batch that was
+//! cut off, recovery would drop what comes later.
+//!
+//! ```text
+//! DIR/lock     an flock for as long as the data are open
+//! DIR/epoch    how often they were opened; who finds another number than its own has lost them
+//! DIR/rows/    fjall's files
+//! DIR/new/     the same while they are made for the first time: fjall cannot go on with a half of them
+//! DIR/torn-*   what the loss of power left of a group that nobody was answered about
+//! ```
+
+mod commit;
+mod files;
+mod torn;
+
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use ::fjall::{AbstractTree, Database, Iter, Keyspace, Readable, Snapshot};
+use async_trait::async_trait;
+use bytes::Bytes;
+use feitian_base::{Kind, Result, failpoint};
+use feitian_store::{DirLock, RealDisk, atomic_write, create_dir_all};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+
+use self::commit::Committer;
+use self::files::{estimate, open_database, read_epoch};
+use super::group::{Request, State, check_readable, lower};
+use super::{
+    Batch, Engine, Nothing, Order, Page, Pair, Scan, check_key, is_empty_range, unavailable, unknown, unreadable,
+};
+
+/// What can be chosen.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes of blocks kept in memory.
+    pub cache_bytes: u64,
+    /// Bytes that are written into one table in memory before it goes to the disk.
+    pub memtable_bytes: u64,
+    /// Bytes of the disk that commits leave free. fjall stops for good when it cannot write a table; this is what it
+    /// takes to write those in memory and to merge some.
+    pub spare_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, memtable_bytes: 32 << 20, spare_bytes: 256 << 20 }
+    }
+}
+
+/// One opening of a directory.
+pub struct Fjall {
+    epoch: u64,
+    state: Arc<Mutex<State>>,
+    store: Arc<tokio::sync::RwLock<Option<Store>>>,
+    queue: Mutex<Option<Sender<Request>>>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// fjall's handles. The last one that goes frees the directory, so the lock stands last.
+#[derive(Clone)]
+struct Store {
+    /// What readers see: everything durable and nothing else.
+    view: Arc<RwLock<Arc<Snapshot>>>,
+    rows: Keyspace,
+    db: Database,
+    _lock: Arc<DirLock>,
+}
+
+impl Fjall {
+    /// Opens the data in `dir`, which is made if it is not there. While another one has them open, this fails with
+    /// `OTSPartitionUnavailable`.
+    pub async fn open(dir: &Path, settings: Settings) -> Result<Self> {
+        let dir = dir.to_path_buf();
+        blocking(move || Self::open_now(&dir, &settings)).await
+    }
+
+    fn open_now(dir: &Path, settings: &Settings) -> Result<Self> {
+        let dir = std::path::absolute(dir)?;
+        create_dir_all(&RealDisk, &dir)?;
+        let lock = DirLock::acquire(&dir).map_err(|e| match e.kind() {
+            Kind::Conflict => unavailable(e.message()),
+            _ => e,
+        })?;
+        // Whoever got round the lock reads this number before it writes.
+        let epoch = read_epoch(&dir)?.unwrap_or(0) + 1;
+        atomic_write(&RealDisk, &dir.join("epoch"), format!("{epoch}\n").as_bytes(), 0o644)?;
+        let (db, rows) = open_database(&dir, settings)?;
+        let view = Arc::new(RwLock::new(Arc::new(db.snapshot())));
+        let store = Store { view, rows, db, _lock: Arc::new(lock) };
+        let state = Arc::new(Mutex::new(State::Open));
+        let (queue, requests) = channel();
+        let spare_bytes = settings.spare_bytes;
+        let committer = Committer { dir, epoch, spare_bytes, state: state.clone(), store: store.clone() };
+        let thread = std::thread::Builder::new().name("tables-commit".into());
+        let committer = thread.spawn(move || committer.run(&requests))?;
+        Ok(Self {
+            epoch,
+            state,
+            store: Arc::new(tokio::sync::RwLock::new(Some(store))),
+            queue: Mutex::new(Some(queue)),
+            committer: Mutex::new(Some(committer)),
+        })
+    }
+
+    /// Step 1.
+    fn enqueue(&self, batch: Batch) -> Result<oneshot::Receiver<Result<()>>> {
+        check_readable(&self.state)?;
+        let (request, answered) = Request::new(batch);
+        match self.queue.lock().as_ref().map(|queue| queue.send(request)) {
+            Some(Ok(())) => Ok(answered),
+            Some(Err(_)) => Err(unavailable("the thread that writes has ended")),
+            None => Err(unavailable("the engine is closed")),
+        }
+    }
+
+    /// Sends a batch to the thread that writes; an empty one makes it renew what readers see.
+    async fn write(&self, batch: Batch) -> Result<()> {
+        let answered = self.enqueue(batch)?;
+        answered.await.unwrap_or_else(|_| Err(unknown("the thread that writes has ended")))
+    }
+
+    /// Runs `work` where it may block; the engine is not closed meanwhile.
+    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> Result<T> + Send + 'static) -> Result<T> {
+        check_readable(&self.state)?;
+        let store = self.store.clone().read_owned().await;
+        blocking(move || match store.as_ref() {
+            Some(store) => work(store),
+            None => Err(unavailable("the engine is closed")),
+        })
+        .await
+    }
+
+    /// Deletes the keys of a range one by one.
+    async fn bury(&self, from: &Bytes, to: &Bytes) -> Result<()> {
+        let bounds = (Bound::Included(from.clone()), Bound::Excluded(to.clone()));
+        let mut scan = self.scan(bounds.0, bounds.1, Order::Forward).await?;
+        loop {
+            let pairs = scan.next_batch(4096, 1 << 20).await?;
+            if pairs.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            pairs.into_iter().for_each(|(key, _)| batch.delete(key));
+            self.write(batch).await?;
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for Fjall {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        check_key(key)?;
+        let key = key.to_vec();
+        let get = move |store: &Store| store.view().get(&store.rows, key).map_err(|e| unreadable(e.to_string()));
+        Ok(self.read(get).await?.map(Bytes::from))
+    }
+
+    async fn scan(&self, from: Bound<Bytes>, to: Bound<Bytes>, order: Order) -> Result<Box<dyn Scan>> {
+        if is_empty_range(&from, &to) {
+            check_readable(&self.state)?;
+            return Ok(Box::new(Nothing));
+        }
+        let iter = self.read(move |store| Ok(store.view().range(&store.rows, (from, to)))).await?;
+        Ok(Box::new(FjallScan { rest: Rest::Some(iter), order, state: self.state.clone() }))
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        batch.check()?;
+        match batch.is_empty() {
+            true => check_readable(&self.state),
+            false => self.write(batch).await,
+        }
+    }
+
+    /// Whole files go at once. That alone would not do: the journal still has the rows and would bring them back after
+    /// a crash, and files that lie across a border stay. So:
+    ///
+    /// 1. every key is deleted, which the journal has behind the rows;
+    /// 2. the files that lie in the range go, with rows and deletions;
+    /// 3. what comes to light again, from the files across the borders, is deleted once more;
+    /// 4. readers get a new view, since the old one keeps the files.
+    async fn delete_range(&self, from: Bytes, to: Bytes) -> Result<()> {
+        if from >= to {
+            return check_readable(&self.state);
+        }
+        self.bury(&from, &to).await?;
+        failpoint::hit("engine.buried");
+        let bounds = (Bound::Included(from.clone()), Bound::Excluded(to.clone()));
+        self.read(move |store| store.rows.tree.drop_range(bounds).map_err(|e| unreadable(e.to_string()))).await?;
+        failpoint::hit("engine.dropped");
+        self.bury(&from, &to).await?;
+        self.write(Batch::new()).await?;
+        // fjall looks for versions that nobody reads when it changes its table in memory; it would do so later, too.
+        self.read(|store| {
+            if let Err(error) = store.rows.rotate_memtable() {
+                tracing::warn!(%error, "the space of deleted rows is given back later");
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn size(&self, from: &[u8], to: &[u8]) -> Result<u64> {
+        check_readable(&self.state)?;
+        let store = self.store.try_read().map_err(|_| unavailable("the engine is being closed"))?;
+        let store = store.as_ref().ok_or_else(|| unavailable("the engine is closed"))?;
+        Ok(estimate(&store.rows, from, to))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    async fn close(&self) -> Result<()> {
+        // Without a sender the thread ends, once it has written what is in the queue.
+        drop(self.queue.lock().take());
+        let committer = self.committer.lock().take();
+        if let Some(committer) = committer {
+            blocking(move || Ok(committer.join().is_err())).await?;
+        }
+        let was = lower(&self.state, State::Closed);
+        let store = self.store.write().await.take();
+        match (store, was) {
+            // fjall waits for its threads, for ever if one has died of the error that broke us.
+            (Some(store), State::Broken) => drop_aside(store),
+            (Some(store), _) => {
+                let last = move || {
+                    drop(store);
+                    Ok(())
+                };
+                blocking(last).await?;
+            }
+            (None, _) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Fjall {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.try_write().ok().and_then(|mut store| store.take()) {
+            drop_aside(store);
+        }
+    }
+}
+
+impl Store {
+    fn view(&self) -> Arc<Snapshot> {
+        self.view.read().clone()
+    }
+}
+
+/// What is left of a range.
+struct FjallScan {
+    rest: Rest,
+    order: Order,
+    state: Arc<Mutex<State>>,
+}
+
+enum Rest {
+    Some(Iter),
+    /// A page is being read. Found at the beginning of another one, that page was given up or failed.
+    Away,
+    Nothing,
+}
+
+#[async_trait]
+impl Scan for FjallScan {
+    async fn next_batch(&mut self, max_rows: usize, max_bytes: usize) -> Result<Vec<Pair>> {
+        check_readable(&self.state)?;
+        let mut iter = match std::mem::replace(&mut self.rest, Rest::Away) {
+            Rest::Some(iter) => iter,
+            Rest::Away => return Err(unreadable("an earlier page of this scan was given up")),
+            Rest::Nothing => {
+                self.rest = Rest::Nothing;
+                return Ok(Vec::new());
+            }
+        };
+        let order = self.order;
+        let (rest, pairs) = blocking(move || {
+            let mut page = Page::new(max_rows, max_bytes);
+            loop {
+                let next = match order {
+                    Order::Forward => iter.next(),
+                    Order::Backward => iter.next_back(),
+                };
+                let Some(pair) = next else { return Ok((Rest::Nothing, page.into_pairs())) };
+                let (key, value) = pair.into_inner().map_err(|e| unreadable(e.to_string()))?;
+                if page.push((key.into(), value.into())) {
+                    return Ok((Rest::Some(iter), page.into_pairs()));
+                }
+            }
+        })
+        .await?;
+        self.rest = rest;
+        Ok(pairs)
+    }
+}
+
+/// Runs what may block away from the threads of the runtime.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(unreadable)?
+}
+
+/// Lets go of fjall where it may take as long as it likes.
+fn drop_aside(store: Store) {
+    let thread = std::thread::Builder::new().name("tables-close".into());
+    if let Err(error) = thread.spawn(move || drop(store)) {
+        tracing::warn!(%error, "the table store was closed without a thread of its own");
+    }
+}

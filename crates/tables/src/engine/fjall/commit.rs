@@ -1,0 +1,105 @@
+//! The thread that writes: what waits becomes one group with one sync. The steps are those of the file above.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use ::fjall::{AbstractTree, PersistMode};
+use feitian_base::failpoint;
+use parking_lot::Mutex;
+
+use super::Store;
+use super::files::read_epoch;
+use crate::engine::group::{MAX_GROUP_BYTES, Refusal, Request, State, answer, check_room, lower};
+
+/// fjall blocks its writers, without an end if its own threads have died, at 4 tables in memory that wait to be written
+/// and at 30 runs that wait to be merged. We wait before that, where an end can be seen.
+const MAX_SEALED: usize = 3;
+const MAX_RUNS: usize = 28;
+
+/// The thread that writes.
+pub(super) struct Committer {
+    pub(super) dir: PathBuf,
+    pub(super) epoch: u64,
+    pub(super) spare_bytes: u64,
+    pub(super) state: Arc<Mutex<State>>,
+    pub(super) store: Store,
+}
+
+impl Committer {
+    pub(super) fn run(self, requests: &Receiver<Request>) {
+        while let Ok(first) = requests.recv() {
+            let mut bytes = first.bytes;
+            let mut group = vec![first];
+            while bytes < MAX_GROUP_BYTES
+                && let Ok(next) = requests.try_recv()
+            {
+                bytes += next.bytes;
+                group.push(next);
+            }
+            let outcome = self.commit(&mut group, bytes);
+            // Step 6.
+            answer(group, &outcome);
+        }
+    }
+
+    fn commit(&self, group: &mut [Request], bytes: usize) -> Result<(), Refusal> {
+        self.prepare(bytes)?;
+        failpoint::hit("engine.before_write");
+        // Step 3.
+        for request in group.iter_mut().filter(|request| !request.writes.is_empty()) {
+            let mut batch = self.store.db.batch().durability(None);
+            for write in std::mem::take(&mut request.writes) {
+                match write.value {
+                    Some(value) => batch.insert(&self.store.rows, write.key, value),
+                    None => batch.remove(&self.store.rows, write.key),
+                }
+            }
+            batch.commit().map_err(|e| self.broke(&e))?;
+        }
+        failpoint::hit("engine.before_sync");
+        // Step 4.
+        self.store.db.persist(PersistMode::SyncData).map_err(|e| self.broke(&e))?;
+        failpoint::hit("engine.after_sync");
+        // Step 5. No other thread writes, so this view has nothing in it that is not synced.
+        let view = Arc::new(self.store.db.snapshot());
+        *self.store.view.write() = view;
+        Ok(())
+    }
+
+    /// Step 2.
+    fn prepare(&self, bytes: usize) -> Result<(), Refusal> {
+        let state = *self.state.lock();
+        if state != State::Open {
+            return Err(Refusal::Unavailable(format!("the engine is {state:?}")));
+        }
+        match read_epoch(&self.dir) {
+            Ok(Some(epoch)) if epoch == self.epoch => {}
+            Ok(epoch) => {
+                lower(&self.state, State::Fenced);
+                return Err(Refusal::Unavailable(format!("epoch {} was fenced by {epoch:?}", self.epoch)));
+            }
+            Err(error) => return Err(Refusal::Unavailable(format!("the epoch cannot be read: {error}"))),
+        }
+        check_room(&self.dir, self.spare_bytes, bytes)?;
+        loop {
+            // This writes nothing; it tells whether fjall has stopped after an error in one of its threads.
+            self.store.db.persist(PersistMode::Buffer).map_err(|e| {
+                lower(&self.state, State::Broken);
+                Refusal::Unavailable(format!("fjall has stopped: {e}"))
+            })?;
+            if self.store.rows.sealed_memtable_count() < MAX_SEALED && self.store.rows.tree.l0_run_count() < MAX_RUNS {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Notes that a write failed.
+    fn broke(&self, error: &::fjall::Error) -> Refusal {
+        tracing::error!(%error, "the table store takes no writes until it is opened again");
+        lower(&self.state, State::Broken);
+        Refusal::Unknown(error.to_string())
+    }
+}

@@ -1,0 +1,91 @@
+//! What the engines share that write groups: requests in a queue, the state of an opening, why a group was refused.
+
+use std::path::Path;
+
+use feitian_base::{Error, Result};
+use feitian_store::free_bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{Batch, Write, full, unavailable, unknown};
+
+/// The most bytes of a group, so that one sync does not take long: who comes later is in the next one.
+pub(super) const MAX_GROUP_BYTES: usize = 8 << 20;
+
+/// What the engine still does. It only goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    Open,
+    /// A write failed: what is durable can be read.
+    Broken,
+    Fenced,
+    Closed,
+}
+
+/// Brings the state down to `to`; answers what it was.
+pub(super) fn lower(state: &Mutex<State>, to: State) -> State {
+    let mut state = state.lock();
+    let was = *state;
+    *state = was.max(to);
+    was
+}
+
+/// Refuses unless what is durable can be read.
+pub(super) fn check_readable(state: &Mutex<State>) -> Result<()> {
+    let state = *state.lock();
+    match state {
+        State::Open | State::Broken => Ok(()),
+        State::Fenced | State::Closed => Err(unavailable(format!("the engine is {state:?}"))),
+    }
+}
+
+/// A batch on its way.
+pub(super) struct Request {
+    pub(super) writes: Vec<Write>,
+    pub(super) bytes: usize,
+    answer: oneshot::Sender<Result<()>>,
+}
+
+impl Request {
+    /// The request for a batch, and where its answer comes.
+    pub(super) fn new(batch: Batch) -> (Self, oneshot::Receiver<Result<()>>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { bytes: batch.bytes(), writes: batch.into_distinct(), answer }, answered)
+    }
+}
+
+/// Why a group was not committed; each of its callers gets an error of its own.
+pub(super) enum Refusal {
+    Unavailable(String),
+    Full(String),
+    Unknown(String),
+}
+
+impl Refusal {
+    fn error(&self) -> Error {
+        match self {
+            Self::Unavailable(why) => unavailable(why.as_str()),
+            Self::Full(why) => full(why.as_str()),
+            Self::Unknown(why) => unknown(why.as_str()),
+        }
+    }
+}
+
+/// Tells everybody in the group how it went. Whoever is not there any more did not wait.
+pub(super) fn answer(group: Vec<Request>, outcome: &Result<(), Refusal>) {
+    for request in group {
+        let own = outcome.as_ref().copied().map_err(|refusal| refusal.error());
+        let _ = request.answer.send(own);
+    }
+}
+
+/// Refuses a group that would leave less than `spare_bytes` free.
+pub(super) fn check_room(dir: &Path, spare_bytes: u64, bytes: usize) -> Result<(), Refusal> {
+    let free = free_bytes(dir).map_err(|e| Refusal::Unavailable(e.to_string()))?;
+    // A batch is written twice: into a log and, later, into a table.
+    let needed = spare_bytes.saturating_add(2 * bytes as u64);
+    match free < needed {
+        true => Err(Refusal::Full(format!("{free} bytes are free and {needed} needed"))),
+        false => Ok(()),
+    }
+}

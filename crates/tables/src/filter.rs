@@ -1,0 +1,249 @@
+//! Filters of reads and conditions of writes, made ready once and asked of each row.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use feitian_base::Result;
+use feitian_wire::ots::{Cast, Compare, Filter, KeyColumn, Transfer, Value};
+use regex::{Regex, RegexBuilder};
+
+use crate::cells::Versions;
+use crate::errors::invalid;
+
+/// How large a compiled expression may be.
+const REGEX_BYTES: usize = 1 << 18;
+
+/// What a filter is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Read,
+    /// The condition of a write, which has no page of columns.
+    Condition,
+}
+
+/// A filter that is ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    test: Test,
+    /// Offset and limit of columns.
+    pub page: Option<(usize, usize)>,
+}
+
+#[derive(Debug)]
+enum Test {
+    /// A page of columns holds for every row.
+    Always,
+    Compare(Box<Comparison>),
+    Not(Box<Test>),
+    And(Vec<Test>),
+    Or(Vec<Test>),
+}
+
+#[derive(Debug)]
+struct Comparison {
+    op: Compare,
+    column: String,
+    value: Value,
+    pass_if_missing: bool,
+    latest_only: bool,
+    transfer: Option<(Regex, Cast)>,
+}
+
+impl Ready {
+    /// Refuses a filter that its use does not allow.
+    pub(crate) fn new(filter: &Filter, usage: Use) -> Result<Self> {
+        let mut page = None;
+        let test = ready(filter, usage, true, &mut page)?;
+        Ok(Self { test, page })
+    }
+
+    /// Whether a row passes, of which `columns` is what a read would show.
+    pub(crate) fn passes(&self, key: &[KeyColumn], columns: &BTreeMap<String, Versions>) -> bool {
+        self.test.passes(key, columns)
+    }
+
+    /// The columns that are asked for.
+    pub(crate) fn columns(&self, to: &mut BTreeSet<String>) {
+        self.test.columns(to);
+    }
+}
+
+fn ready(filter: &Filter, usage: Use, may_page: bool, page: &mut Option<(usize, usize)>) -> Result<Test> {
+    match filter {
+        Filter::Compare { op, column, value, pass_if_missing, latest_only, transfer } => {
+            let transfer = transfer.as_ref().map(expression).transpose()?;
+            Ok(Test::Compare(Box::new(Comparison {
+                op: *op,
+                column: column.clone(),
+                value: value.clone(),
+                pass_if_missing: *pass_if_missing,
+                latest_only: *latest_only,
+                transfer,
+            })))
+        }
+        Filter::Not(inner) => Ok(Test::Not(Box::new(ready(inner, usage, false, page)?))),
+        Filter::And(parts) => {
+            let parts: Result<Vec<Test>> = parts.iter().map(|part| ready(part, usage, may_page, page)).collect();
+            Ok(Test::And(parts?))
+        }
+        Filter::Or(parts) => {
+            let parts: Result<Vec<Test>> = parts.iter().map(|part| ready(part, usage, false, page)).collect();
+            Ok(Test::Or(parts?))
+        }
+        Filter::Page { offset, limit } => {
+            if usage == Use::Condition {
+                return Err(invalid("ColumnPaginationFilter is not allowed in the condition of a write."));
+            }
+            if !may_page || page.is_some() {
+                return Err(invalid("ColumnPaginationFilter is allowed once, and with others under AND alone."));
+            }
+            let number = |n: &u32| usize::try_from(*n).unwrap_or(usize::MAX);
+            *page = Some((number(offset), number(limit)));
+            Ok(Test::Always)
+        }
+    }
+}
+
+fn expression(transfer: &Transfer) -> Result<(Regex, Cast)> {
+    let regex = RegexBuilder::new(&transfer.regex).size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES).build();
+    let regex = regex.map_err(|e| invalid("The regular expression of a filter is not valid.").with_source(e))?;
+    Ok((regex, transfer.cast))
+}
+
+impl Test {
+    fn passes(&self, key: &[KeyColumn], columns: &BTreeMap<String, Versions>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Compare(comparison) => comparison.passes(key, columns),
+            Self::Not(inner) => !inner.passes(key, columns),
+            Self::And(parts) => parts.iter().all(|part| part.passes(key, columns)),
+            Self::Or(parts) => parts.iter().any(|part| part.passes(key, columns)),
+        }
+    }
+
+    fn columns(&self, to: &mut BTreeSet<String>) {
+        match self {
+            Self::Always => {}
+            Self::Compare(comparison) => {
+                to.insert(comparison.column.clone());
+            }
+            Self::Not(inner) => inner.columns(to),
+            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.columns(to)),
+        }
+    }
+}
+
+impl Comparison {
+    fn passes(&self, key: &[KeyColumn], columns: &BTreeMap<String, Versions>) -> bool {
+        if let Some(column) = key.iter().find(|column| column.name == self.column) {
+            return column.value.to_value().is_some_and(|value| self.holds(&value));
+        }
+        let versions = columns.get(&self.column).filter(|versions| !versions.is_empty());
+        match (self.op, versions) {
+            (Compare::Exist, versions) => versions.is_some(),
+            (Compare::NotExist, versions) => versions.is_none(),
+            (_, None) => self.pass_if_missing,
+            (_, Some(versions)) if self.latest_only => versions.values().next_back().is_some_and(|v| self.holds(v)),
+            (_, Some(versions)) => versions.values().any(|value| self.holds(value)),
+        }
+    }
+
+    fn holds(&self, value: &Value) -> bool {
+        let Some((regex, cast)) = &self.transfer else { return self.compares(value) };
+        let Value::Str(text) = value else { return false };
+        let Some(group) = regex.captures(text).and_then(|found| found.get(1)) else { return false };
+        let group = group.as_str();
+        let value = match cast {
+            Cast::Int => group.parse().ok().map(Value::Int),
+            Cast::Double => group.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Double),
+            Cast::Str => Some(Value::Str(group.to_owned())),
+            Cast::Bin => Some(Value::Bin(group.as_bytes().to_vec())),
+        };
+        value.is_some_and(|value| self.compares(&value))
+    }
+
+    /// Values of different types never compare as true.
+    fn compares(&self, value: &Value) -> bool {
+        let ordering = match (value, &self.value) {
+            (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+            (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
+            (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
+            (Value::Str(a), Value::Str(b)) => Some(a.cmp(b)),
+            (Value::Bin(a), Value::Bin(b)) => Some(a.cmp(b)),
+            _ => None,
+        };
+        match self.op {
+            Compare::Equal => ordering == Some(Ordering::Equal),
+            Compare::NotEqual => ordering.is_some_and(|o| o != Ordering::Equal),
+            Compare::GreaterThan => ordering == Some(Ordering::Greater),
+            Compare::GreaterEqual => ordering.is_some_and(|o| o != Ordering::Less),
+            Compare::LessThan => ordering == Some(Ordering::Less),
+            Compare::LessEqual => ordering.is_some_and(|o| o != Ordering::Greater),
+            Compare::Exist => true,
+            Compare::NotExist => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use feitian_wire::ots::KeyValue;
+
+    use super::*;
+
+    fn compare(op: Compare, column: &str, value: Value, pass_if_missing: bool, latest_only: bool) -> Filter {
+        Filter::Compare { op, column: column.into(), value, pass_if_missing, latest_only, transfer: None }
+    }
+
+    fn passes(filter: &Filter) -> bool {
+        let key = [KeyColumn { name: "pk".into(), value: KeyValue::Int(7) }];
+        let text = Versions::from([(1, Value::Str("old 5".into())), (2, Value::Str("new 6".into()))]);
+        let columns = BTreeMap::from([("n".to_owned(), Versions::from([(1, Value::Int(5))])), ("t".to_owned(), text)]);
+        Ready::new(filter, Use::Read).unwrap().passes(&key, &columns)
+    }
+
+    // From the reference, part 4.2.
+    #[test]
+    fn comparisons_follow_their_rules() {
+        assert!(passes(&compare(Compare::Equal, "n", Value::Int(5), false, true)));
+        assert!(passes(&compare(Compare::LessThan, "n", Value::Int(6), false, true)));
+        for op in [Compare::Equal, Compare::NotEqual, Compare::LessThan, Compare::GreaterEqual] {
+            assert!(!passes(&compare(op, "n", Value::Double(5.0), true, true)), "different types never match: {op:?}");
+        }
+        assert!(passes(&compare(Compare::Equal, "missing", Value::Int(5), true, true)));
+        assert!(!passes(&compare(Compare::Equal, "missing", Value::Int(5), false, true)));
+        assert!(passes(&compare(Compare::GreaterThan, "pk", Value::Int(6), false, true)));
+        let old = |latest| compare(Compare::Equal, "t", Value::Str("old 5".into()), false, latest);
+        assert!(passes(&old(false)) && !passes(&old(true)));
+        assert!(passes(&compare(Compare::Exist, "n", Value::Int(0), false, true)));
+        assert!(passes(&compare(Compare::NotExist, "missing", Value::Int(0), false, true)));
+    }
+
+    #[test]
+    fn composites_and_expressions() {
+        let yes = compare(Compare::Equal, "n", Value::Int(5), false, true);
+        let no = Filter::Not(Box::new(yes.clone()));
+        assert!(passes(&Filter::Or(vec![no.clone(), no.clone(), yes.clone()])));
+        assert!(!passes(&Filter::And(vec![yes.clone(), yes.clone(), no])));
+        let number = |value| Filter::Compare {
+            op: Compare::Equal,
+            column: "t".into(),
+            value: Value::Int(value),
+            pass_if_missing: true,
+            latest_only: true,
+            transfer: Some(Transfer { regex: "([0-9]+)".into(), cast: Cast::Int }),
+        };
+        assert!(passes(&number(6)) && !passes(&number(5)));
+    }
+
+    #[test]
+    fn pages_of_columns_are_for_reads_and_stand_under_and_alone() {
+        let page = Filter::Page { offset: 1, limit: 2 };
+        let value = compare(Compare::Equal, "n", Value::Int(5), false, true);
+        let both = Filter::And(vec![value.clone(), page.clone()]);
+        assert_eq!(Ready::new(&both, Use::Read).unwrap().page, Some((1, 2)));
+        assert!(Ready::new(&both, Use::Condition).is_err());
+        assert!(Ready::new(&Filter::Or(vec![value, page.clone()]), Use::Read).is_err());
+        assert!(Ready::new(&Filter::And(vec![page.clone(), page]), Use::Read).is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! The running table store behind its public face: the engine, the catalog in memory, latches, transactions, owned tasks.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use feitian_base::{Result, Tasks};
+use parking_lot::{Mutex, RwLock};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::errors::{fault, invalid, no_table};
+use crate::latch::Latches;
+use crate::model::{KeySchema, Options};
+use crate::settings::Settings;
+use crate::table::{Index, Record, Table};
+use crate::txn::Transactions;
+
+/// What a name of an instance stands for.
+#[derive(Clone)]
+pub(crate) struct Name {
+    pub table: Arc<Table>,
+    pub is_index: bool,
+}
+
+/// The names of every instance.
+pub(crate) type Names = BTreeMap<String, BTreeMap<String, Name>>;
+
+pub(crate) struct Inner {
+    pub engine: Arc<dyn Engine>,
+    pub settings: Settings,
+    pub latches: Latches,
+    pub names: RwLock<Names>,
+    /// Who changes the catalog holds it; inside is the last generation given.
+    pub catalog: tokio::sync::Mutex<u64>,
+    /// Units of deleted tables, by instance.
+    pub past: Mutex<BTreeMap<String, (u64, u64)>>,
+    pub transactions: Transactions,
+    /// Background work, told to stop.
+    pub tasks: Tasks,
+    /// Requests that change something: they end on their own.
+    pub writers: TaskTracker,
+    /// One at a time writes read units down.
+    pub flushing: tokio::sync::Mutex<()>,
+    clock: Arc<dyn Clock>,
+    latest_us: AtomicI64,
+}
+
+impl Inner {
+    pub(crate) fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self {
+            engine,
+            settings,
+            latches: Latches::new(),
+            names: RwLock::default(),
+            catalog: tokio::sync::Mutex::new(0),
+            past: Mutex::default(),
+            transactions: Transactions::default(),
+            tasks: Tasks::new(),
+            writers: TaskTracker::new(),
+            flushing: tokio::sync::Mutex::new(()),
+            clock,
+            latest_us: AtomicI64::new(0),
+        }
+    }
+
+    /// Microseconds since 1970, never going back: a version given later is never older.
+    pub(crate) fn now_us(&self) -> i64 {
+        let now = self.clock.now_us();
+        self.latest_us.fetch_max(now, Ordering::SeqCst).max(now)
+    }
+
+    /// Milliseconds since 1970, never going back.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.now_us() / 1000
+    }
+
+    /// What a name stands for.
+    pub(crate) fn name(&self, instance: &str, name: &str) -> Result<Name> {
+        self.names.read().get(instance).and_then(|names| names.get(name)).cloned().ok_or_else(no_table)
+    }
+
+    /// A table that may be written.
+    pub(crate) fn table(&self, instance: &str, name: &str) -> Result<Arc<Table>> {
+        let found = self.name(instance, name)?;
+        if found.is_index { Err(invalid("Can't write index table directly.")) } else { Ok(found.table) }
+    }
+
+    /// Every table there is.
+    pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
+        let names = self.names.read();
+        names.values().flat_map(BTreeMap::values).filter(|name| !name.is_index).map(|name| name.table.clone()).collect()
+    }
+
+    /// A table or index that may be read.
+    pub(crate) fn source(&self, instance: &str, name: &str) -> Result<Source> {
+        let found = self.name(instance, name)?;
+        let record = found.table.record()?;
+        let index = if found.is_index {
+            let at = record.indexes.iter().position(|index| index.meta.name == name).ok_or_else(no_table)?;
+            if record.indexes[at].is_building {
+                return Err(invalid("Disallow read index table in building base state"));
+            }
+            Some(at)
+        } else {
+            None
+        };
+        Ok(Source { table: found.table, record, index })
+    }
+
+    /// Runs a change to its end, whoever stops waiting for it: latches are held until the commit has answered.
+    pub(crate) async fn to_the_end<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match self.writers.spawn(work).await {
+            Ok(outcome) => outcome,
+            Err(e) => Err(fault("a change of a table panicked").with_source(e)),
+        }
+    }
+}
+
+/// What a read reads.
+pub(crate) struct Source {
+    pub table: Arc<Table>,
+    pub record: Arc<Record>,
+    index: Option<usize>,
+}
+
+impl Source {
+    fn as_index(&self) -> Option<&Index> {
+        self.index.and_then(|at| self.record.indexes.get(at))
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.as_index().map_or(self.record.generation, |index| index.generation)
+    }
+
+    pub(crate) fn key(&self) -> &[KeySchema] {
+        self.as_index().map_or(&self.record.key, |index| &index.key)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.record.options
+    }
+
+    /// What is dropped is being removed: an answer that was read meanwhile may lack any part of it.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        let record = self.table.record()?;
+        let generation = self.generation();
+        let has_index = || record.indexes.iter().any(|index| index.generation == generation);
+        if record.generation == generation || has_index() { Ok(()) } else { Err(no_table()) }
+    }
+
+    pub(crate) fn is_index(&self) -> bool {
+        self.index.is_some()
+    }
+}

@@ -1,0 +1,113 @@
+//! What one write will do, worked out under the row's latch and not yet done: condition, new row, index entries, answer.
+
+use std::collections::BTreeSet;
+
+use feitian_base::Result;
+use feitian_wire::ots::{KeyColumn, KeyValue, Row};
+
+use crate::apply::{self, Applied};
+use crate::cells::{Live, StoredRow};
+use crate::check;
+use crate::errors::condition_failed;
+use crate::filter::{Ready, Use};
+use crate::index::{self, Charges};
+use crate::keys;
+use crate::model::{Action, Condition, Existence, Returns, RowChange, RowWrite, Units, Written};
+use crate::table::Record;
+use crate::units;
+use crate::view::{Needed, View, Writes};
+
+/// A write that only needs its commit.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub writes: Writes,
+    /// What the stream tells of it.
+    pub told: Option<(Action, Row)>,
+    pub answer: Written,
+    pub charges: Charges,
+    /// Bytes that the caller sent.
+    pub size: usize,
+}
+
+/// Works out a write at `now_ms`. Its key is complete: the caller has put a number in the place of `AUTO_INCREMENT`.
+pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_ms: i64) -> Result<Planned> {
+    let key = check::changed_key(&write.change);
+    let prefix = keys::row(record.generation, key);
+    let live = record.live(now_ms);
+    let filter = write.condition.filter.as_ref().map(|filter| Ready::new(filter, Use::Condition)).transpose()?;
+    let old = view.row(&prefix, &needed(record, &write.change, filter.as_ref())).await?;
+    if !holds(&write.condition, filter.as_ref(), key, &old, &live) {
+        return Err(condition_failed());
+    }
+    let applied = apply::apply(&old, &write.change, now_ms, &live)?;
+    let mut writes = Writes::default();
+    applied.row.changes_from(&old, &prefix, &mut writes);
+    let charges = index::change(record, key, (&old, &applied.row), &mut writes)?;
+    let size = changed_size(record, &write.change);
+    let answer = Written { consumed: consumed(write, key, size), row: returned(write, key, &applied) };
+    let told = applied.told.map(|(action, cells)| {
+        (action, Row { key: key.to_vec(), cells, deleted: action == Action::Delete })
+    });
+    Ok(Planned { writes, told, answer, charges, size })
+}
+
+/// An update of a wide row needs the columns that it names, those of its condition, and those of indexes.
+fn needed(record: &Record, change: &RowChange, filter: Option<&Ready>) -> Needed {
+    let RowChange::Update(row) = change else { return Needed::All };
+    let mut columns: BTreeSet<String> = row.cells.iter().map(|cell| cell.name.clone()).collect();
+    if let Some(filter) = filter {
+        filter.columns(&mut columns);
+    }
+    index::columns(record, &mut columns);
+    Needed::Columns(columns)
+}
+
+fn holds(condition: &Condition, filter: Option<&Ready>, key: &[KeyColumn], old: &StoredRow, live: &Live) -> bool {
+    let exists = match condition.existence {
+        Existence::Ignore => true,
+        Existence::Exists => old.exists,
+        Existence::Missing => !old.exists,
+    };
+    let passes = |filter: &Ready| {
+        let mut readable = old.clone();
+        readable.trim(live);
+        // On a row that is not there every column is missing, those of the key as well.
+        let key = if old.exists { key } else { &[] };
+        filter.passes(key, &readable.columns)
+    };
+    exists && filter.is_none_or(passes)
+}
+
+fn changed_size(record: &Record, change: &RowChange) -> usize {
+    match change {
+        RowChange::Put(row) | RowChange::Update(row) => units::row_size(row, units::counts_versions(&record.options)),
+        RowChange::Delete(key) => units::key_size(key),
+    }
+}
+
+/// Looking at the row costs read units; a write that expects nothing does not look.
+fn consumed(write: &RowWrite, key: &[KeyColumn], size: usize) -> Units {
+    let looks = write.condition.existence != Existence::Ignore || write.condition.filter.is_some();
+    Units { read: if looks { units::units(units::key_size(key)) } else { 0 }, write: units::units(size) }
+}
+
+fn returned(write: &RowWrite, key: &[KeyColumn], applied: &Applied) -> Option<Row> {
+    let wanted = |name: &String| write.return_columns.contains(name);
+    let cells = match write.returns {
+        Returns::Nothing => return None,
+        Returns::Key => Vec::new(),
+        Returns::AfterModify => applied.incremented.iter().filter(|cell| wanted(&cell.name)).cloned().collect(),
+    };
+    Some(Row { key: key.to_vec(), cells, deleted: false })
+}
+
+/// Puts a number in the place of `AUTO_INCREMENT`.
+pub(crate) fn fill(write: &mut RowWrite, at: usize, number: i64) {
+    let key = match &mut write.change {
+        RowChange::Put(row) | RowChange::Update(row) => &mut row.key,
+        RowChange::Delete(key) => key,
+    };
+    if let Some(column) = key.get_mut(at) {
+        column.value = KeyValue::Int(number);
+    }
+}

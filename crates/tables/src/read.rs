@@ -1,0 +1,111 @@
+//! Reading rows: one, some, and ranges in pages. What is in memory is a page of the engine's, a row, and the answer.
+
+use std::collections::BTreeSet;
+
+use feitian_base::Result;
+use feitian_wire::ots::KeyColumn;
+
+use crate::check::{self, KeyUse};
+use crate::engine::Order;
+use crate::errors::invalid;
+use crate::inner::{Inner, Source};
+use crate::keys;
+use crate::model::{Direction, GetRange, GetRow, Got, Page, Select, Units};
+use crate::project::Projector;
+use crate::units;
+use crate::view::{Needed, View};
+
+/// One row.
+pub(crate) async fn get_row(inner: &Inner, instance: &str, get: &GetRow) -> Result<Got> {
+    let source = inner.source(instance, &get.table)?;
+    let Some(id) = &get.transaction else {
+        return row(inner, &source, View::of(&*inner.engine), &get.key, &get.select).await;
+    };
+    let txn = inner.transactions.find(inner, instance, id)?;
+    txn.check_table(&get.table)?;
+    let own = txn.own()?;
+    let overlay = own.as_ref().map(|own| &own.writes);
+    row(inner, &source, View { engine: &*inner.engine, overlay }, &get.key, &get.select).await
+}
+
+/// One row of a table that was found already.
+pub(crate) async fn row(
+    inner: &Inner,
+    source: &Source,
+    view: View<'_>,
+    key: &[KeyColumn],
+    select: &Select,
+) -> Result<Got> {
+    check::key(source.key(), key, KeyUse::Read)?;
+    let live = source.record.live(inner.now_ms());
+    let projector = Projector::new(select, live, source.key(), source.options())?;
+    let needed = if select.columns.is_empty() {
+        Needed::All
+    } else {
+        Needed::Columns(select.columns.iter().cloned().collect::<BTreeSet<_>>())
+    };
+    let stored = view.row(&keys::row(source.generation(), key), &needed).await?;
+    source.check_alive()?;
+    let shown = projector.show(key.to_vec(), stored);
+    let read = units::units(shown.row.as_ref().map_or(0, |row| projector.size(row)));
+    let consumed = Units { read, write: 0 };
+    source.table.meters.count(source.generation(), consumed);
+    Ok(Got { consumed, row: shown.row, next_token: None })
+}
+
+/// Rows of a range, either way.
+pub(crate) async fn get_range(inner: &Inner, instance: &str, get: &GetRange) -> Result<Page> {
+    let source = inner.source(instance, &get.table)?;
+    let Some(id) = &get.transaction else {
+        return range(inner, &source, View::of(&*inner.engine), get).await;
+    };
+    let txn = inner.transactions.find(inner, instance, id)?;
+    if !source.is_index() {
+        txn.check_table(&get.table)?;
+    }
+    let own = txn.own()?;
+    let overlay = own.as_ref().map(|own| &own.writes);
+    range(inner, &source, View { engine: &*inner.engine, overlay }, get).await
+}
+
+async fn range(inner: &Inner, source: &Source, view: View<'_>, get: &GetRange) -> Result<Page> {
+    check::key(source.key(), &get.begin, KeyUse::Bound)?;
+    check::key(source.key(), &get.end, KeyUse::Bound)?;
+    let (from, to, order) = bounds(source.generation(), get)?;
+    let limit = match get.limit {
+        None => inner.settings.range_rows,
+        Some(limit) if limit <= 0 => return Err(invalid("The limit must be greater than 0.")),
+        Some(limit) => usize::try_from(limit).unwrap_or(usize::MAX).min(inner.settings.range_rows),
+    };
+    let live = source.record.live(inner.now_ms());
+    let projector = Projector::new(&get.select, live, source.key(), source.options())?;
+    let mut scan = view.rows(from, to, order, source.key().len()).await?;
+    let (mut rows, mut scanned, mut looked_at, mut next) = (Vec::new(), 0, 0_usize, None);
+    while let Some(prefix) = scan.peek().await? {
+        if rows.len() >= limit || scanned >= inner.settings.range_bytes {
+            next = Some(keys::read_row(&prefix, source.key())?);
+            break;
+        }
+        let Some(row) = scan.next().await? else { break };
+        scanned += row.bytes;
+        let shown = projector.show(keys::read_row(&row.prefix, source.key())?, row.row);
+        looked_at = looked_at.saturating_add(shown.looked_at);
+        rows.extend(shown.row);
+    }
+    source.check_alive()?;
+    let consumed = Units { read: units::units(looked_at), write: 0 };
+    source.table.meters.count(source.generation(), consumed);
+    Ok(Page { consumed, rows, next, next_token: None })
+}
+
+/// The keys of the engine between two bounds, of which the first is part of the range and the second is not.
+fn bounds(generation: u64, get: &GetRange) -> Result<(Vec<u8>, Vec<u8>, Order)> {
+    let (begin, end) = (keys::row(generation, &get.begin), keys::row(generation, &get.end));
+    match get.direction {
+        Direction::Forward if begin >= end => Err(invalid("Begin key must less than end key in FORWARD")),
+        Direction::Forward => Ok((begin, end, Order::Forward)),
+        Direction::Backward if begin <= end => Err(invalid("Begin key must more than end key in BACKWARD")),
+        // Everything of the first row, and nothing of the last.
+        Direction::Backward => Ok((keys::row_end(&end), keys::row_end(&begin), Order::Backward)),
+    }
+}

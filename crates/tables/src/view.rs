@@ -1,0 +1,253 @@
+//! What a request sees: the engine's keys with a transaction's own writes over them, read in pages, pair by pair or row by row.
+
+use std::collections::btree_map::Range;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::iter::{Peekable, Rev};
+use std::ops::Bound;
+
+use bytes::Bytes;
+use feitian_base::Result;
+
+use crate::cells::StoredRow;
+use crate::engine::{Batch, Engine, Order, Pair, Scan};
+use crate::keys;
+
+/// Pairs and bytes of one page of a scan: what is in memory of a range, beside the row that is being put together.
+const PAGE_PAIRS: usize = 1024;
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Changes that are to happen together, the last one for each key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Writes {
+    by_key: BTreeMap<Bytes, Option<Bytes>>,
+    bytes: usize,
+}
+
+impl Writes {
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.set(key.into(), Some(value.into()));
+    }
+
+    pub(crate) fn delete(&mut self, key: Vec<u8>) {
+        self.set(key.into(), None);
+    }
+
+    /// Takes in later changes.
+    pub(crate) fn append(&mut self, later: Self) {
+        for (key, value) in later.by_key {
+            self.set(key, value);
+        }
+    }
+
+    fn set(&mut self, key: Bytes, value: Option<Bytes>) {
+        let size = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        self.bytes += size(&value);
+        let key_bytes = key.len();
+        match self.by_key.insert(key, value) {
+            Some(old) => self.bytes -= size(&old),
+            None => self.bytes += key_bytes,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn into_batch(self) -> Batch {
+        let mut batch = Batch::new();
+        for (key, value) in self.by_key {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        batch
+    }
+}
+
+/// Which of a row's columns are wanted.
+#[derive(Debug)]
+pub(crate) enum Needed {
+    All,
+    /// These at least.
+    Columns(BTreeSet<String>),
+}
+
+/// The engine, with writes over it that nobody else sees.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub engine: &'a dyn Engine,
+    pub overlay: Option<&'a Writes>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn of(engine: &'a dyn Engine) -> Self {
+        Self { engine, overlay: None }
+    }
+
+    pub(crate) async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.overlay.and_then(|overlay| overlay.by_key.get(key)) {
+            Some(own) => Ok(own.clone()),
+            None => self.engine.get(key).await,
+        }
+    }
+
+    /// The pairs from `from` to `to`, the end excluded.
+    pub(crate) async fn pairs(&self, from: Vec<u8>, to: Vec<u8>, order: Order) -> Result<Pairs<'a>> {
+        let (from, to) = (Bytes::from(from), Bytes::from(to));
+        let own = match self.overlay {
+            Some(overlay) if from < to => {
+                let range = overlay.by_key.range::<Bytes, _>((Bound::Included(&from), Bound::Excluded(&to)));
+                Some(match order {
+                    Order::Forward => Own::Forward(range.peekable()),
+                    Order::Backward => Own::Backward(range.rev().peekable()),
+                })
+            }
+            _ => None,
+        };
+        let scan = self.engine.scan(Bound::Included(from), Bound::Excluded(to), order).await?;
+        Ok(Pairs { scan, page: VecDeque::new(), is_over: false, own, order })
+    }
+
+    /// The rows whose keys lie between two bounds, each put together; a key has `columns` columns.
+    pub(crate) async fn rows(&self, from: Vec<u8>, to: Vec<u8>, order: Order, columns: usize) -> Result<Rows<'a>> {
+        Ok(Rows { pairs: self.pairs(from, to, order).await?, columns, next: None })
+    }
+
+    /// The row under a prefix; only what is needed of it, if it is wide.
+    pub(crate) async fn row(&self, row: &[u8], needed: &Needed) -> Result<StoredRow> {
+        let mut found = StoredRow::default();
+        let mut pairs = self.pairs(row.to_vec(), keys::row_end(row), Order::Forward).await?;
+        let mut count = 0;
+        while let Some((key, value)) = pairs.next().await? {
+            count += 1;
+            match needed {
+                Needed::Columns(names) if count > PAGE_PAIRS => return self.columns(row, names).await,
+                _ => found.add(&key[row.len()..], &value)?,
+            }
+        }
+        Ok(found)
+    }
+
+    async fn columns(&self, row: &[u8], names: &BTreeSet<String>) -> Result<StoredRow> {
+        let exists = self.get(&keys::marker(row)).await?.is_some();
+        let mut found = StoredRow { exists, columns: BTreeMap::new() };
+        for name in names {
+            let from = keys::column(row, name);
+            let to = keys::after(&from);
+            let mut pairs = self.pairs(from, to, Order::Forward).await?;
+            while let Some((key, value)) = pairs.next().await? {
+                found.add(&key[row.len()..], &value)?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A transaction's own writes in the order of a scan.
+enum Own<'a> {
+    Forward(Peekable<Range<'a, Bytes, Option<Bytes>>>),
+    Backward(Peekable<Rev<Range<'a, Bytes, Option<Bytes>>>>),
+}
+
+impl<'a> Own<'a> {
+    fn peek(&mut self) -> Option<&'a Bytes> {
+        match self {
+            Self::Forward(range) => range.peek().map(|(key, _)| *key),
+            Self::Backward(range) => range.peek().map(|(key, _)| *key),
+        }
+    }
+
+    fn next(&mut self) -> Option<(&'a Bytes, &'a Option<Bytes>)> {
+        match self {
+            Self::Forward(range) => range.next(),
+            Self::Backward(range) => range.next(),
+        }
+    }
+}
+
+/// The pairs of a range, own writes merged in.
+pub(crate) struct Pairs<'a> {
+    scan: Box<dyn Scan>,
+    page: VecDeque<Pair>,
+    is_over: bool,
+    own: Option<Own<'a>>,
+    order: Order,
+}
+
+impl Pairs<'_> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Pair>> {
+        loop {
+            if self.page.is_empty() && !self.is_over {
+                self.page = self.scan.next_batch(PAGE_PAIRS, PAGE_BYTES).await?.into();
+                self.is_over = self.page.is_empty();
+            }
+            let stored = self.page.front().map(|(key, _)| key);
+            let Some((own, key)) = self.own.as_mut().and_then(|own| own.peek().map(|key| (own, key))) else {
+                return Ok(self.page.pop_front());
+            };
+            let comes_first = stored.is_none_or(|stored| match self.order {
+                Order::Forward => key <= stored,
+                Order::Backward => key >= stored,
+            });
+            if !comes_first {
+                return Ok(self.page.pop_front());
+            }
+            let hides = stored == Some(key);
+            let change = own.next();
+            if hides {
+                self.page.pop_front();
+            }
+            if let Some((key, Some(value))) = change {
+                return Ok(Some((key.clone(), value.clone())));
+            }
+        }
+    }
+}
+
+/// One row of a range.
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    pub prefix: Bytes,
+    pub row: StoredRow,
+    /// Bytes read for it.
+    pub bytes: usize,
+}
+
+/// The rows of a range.
+pub(crate) struct Rows<'a> {
+    pairs: Pairs<'a>,
+    columns: usize,
+    next: Option<Pair>,
+}
+
+impl Rows<'_> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Scanned>> {
+        let Some(prefix) = self.peek().await? else { return Ok(None) };
+        let (mut row, mut bytes) = (StoredRow::default(), 0);
+        while let Some((key, value)) = self.next.take() {
+            if !key.starts_with(&prefix) {
+                self.next = Some((key, value));
+                break;
+            }
+            bytes += key.len() + value.len();
+            row.add(&key[prefix.len()..], &value)?;
+            self.next = self.pairs.next().await?;
+        }
+        Ok(Some(Scanned { prefix, row, bytes }))
+    }
+
+    /// The prefix of the next row, which stays where it is.
+    pub(crate) async fn peek(&mut self) -> Result<Option<Bytes>> {
+        if self.next.is_none() {
+            self.next = self.pairs.next().await?;
+        }
+        let Some((key, _)) = &self.next else { return Ok(None) };
+        Ok(Some(key.slice(..keys::row_len(key, self.columns)?)))
+    }
+}

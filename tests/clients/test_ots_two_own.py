@@ -1,0 +1,65 @@
+"""Two feitian processes on one directory, and the table store that one of them has: the other refuses with an error that clients
+take for a reason to try again, and has it when the first is gone. No write is lost and none done twice.
+
+What is right is judged as in test_ots_model: by the definition of linearizability.
+"""
+
+import time
+import unittest
+
+import harness
+import ots_raw
+from ots import new_instance, wire
+from ots_clients import Crowd, create_table, is_open
+
+ROUNDS = 4
+# Acknowledged by one process, before it is killed.
+ENOUGH = 500
+
+
+class TwoOfOne(unittest.TestCase):
+    def setUp(self):
+        database = harness.new_database()
+        if database is None:
+            raise AssertionError("two processes need PostgreSQL: set FEITIAN_TEST_META")
+        self.owner = harness.Server(meta=database).start()
+        self.addCleanup(self.owner.close)
+        self.other = harness.Server(data=self.owner.data, meta=database).start()
+        self.addCleanup(self.other.close)
+        self.instance = new_instance(self.owner)
+
+    def wire(self, server):
+        way = wire(server, self.instance)
+        self.addCleanup(way.close)
+        return way
+
+    def test_the_one_without_it_refuses_with_the_error_that_is_tried_again(self):
+        create_table(self.wire(self.owner))
+        with self.assertRaises(ots_raw.Refused) as raised:
+            create_table(self.wire(self.other))
+        error = raised.exception
+        words = (503, "OTSPartitionUnavailable", "The partition is not available.")
+        self.assertEqual((error.status, error.code, error.text), words)
+
+    def test_rows_are_kept_while_it_goes_from_one_to_the_other(self):
+        create_table(self.wire(self.owner))
+        crowd = Crowd(self.instance, time.time_ns())
+        for _ in range(ROUNDS):
+
+            def ends():
+                for server in (self.owner, self.other):
+                    wanted = crowd.acknowledged + ENOUGH
+                    harness.wait_for("answers", lambda: crowd.acknowledged >= wanted)
+                    # The clients of the other one go on, now with answers.
+                    if server is self.owner:
+                        server.kill()
+
+            crowd.work([self.owner, self.other], ends)
+            crowd.settle(self.other)
+            self.owner.start()
+            self.owner, self.other = self.other, self.owner
+        crowd.check_units(self.owner)
+
+
+if __name__ == "__main__":
+    unittest.main()
