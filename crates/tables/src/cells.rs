@@ -149,6 +149,7 @@ pub(crate) fn decode_u64(bytes: Option<&Bytes>) -> Result<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

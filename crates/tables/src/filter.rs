@@ -186,6 +186,7 @@ impl Comparison {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use feitian_wire::ots::KeyValue;
 

@@ -315,6 +315,7 @@ fn sign_restored(bytes: [u8; 8]) -> i64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -148,6 +148,7 @@ pub(crate) fn oldest_us(inner: &Inner, stream: &StreamState) -> i64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use feitian_wire::ots::{Cell, KeyColumn, KeyValue, Value};
 

@@ -265,6 +265,7 @@ fn check_letter(ulid: &str) -> char {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

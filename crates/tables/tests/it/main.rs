@@ -1,4 +1,5 @@
 //! The table store over an engine in memory: what callers are promised, before and after a restart.
+#![allow(clippy::unwrap_used)]
 
 mod changes;
 mod indexes;
