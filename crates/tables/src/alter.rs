@@ -123,7 +123,7 @@ pub(crate) async fn create_index(
     let mut change = Change::begin(inner).await;
     let table = inner.table(instance, name)?;
     let _alone = table.gate.write().await;
-    check_names(inner, instance, &[&meta.name])?;
+    check_names(inner, instance, &[meta.name.as_str()])?;
     // 2.
     let mut record = (*table.record()?).clone();
     let index_name = meta.name.clone();

@@ -33,11 +33,17 @@ pub(crate) struct StoredRow {
 impl StoredRow {
     /// Takes in what the engine has behind the row's prefix.
     pub(crate) fn add(&mut self, tail: &[u8], value: &[u8]) -> Result<()> {
+        self.add_wanted(tail, value, |_| true)
+    }
+
+    /// The same, without the columns that are not wanted.
+    pub(crate) fn add_wanted(&mut self, tail: &[u8], value: &[u8], wanted: impl Fn(&str) -> bool) -> Result<()> {
         match keys::read_tail(tail)? {
             Tail::Marker => self.exists = true,
-            Tail::Cell { name, version } => {
+            Tail::Cell { name, version } if wanted(&name) => {
                 self.columns.entry(name).or_default().insert(version, decode(value)?);
             }
+            Tail::Cell { .. } => {}
         }
         Ok(())
     }
@@ -47,7 +53,7 @@ impl StoredRow {
         let nothing = Versions::new();
         for (name, versions) in &old.columns {
             let kept = self.columns.get(name).unwrap_or(&nothing);
-            for version in versions.keys().filter(|version| !kept.contains_key(version)) {
+            for version in versions.keys().filter(|version| !kept.contains_key(*version)) {
                 writes.delete(keys::cell(row, name, *version));
             }
         }

@@ -42,7 +42,7 @@ pub(crate) async fn row(
     let needed = if select.columns.is_empty() {
         Needed::All
     } else {
-        Needed::Columns(select.columns.iter().cloned().collect::<BTreeSet<_>>())
+        Needed::Only(select.columns.iter().cloned().collect::<BTreeSet<_>>())
     };
     let stored = view.row(&keys::row(source.generation(), key), &needed).await?;
     source.check_alive()?;

@@ -74,7 +74,9 @@ impl Writes {
 #[derive(Debug)]
 pub(crate) enum Needed {
     All,
-    /// These at least.
+    /// These alone, all as they were at one moment: for readers, who hold no latch.
+    Only(BTreeSet<String>),
+    /// These at least: for writers, whose latch keeps the row as it is from one look to the next.
     Columns(BTreeSet<String>),
 }
 
@@ -128,6 +130,7 @@ impl<'a> View<'a> {
             count += 1;
             match needed {
                 Needed::Columns(names) if count > PAGE_PAIRS => return self.columns(row, names).await,
+                Needed::Only(names) => found.add_wanted(&key[row.len()..], &value, |name| names.contains(name))?,
                 _ => found.add(&key[row.len()..], &value)?,
             }
         }
