@@ -84,7 +84,8 @@ pub(crate) async fn run(inner: &Arc<Inner>, table: &Arc<Table>, generation: u64)
 /// The prefixes of the next rows. The scan is not kept while they are worked on.
 pub(crate) async fn page(inner: &Inner, record: &Record, from: Vec<u8>) -> Result<Vec<Bytes>> {
     let to = keys::after(&record.generation.to_be_bytes());
-    let mut rows = View::of(&*inner.engine).rows(from, to, Order::Forward, record.key.len()).await?;
+    let (bounds, no_column) = ((from, to, Order::Forward), |_: &str| false);
+    let mut rows = View::of(&*inner.engine).rows(bounds, record.key.len(), &no_column).await?;
     let mut page = Vec::with_capacity(PAGE_ROWS);
     while page.len() < PAGE_ROWS {
         let Some(row) = rows.next().await? else { break };

@@ -8,7 +8,7 @@ use feitian_wire::ots::Value;
 
 use crate::errors::corrupt;
 use crate::keys::{self, Tail};
-use crate::view::Writes;
+use crate::view::{Wanted, Writes};
 
 const INTEGER: u8 = 0;
 const DOUBLE: u8 = 1;
@@ -33,19 +33,20 @@ pub(crate) struct StoredRow {
 impl StoredRow {
     /// Takes in what the engine has behind the row's prefix.
     pub(crate) fn add(&mut self, tail: &[u8], value: &[u8]) -> Result<()> {
-        self.add_wanted(tail, value, |_| true)
+        self.add_wanted(tail, value, &|_| true).map(drop)
     }
 
-    /// The same, without the columns that are not wanted.
-    pub(crate) fn add_wanted(&mut self, tail: &[u8], value: &[u8], wanted: impl Fn(&str) -> bool) -> Result<()> {
+    /// The same, without the columns that are not wanted; the answer is how many bytes were taken.
+    pub(crate) fn add_wanted(&mut self, tail: &[u8], value: &[u8], wanted: Wanted<'_>) -> Result<usize> {
         match keys::read_tail(tail)? {
             Tail::Marker => self.exists = true,
             Tail::Cell { name, version } if wanted(&name) => {
                 self.columns.entry(name).or_default().insert(version, decode(value)?);
+                return Ok(tail.len() + value.len());
             }
             Tail::Cell { .. } => {}
         }
-        Ok(())
+        Ok(0)
     }
 
     /// The changes that make `self` out of `old`, under the prefix `row`.

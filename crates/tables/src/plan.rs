@@ -52,7 +52,7 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
 }
 
 /// An update of a wide row needs the columns that it names, those of its condition, and those of indexes.
-fn needed(record: &Record, change: &RowChange, filter: Option<&Ready>) -> Needed {
+fn needed(record: &Record, change: &RowChange, filter: Option<&Ready>) -> Needed<'static> {
     let RowChange::Update(row) = change else { return Needed::All };
     let mut columns: BTreeSet<String> = row.cells.iter().map(|cell| cell.name.clone()).collect();
     if let Some(filter) = filter {

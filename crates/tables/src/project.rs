@@ -108,7 +108,7 @@ impl<'a> Projector<'a> {
         units::row_size(row, self.with_versions)
     }
 
-    fn wants_column(&self, name: &str) -> bool {
+    pub(crate) fn wants_column(&self, name: &str) -> bool {
         let select = self.select;
         (self.columns.is_empty() || self.columns.contains(name))
             && select.start_column.as_deref().is_none_or(|start| name >= start)
