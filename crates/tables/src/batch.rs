@@ -160,7 +160,7 @@ async fn write_together(inner: &Inner, table: &Table, rows: &[RowWrite]) -> Resu
     let held = inner.latches.partition(&partition).await;
     inner.transactions.refuse_locked(inner, table, &partition)?;
     // 2.
-    let now_ms = inner.now_ms();
+    let now_ms = inner.stamp_us() / 1000;
     let (mut change, mut answers) = (Change::default(), Vec::new());
     let mut read = 0_i32;
     for row in rows {

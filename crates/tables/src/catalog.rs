@@ -26,6 +26,7 @@ use crate::view::{View, Writes};
 
 /// Reads the catalog when the engine is opened.
 pub(crate) async fn load(inner: &Inner) -> Result<()> {
+    inner.load_clock().await?;
     let view = View::of(&*inner.engine);
     *inner.catalog.lock().await = decode_u64(view.get(&keys::catalog(space::LAST_GENERATION)).await?.as_ref())?;
     let from = keys::catalog(space::TABLE);

@@ -162,9 +162,10 @@ async fn forget_surplus(inner: &Inner, table: &Table, options: &Options) -> Resu
     Ok(())
 }
 
-/// Writes every table's read units down.
+/// Writes every table's read units down, and the time of the latest write.
 pub(crate) async fn flush(inner: &Inner) -> Result<()> {
     let _one = inner.flushing.lock().await;
+    inner.flush_clock().await?;
     for table in inner.tables() {
         let _gate = table.gate.read().await;
         if table.record().is_ok() {

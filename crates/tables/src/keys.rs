@@ -44,6 +44,8 @@ pub(crate) mod space {
     pub(crate) const PAST_UNITS: u8 = 0x06;
     /// The last value of an auto-increment column, by generation and first key column.
     pub(crate) const AUTO: u8 = 0x07;
+    /// A time that no version was given after, when it was written down.
+    pub(crate) const CLOCK: u8 = 0x08;
 }
 
 /// The first key of a catalog space.

@@ -47,7 +47,7 @@ pub(crate) async fn write_row(inner: &Inner, table: &Table, mut write: RowWrite)
     };
     inner.transactions.refuse_locked(inner, table, &partition)?;
     // 3.
-    let (now_us, mut writes) = (inner.now_us(), Writes::default());
+    let (now_us, mut writes) = (inner.stamp_us(), Writes::default());
     if let Some(at) = auto {
         let number = next_number(inner, &record, &write, at, now_us, &mut writes).await?;
         plan::fill(&mut write, at, number);

@@ -103,6 +103,17 @@ async fn a_full_disk_keeps_what_there_is() {
     assert_eq!(counts(&store.tables).await, (vec![2], vec![KeyValue::Int(2)], 2));
 }
 
+// A version is the server's time. If the clock goes back over a restart, the later write is the one that is read all the same.
+#[tokio::test]
+async fn a_clock_that_goes_back_hides_no_write() {
+    let mut store = store().await;
+    store.tables.clone().close().await.unwrap();
+    store.clock.advance_ms(-5000);
+    store.reopen().await;
+    store.tables.write_row("i", in_table("t", update(key(1, "x"), vec![set("n", 2)]))).await.unwrap();
+    assert_eq!(cells(&store.tables, "t", key(1, "x")).await, Some(vec![("n".into(), START_MS, 2)]));
+}
+
 // Units that no commit carries are written down when the store is closed, to the last one.
 #[tokio::test]
 async fn read_units_are_closed_exactly() {
