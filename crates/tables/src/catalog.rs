@@ -138,9 +138,11 @@ pub(crate) async fn create_table(inner: &Inner, instance: &str, new: NewTable) -
     let options = define::table(&new)?;
     // 1.
     let mut change = Change::begin(inner).await;
-    let mut names = vec![new.name.as_str()];
-    names.extend(new.indexes.iter().map(|index| index.name.as_str()));
-    check_names(inner, instance, &names)?;
+    {
+        let mut names = vec![new.name.as_str()];
+        names.extend(new.indexes.iter().map(|index| index.name.as_str()));
+        check_names(inner, instance, &names)?;
+    }
     let quota = inner.settings.tables_per_instance;
     if list_tables(inner, instance).len() >= quota {
         return Err(too_many_tables(quota));

@@ -1,6 +1,6 @@
 //! A row in memory, and the bytes of its cells' values in the engine, which are a format for ever (docs/format-tables.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use feitian_base::Result;
@@ -18,6 +18,9 @@ const BINARY: u8 = 7;
 
 /// The value of a marker: the version of the row's form.
 const MARKER_VALUE: &[u8] = &[1];
+
+/// Stands for a value that was not read. No cell has it, so what is written in its place always differs from it.
+const UNREAD: Value = Value::Double(f64::NAN);
 
 /// Versions of a column; the newest is the last.
 pub(crate) type Versions = BTreeMap<i64, Value>;
@@ -47,6 +50,19 @@ impl StoredRow {
             Tail::Cell { .. } => {}
         }
         Ok(0)
+    }
+
+    /// Takes in all cells, but the values of those columns alone that are named: what goes or stays needs no value. A row
+    /// that is to be replaced may be far wider than what is written.
+    pub(crate) fn add_named(&mut self, tail: &[u8], value: &[u8], names: &BTreeSet<String>) -> Result<()> {
+        match keys::read_tail(tail)? {
+            Tail::Marker => self.exists = true,
+            Tail::Cell { name, version } => {
+                let value = if names.contains(&name) { decode(value)? } else { UNREAD };
+                self.columns.entry(name).or_default().insert(version, value);
+            }
+        }
+        Ok(())
     }
 
     /// The changes that make `self` out of `old`, under the prefix `row`.

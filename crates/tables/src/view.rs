@@ -78,10 +78,12 @@ pub(crate) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
 /// Which of a row's columns are wanted.
 pub(crate) enum Needed<'a> {
-    All,
     /// Those that an answer shows, all as they were at one moment: for readers, who hold no latch.
     Shown(Wanted<'a>),
-    /// These at least: for writers, whose latch keeps the row as it is from one look to the next.
+    /// The values of these, and which other cells there are: for writers, who replace the row.
+    Named(BTreeSet<String>),
+    /// The same, but of a wide row these columns alone: for writers who leave the others as they are. Their latch keeps the
+    /// row as it is from one look to the next.
     Columns(BTreeSet<String>),
 }
 
@@ -145,7 +147,7 @@ impl<'a> View<'a> {
                     taken += found.add_wanted(&key[row.len()..], &value, *wanted)?;
                     check_width(taken)?;
                 }
-                Needed::All | Needed::Columns(_) => found.add(&key[row.len()..], &value)?,
+                Needed::Named(names) | Needed::Columns(names) => found.add_named(&key[row.len()..], &value, names)?,
             }
         }
         Ok(found)
