@@ -1,7 +1,7 @@
 //! Changes of a table that is there: options, throughput, stream, defined columns, secondary indexes.
 //!
-//! Each goes by the numbered steps of `catalog.rs`. An index that shall have the rows from before it is made *building* in the
-//! commit that makes it: from then on every write keeps it, and `backfill.rs` adds the rest.
+//! Each goes by the numbered steps of `catalog.rs`. An index that shall have the rows from before it is made *building*
+//! in the commit that makes it: from then on every write keeps it, and `backfill.rs` adds the rest.
 
 use feitian_base::Result;
 

@@ -1,8 +1,8 @@
 //! Adding the rows from before an index to it.
 //!
 //! 1. The index is *building* in the catalog: every write since then keeps the entries of its row.
-//! 2. Walk the table in pages of keys. For each row, under its latch, read it again and write its whole entry. A row that
-//!    changes before or after does so under the same latch, so the entry is that of the row as it is.
+//! 2. Walk the table in pages of keys. For each row, under its latch, read it again and write its whole entry. A row
+//!    that changes before or after does so under the same latch, so the entry is that of the row as it is.
 //! 3. Once every row was visited, the index is ready in the catalog.
 //!
 //! After a crash all of it is done again: an entry written twice is the same entry.

@@ -1,7 +1,7 @@
 //! Batches: many rows in one request, each with its own outcome, or all of one partition key together.
 //!
-//! Rows of a batch are written at the same time, so that they share the engine's syncs; changes of one row go one after the
-//! other, in the order asked. An atomic batch is one commit:
+//! Rows of a batch are written at the same time, so that they share the engine's syncs; changes of one row go one after
+//! the other, in the order asked. An atomic batch is one commit:
 //!
 //! 1. Share the gate and take the partition's latch alone.
 //! 2. Work out each change over the engine with those before it on top.

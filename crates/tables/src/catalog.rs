@@ -1,7 +1,7 @@
 //! Which tables there are: records in the engine beside the rows, changed by one commit each, and their image in memory.
 //!
-//! 1. Hold the catalog, so that names and generations are given once; for a table that is there, have its gate alone, so that
-//!    no write is under way that goes by the old record.
+//! 1. Hold the catalog, so that names and generations are given once; for a table that is there, have its gate alone,
+//!    so that no write is under way that goes by the old record.
 //! 2. Put all of the change into one batch: the record, the last generation given, the generations that die.
 //! 3. Commit it; it is durable or it did not happen.
 //! 4. Show it: from now on requests go by it, and transactions that began before an index are over.

@@ -52,8 +52,8 @@ impl StoredRow {
         Ok(0)
     }
 
-    /// Takes in all cells, but the values of those columns alone that are named: what goes or stays needs no value. A row
-    /// that is to be replaced may be far wider than what is written.
+    /// Takes in all cells, but the values of those columns alone that are named: what goes or stays needs no value. A
+    /// row that is to be replaced may be far wider than what is written.
     pub(crate) fn add_named(&mut self, tail: &[u8], value: &[u8], names: &BTreeSet<String>) -> Result<()> {
         match keys::read_tail(tail)? {
             Tail::Marker => self.exists = true,

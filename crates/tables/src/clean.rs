@@ -1,7 +1,8 @@
 //! Removing what nobody can read any more: dead generations, expired changes of streams, expired and surplus versions.
 //!
 //! A dead generation: 1. remove its keys, 2. remove its counters, 3. forget it. Who was interrupted begins again.
-//! A row: under its latch, as a write does it; nobody sees a difference. Rows of an open transaction are left for later.
+//! A row: under its latch, as a write does it; nobody sees a difference. Rows of an open transaction are left for
+//! later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! Where everything lies in the engine: the layout of keys, which is a format for ever (docs/format-tables.md).
 //!
-//! A key begins with a generation, eight bytes, most significant first. Generation 0 is the catalog's; every table, index and
-//! stream has one of its own, never given twice, so that what is dead never shows in what is new. A row's columns follow in an
-//! order-preserving form, then a tag: the row's marker, or a cell with its column's name and its version, the newest first.
+//! A key begins with a generation, eight bytes, most significant first. Generation 0 is the catalog's; every table,
+//! index and stream has one of its own, never given twice, so that what is dead never shows in what is new. A row's
+//! columns follow in an order-preserving form, then a tag: the row's marker, or a cell with its column's name and its
+//! version, the newest first.
 
 use feitian_base::Result;
 use feitian_wire::ots::{KeyColumn, KeyValue};

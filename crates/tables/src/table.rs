@@ -17,7 +17,8 @@ use crate::model::{DefinedColumn, IndexMeta, KeySchema, Options, Throughput};
 /// The form of [`Record`]; another one is another feitian's.
 pub(crate) const FORM: u32 = 1;
 
-/// What the catalog keeps of a table, as JSON. Fields are added with `#[serde(default)]` and never change their meaning.
+/// What the catalog keeps of a table, as JSON. Fields are added with `#[serde(default)]` and never change their
+/// meaning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub form: u32,
@@ -138,8 +139,8 @@ impl Table {
 
 /// The end of a table's stream: what time the next change has, and up to where readers may go.
 ///
-/// Changes of different rows become durable in any order. A reader that went past one that is still on its way would never see
-/// it, so it stops before the earliest of those.
+/// Changes of different rows become durable in any order. A reader that went past one that is still on its way would
+/// never see it, so it stops before the earliest of those.
 pub(crate) struct StreamTail(Mutex<Tail>);
 
 struct Tail {

@@ -82,8 +82,8 @@ pub(crate) enum Needed<'a> {
     Shown(Wanted<'a>),
     /// The values of these, and which other cells there are: for writers, who replace the row.
     Named(BTreeSet<String>),
-    /// The same, but of a wide row these columns alone: for writers who leave the others as they are. Their latch keeps the
-    /// row as it is from one look to the next.
+    /// The same, but of a wide row these columns alone: for writers who leave the others as they are. Their latch keeps
+    /// the row as it is from one look to the next.
     Columns(BTreeSet<String>),
 }
 

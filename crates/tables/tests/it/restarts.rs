@@ -90,7 +90,8 @@ async fn a_table_is_made_and_deleted_as_a_whole_or_not_at_all() {
     }
 }
 
-// A full disk refuses with a code that clients send the write again for, forgets nothing, and goes on once there is room.
+// A full disk refuses with a code that clients send the write again for, forgets nothing, and goes on once there is
+// room.
 #[tokio::test]
 async fn a_full_disk_keeps_what_there_is() {
     let store = store().await;
@@ -103,7 +104,8 @@ async fn a_full_disk_keeps_what_there_is() {
     assert_eq!(counts(&store.tables).await, (vec![2], vec![KeyValue::Int(2)], 2));
 }
 
-// A version is the server's time. If the clock goes back over a restart, the later write is the one that is read all the same.
+// A version is the server's time. If the clock goes back over a restart, the later write is the one that is read all
+// the same.
 #[tokio::test]
 async fn a_clock_that_goes_back_hides_no_write() {
     let mut store = store().await;
