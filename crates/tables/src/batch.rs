@@ -50,6 +50,9 @@ pub(crate) async fn write(inner: &Arc<Inner>, instance: &str, batch: BatchWrite)
     if batch.tables.is_empty() {
         return Err(invalid("No row is specified in BatchWriteRow."));
     }
+    if batch.atomic && batch.transaction.is_some() {
+        return Err(invalid("A batch in a transaction cannot be atomic by itself: leave is_atomic out."));
+    }
     if let Some(table) = batch.tables.iter().find(|table| table.rows.is_empty()) {
         return Err(invalid(format!("No operation is specified for table: '{}'.", table.table)));
     }

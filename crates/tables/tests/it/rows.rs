@@ -175,6 +175,8 @@ async fn rows_of_a_batch_stand_alone_and_an_atomic_one_together() {
     let got = tables.batch_get("i", gets).await.unwrap();
     let found: Vec<_> = got[0].1.iter().map(|got| got.as_ref().unwrap().row.is_some()).collect();
     assert_eq!(found, [true, false, true]);
+    let mixed = BatchWrite { transaction: Some("txn".into()), ..batch(vec![put(key(1, "x"), vec![])], true) };
+    assert_eq!(tables.batch_write("i", mixed).await.unwrap_err().code(), "OTSParameterInvalid");
     let none = tables.batch_write("i", BatchWrite::default()).await.unwrap_err();
     assert_eq!(none.message(), "No row is specified in BatchWriteRow.");
 }
