@@ -1,7 +1,7 @@
 //! Changes of a table that is there: options, throughput, stream, defined columns, secondary indexes.
 //!
-//! Each goes by the numbered steps of `catalog.rs`. An index that shall have the rows from before it is made *building* in the
-//! commit that makes it: from then on every write keeps it, and `backfill.rs` adds the rest.
+//! Each goes by the numbered steps of `catalog.rs`. An index that shall have the rows from before it is made *building*
+//! in the commit that makes it: from then on every write keeps it, and `backfill.rs` adds the rest.
 
 use feitian_base::Result;
 
@@ -123,7 +123,7 @@ pub(crate) async fn create_index(
     let mut change = Change::begin(inner).await;
     let table = inner.table(instance, name)?;
     let _alone = table.gate.write().await;
-    check_names(inner, instance, &[&meta.name])?;
+    check_names(inner, instance, &[meta.name.as_str()])?;
     // 2.
     let mut record = (*table.record()?).clone();
     let index_name = meta.name.clone();

@@ -100,6 +100,7 @@ fn increment(row: &mut StoredRow, name: &str, by: i64, now_ms: i64) -> Result<Ce
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,8 +1,8 @@
 //! Adding the rows from before an index to it.
 //!
 //! 1. The index is *building* in the catalog: every write since then keeps the entries of its row.
-//! 2. Walk the table in pages of keys. For each row, under its latch, read it again and write its whole entry. A row that
-//!    changes before or after does so under the same latch, so the entry is that of the row as it is.
+//! 2. Walk the table in pages of keys. For each row, under its latch, read it again and write its whole entry. A row
+//!    that changes before or after does so under the same latch, so the entry is that of the row as it is.
 //! 3. Once every row was visited, the index is ready in the catalog.
 //!
 //! After a crash all of it is done again: an entry written twice is the same entry.
@@ -84,7 +84,8 @@ pub(crate) async fn run(inner: &Arc<Inner>, table: &Arc<Table>, generation: u64)
 /// The prefixes of the next rows. The scan is not kept while they are worked on.
 pub(crate) async fn page(inner: &Inner, record: &Record, from: Vec<u8>) -> Result<Vec<Bytes>> {
     let to = keys::after(&record.generation.to_be_bytes());
-    let mut rows = View::of(&*inner.engine).rows(from, to, Order::Forward, record.key.len()).await?;
+    let (bounds, no_column) = ((from, to, Order::Forward), |_: &str| false);
+    let mut rows = View::of(&*inner.engine).rows(bounds, record.key.len(), &no_column).await?;
     let mut page = Vec::with_capacity(PAGE_ROWS);
     while page.len() < PAGE_ROWS {
         let Some(row) = rows.next().await? else { break };

@@ -1,7 +1,7 @@
 //! Batches: many rows in one request, each with its own outcome, or all of one partition key together.
 //!
-//! Rows of a batch are written at the same time, so that they share the engine's syncs; changes of one row go one after the
-//! other, in the order asked. An atomic batch is one commit:
+//! Rows of a batch are written at the same time, so that they share the engine's syncs; changes of one row go one after
+//! the other, in the order asked. An atomic batch is one commit:
 //!
 //! 1. Share the gate and take the partition's latch alone.
 //! 2. Work out each change over the engine with those before it on top.
@@ -49,6 +49,9 @@ pub(crate) async fn get(inner: &Inner, instance: &str, tables: &[TableGets]) -> 
 pub(crate) async fn write(inner: &Arc<Inner>, instance: &str, batch: BatchWrite) -> Result<BatchAnswer<Written>> {
     if batch.tables.is_empty() {
         return Err(invalid("No row is specified in BatchWriteRow."));
+    }
+    if batch.atomic && batch.transaction.is_some() {
+        return Err(invalid("A batch in a transaction cannot be atomic by itself: leave is_atomic out."));
     }
     if let Some(table) = batch.tables.iter().find(|table| table.rows.is_empty()) {
         return Err(invalid(format!("No operation is specified for table: '{}'.", table.table)));
@@ -160,7 +163,7 @@ async fn write_together(inner: &Inner, table: &Table, rows: &[RowWrite]) -> Resu
     let held = inner.latches.partition(&partition).await;
     inner.transactions.refuse_locked(inner, table, &partition)?;
     // 2.
-    let now_ms = inner.now_ms();
+    let now_ms = inner.stamp_us() / 1000;
     let (mut change, mut answers) = (Change::default(), Vec::new());
     let mut read = 0_i32;
     for row in rows {

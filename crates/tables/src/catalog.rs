@@ -1,7 +1,7 @@
 //! Which tables there are: records in the engine beside the rows, changed by one commit each, and their image in memory.
 //!
-//! 1. Hold the catalog, so that names and generations are given once; for a table that is there, have its gate alone, so that
-//!    no write is under way that goes by the old record.
+//! 1. Hold the catalog, so that names and generations are given once; for a table that is there, have its gate alone,
+//!    so that no write is under way that goes by the old record.
 //! 2. Put all of the change into one batch: the record, the last generation given, the generations that die.
 //! 3. Commit it; it is durable or it did not happen.
 //! 4. Show it: from now on requests go by it, and transactions that began before an index are over.
@@ -26,6 +26,7 @@ use crate::view::{View, Writes};
 
 /// Reads the catalog when the engine is opened.
 pub(crate) async fn load(inner: &Inner) -> Result<()> {
+    inner.load_clock().await?;
     let view = View::of(&*inner.engine);
     *inner.catalog.lock().await = decode_u64(view.get(&keys::catalog(space::LAST_GENERATION)).await?.as_ref())?;
     let from = keys::catalog(space::TABLE);
@@ -137,9 +138,11 @@ pub(crate) async fn create_table(inner: &Inner, instance: &str, new: NewTable) -
     let options = define::table(&new)?;
     // 1.
     let mut change = Change::begin(inner).await;
-    let mut names = vec![new.name.as_str()];
-    names.extend(new.indexes.iter().map(|index| index.name.as_str()));
-    check_names(inner, instance, &names)?;
+    {
+        let mut names = vec![new.name.as_str()];
+        names.extend(new.indexes.iter().map(|index| index.name.as_str()));
+        check_names(inner, instance, &names)?;
+    }
     let quota = inner.settings.tables_per_instance;
     if list_tables(inner, instance).len() >= quota {
         return Err(too_many_tables(quota));

@@ -1,6 +1,6 @@
 //! A row in memory, and the bytes of its cells' values in the engine, which are a format for ever (docs/format-tables.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use feitian_base::Result;
@@ -8,7 +8,7 @@ use feitian_wire::ots::Value;
 
 use crate::errors::corrupt;
 use crate::keys::{self, Tail};
-use crate::view::Writes;
+use crate::view::{Wanted, Writes};
 
 const INTEGER: u8 = 0;
 const DOUBLE: u8 = 1;
@@ -18,6 +18,9 @@ const BINARY: u8 = 7;
 
 /// The value of a marker: the version of the row's form.
 const MARKER_VALUE: &[u8] = &[1];
+
+/// Stands for a value that was not read. No cell has it, so what is written in its place always differs from it.
+const UNREAD: Value = Value::Double(f64::NAN);
 
 /// Versions of a column; the newest is the last.
 pub(crate) type Versions = BTreeMap<i64, Value>;
@@ -33,10 +36,30 @@ pub(crate) struct StoredRow {
 impl StoredRow {
     /// Takes in what the engine has behind the row's prefix.
     pub(crate) fn add(&mut self, tail: &[u8], value: &[u8]) -> Result<()> {
+        self.add_wanted(tail, value, &|_| true).map(drop)
+    }
+
+    /// The same, without the columns that are not wanted; the answer is how many bytes were taken.
+    pub(crate) fn add_wanted(&mut self, tail: &[u8], value: &[u8], wanted: Wanted<'_>) -> Result<usize> {
+        match keys::read_tail(tail)? {
+            Tail::Marker => self.exists = true,
+            Tail::Cell { name, version } if wanted(&name) => {
+                self.columns.entry(name).or_default().insert(version, decode(value)?);
+                return Ok(tail.len() + value.len());
+            }
+            Tail::Cell { .. } => {}
+        }
+        Ok(0)
+    }
+
+    /// Takes in all cells, but the values of those columns alone that are named: what goes or stays needs no value. A
+    /// row that is to be replaced may be far wider than what is written.
+    pub(crate) fn add_named(&mut self, tail: &[u8], value: &[u8], names: &BTreeSet<String>) -> Result<()> {
         match keys::read_tail(tail)? {
             Tail::Marker => self.exists = true,
             Tail::Cell { name, version } => {
-                self.columns.entry(name).or_default().insert(version, decode(value)?);
+                let value = if names.contains(&name) { decode(value)? } else { UNREAD };
+                self.columns.entry(name).or_default().insert(version, value);
             }
         }
         Ok(())
@@ -47,7 +70,7 @@ impl StoredRow {
         let nothing = Versions::new();
         for (name, versions) in &old.columns {
             let kept = self.columns.get(name).unwrap_or(&nothing);
-            for version in versions.keys().filter(|version| !kept.contains_key(version)) {
+            for version in versions.keys().filter(|version| !kept.contains_key(*version)) {
                 writes.delete(keys::cell(row, name, *version));
             }
         }
@@ -149,6 +172,7 @@ pub(crate) fn decode_u64(bytes: Option<&Bytes>) -> Result<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

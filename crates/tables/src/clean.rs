@@ -1,9 +1,10 @@
 //! Removing what nobody can read any more: dead generations, expired changes of streams, expired and surplus versions.
 //!
 //! A dead generation: 1. remove its keys, 2. remove its counters, 3. forget it. Who was interrupted begins again.
-//! A row: under its latch, as a write does it; nobody sees a difference. Rows of an open transaction are left for later.
+//! A row: under its latch, as a write does it; nobody sees a difference. Rows of an open transaction are left for
+//! later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,7 +132,9 @@ async fn clean_row(inner: &Inner, table: &Table, generation: u64, prefix: &Bytes
     if table.holder(&partition).is_some() {
         return Ok(false);
     }
-    let old = View::of(&*inner.engine).row(prefix, &Needed::All).await?;
+    let mut columns = BTreeSet::new();
+    index::columns(&record, &mut columns);
+    let old = View::of(&*inner.engine).row(prefix, &Needed::Named(columns)).await?;
     let mut new = old.clone();
     if !new.trim(&record.live(inner.now_ms())) {
         return Ok(true);
@@ -162,9 +165,10 @@ async fn forget_surplus(inner: &Inner, table: &Table, options: &Options) -> Resu
     Ok(())
 }
 
-/// Writes every table's read units down.
+/// Writes every table's read units down, and the time of the latest write.
 pub(crate) async fn flush(inner: &Inner) -> Result<()> {
     let _one = inner.flushing.lock().await;
+    inner.flush_clock().await?;
     for table in inner.tables() {
         let _gate = table.gate.read().await;
         if table.record().is_ok() {

@@ -208,6 +208,7 @@ pub(crate) fn stream(spec: &StreamSpec) -> Result<i32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -154,8 +154,8 @@ impl Comparison {
         let Some(group) = regex.captures(text).and_then(|found| found.get(1)) else { return false };
         let group = group.as_str();
         let value = match cast {
-            Cast::Int => group.parse().ok().map(Value::Int),
-            Cast::Double => group.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Double),
+            Cast::Int => group.parse::<i64>().ok().map(Value::Int),
+            Cast::Double => group.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::Double),
             Cast::Str => Some(Value::Str(group.to_owned())),
             Cast::Bin => Some(Value::Bin(group.as_bytes().to_vec())),
         };
@@ -186,6 +186,7 @@ impl Comparison {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use feitian_wire::ots::KeyValue;
 

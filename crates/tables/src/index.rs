@@ -1,8 +1,8 @@
 //! Entries of secondary indexes: what a row adds to each, and what a change of the row changes there.
 //!
-//! An index is a table of its own generation. Its key is the listed columns and then the rest of the row's key, so that an
-//! entry belongs to one row, and the row's latch is the entry's. Entries of local and of global indexes change in the commit
-//! of their row: what the service promises of local ones holds for all.
+//! An index is a table of its own generation. Its key is the listed columns and then the rest of the row's key, so that
+//! an entry belongs to one row, and the row's latch is the entry's. Entries of local and of global indexes change in
+//! the commit of their row: what the service promises of local ones holds for all.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,14 +9,17 @@ use feitian_base::{Result, Tasks};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::task::TaskTracker;
 
+use crate::cells::{decode_u64, encode_u64};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::errors::{fault, invalid, no_table};
+use crate::keys::{self, space};
 use crate::latch::Latches;
 use crate::model::{KeySchema, Options};
 use crate::settings::Settings;
 use crate::table::{Index, Record, Table};
 use crate::txn::Transactions;
+use crate::view::Writes;
 
 /// What a name of an instance stands for.
 #[derive(Clone)]
@@ -46,7 +49,13 @@ pub(crate) struct Inner {
     pub flushing: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
     latest_us: AtomicI64,
+    /// The latest time that a write was given, and the latest that the engine has.
+    stamped_us: AtomicI64,
+    written_us: AtomicI64,
 }
+
+/// A stored time so far ahead of the clock is an error of the clock that wrote it.
+const MAX_AHEAD_US: i64 = 3_600_000_000;
 
 impl Inner {
     pub(crate) fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
@@ -63,6 +72,8 @@ impl Inner {
             flushing: tokio::sync::Mutex::new(()),
             clock,
             latest_us: AtomicI64::new(0),
+            stamped_us: AtomicI64::new(0),
+            written_us: AtomicI64::new(0),
         }
     }
 
@@ -70,6 +81,40 @@ impl Inner {
     pub(crate) fn now_us(&self) -> i64 {
         let now = self.clock.now_us();
         self.latest_us.fetch_max(now, Ordering::SeqCst).max(now)
+    }
+
+    /// The same for a write, whose versions must not be older than those of writes before it, after a restart either.
+    pub(crate) fn stamp_us(&self) -> i64 {
+        let now = self.now_us();
+        self.stamped_us.fetch_max(now, Ordering::SeqCst);
+        now
+    }
+
+    /// Goes on from the latest time that a write was given before the restart, if the clock went back since.
+    pub(crate) async fn load_clock(&self) -> Result<()> {
+        let stored = decode_u64(self.engine.get(&keys::catalog(space::CLOCK)).await?.as_ref())?;
+        let stored = i64::try_from(stored).unwrap_or(i64::MAX);
+        let ahead = stored.saturating_sub(self.now_us());
+        if ahead > MAX_AHEAD_US {
+            tracing::warn!(ahead_us = ahead, "the clock went back by more than an hour: new versions are older than old ones");
+            return Ok(());
+        }
+        self.latest_us.fetch_max(stored, Ordering::SeqCst);
+        self.written_us.store(stored, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Writes the latest time down, if there were writes since.
+    pub(crate) async fn flush_clock(&self) -> Result<()> {
+        let stamped = self.stamped_us.load(Ordering::SeqCst);
+        if stamped <= self.written_us.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let mut writes = Writes::default();
+        writes.put(keys::catalog(space::CLOCK), encode_u64(stamped.unsigned_abs()));
+        self.engine.commit(writes.into_batch()).await?;
+        self.written_us.store(stamped, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Milliseconds since 1970, never going back.

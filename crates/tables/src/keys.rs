@@ -1,8 +1,9 @@
 //! Where everything lies in the engine: the layout of keys, which is a format for ever (docs/format-tables.md).
 //!
-//! A key begins with a generation, eight bytes, most significant first. Generation 0 is the catalog's; every table, index and
-//! stream has one of its own, never given twice, so that what is dead never shows in what is new. A row's columns follow in an
-//! order-preserving form, then a tag: the row's marker, or a cell with its column's name and its version, the newest first.
+//! A key begins with a generation, eight bytes, most significant first. Generation 0 is the catalog's; every table,
+//! index and stream has one of its own, never given twice, so that what is dead never shows in what is new. A row's
+//! columns follow in an order-preserving form, then a tag: the row's marker, or a cell with its column's name and its
+//! version, the newest first.
 
 use feitian_base::Result;
 use feitian_wire::ots::{KeyColumn, KeyValue};
@@ -44,6 +45,8 @@ pub(crate) mod space {
     pub(crate) const PAST_UNITS: u8 = 0x06;
     /// The last value of an auto-increment column, by generation and first key column.
     pub(crate) const AUTO: u8 = 0x07;
+    /// A time that no version was given after, when it was written down.
+    pub(crate) const CLOCK: u8 = 0x08;
 }
 
 /// The first key of a catalog space.
@@ -315,6 +318,7 @@ fn sign_restored(bytes: [u8; 8]) -> i64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

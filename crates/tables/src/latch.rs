@@ -1,8 +1,9 @@
 //! Latches over rows and over partition keys: who changes a row holds its latch until the change is durable.
 //!
-//! A partition key is a first key value. A writer of one row shares the partition's latch and has the row's alone; an atomic
-//! batch, a transaction's start and its commit have the partition's alone. Latches are striped by hash, partitions first and
-//! never two of a kind, so nobody waits in a circle. Each stripe owns a counter of write units: its holder alone changes it.
+//! A partition key is a first key value. A writer of one row shares the partition's latch and has the row's alone; an
+//! atomic batch, a transaction's start and its commit have the partition's alone. Latches are striped by hash,
+//! partitions first and never two of a kind, so nobody waits in a circle. Each stripe owns a counter of write units:
+//! its holder alone changes it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

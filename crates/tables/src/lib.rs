@@ -1,8 +1,8 @@
 //! The table store: sparse sorted tables of rows with versioned cells, over an ordered durable engine.
 //!
-//! Callers see [`Tables`] and the plain structs of [`model`]; the bytes of the protocol are `feitian_wire::ots`, and who may
-//! do what is asked before. Read in this order: [`model`], [`engine`], then `keys.rs` and `cells.rs` (what lies where),
-//! `write.rs` (how a row changes), `read.rs`, `txn.rs`, `catalog.rs` (which tables there are) and `clean.rs`.
+//! Callers see [`Tables`] and the plain structs of [`model`]; the bytes of the protocol are `feitian_wire::ots`, and
+//! who may do what is asked before. Read in this order: [`model`], [`engine`], then `keys.rs` and `cells.rs` (what lies
+//! where), `write.rs` (how a row changes), `read.rs`, `txn.rs`, `catalog.rs` (which tables there are) and `clean.rs`.
 
 mod alter;
 mod apply;

@@ -1,9 +1,10 @@
 //! Capacity units that a table has used: write units are counted in the commit that they pay for, others once a second.
 //!
 //! 1. A write takes the next value of its latch's counter and puts it into its batch.
-//! 2. Once the batch is durable, that value is the counter's. The latch is held from 1 to 2, so no value is lost or used twice.
-//! 3. Read units, and units of writes that changed nothing, gather in memory; each second, and when the server stops, the
-//!    sums that changed are written. A crash forgets a second of them at most; a stop forgets none.
+//! 2. Once the batch is durable, that value is the counter's. The latch is held from 1 to 2, so no value is lost or
+//!    used twice.
+//! 3. Read units, and units of writes that changed nothing, gather in memory; each second, and when the server stops,
+//!    the sums that changed are written. A crash forgets a second of them at most; a stop forgets none.
 
 use std::collections::BTreeMap;
 
@@ -89,8 +90,8 @@ impl Meters {
         meters.iter().filter(|(_, m)| m.aside != m.written).map(|(generation, m)| (*generation, m.aside)).collect()
     }
 
-    /// Writes the sums down. The caller shares the table's gate, so that no deleted table gets a counter again, and nobody
-    /// else flushes.
+    /// Writes the sums down. The caller shares the table's gate, so that no deleted table gets a counter again, and
+    /// nobody else flushes.
     pub(crate) async fn flush(&self, engine: &dyn Engine) -> Result<()> {
         let changed = self.changed();
         if changed.is_empty() {

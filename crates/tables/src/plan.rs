@@ -51,15 +51,20 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
     Ok(Planned { writes, told, answer, charges, size })
 }
 
-/// An update of a wide row needs the columns that it names, those of its condition, and those of indexes.
-fn needed(record: &Record, change: &RowChange, filter: Option<&Ready>) -> Needed {
-    let RowChange::Update(row) = change else { return Needed::All };
-    let mut columns: BTreeSet<String> = row.cells.iter().map(|cell| cell.name.clone()).collect();
+/// A write needs the values of the columns that it updates, of those of its condition, and of those of indexes.
+fn needed(record: &Record, change: &RowChange, filter: Option<&Ready>) -> Needed<'static> {
+    let mut columns = BTreeSet::new();
     if let Some(filter) = filter {
         filter.columns(&mut columns);
     }
     index::columns(record, &mut columns);
-    Needed::Columns(columns)
+    match change {
+        RowChange::Update(row) => {
+            columns.extend(row.cells.iter().map(|cell| cell.name.clone()));
+            Needed::Columns(columns)
+        }
+        RowChange::Put(_) | RowChange::Delete(_) => Needed::Named(columns),
+    }
 }
 
 fn holds(condition: &Condition, filter: Option<&Ready>, key: &[KeyColumn], old: &StoredRow, live: &Live) -> bool {

@@ -1,5 +1,7 @@
 //! What a read shows of a row, in the service's order: columns, then versions, then the filter, then the page of columns.
 
+use std::collections::BTreeSet;
+
 use feitian_base::Result;
 use feitian_wire::ots::{Cell, KeyColumn, Row};
 
@@ -28,6 +30,8 @@ pub(crate) struct Projector<'a> {
     with_versions: bool,
     names_key: bool,
     filter: Option<Ready>,
+    /// Those of `select`; empty: all.
+    columns: BTreeSet<&'a str>,
 }
 
 impl<'a> Projector<'a> {
@@ -63,7 +67,8 @@ impl<'a> Projector<'a> {
         let filter = select.filter.as_ref().map(|filter| Ready::new(filter, Use::Read)).transpose()?;
         let names_key = select.columns.iter().any(|name| schema.iter().any(|column| column.name == *name));
         let with_versions = units::counts_versions(options);
-        Ok(Self { select, live, with_versions, names_key, filter })
+        let columns = select.columns.iter().map(String::as_str).collect();
+        Ok(Self { select, live, with_versions, names_key, filter, columns })
     }
 
     /// Shows a row.
@@ -103,9 +108,9 @@ impl<'a> Projector<'a> {
         units::row_size(row, self.with_versions)
     }
 
-    fn wants_column(&self, name: &str) -> bool {
+    pub(crate) fn wants_column(&self, name: &str) -> bool {
         let select = self.select;
-        (select.columns.is_empty() || select.columns.iter().any(|column| column == name))
+        (self.columns.is_empty() || self.columns.contains(name))
             && select.start_column.as_deref().is_none_or(|start| name >= start)
             && select.end_column.as_deref().is_none_or(|end| name < end)
     }

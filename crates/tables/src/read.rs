@@ -1,7 +1,5 @@
 //! Reading rows: one, some, and ranges in pages. What is in memory is a page of the engine's, a row, and the answer.
 
-use std::collections::BTreeSet;
-
 use feitian_base::Result;
 use feitian_wire::ots::KeyColumn;
 
@@ -39,12 +37,8 @@ pub(crate) async fn row(
     check::key(source.key(), key, KeyUse::Read)?;
     let live = source.record.live(inner.now_ms());
     let projector = Projector::new(select, live, source.key(), source.options())?;
-    let needed = if select.columns.is_empty() {
-        Needed::All
-    } else {
-        Needed::Columns(select.columns.iter().cloned().collect::<BTreeSet<_>>())
-    };
-    let stored = view.row(&keys::row(source.generation(), key), &needed).await?;
+    let wanted = |name: &str| projector.wants_column(name);
+    let stored = view.row(&keys::row(source.generation(), key), &Needed::Shown(&wanted)).await?;
     source.check_alive()?;
     let shown = projector.show(key.to_vec(), stored);
     let read = units::units(shown.row.as_ref().map_or(0, |row| projector.size(row)));
@@ -71,7 +65,7 @@ pub(crate) async fn get_range(inner: &Inner, instance: &str, get: &GetRange) -> 
 async fn range(inner: &Inner, source: &Source, view: View<'_>, get: &GetRange) -> Result<Page> {
     check::key(source.key(), &get.begin, KeyUse::Bound)?;
     check::key(source.key(), &get.end, KeyUse::Bound)?;
-    let (from, to, order) = bounds(source.generation(), get)?;
+    let bounds = bounds(source.generation(), get)?;
     let limit = match get.limit {
         None => inner.settings.range_rows,
         Some(limit) if limit <= 0 => return Err(invalid("The limit must be greater than 0.")),
@@ -79,7 +73,8 @@ async fn range(inner: &Inner, source: &Source, view: View<'_>, get: &GetRange) -
     };
     let live = source.record.live(inner.now_ms());
     let projector = Projector::new(&get.select, live, source.key(), source.options())?;
-    let mut scan = view.rows(from, to, order, source.key().len()).await?;
+    let wanted = |name: &str| projector.wants_column(name);
+    let mut scan = view.rows(bounds, source.key().len(), &wanted).await?;
     let (mut rows, mut scanned, mut looked_at, mut next) = (Vec::new(), 0, 0_usize, None);
     while let Some(prefix) = scan.peek().await? {
         if rows.len() >= limit || scanned >= inner.settings.range_bytes {

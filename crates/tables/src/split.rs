@@ -12,8 +12,8 @@ use crate::view::View;
 const MIN_BYTES: u64 = 1 << 20;
 const MAX_POINTS: usize = 10_000;
 
-/// Points between first key values, each after `bytes` of rows or a little more. All of the table is read for them, page by
-/// page: engines estimate sizes and do not know at which key a size is reached.
+/// Points between first key values, each after `bytes` of rows or a little more. All of the table is read for them,
+/// page by page: engines estimate sizes and do not know at which key a size is reached.
 pub(crate) async fn points(inner: &Inner, instance: &str, table: &str, bytes: u64) -> Result<SplitPoints> {
     if bytes < MIN_BYTES {
         return Err(invalid(format!("The split size must be at least {MIN_BYTES} bytes.")));

@@ -1,8 +1,8 @@
 //! The log of a table's changes: records in the order of their commits, and places in it that a reader may come back to.
 //!
-//! A record lies under the stream's own generation and its time, in the commit of the change. A stream has one shard. An
-//! iterator is a text with the stream's id and the time behind which reading goes on; it stays good over restarts. Readers stop
-//! before the earliest change that is on its way (`StreamTail`).
+//! A record lies under the stream's own generation and its time, in the commit of the change. A stream has one shard.
+//! An iterator is a text with the stream's id and the time behind which reading goes on; it stays good over restarts.
+//! Readers stop before the earliest change that is on its way (`StreamTail`).
 
 use std::sync::Arc;
 
@@ -148,6 +148,7 @@ pub(crate) fn oldest_us(inner: &Inner, stream: &StreamState) -> i64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use feitian_wire::ots::{Cell, KeyColumn, KeyValue, Value};
 

@@ -17,7 +17,8 @@ use crate::model::{DefinedColumn, IndexMeta, KeySchema, Options, Throughput};
 /// The form of [`Record`]; another one is another feitian's.
 pub(crate) const FORM: u32 = 1;
 
-/// What the catalog keeps of a table, as JSON. Fields are added with `#[serde(default)]` and never change their meaning.
+/// What the catalog keeps of a table, as JSON. Fields are added with `#[serde(default)]` and never change their
+/// meaning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub form: u32,
@@ -138,8 +139,8 @@ impl Table {
 
 /// The end of a table's stream: what time the next change has, and up to where readers may go.
 ///
-/// Changes of different rows become durable in any order. A reader that went past one that is still on its way would never see
-/// it, so it stops before the earliest of those.
+/// Changes of different rows become durable in any order. A reader that went past one that is still on its way would
+/// never see it, so it stops before the earliest of those.
 pub(crate) struct StreamTail(Mutex<Tail>);
 
 struct Tail {
@@ -191,6 +192,26 @@ impl Drop for Times<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // From docs/format-tables.md: a record of the first form, which every later feitian reads.
+    #[test]
+    fn a_record_of_the_first_form_is_read() {
+        let text = r#"{"form":1,"generation":3,"created_ms":1700000000000,
+            "key":[{"name":"a","kind":"integer","auto_increment":false},{"name":"b","kind":"string","auto_increment":true}],
+            "defined":[{"name":"n","kind":"double"}],
+            "options":{"time_to_live_s":-1,"max_versions":1,"deviation_s":86400,"allow_update":true,"update_full_row":false},
+            "throughput":{"read":1,"write":2},"last_increase_ms":1700000000000,"last_decrease_ms":null,"transactions":true,
+            "stream":{"id":"t_1","generation":5,"expiration_h":24,"enabled_us":1},
+            "indexes":[{"meta":{"name":"i","key":["n"],"columns":[],"kind":"local"},"generation":4,
+                "key":[{"name":"n","kind":"binary","auto_increment":false}],"is_building":false,"is_whole":true}],
+            "has_surplus":false}"#;
+        let record: Record = serde_json::from_str(text).expect("the first form");
+        assert_eq!((record.generation, record.indexes[0].generation), (3, 4));
+        assert_eq!(record.stream.as_ref().map(|stream| stream.expiration_h), Some(24));
+        assert_eq!(record.auto_column(), Some(1));
+        let again: Record = serde_json::from_slice(&serde_json::to_vec(&record).expect("JSON")).expect("JSON");
+        assert_eq!(again, record);
+    }
 
     // The rule above: a reader stops before the earliest change that is on its way.
     #[test]

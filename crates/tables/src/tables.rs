@@ -49,8 +49,8 @@ impl Tables {
         Ok(Self(inner))
     }
 
-    /// Ends background work and the changes that are under way, writes the units down, and closes the engine. Requests that
-    /// come later are refused.
+    /// Ends background work and the changes that are under way, writes the units down, and closes the engine. Requests
+    /// that come later are refused.
     pub async fn close(self) -> Result<()> {
         let inner = &self.0;
         let left = inner.tasks.shutdown(STOP_WITHIN).await;

@@ -1,10 +1,10 @@
 //! Local transactions: the writes of one partition key, seen by their owner alone until one commit makes them durable.
 //!
-//! 1. Start takes the partition's latch alone, so that no write to it is under way, and its lock, which outside writers look
-//!    for once they have a latch.
+//! 1. Start takes the partition's latch alone, so that no write to it is under way, and its lock, which outside writers
+//!    look for once they have a latch.
 //! 2. Writes are worked out over the engine with the transaction's own writes on top, and added to those.
-//! 3. Commit takes the latch alone and commits all of it as one batch. If that fails, the transaction stays, and the same
-//!    commit may be asked for again: it writes the same.
+//! 3. Commit takes the latch alone and commits all of it as one batch. If that fails, the transaction stays, and the
+//!    same commit may be asked for again: it writes the same.
 //! 4. The lock goes, and with it the transaction. Without a commit, its time or a change of the table ends it.
 //!
 //! Nothing of a transaction is in the engine before step 3, so a crash leaves nothing of it.
@@ -171,7 +171,7 @@ impl Txn {
         }
         let own = state.as_mut().ok_or_else(no_session)?;
         let view = View { engine: &*inner.engine, overlay: Some(&own.writes) };
-        let planned = plan::plan(view, &record, write, inner.now_ms()).await;
+        let planned = plan::plan(view, &record, write, inner.stamp_us() / 1000).await;
         let planned = planned.inspect_err(|e| write::count_failure(&self.table, &record, e))?;
         let size = own.size.saturating_add(planned.size);
         let raw = own.writes.bytes().saturating_add(planned.writes.bytes());
@@ -265,6 +265,7 @@ fn check_letter(ulid: &str) -> char {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

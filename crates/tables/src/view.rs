@@ -10,11 +10,14 @@ use feitian_base::Result;
 
 use crate::cells::StoredRow;
 use crate::engine::{Batch, Engine, Order, Pair, Scan};
+use crate::errors::invalid;
 use crate::keys;
 
 /// Pairs and bytes of one page of a scan: what is in memory of a range, beside the row that is being put together.
 const PAGE_PAIRS: usize = 1024;
 const PAGE_BYTES: usize = 1 << 20;
+/// Bytes of one row in an answer.
+const MAX_SHOWN_BYTES: usize = 64 << 20;
 
 /// Changes that are to happen together, the last one for each key.
 #[derive(Debug, Clone, Default)]
@@ -70,11 +73,17 @@ impl Writes {
     }
 }
 
+/// Tells a column that is wanted by its name.
+pub(crate) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
+
 /// Which of a row's columns are wanted.
-#[derive(Debug)]
-pub(crate) enum Needed {
-    All,
-    /// These at least.
+pub(crate) enum Needed<'a> {
+    /// Those that an answer shows, all as they were at one moment: for readers, who hold no latch.
+    Shown(Wanted<'a>),
+    /// The values of these, and which other cells there are: for writers, who replace the row.
+    Named(BTreeSet<String>),
+    /// The same, but of a wide row these columns alone: for writers who leave the others as they are. Their latch keeps
+    /// the row as it is from one look to the next.
     Columns(BTreeSet<String>),
 }
 
@@ -115,20 +124,30 @@ impl<'a> View<'a> {
     }
 
     /// The rows whose keys lie between two bounds, each put together; a key has `columns` columns.
-    pub(crate) async fn rows(&self, from: Vec<u8>, to: Vec<u8>, order: Order, columns: usize) -> Result<Rows<'a>> {
-        Ok(Rows { pairs: self.pairs(from, to, order).await?, columns, next: None })
+    /// Of their other columns those are read that are wanted.
+    pub(crate) async fn rows(
+        &self,
+        (from, to, order): (Vec<u8>, Vec<u8>, Order),
+        columns: usize,
+        wanted: Wanted<'a>,
+    ) -> Result<Rows<'a>> {
+        Ok(Rows { pairs: self.pairs(from, to, order).await?, columns, wanted, next: None })
     }
 
     /// The row under a prefix; only what is needed of it, if it is wide.
-    pub(crate) async fn row(&self, row: &[u8], needed: &Needed) -> Result<StoredRow> {
+    pub(crate) async fn row(&self, row: &[u8], needed: &Needed<'_>) -> Result<StoredRow> {
         let mut found = StoredRow::default();
         let mut pairs = self.pairs(row.to_vec(), keys::row_end(row), Order::Forward).await?;
-        let mut count = 0;
+        let (mut count, mut taken) = (0, 0);
         while let Some((key, value)) = pairs.next().await? {
             count += 1;
             match needed {
                 Needed::Columns(names) if count > PAGE_PAIRS => return self.columns(row, names).await,
-                _ => found.add(&key[row.len()..], &value)?,
+                Needed::Shown(wanted) => {
+                    taken += found.add_wanted(&key[row.len()..], &value, *wanted)?;
+                    check_width(taken)?;
+                }
+                Needed::Named(names) | Needed::Columns(names) => found.add_named(&key[row.len()..], &value, names)?,
             }
         }
         Ok(found)
@@ -210,6 +229,15 @@ impl Pairs<'_> {
     }
 }
 
+/// A row is in memory as a whole before it is answered.
+fn check_width(taken: usize) -> Result<()> {
+    if taken <= MAX_SHOWN_BYTES {
+        return Ok(());
+    }
+    let words = "The row is too wide for one answer: read it in parts, with columns_to_get or start_column and end_column";
+    Err(invalid(format!("{words}. The most is {MAX_SHOWN_BYTES} bytes.")))
+}
+
 /// One row of a range.
 #[derive(Debug)]
 pub(crate) struct Scanned {
@@ -223,20 +251,22 @@ pub(crate) struct Scanned {
 pub(crate) struct Rows<'a> {
     pairs: Pairs<'a>,
     columns: usize,
+    wanted: Wanted<'a>,
     next: Option<Pair>,
 }
 
 impl Rows<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Scanned>> {
         let Some(prefix) = self.peek().await? else { return Ok(None) };
-        let (mut row, mut bytes) = (StoredRow::default(), 0);
+        let (mut row, mut bytes, mut taken) = (StoredRow::default(), 0, 0);
         while let Some((key, value)) = self.next.take() {
             if !key.starts_with(&prefix) {
                 self.next = Some((key, value));
                 break;
             }
             bytes += key.len() + value.len();
-            row.add(&key[prefix.len()..], &value)?;
+            taken += row.add_wanted(&key[prefix.len()..], &value, self.wanted)?;
+            check_width(taken)?;
             self.next = self.pairs.next().await?;
         }
         Ok(Some(Scanned { prefix, row, bytes }))

@@ -7,8 +7,8 @@
 //! 4. Commit all of it with the stream's record and the write units as one batch; it is durable or it is not there.
 //! 5. Let go and answer.
 //!
-//! Deletions remove keys, so they order by commit: a later write with an older version is seen. All steps run on a task of
-//! their own (`Inner::to_the_end`): a caller that goes away does not open a latch under a commit.
+//! Deletions remove keys, so they order by commit: a later write with an older version is seen. All steps run on a task
+//! of their own (`Inner::to_the_end`): a caller that goes away does not open a latch under a commit.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use feitian_wire::ots::{KeyColumn, KeyValue, Row};
 
 use crate::cells::{decode_u64, encode_u64};
 use crate::check;
-use crate::errors::condition_failed;
+use crate::errors::{condition_failed, invalid};
 use crate::index::Charges;
 use crate::inner::Inner;
 use crate::keys;
@@ -47,7 +47,7 @@ pub(crate) async fn write_row(inner: &Inner, table: &Table, mut write: RowWrite)
     };
     inner.transactions.refuse_locked(inner, table, &partition)?;
     // 3.
-    let (now_us, mut writes) = (inner.now_us(), Writes::default());
+    let (now_us, mut writes) = (inner.stamp_us(), Writes::default());
     if let Some(at) = auto {
         let number = next_number(inner, &record, &write, at, now_us, &mut writes).await?;
         plan::fill(&mut write, at, number);
@@ -88,14 +88,15 @@ async fn next_number(
     let mut key = check::changed_key(&write.change).to_vec();
     let counter = keys::auto(record.generation, &record.partition(&key)[8..]);
     let last = i64::try_from(decode_u64(inner.engine.get(&counter).await?.as_ref())?).unwrap_or(i64::MAX);
-    let mut number = now_us.max(last.saturating_add(1));
+    let used_up = || invalid("The auto-increment primary key has no value left.");
+    let mut number = now_us.max(last.checked_add(1).ok_or_else(used_up)?);
     loop {
         // Callers may have written numbers of their own: no row is written over.
         key[at].value = KeyValue::Int(number);
         if inner.engine.get(&keys::marker(&keys::row(record.generation, &key))).await?.is_none() {
             break;
         }
-        number = number.saturating_add(1);
+        number = number.checked_add(1).ok_or_else(used_up)?;
     }
     writes.put(counter, encode_u64(number.unsigned_abs()));
     Ok(number)

@@ -1,0 +1,101 @@
+//! Streams: part 2.12 of the reference.
+
+use super::*;
+
+fn with_stream(name: &str) -> NewTable {
+    let stream = StreamSpec { enable: true, expiration_h: Some(24), columns_to_get: Vec::new() };
+    NewTable { stream: Some(stream), ..new_table(name) }
+}
+
+async fn begin(tables: &Tables) -> String {
+    let streams = tables.list_streams("i", Some("t")).await.unwrap();
+    let described = tables.describe_stream("i", &streams[0].stream_id).await.unwrap();
+    tables.shard_iterator("i", &streams[0].stream_id, &described.shards[0], None).await.unwrap()
+}
+
+/// Everything behind an iterator, in pages of two, and where it goes on.
+async fn read(tables: &Tables, mut iterator: String) -> (Vec<StreamRecord>, String) {
+    let mut records = Vec::new();
+    loop {
+        let page = tables.stream_record("i", &iterator, Some(2)).await.unwrap();
+        iterator = page.next_iterator.unwrap();
+        records.extend(page.records);
+        if !page.may_have_more {
+            return (records, iterator);
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_are_told_in_the_order_of_their_commits() {
+    let mut store = Store::new().await;
+    let tables = store.tables.clone();
+    tables.create_table("i", with_stream("t")).await.unwrap();
+    let write = |write| tables.write_row("i", in_table("t", write));
+    write(put(key(1, "x"), vec![set("n", 1)])).await.unwrap();
+    let changes = vec![op("n", CellOp::Increment, Some(4), None), op("m", CellOp::DeleteAll, None, None)];
+    write(update(key(1, "x"), changes)).await.unwrap();
+    // Nothing happens, so nothing is told.
+    write(delete(key(9, "x"))).await.unwrap();
+    assert!(write(expecting(Existence::Missing, put(key(1, "x"), vec![]))).await.is_err());
+    let first = begin(&tables).await;
+    let (records, iterator) = read(&tables, first.clone()).await;
+    let actions = |records: &[StreamRecord]| records.iter().map(|record| record.action).collect::<Vec<_>>();
+    assert_eq!(actions(&records), [Action::Put, Action::Update]);
+    let told = vec![set_at("n", 5, Some(START_MS)), op("m", CellOp::DeleteAll, None, None)];
+    assert_eq!(records[1].row, Row { key: key(1, "x"), cells: told, deleted: false });
+    // The clock goes back over the restart; order does not.
+    store.clock.advance_ms(-5000);
+    store.reopen().await;
+    let tables = store.tables.clone();
+    tables.write_row("i", in_table("t", delete(key(1, "x")))).await.unwrap();
+    let (later, _) = read(&tables, iterator).await;
+    assert_eq!(actions(&later), [Action::Delete]);
+    assert!(later[0].row.deleted && later[0].timestamp_us > records[1].timestamp_us);
+    assert_eq!(read(&tables, first.clone()).await.0.len(), 3);
+    // After a day the last change alone is still in the engine, and nobody sees it.
+    store.clock.advance_ms(24 * 3_600_000 + 6000);
+    assert!(read(&tables, first.clone()).await.0.is_empty());
+    tables.clean().await.unwrap();
+    tables.write_row("i", in_table("t", put(key(2, "x"), vec![]))).await.unwrap();
+    assert_eq!(actions(&read(&tables, first.clone()).await.0), [Action::Put]);
+    let off = TableChange { stream: Some(StreamSpec::default()), ..TableChange::default() };
+    assert!(!tables.update_table("i", "t", off).await.unwrap().stream.enable);
+    assert_eq!(tables.stream_record("i", &first, None).await.unwrap_err().code(), "OTSObjectNotExist");
+}
+
+#[tokio::test]
+async fn a_transaction_is_told_when_it_is_committed() {
+    let store = Store::new().await;
+    let tables = &store.tables;
+    tables.create_table("i", with_stream("t")).await.unwrap();
+    let id = tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    for b in ["x", "y"] {
+        let write = WriteRow { transaction: Some(id.clone()), ..in_table("t", put(key(1, b), vec![])) };
+        tables.write_row("i", write).await.unwrap();
+    }
+    let first = begin(tables).await;
+    assert!(read(tables, first.clone()).await.0.is_empty());
+    tables.commit_transaction("i", &id).await.unwrap();
+    let keys: Vec<_> = read(tables, first).await.0.into_iter().map(|record| record.row.key).collect();
+    assert_eq!(keys, [key(1, "x"), key(1, "y")]);
+}
+
+// A change that is still being written holds back those after it, so that no reader goes past it.
+#[tokio::test]
+async fn readers_do_not_go_past_a_change_on_its_way() {
+    let store = Store::new().await;
+    store.tables.create_table("i", with_stream("t")).await.unwrap();
+    let held = store.disk.hold().await;
+    let tables = store.tables.clone();
+    let slow = tokio::spawn(async move { tables.write_row("i", in_table("t", put(key(1, "x"), vec![]))).await });
+    // The write has begun once a second one to its row cannot be the first in line; yielding lets it get there.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let first = begin(&store.tables).await;
+    assert!(read(&store.tables, first.clone()).await.0.is_empty());
+    drop(held);
+    slow.await.unwrap().unwrap();
+    assert_eq!(read(&store.tables, first).await.0.len(), 1);
+}

@@ -1,0 +1,90 @@
+//! Secondary indexes: part 2.3 of the reference.
+
+use super::*;
+
+fn meta(name: &str, kind: IndexKind, key: &[&str], columns: &[&str]) -> IndexMeta {
+    let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    IndexMeta { name: name.into(), key: texts(key), columns: texts(columns), kind }
+}
+
+fn by_n() -> IndexMeta {
+    meta("by_n", IndexKind::Global, &["n"], &["s"])
+}
+
+/// Keys of an index of one integer column: that column, then the table's.
+async fn entries(tables: &Tables, index: &str) -> Vec<(i64, i64, String)> {
+    let bound = |value: KeyValue| {
+        ["n", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec()
+    };
+    let rows = pages(tables, range(index, Direction::Forward, bound(KeyValue::InfMin), bound(KeyValue::InfMax))).await;
+    let entry = |row: Row| match &row.key[..] {
+        [n, a, b] => match (&n.value, &a.value, &b.value) {
+            (KeyValue::Int(n), KeyValue::Int(a), KeyValue::Str(b)) => (*n, *a, b.clone()),
+            other => panic!("no key of the index: {other:?}"),
+        },
+        other => panic!("no key of the index: {other:?}"),
+    };
+    rows.into_iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn entries_move_with_their_row_and_are_sparse() {
+    let mut store = Store::new().await;
+    let mut new = new_table("t");
+    new.indexes = vec![by_n(), meta("local", IndexKind::Local, &["a", "n"], &[])];
+    store.tables.create_table("i", new).await.unwrap();
+    let tables = store.tables.clone();
+    let write = |write| tables.write_row("i", in_table("t", write));
+    write(put(key(1, "x"), vec![set("n", 5)])).await.unwrap();
+    write(put(key(2, "x"), vec![set("n", 3)])).await.unwrap();
+    write(put(key(3, "x"), vec![set("m", 3)])).await.unwrap();
+    let text = Cell { name: "n".into(), value: Some(Value::Str("no integer".into())), op: None, version: None };
+    write(put(key(4, "x"), vec![text])).await.unwrap();
+    assert_eq!(entries(&tables, "by_n").await, [(3, 2, "x".to_owned()), (5, 1, "x".to_owned())]);
+    write(update(key(1, "x"), vec![set("n", 1)])).await.unwrap();
+    write(delete(key(2, "x"))).await.unwrap();
+    write(update(key(3, "x"), vec![op("n", CellOp::Increment, Some(8), None)])).await.unwrap();
+    let want = [(1, 1, "x".to_owned()), (8, 3, "x".to_owned())];
+    assert_eq!(entries(&tables, "by_n").await, want);
+    store.reopen().await;
+    assert_eq!(entries(&store.tables, "by_n").await, want);
+    let local = ["a", "n", "b"].map(|name| KeyColumn { name: name.into(), value: KeyValue::InfMin });
+    let mut end = local.to_vec();
+    end[0].value = KeyValue::InfMax;
+    let rows = pages(&store.tables, range("local", Direction::Forward, local.to_vec(), end)).await;
+    assert_eq!(rows.iter().map(|row| row.key[1].value.clone()).collect::<Vec<_>>(), [KeyValue::Int(1), KeyValue::Int(8)]);
+    let refused = store.tables.write_row("i", in_table("by_n", put(key(1, "x"), vec![]))).await.unwrap_err();
+    assert_eq!(refused.message(), "Can't write index table directly.");
+}
+
+#[tokio::test]
+async fn rows_from_before_an_index_are_added_once_asked_for() {
+    let store = Store::new().await;
+    let tables = &store.tables;
+    tables.create_table("i", new_table("t")).await.unwrap();
+    for a in 0..200 {
+        tables.write_row("i", in_table("t", put(key(a, "x"), vec![set("n", 1000 - a)]))).await.unwrap();
+    }
+    tables.create_index("i", "t", by_n(), true).await.unwrap();
+    let building = tables.get_range("i", whole("by_n", ["n", "a"], Direction::Forward)).await.unwrap_err();
+    assert_eq!(building.message(), "Disallow read index table in building base state");
+    // Changes while it is being filled are not undone by it.
+    tables.write_row("i", in_table("t", update(key(7, "x"), vec![set("n", 1)]))).await.unwrap();
+    tables.write_row("i", in_table("t", delete(key(8, "x")))).await.unwrap();
+    tables.fill_indexes().await.unwrap();
+    tables.fill_indexes().await.unwrap();
+    let found = entries(tables, "by_n").await;
+    let mut want: Vec<_> = (0..200).filter(|a| *a != 8).map(|a| (if a == 7 { 1 } else { 1000 - a }, a, "x".to_owned())).collect();
+    want.sort();
+    assert_eq!(found, want);
+    tables.create_index("i", "t", meta("later", IndexKind::Global, &["n"], &[]), false).await.unwrap();
+    assert!(entries(tables, "later").await.is_empty());
+    // A row from before gets its entry with its next write, whatever that changes.
+    tables.write_row("i", in_table("t", update(key(9, "x"), vec![set("other", 1)]))).await.unwrap();
+    assert_eq!(entries(tables, "later").await, [(991, 9, "x".to_owned())]);
+    let described = tables.describe_table("i", "t").await.unwrap();
+    assert_eq!(described.indexes, [by_n(), meta("later", IndexKind::Global, &["n"], &[])]);
+    tables.drop_index("i", "t", "later").await.unwrap();
+    assert_eq!(tables.get_row("i", get("later", key(1, "x"))).await.unwrap_err().code(), "OTSObjectNotExist");
+    assert_eq!(entries(tables, "by_n").await, want);
+}

@@ -1,0 +1,105 @@
+//! Local transactions: part 2.10 of the reference.
+
+use super::*;
+
+async fn store() -> (Store, String) {
+    let store = Store::new().await;
+    store.tables.create_table("i", new_table("t")).await.unwrap();
+    for b in ["x", "y"] {
+        store.tables.write_row("i", in_table("t", put(key(1, b), vec![set("n", 1)]))).await.unwrap();
+    }
+    let id = store.tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    (store, id)
+}
+
+fn inside(id: &str, write: RowWrite) -> WriteRow {
+    WriteRow { transaction: Some(id.into()), ..in_table("t", write) }
+}
+
+async fn rows_inside(tables: &Tables, id: &str, direction: Direction) -> Vec<(Vec<KeyColumn>, i64)> {
+    let asked = GetRange { transaction: Some(id.into()), limit: Some(1), ..whole("t", ["a", "b"], direction) };
+    let rows = pages(tables, asked).await;
+    rows.into_iter().map(|row| (row.key.clone(), numbers(row)[0].2)).collect()
+}
+
+#[tokio::test]
+async fn own_writes_are_seen_inside_alone_and_committed_together() {
+    let (mut store, id) = store().await;
+    let tables = store.tables.clone();
+    tables.write_row("i", inside(&id, delete(key(1, "x")))).await.unwrap();
+    tables.write_row("i", inside(&id, put(key(1, "z"), vec![set("n", 3)]))).await.unwrap();
+    let twice = update(key(1, "y"), vec![op("n", CellOp::Increment, Some(5), None)]);
+    tables.write_row("i", inside(&id, twice.clone())).await.unwrap();
+    tables.write_row("i", inside(&id, twice)).await.unwrap();
+    let own = vec![(key(1, "y"), 11), (key(1, "z"), 3)];
+    assert_eq!(rows_inside(&tables, &id, Direction::Forward).await, own);
+    let reversed: Vec<_> = own.iter().rev().cloned().collect();
+    assert_eq!(rows_inside(&tables, &id, Direction::Backward).await, reversed);
+    let gone = GetRow { transaction: Some(id.clone()), ..get("t", key(1, "x")) };
+    assert_eq!(tables.get_row("i", gone).await.unwrap().row, None);
+    // Outside nothing has happened.
+    assert_eq!(pages(&tables, whole("t", ["a", "b"], Direction::Forward)).await.len(), 2);
+    assert_eq!(cells(&tables, "t", key(1, "y")).await.unwrap()[0].2, 1);
+    tables.commit_transaction("i", &id).await.unwrap();
+    let again = tables.commit_transaction("i", &id).await.unwrap_err();
+    assert_eq!((again.code(), again.message()), ("OTSSessionNotExist", "Session not exist or may be timeout."));
+    store.reopen().await;
+    let rows = pages(&store.tables, whole("t", ["a", "b"], Direction::Forward)).await;
+    assert_eq!(rows.into_iter().map(|row| (row.key.clone(), numbers(row)[0].2)).collect::<Vec<_>>(), own);
+}
+
+#[tokio::test]
+async fn outside_writers_wait_and_readers_do_not() {
+    let (store, id) = store().await;
+    let tables = &store.tables;
+    let outside = || in_table("t", put(key(1, "x"), vec![set("n", 9)]));
+    let refused = tables.write_row("i", outside()).await.unwrap_err();
+    let words = ("OTSRowOperationConflict", "Data is being modified by the other request.");
+    assert_eq!((refused.code(), refused.message()), words);
+    let second = tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap_err();
+    assert_eq!(second.code(), "OTSRowOperationConflict");
+    tables.write_row("i", in_table("t", put(key(2, "x"), vec![]))).await.unwrap();
+    let elsewhere = tables.write_row("i", inside(&id, put(key(2, "x"), vec![]))).await.unwrap_err();
+    assert_eq!(elsewhere.code(), "OTSDataOutOfRange");
+    tables.write_row("i", inside(&id, put(key(1, "x"), vec![set("n", 7)]))).await.unwrap();
+    tables.abort_transaction("i", &id).await.unwrap();
+    assert_eq!(cells(tables, "t", key(1, "x")).await.unwrap()[0].2, 1);
+    tables.write_row("i", outside()).await.unwrap();
+    assert_eq!(tables.open_transactions(), 0);
+}
+
+#[tokio::test]
+async fn transactions_end_with_their_time_and_with_a_restart() {
+    let (mut store, id) = store().await;
+    store.tables.write_row("i", inside(&id, put(key(1, "x"), vec![set("n", 7)]))).await.unwrap();
+    store.clock.advance_ms(60_000);
+    store.tables.write_row("i", in_table("t", put(key(1, "y"), vec![set("n", 9)]))).await.unwrap();
+    assert_eq!(store.tables.commit_transaction("i", &id).await.unwrap_err().code(), "OTSSessionNotExist");
+    assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 1);
+    let second = store.tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    store.tables.write_row("i", inside(&second, delete(key(1, "x")))).await.unwrap();
+    store.reopen().await;
+    assert_eq!(store.tables.commit_transaction("i", &second).await.unwrap_err().code(), "OTSSessionNotExist");
+    assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 1);
+    for bad in ["", "nosuch"] {
+        let error = store.tables.commit_transaction("i", bad).await.unwrap_err();
+        assert_eq!((error.code(), error.message()), ("OTSParameterInvalid", "TransactionID is invalid."));
+    }
+}
+
+// Arithmetic: two rows of 3 MiB are more than the 4 MiB of part 5.3. A failed request leaves the transaction open.
+#[tokio::test]
+async fn a_transaction_has_a_size() {
+    let (store, id) = store().await;
+    let big = |b: &str| {
+        let values = ["p", "q"].map(|name| {
+            let value = Some(Value::Bin(vec![7; 3 << 19]));
+            Cell { name: name.into(), value, op: None, version: None }
+        });
+        inside(&id, put(key(1, b), values.to_vec()))
+    };
+    store.tables.write_row("i", big("x")).await.unwrap();
+    assert_eq!(store.tables.write_row("i", big("y")).await.unwrap_err().code(), "OTSParameterInvalid");
+    store.tables.commit_transaction("i", &id).await.unwrap();
+    assert_eq!(cells(&store.tables, "t", key(1, "y")).await.unwrap()[0].2, 1);
+}
