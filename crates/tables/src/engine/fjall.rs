@@ -43,7 +43,7 @@ use self::commit::Committer;
 use self::files::{estimate, open_database, read_epoch};
 use super::group::{Request, State, check_readable, lower};
 use super::{
-    Batch, Engine, Nothing, Order, Page, Pair, Scan, check_key, is_empty_range, unavailable, unknown, unreadable,
+    Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable,
 };
 
 /// What can be chosen.
@@ -173,11 +173,9 @@ impl Engine for Fjall {
     }
 
     async fn scan(&self, from: Bound<Bytes>, to: Bound<Bytes>, order: Order) -> Result<Box<dyn Scan>> {
-        if is_empty_range(&from, &to) {
-            check_readable(&self.state)?;
-            return Ok(Box::new(Nothing));
-        }
-        let iter = self.read(move |store| Ok(store.view().range(&store.rows, (from, to)))).await?;
+        check_readable(&self.state)?;
+        let Some(bounds) = between(from, to) else { return Ok(Box::new(Nothing)) };
+        let iter = self.read(move |store| Ok(store.view().range(&store.rows, bounds))).await?;
         Ok(Box::new(FjallScan { rest: Rest::Some(iter), order, state: self.state.clone() }))
     }
 

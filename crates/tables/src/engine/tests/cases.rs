@@ -36,6 +36,8 @@ pub(super) async fn bounds_are_kept_both_ways(place: &dyn Place) {
         (Included(key("d")), Unbounded, "df"),
         (Included(key("g")), Unbounded, ""),
         (Included(key("ba")), Excluded(key("d")), ""),
+        (Included(key("")), Excluded(key("d")), "b"),
+        (Excluded(key("")), Unbounded, "bdf"),
     ];
     for (from, to, expected) in cases {
         for rows in [1, 10] {
@@ -62,6 +64,8 @@ pub(super) async fn bounds_that_cross_have_nothing_between_them(place: &dyn Plac
         (Excluded(low.clone()), Included(low.clone())),
         (Excluded(low.clone()), Excluded(low.clone())),
         (Unbounded, Excluded(Bytes::new())),
+        (Unbounded, Included(Bytes::new())),
+        (Included(Bytes::new()), Included(Bytes::new())),
     ];
     for (from, to) in cases {
         for order in [Order::Forward, Order::Backward] {
