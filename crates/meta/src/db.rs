@@ -1,11 +1,13 @@
 //! Opens the metadata database and keeps its connection pools.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use feitian_base::{Error, Kind, Result};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection, Executor, Row};
 
+use crate::callers::Callers;
 use crate::fault::Fault;
 use crate::migrations;
 
@@ -15,6 +17,7 @@ pub struct Meta {
     readers: AnyPool,
     writer: AnyPool,
     shared: bool,
+    callers: Arc<Callers>,
 }
 
 /// FULL fsyncs the log at every commit, so that a transaction that was answered survives power loss.
@@ -64,6 +67,7 @@ impl Meta {
             writer: writer.connect_with(options.clone()).await.map_err(|e| failed(e.into()))?,
             readers: readers.connect_with(options).await.map_err(|e| failed(e.into()))?,
             shared: false,
+            callers: Arc::default(),
         })
     }
 
@@ -75,7 +79,7 @@ impl Meta {
         let probe = probe.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
         probe.close().await.map_err(failed)?;
         let pool = pool(POSTGRES_CONNECTIONS, true, POSTGRES_SESSION).connect_with(options).await.map_err(failed)?;
-        Ok(Self { readers: pool.clone(), writer: pool, shared: true })
+        Ok(Self { readers: pool.clone(), writer: pool, shared: true, callers: Arc::default() })
     }
 
     /// True when several processes may use this database at once (PostgreSQL).
@@ -95,6 +99,10 @@ impl Meta {
 
     pub(crate) fn writer(&self) -> &AnyPool {
         &self.writer
+    }
+
+    pub(crate) fn callers(&self) -> &Arc<Callers> {
+        &self.callers
     }
 }
 

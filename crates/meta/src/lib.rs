@@ -12,6 +12,7 @@
 mod tx;
 
 mod accounts;
+mod callers;
 mod cells;
 mod commits;
 mod db;

@@ -100,7 +100,23 @@ impl Meta {
     }
 
     /// The key with this id, its account, and the instance of this name, whosever it is; `None` when there is no such key.
+    /// As the database has them now: what is remembered goes with the next change.
     pub async fn ots_caller(&self, access_id: &str, instance: &str) -> Result<Option<OtsCaller>> {
+        if self.is_shared() {
+            return self.read_ots_caller(access_id, instance).await;
+        }
+        if let Some(caller) = self.callers().get(access_id, instance) {
+            return Ok(Some(caller));
+        }
+        let changes = self.callers().changes();
+        let caller = self.read_ots_caller(access_id, instance).await?;
+        if let Some(caller) = &caller {
+            self.callers().keep(changes, instance, caller);
+        }
+        Ok(caller)
+    }
+
+    async fn read_ots_caller(&self, access_id: &str, instance: &str) -> Result<Option<OtsCaller>> {
         let sql = concat!(
             "SELECT k.access_id, k.account_id, k.enabled, k.expires_ms, k.sts_token_sha256, k.created_ms, ",
             "k.sealed_secret, ",

@@ -1,8 +1,11 @@
 //! One write transaction: begun so that it cannot fail half way for want of a lock, ended with commit or rollback.
 
+use std::sync::Arc;
+
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, Executor};
 
+use crate::callers::Callers;
 use crate::db::Meta;
 use crate::fault::Fault;
 
@@ -14,6 +17,7 @@ pub(crate) struct Tx {
     inner: PoolConnection<Any>,
     shared: bool,
     ended: bool,
+    callers: Arc<Callers>,
 }
 
 impl Drop for Tx {
@@ -21,6 +25,7 @@ impl Drop for Tx {
         if !self.ended {
             self.inner.close_on_drop();
         }
+        self.callers.changed();
     }
 }
 
@@ -64,7 +69,8 @@ macro_rules! for_update {
 impl Tx {
     pub(crate) async fn begin(meta: &Meta) -> Result<Self, Fault> {
         let shared = meta.is_shared();
-        let mut tx = Self { inner: meta.writer().acquire().await?, shared, ended: false };
+        let callers = meta.callers().clone();
+        let mut tx = Self { inner: meta.writer().acquire().await?, shared, ended: false, callers };
         // IMMEDIATE takes SQLite's write lock now; a lock upgrade later could fail at once with BUSY.
         tx.say(if shared { "BEGIN" } else { "BEGIN IMMEDIATE" }).await?;
         Ok(tx)

@@ -71,9 +71,9 @@ pub(super) fn key(bytes: &[u8]) -> Result<Vec<KeyColumn>> {
     decode_key(bytes)
 }
 
-/// A filter or condition. Clients leave it out or send none of its bytes.
+/// A filter or condition. One without bytes is no filter that always holds: it is refused as what it is, a broken one.
 fn filter(bytes: Option<&[u8]>) -> Result<Option<Filter>> {
-    bytes.filter(|b| !b.is_empty()).map(decode_filter).transpose()
+    bytes.map(decode_filter).transpose()
 }
 
 /// What the messages of all reads have alike.

@@ -84,3 +84,28 @@ async fn one_read_finds_the_key_its_account_and_the_instance_whosever_it_is() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_change_counts_from_its_end_on_however_often_was_asked_before() {
+    on_both(async |db| {
+        let m = &db.meta;
+        m.create_account(&account("u1")).await.unwrap();
+        m.create_key(&AccessKey { enabled: true, ..key_of("k1", "u1") }).await.unwrap();
+        let now = async || m.ots_caller("k1", "demo").await.unwrap();
+        assert_eq!(now().await.unwrap().instance, None);
+        let instance = ots_instance("i1", "demo", "u1");
+        m.create_ots_instance(&instance).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(now().await.unwrap().instance, Some(instance.clone()));
+        }
+        m.set_key_enabled("k1", false).await.unwrap();
+        assert!(!now().await.unwrap().key.enabled);
+        m.set_account_enabled("u1", false).await.unwrap();
+        assert!(!now().await.unwrap().account.enabled);
+        m.delete_ots_instance("i1").await.unwrap();
+        assert_eq!(now().await.unwrap().instance, None);
+        m.delete_key("k1").await.unwrap();
+        assert_eq!(now().await, None);
+    })
+    .await;
+}
