@@ -43,7 +43,9 @@ pub enum Work {
     Change,
     Scan,
     /// So many reads in a hundred, and puts; some keys far more often than others.
-    Mix { reads: u64 },
+    Mix {
+        reads: u64,
+    },
 }
 
 /// One measurement.

@@ -62,11 +62,8 @@ pub async fn complete(dir: &DataDir, meta: &Meta, master_key: Option<&Path>, at:
     let secrets = open_secrets(&path, meta).await?;
     failpoint::hit("start.after_master_key");
     let first = meta.get_setting(SETTING_DONE).await?.is_none();
-    let credentials = if first {
-        Some(first_start(dir, meta, &secrets, at).await?)
-    } else {
-        follow_endpoint(dir.root(), at)?
-    };
+    let credentials =
+        if first { Some(first_start(dir, meta, &secrets, at).await?) } else { follow_endpoint(dir.root(), at)? };
     Ok(Ready { secrets, credentials, first })
 }
 

@@ -175,7 +175,9 @@ fn shape(cell: &Cell) -> Result<()> {
         (Some(CellOp::Increment), _) => refuse("An increment takes an integer."),
         (Some(_), Some(_)) => refuse("A deletion takes no value."),
         (Some(CellOp::DeleteOne), None) if cell.version.is_none() => refuse("The deletion of one version names it."),
-        (Some(CellOp::DeleteAll), None) if cell.version.is_some() => refuse("The deletion of a column takes no timestamp."),
+        (Some(CellOp::DeleteAll), None) if cell.version.is_some() => {
+            refuse("The deletion of a column takes no timestamp.")
+        }
         (Some(CellOp::DeleteOne | CellOp::DeleteAll), None) => Ok(()),
     }
 }

@@ -112,8 +112,7 @@ async fn clean_table(inner: &Arc<Inner>, table: &Arc<Table>, record: &Record) ->
         from = keys::row_end(last);
         for prefix in page {
             let (own, table, generation) = (inner.clone(), table.clone(), record.generation);
-            is_complete &=
-                inner.to_the_end(async move { clean_row(&own, &table, generation, &prefix).await }).await?;
+            is_complete &= inner.to_the_end(async move { clean_row(&own, &table, generation, &prefix).await }).await?;
         }
         if inner.tasks.is_stopping() || table.record().is_err() {
             return Ok(());

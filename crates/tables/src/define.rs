@@ -254,13 +254,8 @@ mod tests {
     fn an_index_has_the_rest_of_the_tables_key() {
         let key = [column("a", KeyType::Integer), column("b", KeyType::String)];
         let defined = [DefinedColumn { name: "d".into(), kind: ColumnType::Binary }];
-        let options = Options {
-            time_to_live_s: -1,
-            max_versions: 1,
-            deviation_s: 1,
-            allow_update: true,
-            update_full_row: false,
-        };
+        let options =
+            Options { time_to_live_s: -1, max_versions: 1, deviation_s: 1, allow_update: true, update_full_row: false };
         let meta = IndexMeta {
             name: "i".into(),
             key: vec!["d".into(), "b".into()],

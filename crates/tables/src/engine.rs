@@ -44,9 +44,8 @@ pub mod fjall;
 mod group;
 pub mod memory;
 mod size;
-#[cfg(feature = "slate")]
-pub mod slate;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::ops::Bound;

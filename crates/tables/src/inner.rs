@@ -96,7 +96,10 @@ impl Inner {
         let stored = i64::try_from(stored).unwrap_or(i64::MAX);
         let ahead = stored.saturating_sub(self.now_us());
         if ahead > MAX_AHEAD_US {
-            tracing::warn!(ahead_us = ahead, "the clock went back by more than an hour: new versions are older than old ones");
+            tracing::warn!(
+                ahead_us = ahead,
+                "the clock went back by more than an hour: new versions are older than old ones"
+            );
             return Ok(());
         }
         self.latest_us.fetch_max(stored, Ordering::SeqCst);

@@ -160,7 +160,10 @@ pub struct TableInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeRange {
     /// Milliseconds, end excluded.
-    Between { start_ms: i64, end_ms: i64 },
+    Between {
+        start_ms: i64,
+        end_ms: i64,
+    },
     Exactly(i64),
 }
 

@@ -45,9 +45,9 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
     let charges = index::change(record, key, (&old, &applied.row), &mut writes)?;
     let size = changed_size(record, &write.change);
     let answer = Written { consumed: consumed(write, key, size), row: returned(write, key, &applied) };
-    let told = applied.told.map(|(action, cells)| {
-        (action, Row { key: key.to_vec(), cells, deleted: action == Action::Delete })
-    });
+    let told = applied
+        .told
+        .map(|(action, cells)| (action, Row { key: key.to_vec(), cells, deleted: action == Action::Delete }));
     Ok(Planned { writes, told, answer, charges, size })
 }
 

@@ -26,7 +26,9 @@ pub(crate) async fn points(inner: &Inner, instance: &str, table: &str, bytes: u6
     let (mut points, mut size, mut first) = (Vec::new(), 0_u64, Vec::new());
     while let Some((key, value)) = pairs.next().await? {
         if points.len() >= MAX_POINTS {
-            return Err(invalid(format!("The table has more than {MAX_POINTS} splits of this size: ask for larger ones.")));
+            return Err(invalid(format!(
+                "The table has more than {MAX_POINTS} splits of this size: ask for larger ones."
+            )));
         }
         let partition = keys::row_len(&key, 1)?;
         if key[..partition] != first[..] {

@@ -58,8 +58,10 @@ pub(crate) fn list(inner: &Inner, instance: &str, table: Option<&str>) -> Result
         Some(Stream { stream_id: stream.id, table: table.name.clone(), created_us: stream.enabled_us })
     };
     match table {
-        Some(name) => Ok(of(&*inner.name(instance, name)?.table).into_iter().collect()),
-        None => Ok(inner.tables().iter().filter(|table| table.instance == instance).filter_map(|table| of(table)).collect()),
+        Some(name) => Ok(of(&inner.name(instance, name)?.table).into_iter().collect()),
+        None => {
+            Ok(inner.tables().iter().filter(|table| table.instance == instance).filter_map(|table| of(table)).collect())
+        }
     }
 }
 

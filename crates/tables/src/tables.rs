@@ -113,8 +113,7 @@ impl Tables {
         index: IndexMeta,
         include_base_data: bool,
     ) -> Result<()> {
-        let (inner, of, table, index_name) =
-            (self.0.clone(), instance.to_owned(), name.to_owned(), index.name.clone());
+        let (inner, of, table, index_name) = (self.0.clone(), instance.to_owned(), name.to_owned(), index.name.clone());
         let with_rows = include_base_data;
         let work = async move { alter::create_index(&inner, &of, &table, index, with_rows).await };
         let is_building = self.0.to_the_end(work).await?;
@@ -130,8 +129,7 @@ impl Tables {
 
     /// DropIndex.
     pub async fn drop_index(&self, instance: &str, name: &str, index: &str) -> Result<()> {
-        let (inner, instance, name, index) =
-            (self.0.clone(), instance.to_owned(), name.to_owned(), index.to_owned());
+        let (inner, instance, name, index) = (self.0.clone(), instance.to_owned(), name.to_owned(), index.to_owned());
         self.0.to_the_end(async move { alter::drop_index(&inner, &instance, &name, &index).await }).await
     }
 

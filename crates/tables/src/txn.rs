@@ -146,7 +146,11 @@ impl Txn {
     /// A transaction is of one table.
     pub(crate) fn check_table(&self, name: &str) -> Result<()> {
         let own = &self.table.name;
-        if own == name { Ok(()) } else { Err(invalid(format!("The transaction is of table '{own}', not of '{name}'."))) }
+        if own == name {
+            Ok(())
+        } else {
+            Err(invalid(format!("The transaction is of table '{own}', not of '{name}'.")))
+        }
     }
 
     /// The transaction's own writes, for one request.

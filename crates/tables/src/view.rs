@@ -234,7 +234,8 @@ fn check_width(taken: usize) -> Result<()> {
     if taken <= MAX_SHOWN_BYTES {
         return Ok(());
     }
-    let words = "The row is too wide for one answer: read it in parts, with columns_to_get or start_column and end_column";
+    let words =
+        "The row is too wide for one answer: read it in parts, with columns_to_get or start_column and end_column";
     Err(invalid(format!("{words}. The most is {MAX_SHOWN_BYTES} bytes.")))
 }
 

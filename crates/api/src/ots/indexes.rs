@@ -1,6 +1,8 @@
 //! Operations on secondary indexes.
 
-use feitian_wire::ots::messages::{CreateIndexRequest, CreateIndexResponse, DropIndexRequest, DropIndexResponse, encode};
+use feitian_wire::ots::messages::{
+    CreateIndexRequest, CreateIndexResponse, DropIndexRequest, DropIndexResponse, encode,
+};
 
 use super::{OtsAnswer, OtsCall, read};
 

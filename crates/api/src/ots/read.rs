@@ -9,7 +9,6 @@ use feitian_wire::ots::errors::parameter_invalid as invalid;
 use feitian_wire::ots::messages as wire;
 use feitian_wire::ots::{Filter, KeyColumn, decode_filter, decode_key, decode_row};
 
-
 pub(super) fn key_schema(schema: wire::PrimaryKeySchema) -> KeySchema {
     let kind = match schema.r#type() {
         wire::PrimaryKeyType::Integer => KeyType::Integer,

@@ -19,9 +19,6 @@ use feitian_tables::engine::fjall::{self, Fjall};
 use feitian_tables::engine::{Batch, Engine, Order};
 
 /// What is measured; the name is what `--fill` takes.
-#[cfg(feature = "slate")]
-const ENGINES: &[&str] = &["fjall", "slate"];
-#[cfg(not(feature = "slate"))]
 const ENGINES: &[&str] = &["fjall"];
 
 /// How many commit at the same time.
@@ -67,12 +64,6 @@ fn run() -> Result<()> {
 async fn open(engine: &str, data: &Path) -> Result<Arc<dyn Engine>> {
     match engine {
         "fjall" => Ok(Arc::new(Fjall::open(data, fjall::Settings::default()).await?)),
-        #[cfg(feature = "slate")]
-        "slate" => {
-            use feitian_tables::engine::slate::{Settings, Slate, directory};
-            let settings = Settings { directory: Some(data.into()), ..Settings::default() };
-            Ok(Arc::new(Slate::open(directory(data)?, "range", settings).await?))
-        }
         other => Err(Error::invalid(format!("there is no engine {other}"))),
     }
 }
@@ -234,11 +225,8 @@ async fn fill(engine: &str, place: &Path) -> Result<()> {
 
 /// Kills a process that fills a directory, then times the opening and counts what was answered and is not there.
 async fn recovery(name: &str, place: &Path) -> Result<()> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["--fill", name])
-        .arg(place)
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        Command::new(std::env::current_exe()?).args(["--fill", name]).arg(place).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().ok_or_else(|| Error::internal("the child has no standard output"))?;
     let (mut answered, mut lines) = (BTreeMap::<u8, u64>::new(), 0);
     // After the kill, what was printed before it is still to be read.

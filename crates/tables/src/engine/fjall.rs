@@ -42,9 +42,7 @@ use tokio::sync::oneshot;
 use self::commit::Committer;
 use self::files::{estimate, open_database, read_epoch};
 use super::group::{Request, State, check_readable, lower};
-use super::{
-    Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable,
-};
+use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable};
 
 /// What can be chosen.
 #[derive(Debug, Clone)]

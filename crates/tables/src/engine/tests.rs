@@ -55,23 +55,6 @@ impl Place for InFjall {
     }
 }
 
-#[cfg(feature = "slate")]
-struct InSlate(TempDir);
-
-#[cfg(feature = "slate")]
-#[async_trait]
-impl Place for InSlate {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    async fn open(&self) -> Result<Arc<dyn Engine>> {
-        let store = super::slate::directory(self.0.path())?;
-        let settings = super::slate::Settings { directory: Some(self.0.path().into()), spare_bytes: 0 };
-        Ok(Arc::new(super::slate::Slate::open(store, "range", settings).await?))
-    }
-}
-
 /// Every case on one engine.
 macro_rules! conformance {
     ($engine:ident, $place:ty) => {
@@ -119,8 +102,6 @@ macro_rules! conformance {
 
 conformance!(on_memory, super::InMemory);
 conformance!(on_fjall, super::InFjall);
-#[cfg(feature = "slate")]
-conformance!(on_slate, super::InSlate);
 
 /// A batch that gives each key the value behind it.
 fn puts<K: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (K, V)>) -> Batch {

@@ -13,9 +13,8 @@ fn by_n() -> IndexMeta {
 
 /// Keys of an index of one integer column: that column, then the table's.
 async fn entries(tables: &Tables, index: &str) -> Vec<(i64, i64, String)> {
-    let bound = |value: KeyValue| {
-        ["n", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec()
-    };
+    let bound =
+        |value: KeyValue| ["n", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec();
     let rows = pages(tables, range(index, Direction::Forward, bound(KeyValue::InfMin), bound(KeyValue::InfMax))).await;
     let entry = |row: Row| match &row.key[..] {
         [n, a, b] => match (&n.value, &a.value, &b.value) {
@@ -52,7 +51,10 @@ async fn entries_move_with_their_row_and_are_sparse() {
     let mut end = local.to_vec();
     end[0].value = KeyValue::InfMax;
     let rows = pages(&store.tables, range("local", Direction::Forward, local.to_vec(), end)).await;
-    assert_eq!(rows.iter().map(|row| row.key[1].value.clone()).collect::<Vec<_>>(), [KeyValue::Int(1), KeyValue::Int(8)]);
+    assert_eq!(
+        rows.iter().map(|row| row.key[1].value.clone()).collect::<Vec<_>>(),
+        [KeyValue::Int(1), KeyValue::Int(8)]
+    );
     let refused = store.tables.write_row("i", in_table("by_n", put(key(1, "x"), vec![]))).await.unwrap_err();
     assert_eq!(refused.message(), "Can't write index table directly.");
 }
@@ -74,7 +76,8 @@ async fn rows_from_before_an_index_are_added_once_asked_for() {
     tables.fill_indexes().await.unwrap();
     tables.fill_indexes().await.unwrap();
     let found = entries(tables, "by_n").await;
-    let mut want: Vec<_> = (0..200).filter(|a| *a != 8).map(|a| (if a == 7 { 1 } else { 1000 - a }, a, "x".to_owned())).collect();
+    let mut want: Vec<_> =
+        (0..200).filter(|a| *a != 8).map(|a| (if a == 7 { 1 } else { 1000 - a }, a, "x".to_owned())).collect();
     want.sort();
     assert_eq!(found, want);
     tables.create_index("i", "t", meta("later", IndexKind::Global, &["n"], &[]), false).await.unwrap();

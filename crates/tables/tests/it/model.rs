@@ -112,9 +112,8 @@ fn row_key((a, b): (u8, u8)) -> Vec<KeyColumn> {
 
 fn step() -> impl Strategy<Value = Step> {
     let row = || (0..3u8, 0..4u8);
-    let existence = || {
-        prop_oneof![3 => Just(Existence::Ignore), 1 => Just(Existence::Exists), 1 => Just(Existence::Missing)]
-    };
+    let existence =
+        || prop_oneof![3 => Just(Existence::Ignore), 1 => Just(Existence::Exists), 1 => Just(Existence::Missing)];
     let version = || proptest::option::of((0..6i64).prop_map(|by| START_MS + by - 3));
     let cells = proptest::collection::vec((0..3u8, 0..100i64, version()), 0..4);
     let kind = prop_oneof![3 => Just(Kind::Put), 1 => Just(Kind::DeleteAll), 1 => Just(Kind::DeleteOne), 1 => Just(Kind::Increment)];
@@ -192,8 +191,11 @@ async fn run(steps: Vec<Step>) {
                 let asked = GetRange { limit: Some(*limit), ..whole("t", ["a", "b"], direction) };
                 let got: Vec<_> = pages(&store.tables, asked).await;
                 let got: Vec<_> = got.into_iter().map(|row| (row.key.clone(), numbers(row))).collect();
-                let mut want: Vec<_> =
-                    model.rows.keys().map(|row| (row_key(*row), model.cells(*row).expect("a key of the model"))).collect();
+                let mut want: Vec<_> = model
+                    .rows
+                    .keys()
+                    .map(|row| (row_key(*row), model.cells(*row).expect("a key of the model")))
+                    .collect();
                 if *backward {
                     want.reverse();
                 }

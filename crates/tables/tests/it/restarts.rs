@@ -19,9 +19,8 @@ async fn store() -> Store {
 /// Rows of the table, entries of the index, records of the stream.
 async fn counts(tables: &Tables) -> (Vec<i64>, Vec<KeyValue>, usize) {
     let rows = pages(tables, whole("t", ["a", "b"], Direction::Forward)).await;
-    let bound = |value: KeyValue| {
-        ["n", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec()
-    };
+    let bound =
+        |value: KeyValue| ["n", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec();
     let asked = range("by_n", Direction::Forward, bound(KeyValue::InfMin), bound(KeyValue::InfMax));
     let entries = pages(tables, asked).await.into_iter().map(|row| row.key[0].value.clone()).collect();
     let stream = tables.list_streams("i", None).await.unwrap().remove(0);
@@ -33,10 +32,9 @@ async fn counts(tables: &Tables) -> (Vec<i64>, Vec<KeyValue>, usize) {
 
 #[tokio::test]
 async fn a_write_whose_outcome_is_unknown_is_there_as_a_whole_or_not_at_all() {
-    for (failure, want) in [
-        (Failure::Lost, (vec![1], vec![KeyValue::Int(1)], 1)),
-        (Failure::Kept, (vec![2], vec![KeyValue::Int(2)], 2)),
-    ] {
+    for (failure, want) in
+        [(Failure::Lost, (vec![1], vec![KeyValue::Int(1)], 1)), (Failure::Kept, (vec![2], vec![KeyValue::Int(2)], 2))]
+    {
         let mut store = store().await;
         store.disk.fail_next(failure);
         let change = update(key(1, "x"), vec![set("n", 2)]);

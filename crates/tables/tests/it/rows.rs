@@ -55,7 +55,10 @@ async fn conditions_hold_or_nothing_is_written() {
     let error = refused.await.unwrap_err();
     assert_eq!((error.code(), error.message()), ("OTSConditionCheckFail", "Condition check failed."));
     assert_eq!(cells(tables, "t", key(1, "x")).await, None);
-    tables.write_row("i", in_table("t", expecting(Existence::Missing, put(key(1, "x"), vec![set("n", 1)])))).await.unwrap();
+    tables
+        .write_row("i", in_table("t", expecting(Existence::Missing, put(key(1, "x"), vec![set("n", 1)]))))
+        .await
+        .unwrap();
     let mut if_two = update(key(1, "x"), vec![set("n", 5)]);
     if_two.condition.filter = Some(equals("n", 2));
     assert!(tables.write_row("i", in_table("t", if_two.clone())).await.is_err());
@@ -150,7 +153,8 @@ async fn projections_follow_the_documented_order() {
 async fn rows_of_a_batch_stand_alone_and_an_atomic_one_together() {
     let store = store().await;
     let tables = &store.tables;
-    let batch = |rows, atomic| BatchWrite { tables: vec![TableWrites { table: "t".into(), rows }], transaction: None, atomic };
+    let batch =
+        |rows, atomic| BatchWrite { tables: vec![TableWrites { table: "t".into(), rows }], transaction: None, atomic };
     let rows = vec![
         put(key(1, "x"), vec![set("n", 1)]),
         put(key(1, "x")[..1].to_vec(), vec![]),

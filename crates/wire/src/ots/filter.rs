@@ -33,7 +33,10 @@ pub enum Filter {
     /// Two or more.
     Or(Vec<Filter>),
     /// Leaves out `offset` columns, in the order of their names, and gives the next `limit`. Only reads have it.
-    Page { offset: u32, limit: u32 },
+    Page {
+        offset: u32,
+        limit: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

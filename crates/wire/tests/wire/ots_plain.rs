@@ -235,8 +235,11 @@ fn any_cell() -> impl Strategy<Value = Cell> {
 }
 
 fn any_row() -> impl Strategy<Value = Row> {
-    (vec(any_column(), 1..5), vec(any_cell(), 0..6), any::<bool>())
-        .prop_map(|(key, cells, deleted)| Row { key, cells, deleted })
+    (vec(any_column(), 1..5), vec(any_cell(), 0..6), any::<bool>()).prop_map(|(key, cells, deleted)| Row {
+        key,
+        cells,
+        deleted,
+    })
 }
 
 proptest! {
