@@ -43,12 +43,8 @@ pub(crate) fn change(
 ) -> Result<Charges> {
     let mut charges = Charges::new();
     for index in &record.indexes {
+        check_lengths(index, key, old, new)?;
         let (before, after) = (entry(index, key, old), entry(index, key, new));
-        if let Some(after) = &after {
-            for column in &after.key {
-                check::key_length(&column.name, column.value.size())?;
-            }
-        }
         let mut units = 0;
         let nothing = StoredRow::default();
         let moves = match (&before, &after) {
@@ -75,6 +71,21 @@ pub(crate) fn change(
     Ok(charges)
 }
 
+/// Refuses a new value that is too long for the key of an index. One from before the index stays as it is: its row has
+/// no entry then, and can be changed and deleted all the same.
+fn check_lengths(index: &Index, key: &[KeyColumn], old: &StoredRow, new: &StoredRow) -> Result<()> {
+    for column in index.key.iter().filter(|column| key.iter().all(|own| own.name != column.name)) {
+        let value = newest(new, &column.name).map(|(_, value)| value);
+        if value == newest(old, &column.name).map(|(_, value)| value) {
+            continue;
+        }
+        if let Some(value) = value.and_then(|value| key_value(value, column.kind)) {
+            check::key_length(&column.name, value.size())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a row's entry in one index as if there were none: who adds old rows does so, and may do it twice.
 pub(crate) fn add(index: &Index, key: &[KeyColumn], row: &StoredRow, writes: &mut Writes) {
     if let Some(entry) = entry(index, key, row) {
@@ -99,7 +110,7 @@ fn attributes_size(row: &StoredRow) -> usize {
     row.columns.iter().map(size).sum()
 }
 
-/// A row's entry; a row that lacks a listed column, or has one of another type, has none.
+/// A row's entry; a row that lacks a listed column, or has one of another type or too long for a key, has none.
 fn entry(index: &Index, key: &[KeyColumn], row: &StoredRow) -> Option<Entry> {
     if !row.exists {
         return None;
@@ -109,7 +120,7 @@ fn entry(index: &Index, key: &[KeyColumn], row: &StoredRow) -> Option<Entry> {
         let own = key.iter().find(|own| own.name == column.name);
         let value = match own {
             Some(own) => own.value.clone(),
-            None => key_value(newest(row, &column.name)?.1, column.kind)?,
+            None => key_value(newest(row, &column.name)?.1, column.kind).filter(fits)?,
         };
         entry_key.push(KeyColumn { name: column.name.clone(), value });
     }
@@ -121,6 +132,10 @@ fn entry(index: &Index, key: &[KeyColumn], row: &StoredRow) -> Option<Entry> {
     }
     let prefix = keys::row(index.generation, &entry_key);
     Some(Entry { prefix, key: entry_key, row: StoredRow { exists: true, columns } })
+}
+
+fn fits(value: &KeyValue) -> bool {
+    value.size() <= check::MAX_KEY_BYTES
 }
 
 fn newest<'a>(row: &'a StoredRow, name: &str) -> Option<(i64, &'a Value)> {

@@ -91,3 +91,38 @@ async fn rows_from_before_an_index_are_added_once_asked_for() {
     assert_eq!(tables.get_row("i", get("later", key(1, "x"))).await.unwrap_err().code(), "OTSObjectNotExist");
     assert_eq!(entries(tables, "by_n").await, want);
 }
+
+// From the reference, part 5.3: a key column has 1024 bytes at most, in an index too. A row from before the index may have
+// more: it has no entry, and is not stuck.
+#[tokio::test]
+async fn a_row_with_a_value_too_long_for_an_index_is_not_stuck() {
+    let store = Store::new().await;
+    let tables = &store.tables;
+    tables.create_table("i", new_table("t")).await.unwrap();
+    let text = |bytes: usize| {
+        vec![Cell { name: "s".into(), value: Some(Value::Str("x".repeat(bytes))), op: None, version: None }]
+    };
+    let write = |write| tables.write_row("i", in_table("t", write));
+    write(put(key(1, "x"), text(100_000))).await.unwrap();
+    write(put(key(2, "x"), text(100_000))).await.unwrap();
+    write(put(key(3, "x"), text(1024))).await.unwrap();
+    tables.create_index("i", "t", meta("by_s", IndexKind::Global, &["s"], &["n"]), true).await.unwrap();
+    tables.fill_indexes().await.unwrap();
+    let found = async || {
+        let bound = |value: KeyValue| {
+            ["s", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec()
+        };
+        let asked = range("by_s", Direction::Forward, bound(KeyValue::InfMin), bound(KeyValue::InfMax));
+        pages(tables, asked).await.into_iter().map(|row| row.key[1].value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(found().await, [KeyValue::Int(3)]);
+    let refused = write(put(key(4, "x"), text(1025))).await.unwrap_err();
+    let words = "The length of primary key column: 's' exceeds the MaxLength:1024 with CurrentLength:1025.";
+    assert_eq!((refused.code(), refused.message()), ("OTSParameterInvalid", words));
+    write(update(key(1, "x"), vec![set("n", 1)])).await.unwrap();
+    write(update(key(1, "x"), text(3))).await.unwrap();
+    assert_eq!(found().await, [KeyValue::Int(1), KeyValue::Int(3)]);
+    write(delete(key(2, "x"))).await.unwrap();
+    assert_eq!(cells(tables, "t", key(2, "x")).await, None);
+    assert_eq!(found().await, [KeyValue::Int(1), KeyValue::Int(3)]);
+}
