@@ -17,6 +17,7 @@ use feitian_wire::ots::{KeyColumn, KeyValue, Row};
 
 use crate::cells::{decode_u64, encode_u64};
 use crate::check;
+use crate::engine::unknown;
 use crate::errors::{condition_failed, invalid};
 use crate::index::Charges;
 use crate::inner::Inner;
@@ -26,7 +27,7 @@ use crate::meter::Charged;
 use crate::model::{Action, RowWrite, Units, Written};
 use crate::plan::{self, Planned};
 use crate::stream;
-use crate::table::{Record, Table};
+use crate::table::{Record, Table, Times};
 use crate::view::{View, Writes};
 
 /// Changes one row, outside of transactions.
@@ -113,6 +114,11 @@ pub(crate) struct Change {
     pub charges: Charges,
 }
 
+/// Whether a commit with this error may be there all the same.
+fn may_have_happened(error: &feitian_base::Error) -> bool {
+    error.code() == unknown("").code()
+}
+
 /// Step 4. The caller shares the gate and holds the latches of all that is changed.
 pub(crate) async fn commit(
     inner: &Inner,
@@ -144,9 +150,20 @@ pub(crate) async fn commit(
         times
     });
     failpoint::hit("tables.before_commit");
-    inner.engine.commit(writes.into_batch()).await?;
-    failpoint::hit("tables.after_commit");
-    table.meters.settle(charged);
-    drop(on_their_way);
-    Ok(())
+    let outcome = inner.engine.commit(writes.into_batch()).await;
+    match (outcome, on_their_way) {
+        (Ok(()), times) => {
+            failpoint::hit("tables.after_commit");
+            table.meters.settle(charged);
+            drop(times);
+            Ok(())
+        }
+        (Err(e), times) => {
+            // A change that may be there is in the log once the engine is opened again: until then nobody goes past it.
+            if let Some(times) = times.filter(|_| may_have_happened(&e)) {
+                times.keep();
+            }
+            Err(e)
+        }
+    }
 }
