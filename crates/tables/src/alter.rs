@@ -3,6 +3,8 @@
 //! Each goes by the numbered steps of `catalog.rs`. An index that shall have the rows from before it is made *building*
 //! in the commit that makes it: from then on every write keeps it, and `backfill.rs` adds the rest.
 
+use std::sync::Arc;
+
 use feitian_base::Result;
 
 use crate::catalog::{Change, add_past, check_names, new_index, new_stream};
@@ -111,14 +113,14 @@ pub(crate) async fn delete_columns(inner: &Inner, instance: &str, name: &str, co
     finish(inner, &mut change, &table, record).await
 }
 
-/// Makes an index; true if rows from before it are still to be added.
+/// Makes an index; the answer is its table and its generation if rows from before it are still to be added.
 pub(crate) async fn create_index(
     inner: &Inner,
     instance: &str,
     name: &str,
     meta: IndexMeta,
     with_base_data: bool,
-) -> Result<bool> {
+) -> Result<Option<(Arc<Table>, u64)>> {
     // 1.
     let mut change = Change::begin(inner).await;
     let table = inner.table(instance, name)?;
@@ -130,13 +132,14 @@ pub(crate) async fn create_index(
     let mut index = new_index(&record, meta, change.generation())?;
     index.is_building = with_base_data;
     index.is_whole = with_base_data;
+    let generation = index.generation;
     record.indexes.push(index);
     // 3. and 4. A transaction's own writes have no entries for the new index: it is over.
     finish(inner, &mut change, &table, record).await?;
     inner.transactions.end_all_of(&table);
     let shown = Name { table: table.clone(), is_index: true };
     inner.names.write().entry(instance.to_owned()).or_default().insert(index_name, shown);
-    Ok(with_base_data)
+    Ok(with_base_data.then_some((table.clone(), generation)))
 }
 
 /// Takes an index away.

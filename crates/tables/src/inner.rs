@@ -202,8 +202,4 @@ impl Source {
         let has_index = || record.indexes.iter().any(|index| index.generation == generation);
         if record.generation == generation || has_index() { Ok(()) } else { Err(no_table()) }
     }
-
-    pub(crate) fn is_index(&self) -> bool {
-        self.index.is_some()
-    }
 }

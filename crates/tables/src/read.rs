@@ -20,7 +20,7 @@ pub(crate) async fn get_row(inner: &Inner, instance: &str, get: &GetRow) -> Resu
         return row(inner, &source, View::of(&*inner.engine), &get.key, &get.select).await;
     };
     let txn = inner.transactions.find(inner, instance, id)?;
-    txn.check_table(&get.table)?;
+    txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
     row(inner, &source, View { engine: &*inner.engine, overlay }, &get.key, &get.select).await
@@ -54,9 +54,7 @@ pub(crate) async fn get_range(inner: &Inner, instance: &str, get: &GetRange) -> 
         return range(inner, &source, View::of(&*inner.engine), get).await;
     };
     let txn = inner.transactions.find(inner, instance, id)?;
-    if !source.is_index() {
-        txn.check_table(&get.table)?;
-    }
+    txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
     range(inner, &source, View { engine: &*inner.engine, overlay }, get).await

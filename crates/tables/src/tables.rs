@@ -113,18 +113,16 @@ impl Tables {
         index: IndexMeta,
         include_base_data: bool,
     ) -> Result<()> {
-        let (inner, of, table, index_name) = (self.0.clone(), instance.to_owned(), name.to_owned(), index.name.clone());
-        let with_rows = include_base_data;
-        let work = async move { alter::create_index(&inner, &of, &table, index, with_rows).await };
-        let is_building = self.0.to_the_end(work).await?;
-        if is_building && self.0.settings.background {
-            let found = self.0.name(instance, &index_name)?;
-            let record = found.table.record()?;
-            if let Some(index) = record.indexes.iter().find(|index| index.meta.name == index_name) {
-                backfill::start(&self.0, &found.table, index.generation);
+        let (inner, instance, name) = (self.0.clone(), instance.to_owned(), name.to_owned());
+        let work = async move {
+            let made = alter::create_index(&inner, &instance, &name, index, include_base_data).await?;
+            // Here and not behind the answer: a caller that goes away leaves no index that nobody fills.
+            if let Some((table, generation)) = made.filter(|_| inner.settings.background) {
+                backfill::start(&inner, &table, generation);
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        self.0.to_the_end(work).await
     }
 
     /// DropIndex.

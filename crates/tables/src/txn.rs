@@ -143,7 +143,7 @@ impl Transactions {
 }
 
 impl Txn {
-    /// A transaction is of one table.
+    /// A transaction is of one table, whose indexes it reads too.
     pub(crate) fn check_table(&self, name: &str) -> Result<()> {
         let own = &self.table.name;
         if own == name {
