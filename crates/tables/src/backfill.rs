@@ -114,7 +114,8 @@ async fn add_row_latched(inner: &Inner, table: &Table, generation: u64, prefix: 
     let _held = inner.latches.row(&record.partition(&key), prefix).await;
     let mut columns = BTreeSet::new();
     index::columns(&record, &mut columns);
-    let mut row = View::of(&*inner.engine).row(prefix, &Needed::Columns(columns)).await?;
+    let needed = Needed::Columns { values: columns.clone(), columns };
+    let mut row = View::of(&*inner.engine).row(prefix, &needed).await?;
     row.trim(&record.live(inner.now_ms()));
     let mut writes = Writes::default();
     index::add(&index, &key, &row, &mut writes);

@@ -34,12 +34,8 @@ pub(crate) struct StoredRow {
 }
 
 impl StoredRow {
-    /// Takes in what the engine has behind the row's prefix.
-    pub(crate) fn add(&mut self, tail: &[u8], value: &[u8]) -> Result<()> {
-        self.add_wanted(tail, value, &|_| true).map(drop)
-    }
-
-    /// The same, without the columns that are not wanted; the answer is how many bytes were taken.
+    /// Takes in what the engine has behind the row's prefix, without the columns that are not wanted; the answer is how
+    /// many bytes were taken.
     pub(crate) fn add_wanted(&mut self, tail: &[u8], value: &[u8], wanted: Wanted<'_>) -> Result<usize> {
         match keys::read_tail(tail)? {
             Tail::Marker => self.exists = true,

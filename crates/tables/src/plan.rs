@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use feitian_base::Result;
-use feitian_wire::ots::{KeyColumn, KeyValue, Row};
+use feitian_wire::ots::{Cell, CellOp, KeyColumn, KeyValue, Row};
 
 use crate::apply::{self, Applied};
 use crate::cells::{Live, StoredRow};
@@ -51,19 +51,24 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
     Ok(Planned { writes, told, answer, charges, size })
 }
 
-/// A write needs the values of the columns that it updates, of those of its condition, and of those of indexes.
+/// A write needs the values of the columns that it increments, of those of its condition, and of those of indexes. What
+/// it writes over or deletes needs none: 1024 columns may hold far more than a request.
 fn needed(record: &Record, change: &RowChange, filter: Option<&Ready>) -> Needed<'static> {
-    let mut columns = BTreeSet::new();
+    let mut values = BTreeSet::new();
     if let Some(filter) = filter {
-        filter.columns(&mut columns);
+        filter.columns(&mut values);
     }
-    index::columns(record, &mut columns);
+    index::columns(record, &mut values);
     match change {
         RowChange::Update(row) => {
-            columns.extend(row.cells.iter().map(|cell| cell.name.clone()));
-            Needed::Columns(columns)
+            let names = |cell: &Cell| cell.name.clone();
+            let incremented = row.cells.iter().filter(|cell| cell.op == Some(CellOp::Increment));
+            values.extend(incremented.map(names));
+            let mut columns = values.clone();
+            columns.extend(row.cells.iter().map(names));
+            Needed::Columns { columns, values }
         }
-        RowChange::Put(_) | RowChange::Delete(_) => Needed::Named(columns),
+        RowChange::Put(_) | RowChange::Delete(_) => Needed::Named(values),
     }
 }
 

@@ -82,9 +82,9 @@ pub(crate) enum Needed<'a> {
     Shown(Wanted<'a>),
     /// The values of these, and which other cells there are: for writers, who replace the row.
     Named(BTreeSet<String>),
-    /// The same, but of a wide row these columns alone: for writers who leave the others as they are. Their latch keeps
-    /// the row as it is from one look to the next.
-    Columns(BTreeSet<String>),
+    /// The same, but of a wide row the cells of `columns` alone, to which `values` belong: for writers who leave the
+    /// others as they are. Their latch keeps the row as it is from one look to the next.
+    Columns { columns: BTreeSet<String>, values: BTreeSet<String> },
 }
 
 /// The engine, with writes over it that nobody else sees.
@@ -142,18 +142,22 @@ impl<'a> View<'a> {
         while let Some((key, value)) = pairs.next().await? {
             count += 1;
             match needed {
-                Needed::Columns(names) if count > PAGE_PAIRS => return self.columns(row, names).await,
+                Needed::Columns { columns, values } if count > PAGE_PAIRS => {
+                    return self.columns(row, columns, values).await;
+                }
                 Needed::Shown(wanted) => {
                     taken += found.add_wanted(&key[row.len()..], &value, *wanted)?;
                     check_width(taken)?;
                 }
-                Needed::Named(names) | Needed::Columns(names) => found.add_named(&key[row.len()..], &value, names)?,
+                Needed::Named(values) | Needed::Columns { values, .. } => {
+                    found.add_named(&key[row.len()..], &value, values)?;
+                }
             }
         }
         Ok(found)
     }
 
-    async fn columns(&self, row: &[u8], names: &BTreeSet<String>) -> Result<StoredRow> {
+    async fn columns(&self, row: &[u8], names: &BTreeSet<String>, values: &BTreeSet<String>) -> Result<StoredRow> {
         let exists = self.get(&keys::marker(row)).await?.is_some();
         let mut found = StoredRow { exists, columns: BTreeMap::new() };
         for name in names {
@@ -161,7 +165,7 @@ impl<'a> View<'a> {
             let to = keys::after(&from);
             let mut pairs = self.pairs(from, to, Order::Forward).await?;
             while let Some((key, value)) = pairs.next().await? {
-                found.add(&key[row.len()..], &value)?;
+                found.add_named(&key[row.len()..], &value, values)?;
             }
         }
         Ok(found)
