@@ -23,7 +23,7 @@ use crate::read;
 use crate::table::{Record, Table};
 use crate::txn::key_text;
 use crate::units;
-use crate::view::View;
+use crate::view::{Room, View};
 use crate::write::{self, Change};
 
 /// Rows of any tables.
@@ -36,10 +36,10 @@ pub(crate) async fn get(inner: &Inner, instance: &str, tables: &[TableGets]) -> 
     named_once(tables.iter().map(|table| table.table.as_str()))?;
     // All names are looked up before anything is read: one that is missing fails the request.
     let sources = tables.iter().map(|table| inner.source(instance, &table.table)).collect::<Result<Vec<_>>>()?;
-    let mut answer = Vec::with_capacity(tables.len());
+    let (mut answer, room) = (Vec::with_capacity(tables.len()), Room::default());
     for (table, source) in tables.iter().zip(&sources) {
-        let view = View::of(&*inner.engine);
-        let rows = table.keys.iter().map(|key| read::row(inner, source, view, key, &table.select));
+        let look = (View::of(&*inner.engine), &room);
+        let rows = table.keys.iter().map(|key| read::row(inner, source, look, key, &table.select));
         answer.push((table.table.clone(), join_all(rows).await));
     }
     Ok(answer)

@@ -11,26 +11,26 @@ use crate::keys;
 use crate::model::{Direction, GetRange, GetRow, Got, Page, Select, Units};
 use crate::project::Projector;
 use crate::units;
-use crate::view::{Needed, View};
+use crate::view::{Needed, Room, View};
 
 /// One row.
 pub(crate) async fn get_row(inner: &Inner, instance: &str, get: &GetRow) -> Result<Got> {
     let source = inner.source(instance, &get.table)?;
     let Some(id) = &get.transaction else {
-        return row(inner, &source, View::of(&*inner.engine), &get.key, &get.select).await;
+        return row(inner, &source, (View::of(&*inner.engine), &Room::default()), &get.key, &get.select).await;
     };
     let txn = inner.transactions.find(inner, instance, id)?;
     txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
-    row(inner, &source, View { engine: &*inner.engine, overlay }, &get.key, &get.select).await
+    row(inner, &source, (View { engine: &*inner.engine, overlay }, &Room::default()), &get.key, &get.select).await
 }
 
 /// One row of a table that was found already.
 pub(crate) async fn row(
     inner: &Inner,
     source: &Source,
-    view: View<'_>,
+    (view, room): (View<'_>, &Room),
     key: &[KeyColumn],
     select: &Select,
 ) -> Result<Got> {
@@ -38,7 +38,7 @@ pub(crate) async fn row(
     let live = source.record.live(inner.now_ms());
     let projector = Projector::new(select, live, source.key(), source.options())?;
     let wanted = |name: &str| projector.wants_column(name);
-    let stored = view.row(&keys::row(source.generation(), key), &Needed::Shown(&wanted)).await?;
+    let stored = view.row(&keys::row(source.generation(), key), &Needed::Shown(&wanted, room)).await?;
     source.check_alive()?;
     let shown = projector.show(key.to_vec(), stored);
     let read = units::units(shown.row.as_ref().map_or(0, |row| projector.size(row)));

@@ -4,6 +4,7 @@ use std::collections::btree_map::Range;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::iter::{Peekable, Rev};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use feitian_base::Result;
@@ -16,7 +17,7 @@ use crate::keys;
 /// Pairs and bytes of one page of a scan: what is in memory of a range, beside the row that is being put together.
 const PAGE_PAIRS: usize = 1024;
 const PAGE_BYTES: usize = 1 << 20;
-/// Bytes of one row in an answer.
+/// Bytes of the rows that one answer has, or of the last row of a range.
 const MAX_SHOWN_BYTES: usize = 64 << 20;
 
 /// Changes that are to happen together, the last one for each key.
@@ -78,8 +79,8 @@ pub(crate) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
 /// Which of a row's columns are wanted.
 pub(crate) enum Needed<'a> {
-    /// Those that an answer shows, all as they were at one moment: for readers, who hold no latch.
-    Shown(Wanted<'a>),
+    /// Those that an answer shows, all as they were at one moment, while there is room: for readers, who hold no latch.
+    Shown(Wanted<'a>, &'a Room),
     /// The values of these, and which other cells there are: for writers, who replace the row.
     Named(BTreeSet<String>),
     /// The same, but of a wide row the cells of `columns` alone, to which `values` belong: for writers who leave the
@@ -138,17 +139,14 @@ impl<'a> View<'a> {
     pub(crate) async fn row(&self, row: &[u8], needed: &Needed<'_>) -> Result<StoredRow> {
         let mut found = StoredRow::default();
         let mut pairs = self.pairs(row.to_vec(), keys::row_end(row), Order::Forward).await?;
-        let (mut count, mut taken) = (0, 0);
+        let mut count = 0;
         while let Some((key, value)) = pairs.next().await? {
             count += 1;
             match needed {
                 Needed::Columns { columns, values } if count > PAGE_PAIRS => {
                     return self.columns(row, columns, values).await;
                 }
-                Needed::Shown(wanted) => {
-                    taken += found.add_wanted(&key[row.len()..], &value, *wanted)?;
-                    check_width(taken)?;
-                }
+                Needed::Shown(wanted, room) => room.take(found.add_wanted(&key[row.len()..], &value, *wanted)?)?,
                 Needed::Named(values) | Needed::Columns { values, .. } => {
                     found.add_named(&key[row.len()..], &value, values)?;
                 }
@@ -233,14 +231,19 @@ impl Pairs<'_> {
     }
 }
 
-/// A row is in memory as a whole before it is answered.
-fn check_width(taken: usize) -> Result<()> {
-    if taken <= MAX_SHOWN_BYTES {
-        return Ok(());
+/// What rows take that are in memory together before they are answered: one of GetRow, and all of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Room(AtomicUsize);
+
+impl Room {
+    fn take(&self, bytes: usize) -> Result<()> {
+        if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_SHOWN_BYTES {
+            return Ok(());
+        }
+        let words = "The answer is too large: read fewer rows, or parts of them with columns_to_get or start_column and \
+                     end_column";
+        Err(invalid(format!("{words}. The most is {MAX_SHOWN_BYTES} bytes.")))
     }
-    let words =
-        "The row is too wide for one answer: read it in parts, with columns_to_get or start_column and end_column";
-    Err(invalid(format!("{words}. The most is {MAX_SHOWN_BYTES} bytes.")))
 }
 
 /// One row of a range.
@@ -263,15 +266,14 @@ pub(crate) struct Rows<'a> {
 impl Rows<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Scanned>> {
         let Some(prefix) = self.peek().await? else { return Ok(None) };
-        let (mut row, mut bytes, mut taken) = (StoredRow::default(), 0, 0);
+        let (mut row, mut bytes, room) = (StoredRow::default(), 0, Room::default());
         while let Some((key, value)) = self.next.take() {
             if !key.starts_with(&prefix) {
                 self.next = Some((key, value));
                 break;
             }
             bytes += key.len() + value.len();
-            taken += row.add_wanted(&key[prefix.len()..], &value, self.wanted)?;
-            check_width(taken)?;
+            room.take(row.add_wanted(&key[prefix.len()..], &value, self.wanted)?)?;
             self.next = self.pairs.next().await?;
         }
         Ok(Some(Scanned { prefix, row, bytes }))
