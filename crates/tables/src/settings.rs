@@ -20,6 +20,8 @@ pub struct Settings {
     pub transaction_life: Duration,
     /// Open transactions at one time.
     pub open_transactions: usize,
+    /// Bytes that all open transactions may hold in memory together.
+    pub transactions_bytes: usize,
     /// Between two rounds of cleaning.
     pub clean_every: Duration,
     /// How often read units are written down.
@@ -40,6 +42,7 @@ impl Default for Settings {
             batch_write_rows: 200,
             transaction_life: Duration::from_secs(60),
             open_transactions: 10_000,
+            transactions_bytes: 1 << 30,
             clean_every: Duration::from_secs(60),
             meter_every: Duration::from_secs(1),
             background: true,

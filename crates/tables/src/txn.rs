@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use feitian_base::{Error, Kind, Result, id};
 use feitian_wire::ots::{KeyColumn, KeyValue, Row};
@@ -33,7 +33,35 @@ const RAW_FACTOR: usize = 16;
 
 /// The open transactions.
 #[derive(Default)]
-pub(crate) struct Transactions(Mutex<BTreeMap<String, Arc<Txn>>>);
+pub(crate) struct Transactions {
+    by_id: Mutex<BTreeMap<String, Arc<Txn>>>,
+    /// Bytes that all of them hold.
+    held: Arc<AtomicUsize>,
+}
+
+/// Bytes that a transaction holds; they are free again when it is over.
+struct Weight {
+    own: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Weight {
+    fn add(&mut self, bytes: usize, most: usize) -> Result<()> {
+        self.own += bytes;
+        if self.all.fetch_add(bytes, Ordering::SeqCst) + bytes <= most {
+            return Ok(());
+        }
+        self.own -= bytes;
+        self.all.fetch_sub(bytes, Ordering::SeqCst);
+        Err(Error::new(Kind::Throttled, "OTSServerBusy", "The open transactions hold too many bytes."))
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own, Ordering::SeqCst);
+    }
+}
 
 pub(crate) struct Txn {
     id: String,
@@ -48,13 +76,20 @@ pub(crate) struct Txn {
 }
 
 /// A transaction's own writes.
-#[derive(Default)]
 pub(crate) struct Own {
     pub writes: Writes,
     told: Vec<(Action, Row)>,
     charges: BTreeMap<u64, i32>,
     units: i32,
     size: usize,
+    weight: Weight,
+}
+
+impl Own {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        let weight = Weight { own: 0, all: all.clone() };
+        Self { writes: Writes::default(), told: Vec::new(), charges: BTreeMap::new(), units: 0, size: 0, weight }
+    }
 }
 
 impl Transactions {
@@ -66,7 +101,7 @@ impl Transactions {
         let partition = record.partition(key);
         let _held = inner.latches.partition(&partition).await;
         self.refuse_locked(inner, &table, &partition)?;
-        if self.0.lock().len() >= inner.settings.open_transactions {
+        if self.by_id.lock().len() >= inner.settings.open_transactions {
             return Err(Error::new(Kind::Throttled, "OTSServerBusy", "Too many transactions are open."));
         }
         let id = new_id();
@@ -79,16 +114,16 @@ impl Transactions {
             first,
             expires_us: inner.now_us().saturating_add(life_us),
             is_void: AtomicBool::new(false),
-            state: tokio::sync::Mutex::new(Some(Own::default())),
+            state: tokio::sync::Mutex::new(Some(Own::new(&self.held))),
         };
-        self.0.lock().insert(id.clone(), Arc::new(txn));
+        self.by_id.lock().insert(id.clone(), Arc::new(txn));
         Ok(id)
     }
 
     /// The open transaction of an id.
     pub(crate) fn find(&self, inner: &Inner, instance: &str, id: &str) -> Result<Arc<Txn>> {
         check_id(id)?;
-        let found = self.0.lock().get(id).cloned();
+        let found = self.by_id.lock().get(id).cloned();
         let txn = found.filter(|txn| txn.table.instance == instance).ok_or_else(no_session)?;
         if txn.expires_us <= inner.now_us() {
             self.end_if_idle(&txn);
@@ -100,14 +135,14 @@ impl Transactions {
     /// Refuses an outside writer while a transaction has the partition. The caller holds the partition's latch.
     pub(crate) fn refuse_locked(&self, inner: &Inner, table: &Table, partition: &[u8]) -> Result<()> {
         let Some(id) = table.holder(partition) else { return Ok(()) };
-        let Some(txn) = self.0.lock().get(&id).cloned() else { return Err(row_conflict()) };
+        let Some(txn) = self.by_id.lock().get(&id).cloned() else { return Err(row_conflict()) };
         if txn.expires_us <= inner.now_us() && self.end_if_idle(&txn) { Ok(()) } else { Err(row_conflict()) }
     }
 
     /// Ends what has outlived its time.
     pub(crate) fn expire(&self, inner: &Inner) {
         let now_us = inner.now_us();
-        let over: Vec<_> = self.0.lock().values().filter(|txn| txn.expires_us <= now_us).cloned().collect();
+        let over: Vec<_> = self.by_id.lock().values().filter(|txn| txn.expires_us <= now_us).cloned().collect();
         for txn in over {
             self.end_if_idle(&txn);
         }
@@ -115,7 +150,7 @@ impl Transactions {
 
     /// Ends every transaction of a table that is about to change. The caller has the gate alone.
     pub(crate) fn end_all_of(&self, table: &Table) {
-        let of_it: Vec<_> = self.0.lock().values().filter(|txn| std::ptr::eq(&*txn.table, table)).cloned().collect();
+        let of_it: Vec<_> = self.by_id.lock().values().filter(|txn| std::ptr::eq(&*txn.table, table)).cloned().collect();
         for txn in of_it {
             txn.is_void.store(true, Ordering::SeqCst);
             self.forget(&txn);
@@ -124,7 +159,7 @@ impl Transactions {
 
     /// How many are open.
     pub(crate) fn count(&self) -> usize {
-        self.0.lock().len()
+        self.by_id.lock().len()
     }
 
     /// Ends a transaction that no request uses now; false if one does.
@@ -138,7 +173,7 @@ impl Transactions {
     /// Step 4.
     fn forget(&self, txn: &Txn) {
         txn.table.unlock(&txn.partition, &txn.id);
-        self.0.lock().remove(&txn.id);
+        self.by_id.lock().remove(&txn.id);
     }
 }
 
@@ -182,6 +217,7 @@ impl Txn {
         if size > most || raw > most.saturating_mul(RAW_FACTOR) {
             return Err(check::too_large("transaction", most, size.max(raw)));
         }
+        own.weight.add(planned.writes.bytes().saturating_add(planned.size), inner.settings.transactions_bytes)?;
         own.size = size;
         own.writes.append(planned.writes);
         own.told.extend(planned.told);
@@ -278,10 +314,13 @@ mod tests {
     fn ids_are_recognised() {
         let id = new_id();
         assert!(check_id(&id).is_ok());
-        let mut exchanged = id.clone().into_bytes();
-        exchanged.swap(20, 29);
-        let exchanged = String::from_utf8(exchanged).unwrap();
-        for bad in ["", "1", "txn-", "txn-é", &id[1..], &exchanged[..30]] {
+        // The example of the ULID specification, its last two digits exchanged, and its check letter another one.
+        let (ulid, exchanged) = ("01arz3ndektsv4rrffq69g5fav", "01arz3ndektsv4rrffq69g5fva");
+        let letter = check_letter(ulid);
+        assert!(check_id(&format!("txn-{ulid}{letter}")).is_ok());
+        let exchanged = format!("txn-{exchanged}{letter}");
+        let other = format!("txn-{ulid}{}", if letter == 'a' { 'b' } else { 'a' });
+        for bad in ["", "1", "txn-", "txn-é", &id[1..], &id[..30], &exchanged[..], &other[..]] {
             assert_eq!(check_id(bad).unwrap_err().message(), "TransactionID is invalid.", "{bad}");
         }
     }

@@ -103,3 +103,27 @@ async fn a_transaction_has_a_size() {
     store.tables.commit_transaction("i", &id).await.unwrap();
     assert_eq!(cells(&store.tables, "t", key(1, "y")).await.unwrap()[0].2, 1);
 }
+
+// Arithmetic: of 2 MiB for all transactions one that has 1.4 MiB leaves no room for another such one, until it is over.
+#[tokio::test]
+async fn transactions_have_a_size_together() {
+    let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
+    let settings = Settings { background: false, transactions_bytes: 2 << 20, ..Settings::default() };
+    let tables = Tables::open(Arc::new(Memory::open(&disk)), clock, settings).await.unwrap();
+    tables.create_table("i", new_table("t")).await.unwrap();
+    let start = async |a: i64| tables.start_transaction("i", "t", key(a, "")[..1].to_vec()).await.unwrap();
+    let (first, second) = (start(1).await, start(2).await);
+    let big = |id: &str, a: i64| {
+        let value = Some(Value::Bin(vec![7; 700 << 10]));
+        inside(id, put(key(a, "x"), vec![Cell { name: "v".into(), value, op: None, version: None }]))
+    };
+    // The row counts twice: as it will lie in the engine, and as the stream will tell of it.
+    tables.write_row("i", big(&first, 1)).await.unwrap();
+    assert_eq!(tables.write_row("i", big(&second, 2)).await.unwrap_err().code(), "OTSServerBusy");
+    tables.abort_transaction("i", &first).await.unwrap();
+    tables.write_row("i", big(&second, 2)).await.unwrap();
+    tables.commit_transaction("i", &second).await.unwrap();
+    let third = start(3).await;
+    tables.write_row("i", big(&third, 3)).await.unwrap();
+    assert!(tables.get_row("i", get("t", key(2, "x"))).await.unwrap().row.is_some());
+}
