@@ -163,7 +163,7 @@ pub(crate) fn encode_u64(value: u64) -> Vec<u8> {
 /// A counter, 0 where there is none.
 pub(crate) fn decode_u64(bytes: Option<&Bytes>) -> Result<u64> {
     let Some(bytes) = bytes else { return Ok(0) };
-    let bytes: [u8; 8] = bytes.as_ref().try_into().map_err(|_| corrupt("a counter that is not 8 bytes long"))?;
+    let bytes: [u8; 8] = bytes[..].try_into().map_err(|_| corrupt("a counter that is not 8 bytes long"))?;
     Ok(u64::from_be_bytes(bytes))
 }
 

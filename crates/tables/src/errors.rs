@@ -56,10 +56,12 @@ pub(crate) fn out_of_scope(atomic: &str, data: &str) -> Error {
 
 /// Stored bytes that we never wrote so.
 pub(crate) fn corrupt(what: impl Into<String>) -> Error {
-    Error::new(Kind::Corrupt, "OTSInternalServerError", "Internal server error.").with_source(what.into())
+    let what: String = what.into();
+    Error::new(Kind::Corrupt, "OTSInternalServerError", "Internal server error.").with_source(what)
 }
 
 /// A fault of ours.
 pub(crate) fn fault(what: impl Into<String>) -> Error {
-    Error::new(Kind::Internal, "OTSInternalServerError", "Internal server error.").with_source(what.into())
+    let what: String = what.into();
+    Error::new(Kind::Internal, "OTSInternalServerError", "Internal server error.").with_source(what)
 }

@@ -23,7 +23,7 @@ pub(crate) async fn points(inner: &Inner, instance: &str, table: &str, bytes: u6
     let from = generation.to_be_bytes().to_vec();
     let to = keys::after(&from);
     let mut pairs = View::of(&*inner.engine).pairs(from, to, Order::Forward).await?;
-    let (mut points, mut size, mut first) = (Vec::new(), 0_u64, Vec::new());
+    let (mut points, mut size, mut first) = (Vec::new(), 0_u64, Vec::<u8>::new());
     while let Some((key, value)) = pairs.next().await? {
         if points.len() >= MAX_POINTS {
             return Err(invalid(format!(
