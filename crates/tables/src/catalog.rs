@@ -65,7 +65,7 @@ async fn last_change(view: View<'_>, record: &Record) -> Result<i64> {
 }
 
 /// The table's own generation and those of its indexes.
-fn generations(record: &Record) -> Vec<u64> {
+pub(crate) fn generations(record: &Record) -> Vec<u64> {
     std::iter::once(record.generation).chain(record.indexes.iter().map(|index| index.generation)).collect()
 }
 

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use feitian_base::{Result, failpoint};
 
 use crate::backfill;
-use crate::catalog::Change;
+use crate::catalog::{self, Change};
 use crate::engine::Order;
 use crate::index;
 use crate::inner::Inner;
 use crate::keys::{self, space};
-use crate::meter::Meters;
 use crate::model::Options;
 use crate::stream;
 use crate::table::{Record, Table};
@@ -170,8 +169,8 @@ pub(crate) async fn flush(inner: &Inner) -> Result<()> {
     inner.flush_clock().await?;
     for table in inner.tables() {
         let _gate = table.gate.read().await;
-        if table.record().is_ok() {
-            Meters::flush(&table.meters, &*inner.engine).await?;
+        if let Ok(record) = table.record() {
+            table.meters.flush(&*inner.engine, &catalog::generations(&record)).await?;
         }
     }
     Ok(())

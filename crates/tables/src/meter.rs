@@ -84,16 +84,18 @@ impl Meters {
         self.0.lock().remove(&generation);
     }
 
-    /// The sums that the engine does not have yet.
-    fn changed(&self) -> Vec<(u64, (u64, u64))> {
-        let meters = self.0.lock();
+    /// The sums that the engine does not have yet. What is not alive is forgotten: a reader of an index that was dropped
+    /// meanwhile may have counted once more.
+    fn changed(&self, alive: &[u64]) -> Vec<(u64, (u64, u64))> {
+        let mut meters = self.0.lock();
+        meters.retain(|generation, _| alive.contains(generation));
         meters.iter().filter(|(_, m)| m.aside != m.written).map(|(generation, m)| (*generation, m.aside)).collect()
     }
 
     /// Writes the sums down. The caller shares the table's gate, so that no deleted table gets a counter again, and
     /// nobody else flushes.
-    pub(crate) async fn flush(&self, engine: &dyn Engine) -> Result<()> {
-        let changed = self.changed();
+    pub(crate) async fn flush(&self, engine: &dyn Engine, alive: &[u64]) -> Result<()> {
+        let changed = self.changed(alive);
         if changed.is_empty() {
             return Ok(());
         }

@@ -40,6 +40,7 @@ pub(crate) async fn points(inner: &Inner, instance: &str, table: &str, bytes: u6
         }
         size = size.saturating_add((key.len() + value.len()) as u64);
     }
+    source.check_alive()?;
     let consumed = Units { read: 1, write: 0 };
     source.table.meters.count(generation, consumed);
     let pieces = i64::try_from(points.len() + 1).unwrap_or(i64::MAX);
