@@ -1,5 +1,14 @@
 //! Streams: part 2.12 of the reference.
 
+use std::ops::Bound;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use feitian_base::Result;
+use feitian_tables::engine::{Batch, Engine, Order, Scan};
+use tokio::sync::Semaphore;
+
 use super::*;
 
 fn with_stream(name: &str) -> NewTable {
@@ -81,21 +90,68 @@ async fn a_transaction_is_told_when_it_is_committed() {
     assert_eq!(keys, [key(1, "x"), key(1, "y")]);
 }
 
+/// An engine whose commits of a column `slow` wait until they are let go.
+struct Slow {
+    below: Memory,
+    has_begun: Arc<AtomicBool>,
+    go: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Engine for Slow {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.below.get(key).await
+    }
+
+    async fn scan(&self, from: Bound<Bytes>, to: Bound<Bytes>, order: Order) -> Result<Box<dyn Scan>> {
+        self.below.scan(from, to, order).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        if batch.writes().iter().any(|write| write.key.windows(4).any(|name| name == b"slow")) {
+            self.has_begun.store(true, Ordering::SeqCst);
+            self.go.acquire().await.expect("nobody closes it").forget();
+        }
+        self.below.commit(batch).await
+    }
+
+    async fn delete_range(&self, from: Bytes, to: Bytes) -> Result<()> {
+        self.below.delete_range(from, to).await
+    }
+
+    fn size(&self, from: &[u8], to: &[u8]) -> Result<u64> {
+        self.below.size(from, to)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.below.epoch()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.below.close().await
+    }
+}
+
 // A change that is still being written holds back those after it, so that no reader goes past it.
 #[tokio::test]
 async fn readers_do_not_go_past_a_change_on_its_way() {
-    let store = Store::new().await;
-    store.tables.create_table("i", with_stream("t")).await.unwrap();
-    let held = store.disk.hold().await;
-    let tables = store.tables.clone();
-    let slow = tokio::spawn(async move { tables.write_row("i", in_table("t", put(key(1, "x"), vec![]))).await });
-    // The write has begun once a second one to its row cannot be the first in line; yielding lets it get there.
-    for _ in 0..100 {
+    let (has_begun, go) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
+    let engine = Slow { below: Memory::open(&Disk::new()), has_begun: has_begun.clone(), go: go.clone() };
+    let clock = Arc::new(Hand(AtomicI64::new(START_MS * 1000)));
+    let settings = Settings { background: false, ..Settings::default() };
+    let tables = Tables::open(Arc::new(engine), clock, settings).await.unwrap();
+    tables.create_table("i", with_stream("t")).await.unwrap();
+    let own = tables.clone();
+    let change = put(key(1, "x"), vec![set("slow", 1)]);
+    let slow = tokio::spawn(async move { own.write_row("i", in_table("t", change)).await });
+    while !has_begun.load(Ordering::SeqCst) {
         tokio::task::yield_now().await;
     }
-    let first = begin(&store.tables).await;
-    assert!(read(&store.tables, first.clone()).await.0.is_empty());
-    drop(held);
+    tables.write_row("i", in_table("t", put(key(2, "x"), vec![]))).await.unwrap();
+    let (records, iterator) = read(&tables, begin(&tables).await).await;
+    assert!(records.is_empty(), "{records:?}");
+    go.add_permits(1);
     slow.await.unwrap().unwrap();
-    assert_eq!(read(&store.tables, first).await.0.len(), 1);
+    let keys: Vec<_> = read(&tables, iterator).await.0.into_iter().map(|record| record.row.key).collect();
+    assert_eq!(keys, [key(1, "x"), key(2, "x")]);
 }
