@@ -23,7 +23,17 @@ pub(crate) async fn get_row(inner: &Inner, instance: &str, get: &GetRow) -> Resu
     txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
-    row(inner, &source, (View { engine: &*inner.engine, overlay }, &Room::default()), &get.key, &get.select).await
+    let look = (View { engine: &*inner.engine, overlay }, &Room::default());
+    let mut got = row(inner, &source, look, &get.key, &get.select).await?;
+    in_transaction(&source, &mut got.consumed);
+    Ok(got)
+}
+
+/// A request within a transaction costs a write unit at least.
+fn in_transaction(source: &Source, consumed: &mut Units) {
+    let one = Units { read: 0, write: 1 };
+    source.table.meters.count(source.generation(), one);
+    consumed.write += one.write;
 }
 
 /// One row of a table that was found already.
@@ -57,7 +67,9 @@ pub(crate) async fn get_range(inner: &Inner, instance: &str, get: &GetRange) -> 
     txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
-    range(inner, &source, View { engine: &*inner.engine, overlay }, get).await
+    let mut page = range(inner, &source, View { engine: &*inner.engine, overlay }, get).await?;
+    in_transaction(&source, &mut page.consumed);
+    Ok(page)
 }
 
 async fn range(inner: &Inner, source: &Source, view: View<'_>, get: &GetRange) -> Result<Page> {

@@ -36,7 +36,9 @@ async fn own_writes_are_seen_inside_alone_and_committed_together() {
     let reversed: Vec<_> = own.iter().rev().cloned().collect();
     assert_eq!(rows_inside(&tables, &id, Direction::Backward).await, reversed);
     let gone = GetRow { transaction: Some(id.clone()), ..get("t", key(1, "x")) };
-    assert_eq!(tables.get_row("i", gone).await.unwrap().row, None);
+    let got = tables.get_row("i", gone).await.unwrap();
+    // From the reference, part 2.10: each request in a transaction costs at least one write unit.
+    assert_eq!((got.row, got.consumed), (None, Units { read: 1, write: 1 }));
     // Outside nothing has happened.
     assert_eq!(pages(&tables, whole("t", ["a", "b"], Direction::Forward)).await.len(), 2);
     assert_eq!(cells(&tables, "t", key(1, "y")).await.unwrap()[0].2, 1);
