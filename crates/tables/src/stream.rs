@@ -138,8 +138,13 @@ pub(crate) async fn records(inner: &Inner, instance: &str, iterator: &str, limit
             records.push(record);
         }
     }
+    // What was switched off is being removed: records that were read meanwhile may have gaps.
+    let record = table.record()?;
+    if record.stream.as_ref().is_none_or(|now| now.generation != stream.generation) {
+        return Err(no_stream());
+    }
     let consumed = Units { read: units::units(bytes), write: 0 };
-    table.meters.count(table.record()?.generation, consumed);
+    table.meters.count(record.generation, consumed);
     Ok(StreamPage { consumed, records, next_iterator: Some(format_iterator(id, at)), may_have_more })
 }
 
