@@ -92,8 +92,8 @@ async fn rows_from_before_an_index_are_added_once_asked_for() {
     assert_eq!(entries(tables, "by_n").await, want);
 }
 
-// From the reference, part 5.3: a key column has 1024 bytes at most, in an index too. A row from before the index may have
-// more: it has no entry, and is not stuck.
+// From the reference, part 5.3: a key column has 1024 bytes at most, in an index too. A row from before the index may
+// have more: it has no entry, and is not stuck.
 #[tokio::test]
 async fn a_row_with_a_value_too_long_for_an_index_is_not_stuck() {
     let store = Store::new().await;

@@ -238,3 +238,19 @@ async fn auto_increment_keys_rise_over_restarts() {
     let refused = store.tables.write_row("i", in_table("auto", conditional)).await.unwrap_err();
     assert_eq!(refused.message(), "Can't set condition when modify row with pk auto increment.");
 }
+
+// Arithmetic: 21 times 3 MiB fit into the 64 MiB that an answer may hold, 22 times do not. The rows after that have an
+// error of their own.
+#[tokio::test]
+async fn a_batch_of_reads_has_a_size() {
+    let store = store().await;
+    let values = ["p", "q"].map(|name| {
+        let value = Some(Value::Bin(vec![7; 3 << 19]));
+        Cell { name: name.into(), value, op: None, version: None }
+    });
+    store.tables.write_row("i", in_table("t", put(key(1, "x"), values.to_vec()))).await.unwrap();
+    let gets = vec![TableGets { table: "t".into(), keys: vec![key(1, "x"); 30], select: all() }];
+    let got = store.tables.batch_get("i", gets).await.unwrap().remove(0).1;
+    assert_eq!(got.iter().filter(|row| row.is_ok()).count(), 21);
+    assert!(got.iter().filter_map(|row| row.as_ref().err()).all(|error| error.code() == "OTSParameterInvalid"));
+}
