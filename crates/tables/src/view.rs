@@ -240,7 +240,8 @@ impl Room {
         if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_SHOWN_BYTES {
             return Ok(());
         }
-        let words = "The answer is too large: read fewer rows, or parts of them (columns_to_get, start_column, end_column).";
+        let words =
+            "The answer is too large: read fewer rows, or parts of them (columns_to_get, start_column, end_column).";
         Err(invalid(format!("{words} The most is {MAX_SHOWN_BYTES} bytes.")))
     }
 }
