@@ -114,14 +114,7 @@ impl Tables {
         include_base_data: bool,
     ) -> Result<()> {
         let (inner, instance, name) = (self.0.clone(), instance.to_owned(), name.to_owned());
-        let work = async move {
-            let made = alter::create_index(&inner, &instance, &name, index, include_base_data).await?;
-            // Here and not behind the answer: a caller that goes away leaves no index that nobody fills.
-            if let Some((table, generation)) = made.filter(|_| inner.settings.background) {
-                backfill::start(&inner, &table, generation);
-            }
-            Ok(())
-        };
+        let work = async move { make_index(&inner, &instance, &name, index, include_base_data).await };
         self.0.to_the_end(work).await
     }
 
@@ -253,6 +246,22 @@ impl Tables {
         }
         Ok(())
     }
+}
+
+/// Makes an index and begins to fill it. Here and not behind the answer: a caller that goes away leaves no index that
+/// nobody fills.
+async fn make_index(
+    inner: &Arc<Inner>,
+    instance: &str,
+    name: &str,
+    index: IndexMeta,
+    include_base_data: bool,
+) -> Result<()> {
+    let made = alter::create_index(inner, instance, name, index, include_base_data).await?;
+    if let Some((table, generation)) = made.filter(|_| inner.settings.background) {
+        backfill::start(inner, &table, generation);
+    }
+    Ok(())
 }
 
 fn table_usage(inner: &Inner, table: &Table) -> Vec<TableUsage> {

@@ -150,7 +150,8 @@ impl Transactions {
 
     /// Ends every transaction of a table that is about to change. The caller has the gate alone.
     pub(crate) fn end_all_of(&self, table: &Table) {
-        let of_it: Vec<_> = self.by_id.lock().values().filter(|txn| std::ptr::eq(&*txn.table, table)).cloned().collect();
+        let of_it: Vec<_> =
+            self.by_id.lock().values().filter(|txn| std::ptr::eq(&*txn.table, table)).cloned().collect();
         for txn in of_it {
             txn.is_void.store(true, Ordering::SeqCst);
             self.forget(&txn);
