@@ -208,15 +208,21 @@ pub(crate) fn check_key(key: &[u8]) -> Result<()> {
     }
 }
 
-/// Whether no key lies between two bounds. Engines panic or fail on some of these, so none is asked.
-pub(crate) fn is_empty_range(from: &Bound<Bytes>, to: &Bound<Bytes>) -> bool {
-    match (from, to) {
+/// The bounds of a scan; `None` if no key lies between them. Engines panic or fail on bounds that cross each other, and
+/// on those that no key can have, so they are not asked about these.
+pub(crate) fn between(from: Bound<Bytes>, to: Bound<Bytes>) -> Option<(Bound<Bytes>, Bound<Bytes>)> {
+    // No key is empty, so an empty bound below is none, and nothing lies below an empty bound above.
+    let from = match from {
+        Bound::Included(from) | Bound::Excluded(from) if from.is_empty() => Bound::Unbounded,
+        from => from,
+    };
+    let is_empty = match (&from, &to) {
+        (_, Bound::Included(to) | Bound::Excluded(to)) if to.is_empty() => true,
         (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from), Bound::Excluded(to)) | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
-        (Bound::Excluded(from), Bound::Excluded(to)) => from >= to,
-        (Bound::Unbounded, Bound::Excluded(to)) => to.is_empty(),
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-    }
+    };
+    (!is_empty).then_some((from, to))
 }
 
 /// What one answer of a scan holds so far.

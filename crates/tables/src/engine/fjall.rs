@@ -43,7 +43,7 @@ use self::commit::Committer;
 use self::files::{estimate, open_database, read_epoch};
 use super::group::{Request, State, check_readable, lower};
 use super::{
-    Batch, Engine, Nothing, Order, Page, Pair, Scan, check_key, is_empty_range, unavailable, unknown, unreadable,
+    Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable,
 };
 
 /// What can be chosen.
@@ -130,7 +130,7 @@ impl Fjall {
         }
     }
 
-    /// Sends a batch to the thread that writes; an empty one makes it renew what readers see.
+    /// Sends a batch to the thread that writes.
     async fn write(&self, batch: Batch) -> Result<()> {
         let answered = self.enqueue(batch)?;
         answered.await.unwrap_or_else(|_| Err(unknown("the thread that writes has ended")))
@@ -173,11 +173,9 @@ impl Engine for Fjall {
     }
 
     async fn scan(&self, from: Bound<Bytes>, to: Bound<Bytes>, order: Order) -> Result<Box<dyn Scan>> {
-        if is_empty_range(&from, &to) {
-            check_readable(&self.state)?;
-            return Ok(Box::new(Nothing));
-        }
-        let iter = self.read(move |store| Ok(store.view().range(&store.rows, (from, to)))).await?;
+        check_readable(&self.state)?;
+        let Some(bounds) = between(from, to) else { return Ok(Box::new(Nothing)) };
+        let iter = self.read(move |store| Ok(store.view().range(&store.rows, bounds))).await?;
         Ok(Box::new(FjallScan { rest: Rest::Some(iter), order, state: self.state.clone() }))
     }
 
@@ -195,19 +193,22 @@ impl Engine for Fjall {
     /// 1. every key is deleted, which the journal has behind the rows;
     /// 2. the files that lie in the range go, with rows and deletions;
     /// 3. what comes to light again, from the files across the borders, is deleted once more;
-    /// 4. readers get a new view, since the old one keeps the files.
+    /// 4. one deletion more: fjall keeps files for views that are not newer than their removal, ours among them, and
+    ///    looks for views when it changes a table in memory that has something in it.
     async fn delete_range(&self, from: Bytes, to: Bytes) -> Result<()> {
-        if from >= to {
+        let first = if from.is_empty() { Bytes::from_static(&[0]) } else { from };
+        if first >= to {
             return check_readable(&self.state);
         }
+        let (from, mut last) = (first.clone(), Batch::new());
+        last.delete(first);
         self.bury(&from, &to).await?;
         failpoint::hit("engine.buried");
         let bounds = (Bound::Included(from.clone()), Bound::Excluded(to.clone()));
         self.read(move |store| store.rows.tree.drop_range(bounds).map_err(|e| unreadable(e.to_string()))).await?;
         failpoint::hit("engine.dropped");
         self.bury(&from, &to).await?;
-        self.write(Batch::new()).await?;
-        // fjall looks for versions that nobody reads when it changes its table in memory; it would do so later, too.
+        self.commit(last).await?;
         self.read(|store| {
             if let Err(error) = store.rows.rotate_memtable() {
                 tracing::warn!(%error, "the space of deleted rows is given back later");

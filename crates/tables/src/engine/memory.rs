@@ -10,7 +10,7 @@ use bytes::Bytes;
 use feitian_base::Result;
 use parking_lot::Mutex;
 
-use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, check_key, full, is_empty_range, unavailable, unknown};
+use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, full, unavailable, unknown};
 
 /// What outlives an engine that is closed or fenced: the data, and what is to go wrong next.
 #[derive(Clone, Default)]
@@ -147,10 +147,9 @@ impl Engine for Memory {
 
     async fn scan(&self, from: Bound<Bytes>, to: Bound<Bytes>, order: Order) -> Result<Box<dyn Scan>> {
         let pairs = self.view()?;
-        if is_empty_range(&from, &to) {
-            return Ok(Box::new(Nothing));
-        }
-        Ok(Box::new(MemoryScan { pairs, from, to, order, disk: self.disk.clone(), epoch: self.epoch }))
+        let Some(left) = between(from, to) else { return Ok(Box::new(Nothing)) };
+        let disk = self.disk.clone();
+        Ok(Box::new(MemoryScan { pairs, left: Some(left), order, disk, epoch: self.epoch }))
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
@@ -173,10 +172,8 @@ impl Engine for Memory {
 
     fn size(&self, from: &[u8], to: &[u8]) -> Result<u64> {
         let pairs = self.view()?;
-        let bounds = (Bound::Included(Bytes::copy_from_slice(from)), Bound::Excluded(Bytes::copy_from_slice(to)));
-        if is_empty_range(&bounds.0, &bounds.1) {
-            return Ok(0);
-        }
+        let (from, to) = (Bytes::copy_from_slice(from), Bytes::copy_from_slice(to));
+        let Some(bounds) = between(Bound::Included(from), Bound::Excluded(to)) else { return Ok(0) };
         let bytes: usize = pairs.range(bounds).map(|(key, value)| key.len() + value.len()).sum();
         Ok(bytes as u64)
     }
@@ -195,8 +192,7 @@ impl Engine for Memory {
 /// What is left of a range.
 struct MemoryScan {
     pairs: Arc<BTreeMap<Bytes, Bytes>>,
-    from: Bound<Bytes>,
-    to: Bound<Bytes>,
+    left: Option<(Bound<Bytes>, Bound<Bytes>)>,
     order: Order,
     disk: Disk,
     epoch: u64,
@@ -209,10 +205,8 @@ impl Scan for MemoryScan {
             return Err(unavailable("the engine below this scan was fenced"));
         }
         let mut page = Page::new(max_rows, max_bytes);
-        if is_empty_range(&self.from, &self.to) {
-            return Ok(page.into_pairs());
-        }
-        let mut range = self.pairs.range((self.from.clone(), self.to.clone()));
+        let Some((from, to)) = self.left.take() else { return Ok(Vec::new()) };
+        let mut range = self.pairs.range((from.clone(), to.clone()));
         let mut next = || match self.order {
             Order::Forward => range.next(),
             Order::Backward => range.next_back(),
@@ -223,12 +217,10 @@ impl Scan for MemoryScan {
             }
         }
         let pairs = page.into_pairs();
-        if let Some((last, _)) = pairs.last() {
-            match self.order {
-                Order::Forward => self.from = Bound::Excluded(last.clone()),
-                Order::Backward => self.to = Bound::Excluded(last.clone()),
-            }
-        }
+        self.left = pairs.last().and_then(|(last, _)| match self.order {
+            Order::Forward => between(Bound::Excluded(last.clone()), to),
+            Order::Backward => between(from, Bound::Excluded(last.clone())),
+        });
         Ok(pairs)
     }
 }

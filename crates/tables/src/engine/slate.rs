@@ -39,7 +39,7 @@ use tokio::task::JoinHandle;
 use super::group::{MAX_GROUP_BYTES, Refusal, Request, State, answer, check_readable, check_room, lower};
 use super::size::share;
 use super::{
-    Batch, Engine, Nothing, Order, Page, Pair, Scan, check_key, is_empty_range, unavailable, unknown, unreadable,
+    Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable,
 };
 
 /// How old a manifest must be before it is deleted: older than any process gets that does not know that it was fenced.
@@ -131,9 +131,7 @@ impl Engine for Slate {
 
     async fn scan(&self, from: Bound<Bytes>, to: Bound<Bytes>, order: Order) -> Result<Box<dyn Scan>> {
         check_readable(&self.state)?;
-        if is_empty_range(&from, &to) {
-            return Ok(Box::new(Nothing));
-        }
+        let Some(bounds) = between(from, to) else { return Ok(Box::new(Nothing)) };
         let order = match order {
             Order::Forward => IterationOrder::Ascending,
             Order::Backward => IterationOrder::Descending,
@@ -145,7 +143,7 @@ impl Engine for Slate {
             cache_blocks: true,
             ..ScanOptions::default()
         };
-        let iter = self.db.scan_with_options((from, to), &options).await.map_err(|e| failed(&self.state, &e))?;
+        let iter = self.db.scan_with_options(bounds, &options).await.map_err(|e| failed(&self.state, &e))?;
         Ok(Box::new(SlateScan { iter: Some(iter), ended: false, state: self.state.clone() }))
     }
 

@@ -48,7 +48,7 @@ impl Committer {
         self.prepare(bytes)?;
         failpoint::hit("engine.before_write");
         // Step 3.
-        for request in group.iter_mut().filter(|request| !request.writes.is_empty()) {
+        for request in group.iter_mut() {
             let mut batch = self.store.db.batch().durability(None);
             for write in std::mem::take(&mut request.writes) {
                 match write.value {
