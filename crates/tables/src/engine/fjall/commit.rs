@@ -59,8 +59,8 @@ impl Committer {
             batch.commit().map_err(|e| self.broke(&e))?;
         }
         failpoint::hit("engine.before_sync");
-        // Step 4. The system tells an error of a file once: if a thread of fjall has heard it, which syncs the journal before
-        // it begins another one, our own sync does not fail. That thread notes it, so the second line asks for its note.
+        // Step 4. The system tells an error of a file once. A thread of fjall's syncs the journal too, before it begins
+        // another one; if it has heard the error, our own sync does not fail. It notes that: the second line asks.
         self.store.db.persist(PersistMode::SyncData).map_err(|e| self.broke(&e))?;
         self.store.db.persist(PersistMode::Buffer).map_err(|e| self.broke(&e))?;
         failpoint::hit("engine.after_sync");
