@@ -1,7 +1,7 @@
 //! What the requests look like: field by field, as the structs beside them say.
 //!
 //! Hints that clients are known to send are not listed, so they are passed over: `cache_blocks` of reads,
-//! `data_block_type_hint` and `compress_type_hint` of GetRange (an answer that names neither is a PlainBuffer as it is),
+//! `data_block_type_hint` and `compress_type_hint` of GetRange (an answer that names neither is a plain PlainBuffer),
 //! `bloom_filter_type` and `block_size` of tables, `index_sync_phase` of indexes.
 
 use crate::ots::shape::What::{Bytes, Enum, Exact, Message, Number, Text};
