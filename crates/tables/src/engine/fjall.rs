@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use ::fjall::{AbstractTree, Database, Iter, Keyspace, Readable, Snapshot};
+use ::fjall::{AbstractTree, Database, Iter, Keyspace, PersistMode, Readable, Snapshot};
 use async_trait::async_trait;
 use bytes::Bytes;
 use feitian_base::{Kind, Result, failpoint};
@@ -190,23 +190,24 @@ impl Engine for Fjall {
     ///
     /// 1. every key is deleted, which the journal has behind the rows;
     /// 2. the files that lie in the range go, with rows and deletions;
-    /// 3. what comes to light again, from the files across the borders, is deleted once more;
-    /// 4. one deletion more: fjall keeps files for views that are not newer than their removal, ours among them, and
-    ///    looks for views when it changes a table in memory that has something in it.
+    /// 3. one deletion more, after which readers, ourselves among them, have a view that is newer than the removal: one
+    ///    that is older still has those files. It also makes fjall look for views that are not in use any more when it
+    ///    changes its table in memory, which it does only if that has something in it;
+    /// 4. what comes to light again, from the files across the borders, is deleted once more.
     async fn delete_range(&self, from: Bytes, to: Bytes) -> Result<()> {
         let first = if from.is_empty() { Bytes::from_static(&[0]) } else { from };
         if first >= to {
             return check_readable(&self.state);
         }
-        let (from, mut last) = (first.clone(), Batch::new());
-        last.delete(first);
-        self.bury(&from, &to).await?;
+        self.bury(&first, &to).await?;
         failpoint::hit("engine.buried");
-        let bounds = (Bound::Included(from.clone()), Bound::Excluded(to.clone()));
+        let bounds = (Bound::Included(first.clone()), Bound::Excluded(to.clone()));
         self.read(move |store| store.rows.tree.drop_range(bounds).map_err(|e| unreadable(e.to_string()))).await?;
         failpoint::hit("engine.dropped");
-        self.bury(&from, &to).await?;
-        self.commit(last).await?;
+        let mut once_more = Batch::new();
+        once_more.delete(first.clone());
+        self.commit(once_more).await?;
+        self.bury(&first, &to).await?;
         self.read(|store| {
             if let Err(error) = store.rows.rotate_memtable() {
                 tracing::warn!(%error, "the space of deleted rows is given back later");
@@ -241,7 +242,11 @@ impl Engine for Fjall {
             (Some(store), State::Broken) => drop_aside(store),
             (Some(store), _) => {
                 let last = move || {
-                    drop(store);
+                    // This fails if one of fjall's threads has died, for which fjall would wait for ever.
+                    match store.db.persist(PersistMode::SyncData) {
+                        Ok(()) => drop(store),
+                        Err(_) => drop_aside(store),
+                    }
                     Ok(())
                 };
                 blocking(last).await?;

@@ -12,6 +12,9 @@ use super::{Batch, Write, full, unavailable, unknown};
 /// The most bytes of a group, so that one sync does not take long: who comes later is in the next one.
 pub(super) const MAX_GROUP_BYTES: usize = 8 << 20;
 
+/// More than the bytes that a log has beside each change, and beside each batch.
+const MARK_BYTES: usize = 32;
+
 /// What the engine still does. It only goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
@@ -42,6 +45,7 @@ pub(super) fn check_readable(state: &Mutex<State>) -> Result<()> {
 /// A batch on its way.
 pub(super) struct Request {
     pub(super) writes: Vec<Write>,
+    /// The most that it takes in a log.
     pub(super) bytes: usize,
     answer: oneshot::Sender<Result<()>>,
 }
@@ -50,7 +54,8 @@ impl Request {
     /// The request for a batch, and where its answer comes.
     pub(super) fn new(batch: Batch) -> (Self, oneshot::Receiver<Result<()>>) {
         let (answer, answered) = oneshot::channel();
-        (Self { bytes: batch.bytes(), writes: batch.into_distinct(), answer }, answered)
+        let bytes = batch.bytes() + MARK_BYTES * (batch.len() + 1);
+        (Self { bytes, writes: batch.into_distinct(), answer }, answered)
     }
 }
 

@@ -73,6 +73,7 @@ macro_rules! conformance {
                 many_writers_at_once_lose_nothing,
                 a_range_is_deleted_and_nothing_beside_it,
                 a_deleted_range_stays_deleted_after_opening_again,
+                a_range_that_shares_its_files_is_deleted,
                 a_size_grows_with_the_range,
                 of_two_openings_one_can_write,
                 a_closed_engine_is_not_available,

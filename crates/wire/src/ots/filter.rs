@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::errors::parameter_invalid;
 use super::plain;
-use super::shape::What::{Bytes, Enum, Message as Inner, Number, Text};
+use super::shape::What::{Bytes, Enum, Exact as Inner, Number, Text};
 use super::shape::{self, Shape, may, must};
 use super::value::Value;
 
@@ -185,9 +185,10 @@ fn failed(why: impl std::fmt::Display) -> feitian_base::Error {
     parameter_invalid(format!("Deserialize filter failed. {why}"))
 }
 
-/// Reads one message, what it nests in bytes excepted.
+/// Reads one message, what it nests in bytes excepted. A field that is not known would change what matches, so it is an
+/// error.
 fn layer<M: Message + Default>(shape: &Shape, bytes: &[u8]) -> Result<M> {
-    shape::check(shape, bytes).map_err(|e| failed(e.message()))?;
+    shape::check_exact(shape, bytes).map_err(|e| failed(e.message()))?;
     M::decode(bytes).map_err(failed)
 }
 

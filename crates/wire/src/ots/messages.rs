@@ -32,7 +32,8 @@ pub trait Request: Message + Default {
     fn shape() -> &'static Shape;
 }
 
-/// Reads the body of a request. A field that is missing, unknown, or not of its type is an error that names it.
+/// Reads the body of a request. A field that is missing, not of its type, or known to ask for what is not done is an
+/// error that names it; others that are not known are passed over.
 pub fn decode<M: Request>(body: &[u8]) -> Result<M> {
     shape::check(M::shape(), body)?;
     M::decode(body).map_err(|e| parameter_invalid(format!("The body is not the message of this operation: {e}.")))

@@ -1,7 +1,12 @@
-//! A first look at a protobuf message: every field is known and of its type, and the required ones are there.
+//! A first look at a protobuf message: every field is of its type, and the required ones are there.
 //!
-//! The decoder behind it takes a missing field for an empty one, an unknown one for nothing, and a number that an enum
-//! does not have for its first value. Here they are errors that name the field.
+//! The decoder behind it takes a missing field for an empty one, and a number that an enum does not have for its first
+//! value. Here they are errors that name the field.
+//!
+//! A field that is not known is passed over, as the service does: clients send hints with every request, and newer ones
+//! send more of them. There are two exceptions, where less would be done than was asked for: fields that clients are
+//! known to have and that are refused by name, and messages that say which rows and versions are meant, of which
+//! nothing may be passed over.
 
 use feitian_base::Result;
 
@@ -35,6 +40,10 @@ pub enum What {
     Bytes,
     Text,
     Message(&'static Shape),
+    /// A message of which every field must be known.
+    Exact(&'static Shape),
+    /// What is called so is not done here.
+    Refused(&'static str),
 }
 
 /// A field that must be there.
@@ -47,10 +56,21 @@ pub(super) const fn may(number: u32, what: What) -> Field {
     Field { number, required: false, what }
 }
 
+/// A field that asks for what is not done here.
+pub(super) const fn no(number: u32, called: &'static str) -> Field {
+    Field { number, required: false, what: What::Refused(called) }
+}
+
 /// Refuses bytes that are not a message of this shape.
 pub(super) fn check(shape: &Shape, bytes: &[u8]) -> Result<()> {
     let mut left = Left { fields: MAX_FIELDS, messages: MAX_MESSAGES };
-    walk(shape, bytes, &mut left)
+    walk(shape, false, bytes, &mut left)
+}
+
+/// The same for a message of which every field must be known.
+pub(super) fn check_exact(shape: &Shape, bytes: &[u8]) -> Result<()> {
+    let mut left = Left { fields: MAX_FIELDS, messages: MAX_MESSAGES };
+    walk(shape, true, bytes, &mut left)
 }
 
 struct Left {
@@ -58,7 +78,7 @@ struct Left {
     messages: usize,
 }
 
-fn walk(shape: &Shape, mut bytes: &[u8], left: &mut Left) -> Result<()> {
+fn walk(shape: &Shape, exact: bool, mut bytes: &[u8], left: &mut Left) -> Result<()> {
     let name = shape.name;
     let many = |what: &str| parameter_invalid(format!("The message has too many {what}, the last ones in {name}."));
     left.messages = left.messages.checked_sub(1).ok_or_else(|| many("parts"))?;
@@ -69,11 +89,16 @@ fn walk(shape: &Shape, mut bytes: &[u8], left: &mut Left) -> Result<()> {
         let key = varint(&mut bytes, name)?;
         let (number, wire) = (key >> 3, key & 7);
         let at = shape.fields.iter().position(|field| u64::from(field.number) == number);
-        let Some(at) = at else {
-            return Err(parameter_invalid(format!("{name} has a field {number}, which is not supported.")));
-        };
-        field(&shape.fields[at], wire, &mut bytes, name, left)?;
-        seen |= 1_u64 << at;
+        match at {
+            Some(at) => {
+                field(&shape.fields[at], wire, &mut bytes, name, left)?;
+                seen |= 1_u64 << at;
+            }
+            None if exact => {
+                return Err(parameter_invalid(format!("{name} has a field {number}, which is not supported.")));
+            }
+            None => skip(number, wire, &mut bytes, name)?,
+        }
     }
     let missing = shape.fields.iter().enumerate().find(|(at, field)| field.required && seen & (1_u64 << *at) == 0);
     missing.map_or(Ok(()), |(_, field)| Err(parameter_invalid(format!("{name} lacks its field {}.", field.number))))
@@ -95,9 +120,32 @@ fn field(field: &Field, wire: u64, bytes: &mut &[u8], name: &str, left: &mut Lef
             let text = std::str::from_utf8(piece(bytes, name)?);
             text.map(|_| ()).map_err(|_| parameter_invalid(format!("The field {number} of {name} is not UTF-8.")))
         }
-        (What::Message(shape), 2) => walk(shape, piece(bytes, name)?, left),
+        (What::Message(shape), 2) => walk(shape, false, piece(bytes, name)?, left),
+        (What::Exact(shape), 2) => walk(shape, true, piece(bytes, name)?, left),
+        (What::Refused(called), _) => {
+            Err(parameter_invalid(format!("{name} has a field '{called}', which is not supported.")))
+        }
         _ => Err(parameter_invalid(format!("The field {number} of {name} has the wire type {wire} of another type."))),
     }
+}
+
+/// Passes over a field that is not known.
+fn skip(number: u64, wire: u64, bytes: &mut &[u8], name: &str) -> Result<()> {
+    let fixed = match wire {
+        _ if number == 0 => return Err(parameter_invalid(format!("{name} has a field 0, which no message has."))),
+        0 => return varint(bytes, name).map(|_| ()),
+        2 => return piece(bytes, name).map(|_| ()),
+        1 => 8,
+        5 => 4,
+        // Groups nest as deep as their sender likes, and no client has them.
+        _ => {
+            let why = format!("The field {number} of {name} has the wire type {wire}, which is not supported.");
+            return Err(parameter_invalid(why));
+        }
+    };
+    let (_, rest) = bytes.split_at_checked(fixed).ok_or_else(|| ends_early(name))?;
+    *bytes = rest;
+    Ok(())
 }
 
 fn ends_early(name: &str) -> feitian_base::Error {

@@ -62,7 +62,7 @@ fn a_message_cut_short_is_an_error() {
 
 // From: `table_store.proto` of the Python SDK: numbers and types of fields.
 #[test]
-fn a_field_that_is_missing_unknown_or_wrong_is_named() {
+fn a_field_that_is_missing_or_wrong_is_named() {
     for (body, words) in [
         ("0a0174 1200", "lacks its field 3"),
         ("1200 1a020800", "lacks its field 1"),
@@ -70,7 +70,8 @@ fn a_field_that_is_missing_unknown_or_wrong_is_named() {
         ("0a0174 1200 1a00", "Condition lacks its field 1"),
         ("0a0174 1200 1a020803", "field 1 of Condition is 3"),
         ("0a0174 1200 1a0b08ffffffffffffffffff01", "field 1 of Condition is -1"),
-        ("0a0174 1200 1a020800 7201ff", "field 14"),
+        // Nothing of a condition may be passed over, since the write would happen where it should not.
+        ("0a0174 1200 1a0408002801", "Condition has a field 5"),
         ("0801 1200 1a020800", "field 1 of Request has the wire type 0"),
         ("0a01ff 1200 1a020800", "field 1 of Request is not UTF-8"),
         // Groups and fixed numbers are not used.
@@ -85,8 +86,50 @@ fn a_field_that_is_missing_unknown_or_wrong_is_named() {
     }
     refused(decode::<GetRangeRequest>(&hex("0a0174 1002 3a00 4200")));
     assert_eq!(decode::<GetRangeRequest>(&hex("0a0174 1001 3a00 4200")).unwrap().direction(), Direction::Backward);
-    refused(decode::<ListTableRequest>(&hex("0a0174")));
     decode::<ListTableRequest>(b"").unwrap();
+}
+
+// From: the protocol buffers documentation (a parser passes over a field that it does not know) and `table_store.proto`
+// of the Go SDK, which sends the hints of GetRange, 9, 15 and 17, with every request.
+#[test]
+fn a_field_that_is_not_known_is_passed_over() {
+    let plain: PutRowRequest = decode(&hex("0a0174 1200 1a020800")).unwrap();
+    for more in ["7001", "71 0102030405060708", "7201ff", "75 01020304"] {
+        let body = hex(&format!("0a0174 1200 {more} 1a020800"));
+        assert_eq!(decode::<PutRowRequest>(&body).unwrap(), plain, "{more}");
+    }
+    decode::<ListTableRequest>(&hex("0a0174")).unwrap();
+    let range = "0a0174 1000 3a00 4200";
+    let hinted = hex(&format!("{range} 4801 7800 800101 880100"));
+    assert_eq!(decode::<GetRangeRequest>(&hinted).unwrap(), decode::<GetRangeRequest>(&hex(range)).unwrap());
+
+    for (more, words) in [
+        ("71 01", "ends early"),
+        ("7205 01", "ends early"),
+        ("70", "ends early"),
+        ("7374", "wire type 3"),
+        ("0001", "field 0"),
+    ] {
+        let why = refused(decode::<PutRowRequest>(&hex(&format!("0a0174 1200 1a020800 {more}"))));
+        assert!(why.contains(words), "{more}: {why}");
+    }
+}
+
+// From: `table_store.proto` of the Go SDK and `ots_internal_api.proto` of the Java SDK: what these fields ask for.
+#[test]
+fn a_field_that_asks_for_what_is_not_done_is_named() {
+    // Rows without their keys, a filter and a range of times with something more.
+    let why = refused(decode::<GetRangeRequest>(&hex("0a0174 1000 3a00 4200 800100")));
+    assert!(why.contains("field 16 of GetRangeRequest is 0"), "{why}");
+    let why = refused(decode::<GetRowRequest>(&hex("0a0174 1200 22022001")));
+    assert!(why.contains("TimeRange has a field 4"), "{why}");
+    let why = refused(decode_filter(&hex("0801 1218 08011203616765 1a09000500000000000000 20012801 3801")));
+    assert!(why.contains("SingleColumnValueFilter has a field 7"), "{why}");
+    // Indexes within the table, and a table that belongs to a global one.
+    for (meta, called) in [("0a05 0a0174 2200", "index_meta"), ("0a06 0a0174 320167", "global_table_id")] {
+        let why = refused(decode::<CreateTableRequest>(&hex(&format!("{meta} 1202 0a00"))));
+        assert!(why.contains(called), "{why}");
+    }
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use ::fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions};
+use ::fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, LsmError};
 use feitian_base::{Error, Kind, Result, failpoint};
 
 use super::Settings;
 use super::torn::mend;
 use crate::engine::size::share;
-use crate::engine::{unavailable, unreadable};
+use crate::engine::{full, unavailable, unreadable};
 
 /// How often the directory was opened; `None` if never.
 pub(super) fn read_epoch(dir: &Path) -> Result<Option<u64>> {
@@ -46,8 +46,15 @@ pub(super) fn open_database(dir: &Path, settings: &Settings) -> Result<(Database
 }
 
 fn failed(place: &Path, error: &::fjall::Error) -> Error {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     match error {
         ::fjall::Error::Locked => unavailable(format!("{} is open already", place.display())),
+        // Once there is room, it can be opened.
+        ::fjall::Error::Io(e) | ::fjall::Error::Storage(LsmError::Io(e))
+            if matches!(e.kind(), StorageFull | QuotaExceeded) =>
+        {
+            full(format!("cannot open {}: {e}", place.display()))
+        }
         error => unreadable(error.to_string()).context(format_args!("cannot open {}", place.display())),
     }
 }
@@ -94,4 +101,23 @@ pub(super) fn estimate(rows: &Keyspace, from: &[u8], to: &[u8]) -> u64 {
         _ => 0,
     };
     files.sum::<u64>() + in_memory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // From: the table of `engine.rs`; whoever opens it tries again after the first two.
+    #[test]
+    fn an_opening_says_whether_it_may_be_tried_again() {
+        let no_room = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for (error, code) in [
+            (::fjall::Error::Io(no_room()), "OTSServerBusy"),
+            (::fjall::Error::Storage(LsmError::Io(no_room())), "OTSServerBusy"),
+            (::fjall::Error::Locked, "OTSPartitionUnavailable"),
+            (::fjall::Error::Unrecoverable, "OTSInternalServerError"),
+        ] {
+            assert_eq!(failed(Path::new("rows"), &error).code(), code);
+        }
+    }
 }

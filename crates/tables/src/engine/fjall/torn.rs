@@ -7,7 +7,7 @@
 //!
 //! 1. it is in the newest journal, and the checksum at its end is not that of its items;
 //! 2. a whole sector of it is zeros: what was never written is zeros, and a disk that decays leaves other things;
-//! 3. no more than one group lies from its beginning to the end of the journal.
+//! 3. no more than one group lies from its beginning to the end of the journal, or nothing lies behind it.
 //!
 //! What is cut off is kept in a file beside the data.
 
@@ -37,8 +37,8 @@ pub(super) fn mend(dir: &Path, rows: &Path) -> Result<bool> {
     let bytes = std::fs::read(&journal)?;
     let written = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let Some(batch) = bad_batch(&bytes) else { return Ok(false) };
-    // A group may have one batch more than its bytes allow, and every batch has its own marks.
-    let is_last_group = written.saturating_sub(batch.start) <= 2 * MAX_GROUP_BYTES;
+    // A group may have one batch more than its bytes allow. However large that is: nothing is behind the last one.
+    let is_last_group = batch.end >= written || written - batch.start <= 2 * MAX_GROUP_BYTES;
     if !is_last_group || !has_hole(&bytes, &batch) {
         return Ok(false);
     }

@@ -258,6 +258,31 @@ pub(super) async fn a_deleted_range_stays_deleted_after_opening_again(place: &dy
     }
 }
 
+/// Every file has keys of three ranges, so none goes as a whole; the deletions are so many that they get files of their
+/// own, which do.
+pub(super) async fn a_range_that_shares_its_files_is_deleted(place: &dyn Place) {
+    let engine = place.open().await.unwrap();
+    let key = |range: u8, i: u32| [&[range][..], &i.to_be_bytes()].concat();
+    for batch in 0..20_u32 {
+        let inner = (0..1000).map(|i| (key(1, batch * 1000 + i), [7_u8; 20]));
+        let borders = [0, 2].map(|range| (key(range, batch), [7_u8; 20]));
+        engine.commit(puts(inner.chain(borders))).await.unwrap();
+    }
+    engine.delete_range(vec![1].into(), vec![2].into()).await.unwrap();
+    let left = [0, 2].into_iter().flat_map(|range| (0..20_u32).map(move |batch| (range, batch)));
+    let left: Vec<Pair> = left.map(|(range, batch)| (key(range, batch).into(), vec![7_u8; 20].into())).collect();
+    assert_eq!(all(&*engine, Bound::Unbounded, Bound::Unbounded, Order::Forward, 1000).await, left);
+    // What is written later shows whatever is below it.
+    engine.commit(puts([("a", "1")])).await.unwrap();
+    let found = all(&*engine, Bound::Unbounded, Bound::Excluded("a".into()), Order::Forward, 1000).await;
+    assert_eq!(found, left);
+    engine.close().await.unwrap();
+    let again = place.open().await.unwrap();
+    let found = all(&*again, Bound::Unbounded, Bound::Excluded("a".into()), Order::Forward, 1000).await;
+    assert_eq!(found, left);
+    again.close().await.unwrap();
+}
+
 pub(super) async fn a_size_grows_with_the_range(place: &dyn Place) {
     let engine = place.open().await.unwrap();
     three_ranges(&*engine).await;

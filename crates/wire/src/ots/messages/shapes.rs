@@ -1,7 +1,11 @@
 //! What the requests look like: field by field, as the structs beside them say.
+//!
+//! Hints that clients are known to send are not listed, so they are passed over: `cache_blocks` of reads,
+//! `data_block_type_hint` and `compress_type_hint` of GetRange (an answer that names neither is a plain PlainBuffer),
+//! `bloom_filter_type` and `block_size` of tables, `index_sync_phase` of indexes.
 
-use crate::ots::shape::What::{Bytes, Enum, Message, Number, Text};
-use crate::ots::shape::{Shape, may, must};
+use crate::ots::shape::What::{Bytes, Enum, Exact, Message, Number, Text};
+use crate::ots::shape::{Shape, may, must, no};
 
 static PRIMARY_KEY_SCHEMA: Shape = Shape {
     name: "PrimaryKeySchema",
@@ -12,7 +16,14 @@ static DEFINED_COLUMN_SCHEMA: Shape =
     Shape { name: "DefinedColumnSchema", fields: &[must(1, Text), must(2, Enum(&[1, 2, 3, 4, 7]))] };
 static TABLE_META: Shape = Shape {
     name: "TableMeta",
-    fields: &[must(1, Text), may(2, Message(&PRIMARY_KEY_SCHEMA)), may(3, Message(&DEFINED_COLUMN_SCHEMA))],
+    fields: &[
+        must(1, Text),
+        may(2, Message(&PRIMARY_KEY_SCHEMA)),
+        may(3, Message(&DEFINED_COLUMN_SCHEMA)),
+        // Indexes come beside the table; here nobody would make them.
+        no(4, "index_meta"),
+        no(6, "global_table_id"),
+    ],
 };
 static TABLE_OPTIONS: Shape = Shape {
     name: "TableOptions",
@@ -78,7 +89,7 @@ pub(super) static WRITE_ROW: Shape = Shape {
     fields: &[
         must(1, Text),
         must(2, Bytes),
-        must(3, Message(&CONDITION)),
+        must(3, Exact(&CONDITION)),
         may(4, Message(&RETURN_CONTENT)),
         may(5, Text),
     ],
@@ -89,7 +100,7 @@ pub(super) static GET_ROW: Shape = Shape {
         must(1, Text),
         must(2, Bytes),
         may(3, Text),
-        may(4, Message(&TIME_RANGE)),
+        may(4, Exact(&TIME_RANGE)),
         may(5, Number),
         may(7, Bytes),
         may(8, Text),
@@ -104,7 +115,7 @@ pub(super) static GET_RANGE: Shape = Shape {
         must(1, Text),
         must(2, Enum(&[0, 1])),
         may(3, Text),
-        may(4, Message(&TIME_RANGE)),
+        may(4, Exact(&TIME_RANGE)),
         may(5, Number),
         may(6, Number),
         must(7, Bytes),
@@ -114,6 +125,8 @@ pub(super) static GET_RANGE: Shape = Shape {
         may(12, Text),
         may(13, Bytes),
         may(14, Text),
+        // return_entire_primary_keys: rows always have their keys.
+        may(16, Enum(&[1])),
     ],
 };
 static TABLE_IN_BATCH_GET: Shape = Shape {
@@ -123,7 +136,7 @@ static TABLE_IN_BATCH_GET: Shape = Shape {
         may(2, Bytes),
         may(3, Bytes),
         may(4, Text),
-        may(5, Message(&TIME_RANGE)),
+        may(5, Exact(&TIME_RANGE)),
         may(6, Number),
         may(8, Bytes),
         may(9, Text),
@@ -137,7 +150,7 @@ static ROW_IN_BATCH_WRITE: Shape = Shape {
     fields: &[
         must(1, Enum(&[1, 2, 3])),
         must(2, Bytes),
-        must(3, Message(&CONDITION)),
+        must(3, Exact(&CONDITION)),
         may(4, Message(&RETURN_CONTENT)),
     ],
 };
