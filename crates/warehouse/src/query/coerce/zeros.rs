@@ -5,7 +5,8 @@
 //! a file whichever zeros its writer put there. A literal that is no zero changes nothing. Everywhere else both sides, and
 //! whatever is grouped by, become plain with a function.
 //!
-//! Values within arrays, structs and maps stay as they are. The plan of a view comes by twice.
+//! Values within arrays, structs and maps stay as they are. The plan of a view comes by twice, so that a second look changes
+//! nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
