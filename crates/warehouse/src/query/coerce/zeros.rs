@@ -313,34 +313,23 @@ fn is_grouping(e: &Expr) -> bool {
     }
 }
 
-/// A condition of a query within another one, and its rows. `inner = outer` compares plain columns, which are made below:
-/// the engine joins a query that has an aggregate by nothing else.
+/// A condition of a query within another one, and its rows. The columns by which both belong together are made below, and
+/// `inner = outer` compares plain columns: the engine joins a query that has an aggregate by nothing else.
 pub(super) fn correlated(condition: Expr, input: Arc<LogicalPlan>) -> Result<(Expr, Arc<LogicalPlan>)> {
     if !condition.contains_outer() {
         return Ok((condition, input));
     }
     let schema = Arc::clone(input.schema());
-    let mut keys = HashSet::new();
-    let mut plain = |e: Expr| {
-        if !is_call(&e) || e.contains_outer() {
-            return e;
-        }
-        let inner = bare(e.clone());
-        match inner.get_as_join_column().and_then(|column| schema.maybe_index_of_column(column)) {
-            Some(i) => {
-                keys.insert(i);
-                inner
-            }
-            None => e,
-        }
-    };
-    let mut parts = Vec::new();
+    let (mut keys, mut parts) = (HashSet::new(), Vec::new());
     for part in split_conjunction_owned(condition) {
+        if part.contains_outer() {
+            keys.extend(part.column_refs().into_iter().filter_map(|c| schema.maybe_index_of_column(c)));
+        }
         parts.push(match part {
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })
                 if left.contains_outer() != right.contains_outer() =>
             {
-                plain(*left).eq(plain(*right))
+                plain_column(*left).eq(plain_column(*right))
             }
             part => part,
         });
@@ -349,4 +338,11 @@ pub(super) fn correlated(condition: Expr, input: Arc<LogicalPlan>) -> Result<(Ex
     // The split of a condition has one part at least.
     let condition = conjunction(parts).unwrap_or_else(|| lit(true));
     Ok((condition, input))
+}
+
+/// A column with one zero as the column.
+fn plain_column(e: Expr) -> Expr {
+    let is_column = |e: &Expr| e.get_as_join_column().is_some();
+    let is_made = matches!(&e, Expr::ScalarFunction(f) if is_call(&e) && f.args.iter().all(is_column));
+    if is_made { bare(e) } else { e }
 }
