@@ -323,4 +323,5 @@ files! {
     strings
     texts
     windows
+    zeros
 }
