@@ -6,6 +6,7 @@ Expected values are the rows written; names of documents are those of odps/model
 
 import csv
 import glob
+import json
 import os
 import unittest
 
@@ -148,6 +149,22 @@ class ExternalTables(ClientCase):
         self.assertFalse(partitions.exist_partition("ds=x"))
         partitions.create_partition("ds=x")
         self.assertEqual(self.query(f"select a from {name} where ds = 'x'"), [(1,)])
+
+    def test_json_lines_go_both_ways(self):
+        serde = "row format serde 'org.apache.hive.hcatalog.data.JsonSerDe' stored as textfile"
+        name = self.external("a bigint, b string, c double", serde)
+        self.o.execute_sql(f"insert into {name} values (1, 'x\"\\n', 0.5), (2, null, null)")
+        (path,) = glob.glob(os.path.join(self.directory(name), "*.json"))
+        with open(path, encoding="utf-8") as file:
+            read = [json.loads(line) for line in file]
+        wanted = [{"a": 1, "b": 'x"\n', "c": 0.5}, {"a": 2, "b": None, "c": None}]
+        self.assertEqual(sorted(read, key=lambda row: row["a"]), wanted)
+        with open(os.path.join(self.directory(name), "other.json"), "w", encoding="utf-8") as file:
+            for row in ({"A": 3, "b": "\u4e2d\u2028", "more": {"x": [1]}}, {"c": -1e-3}):
+                file.write(json.dumps(row) + "\n")
+        rows = self.query(f"select a, b, c from {name} where c is null or c < 0")
+        wanted = [(2, None, None), (3, "\u4e2d\u2028", None), (None, None, -1e-3)]
+        self.assertEqual(sorted(rows, key=str), sorted(wanted, key=str))
 
     def test_the_tunnel_refuses_them(self):
         name = self.external("a bigint", "stored as csv")

@@ -344,6 +344,10 @@ impl Reading {
         let path = self.place(file.path, file.or).await?;
         match self.format.clone() {
             Format::Parquet => parquet::read(path, file.num_bytes, self).await,
+            Format::Json => {
+                let got = self.store.get(&path).await.map_err(|e| unreadable(&path, e))?;
+                Ok(text::read_json(path, got.into_stream(), self))
+            }
             Format::Text(format) => {
                 let got = self.store.get(&path).await.map_err(|e| unreadable(&path, e))?;
                 Ok(text::read(path, got.into_stream(), self, format))

@@ -1,4 +1,4 @@
-//! Writing files: rows in engine form become lines or Parquet, under hidden names.
+//! Writing files: rows in engine form become lines, JSON or Parquet, under hidden names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use parquet::file::properties::WriterProperties;
 use super::directories::{Places, parts};
 use super::files::Directory;
 use super::format::{Format, TextFormat};
+use super::json;
 use super::location::Location;
 use crate::log::store_error;
 use crate::query::errors::front_end;
@@ -213,7 +214,7 @@ fn parquet_error(e: parquet::errors::ParquetError) -> Error {
 impl File {
     fn new(store: Arc<dyn ObjectStore>, path: Path, format: &Format, schema: &SchemaRef) -> Result<Self> {
         let encoder = match format {
-            Format::Text(_) => Encoder::Text(Vec::new()),
+            Format::Text(_) | Format::Json => Encoder::Text(Vec::new()),
             Format::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -230,6 +231,10 @@ impl File {
         let ready = match (&mut self.encoder, writing.format) {
             (Encoder::Text(out), Format::Text(format)) => {
                 lines(batch, format, writing, out)?;
+                out
+            }
+            (Encoder::Text(out), Format::Json) => {
+                json::lines(batch, writing.columns, &writing.context, out)?;
                 out
             }
             (Encoder::Parquet(parquet), _) => {
@@ -352,7 +357,7 @@ fn field(text: &str, column: &Column, format: &TextFormat, out: &mut Vec<u8>) ->
 }
 
 /// The text of a DATETIME ends with its second.
-fn check_seconds(array: &arrow::array::ArrayRef, column: &Column) -> Result<()> {
+pub(super) fn check_seconds(array: &arrow::array::ArrayRef, column: &Column) -> Result<()> {
     let millis = array.as_primitive::<TimestampMillisecondType>();
     if millis.iter().flatten().any(|value| value.rem_euclid(1000) != 0) {
         let why = format!(
@@ -364,7 +369,7 @@ fn check_seconds(array: &arrow::array::ArrayRef, column: &Column) -> Result<()> 
     Ok(())
 }
 
-fn no_text(why: &str) -> Error {
+pub(super) fn no_text(why: &str) -> Error {
     let text = format!("ODPS-0123131:[0,0] User defined function exception - {why}");
     Error::new(Kind::Invalid, "ODPS-0123131", text)
 }

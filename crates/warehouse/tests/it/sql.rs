@@ -291,6 +291,7 @@ files! {
     ddl
     dml
     external
+    external_json
     external_partitions
     forms_alter
     forms_create
