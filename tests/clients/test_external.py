@@ -113,6 +113,22 @@ class ExternalTables(ClientCase):
                 except errors.ODPSError as e:
                     self.assertIn(f"oss://{self.o.project}/{name}/f.parquet", str(e))
 
+    def test_pages_of_every_codec_that_has_a_bound_are_read(self):
+        rows = pa.table({"a": list(range(1000)), "s": [f"text {n % 7}" for n in range(1000)]})
+        for codec in ("none", "snappy", "gzip", "zstd", "lz4", "brotli"):
+            with self.subTest(codec=codec):
+                name = self.external("a bigint, s string", "stored as parquet")
+                os.makedirs(self.directory(name))
+                pq.write_table(rows, os.path.join(self.directory(name), "f.parquet"), compression=codec)
+                if codec == "brotli":
+                    with self.assertRaises(errors.ODPSError) as caught:
+                        self.query(f"select a from {name}")
+                    self.assertIn(f"oss://{self.o.project}/{name}/f.parquet", str(caught.exception))
+                else:
+                    # 0 + 1 + … + 999, and seven texts.
+                    counted = self.query(f"select sum(a), count(distinct s) from {name}")
+                    self.assertEqual(counted, [(499500, 7)])
+
     def parted(self, columns, partitions, clauses):
         name = self.name("e")
         location = f"oss://{self.o.project}/{name}/"

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `location` (a bucket is a directory of the data store, and whose it is), `format` (what the
 //! clauses say of the files), `files` (which files count, and how new ones come to count exactly once) with `turn` (one
-//! statement at a time overwrites), `directories` (partitions), `text` with `json`, and `parquet` with `footer`
+//! statement at a time overwrites), `directories` (partitions), `text` with `json`, and `parquet` with `footer` and `pages`
 //! (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load`, `create`, `alter` (partitions
 //! come and go) and `collect`.
 
@@ -17,6 +17,7 @@ mod insert;
 mod json;
 mod load;
 mod location;
+mod pages;
 mod parquet;
 mod scan;
 mod text;
