@@ -97,12 +97,13 @@ impl FilesScan {
         Ok((files, Some((kept.len(), count))))
     }
 
-    /// Refuses a plan that needs a hidden column. A filter is evaluated above, so that its columns are read, too.
-    fn check_hidden(&self, wanted: &[usize]) -> DfResult<()> {
+    /// Refuses a plan that needs a hidden column, be it for a filter alone: those over partitions are evaluated here.
+    fn check_hidden(&self, wanted: &[usize], filters: &[Expr]) -> DfResult<()> {
         let Some((table, hidden)) = &self.hidden else { return Ok(()) };
-        let mut names = wanted.iter().map(|place| self.schema.field(*place).name());
-        match names.find(|name| hidden.contains(name)) {
-            Some(name) => Err(external(rights::above_label(table, name, Position::UNKNOWN))),
+        let read = wanted.iter().map(|place| self.schema.field(*place).name().clone());
+        let asked = filters.iter().flat_map(|filter| filter.column_refs().into_iter().map(|c| c.name.clone()));
+        match read.chain(asked).find(|name| hidden.contains(name)) {
+            Some(name) => Err(external(rights::above_label(table, &name, Position::UNKNOWN))),
             None => Ok(()),
         }
     }
@@ -145,7 +146,7 @@ impl TableProvider for FilesScan {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        self.check_hidden(&wanted)?;
+        self.check_hidden(&wanted, filters)?;
         let (files, partitions) = self.files(state, filters).await?;
         let layout = Layout::new(&self.schema, self.source.columns.len(), &wanted)?;
         // At least one partition: a scan without any is not what operators over a single one accept.
