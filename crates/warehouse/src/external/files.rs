@@ -318,18 +318,25 @@ impl Directory {
         self.clean(statement, None).await
     }
 
-    /// The files that are there, below this directory. Whatever others have begun is ended first.
+    /// The files that are there, below this directory. Whatever others have begun is ended first, also what they begin
+    /// meanwhile: of a statement that has given its files half of their names, half would go.
     async fn overwritten(&self) -> Result<Vec<String>> {
-        for (path, size) in self.stable().await?.markers {
-            if !is_carried_out(size) {
-                self.carry_out(&path).await?;
-            }
-        }
         let below = |path: Path| {
             let parts = path.prefix_match(&self.dir)?;
             Some(parts.map(|p| p.as_ref().to_string()).collect::<Vec<_>>().join("/"))
         };
-        Ok(self.stable().await?.plain.into_keys().filter_map(below).collect())
+        for _ in 0..LOOKS {
+            let Listing { plain, markers, .. } = self.stable().await?;
+            let open: Vec<Path> =
+                markers.into_iter().filter(|(_, size)| !is_carried_out(*size)).map(|(path, _)| path).collect();
+            if open.is_empty() {
+                return Ok(plain.into_keys().filter_map(below).collect());
+            }
+            for path in &open {
+                self.carry_out(path).await?;
+            }
+        }
+        Err(self.restless())
     }
 
     /// Steps 3 to 5 of a marker. Two may do so at once.
@@ -344,7 +351,14 @@ impl Directory {
                 Ok(()) | Err(StoreError::AlreadyExists { .. }) => self.delete(&new).await?,
                 // It has its name already.
                 Err(StoreError::NotFound { .. }) => {
-                    self.store.head(&name).await.map_err(|e| unreadable(&name, e))?;
+                    if let Err(e) = self.store.head(&name).await {
+                        // Another process has done all of it since, and one has overwritten the file.
+                        let is_gone = matches!(e, StoreError::NotFound { .. });
+                        if is_gone && self.marker(path).await?.is_empty() {
+                            return Ok(());
+                        }
+                        return Err(unreadable(&name, e));
+                    }
                 }
                 Err(e) => return Err(store_error(e)),
             }
