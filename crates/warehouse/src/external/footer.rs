@@ -16,7 +16,7 @@ pub(super) const I32: u8 = 5;
 const BINARY: u8 = 8;
 const LIST: u8 = 9;
 const SET: u8 = 10;
-const STRUCT: u8 = 12;
+pub(super) const STRUCT: u8 = 12;
 
 // Fields of the footer, and of a column.
 const VERSION: i16 = 1;

@@ -17,7 +17,7 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::footer::{DAMAGED, I32, Thrift};
+use super::footer::{DAMAGED, I32, STRUCT, Thrift};
 use crate::reader::StoredFile;
 
 /// A page becomes at most so many bytes.
@@ -30,6 +30,11 @@ const MAX_STREAMED: u64 = 2 << 20;
 const TYPE: i16 = 1;
 const INFLATED: i16 = 2;
 const LEN: i16 = 3;
+const CHECKSUM: i16 = 4;
+const OF_DATA: i16 = 5;
+const OF_INDEX: i16 = 6;
+const OF_DICTIONARY: i16 = 7;
+const OF_DATA_2: i16 = 8;
 const DICTIONARY: i32 = 2;
 
 /// Whether a codec stops at the length that the header claims.
@@ -104,7 +109,13 @@ fn header(rest: &mut Thrift<'_>) -> Result<Page, &'static str> {
             (TYPE, I32) => is_dictionary = rest.number()? == DICTIONARY,
             (INFLATED, I32) => inflated = u64::try_from(rest.number()?).ok(),
             (LEN, I32) => len = u64::try_from(rest.number()?).ok(),
-            (TYPE | INFLATED | LEN, _) => return Err(DAMAGED),
+            (CHECKSUM, I32) => rest.skip(kind, 0)?,
+            (OF_DATA, STRUCT) => inner(rest, 4, None)?,
+            (OF_INDEX, STRUCT) => inner(rest, 0, None)?,
+            (OF_DICTIONARY, STRUCT) => inner(rest, 2, Some(3))?,
+            (OF_DATA_2, STRUCT) => inner(rest, 6, Some(7))?,
+            // The reader goes by the number alone, and would take other bytes for what follows.
+            (TYPE..=OF_DATA_2, _) => return Err(DAMAGED),
             _ => rest.skip(kind, 0)?,
         }
     }
@@ -112,6 +123,24 @@ fn header(rest: &mut Thrift<'_>) -> Result<Page, &'static str> {
         (Some(inflated), Some(len)) => Ok(Page { is_dictionary, inflated, len }),
         _ => Err(DAMAGED),
     }
+}
+
+/// Passes over a struct of which the reader takes the first fields for numbers, and one for true or false, whatever type
+/// they claim.
+fn inner(rest: &mut Thrift<'_>, numbers: i16, truth: Option<i16>) -> Result<(), &'static str> {
+    let mut last = 0;
+    while let Some((id, kind)) = rest.field(&mut last)? {
+        let fits = match id {
+            id if truth == Some(id) => matches!(kind, 1 | 2),
+            id if (1..=numbers).contains(&id) => kind == I32,
+            _ => true,
+        };
+        if !fits {
+            return Err(DAMAGED);
+        }
+        rest.skip(kind, 1)?;
+    }
+    Ok(())
 }
 
 /// A file of which columns are looked at before they are handed on, once it is known where they are.
@@ -204,6 +233,19 @@ mod tests {
         assert!(inflated(&long, Codec::Streamed).is_err());
         // Less than nothing.
         assert_eq!(inflated(&[0x15, 0x00, 0x15, 0x01, 0x15, 0x00, 0x00], Codec::Exact), Err(DAMAGED.to_string()));
+    }
+
+    // parquet.thrift, PageHeader: field 5 is a struct whose field 1 is a number, and field 7 one whose field 3 is a bool.
+    #[test]
+    fn fields_of_other_types_hide_nothing() {
+        let page = |more: &[u8]| [[0x15, 0x00, 0x15, 0x14, 0x15, 0x00].as_slice(), more, &[0x00]].concat();
+        for good in [[0x2c, 0x15, 0x02, 0x00].as_slice(), &[0x4c, 0x31, 0x00], &[0x15, 0x08], &[]] {
+            assert_eq!(inflated(&page(good), Codec::Exact), Ok(10), "{good:?}");
+        }
+        // A text, a text inside, a text for a bool, a text for a checksum.
+        for bad in [[0x28, 0x00].as_slice(), &[0x2c, 0x18, 0x00, 0x00], &[0x4c, 0x38, 0x00, 0x00], &[0x18, 0x00]] {
+            assert_eq!(inflated(&page(bad), Codec::Exact), Err(DAMAGED.to_string()), "{bad:?}");
+        }
     }
 
     // The sizes that the writer notes in its footer are with the headers of pages.
