@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use feitian_base::{Error, Result};
 use feitian_functions::{Context, cast_array};
 use feitian_types::{Column, DataType};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::write::{check_seconds, no_text};
@@ -36,16 +36,10 @@ impl JsonFields {
     /// The text of each wanted value; the error is what is wrong with the line. Letter case of names does not matter;
     /// what no wanted column is called is not looked at.
     pub(super) fn values<'a>(&self, line: &'a str) -> Result<Vec<Option<Cow<'a, str>>>, String> {
-        let members: Members<'a> = serde_json::from_str(line).map_err(|e| format!("it is no JSON object: {e}"))?;
-        let mut raws: Vec<Option<&'a str>> = vec![None; self.types.len()];
-        for (name, raw) in members.0 {
-            let name = name.to_lowercase();
-            let Some(place) = self.places.get(&name) else { continue };
-            let Some(slot) = raws.get_mut(*place) else { continue };
-            if slot.replace(raw.get()).is_some() {
-                return Err(format!("it has more than one value of column {name}"));
-            }
-        }
+        let mut reader = serde_json::Deserializer::from_str(line);
+        let raws = Deserializer::deserialize_map(&mut reader, Wanted(self));
+        let raws = raws.and_then(|raws| reader.end().map(|()| raws));
+        let raws = raws.map_err(|e| format!("it is no JSON object: {e}"))?;
         let values = raws.into_iter().zip(&self.types).map(|(raw, ty)| match raw {
             Some(raw) => text(raw, ty),
             None => Ok(None),
@@ -54,30 +48,30 @@ impl JsonFields {
     }
 }
 
-/// The members of an object as they are written.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// Takes the wanted members of an object as they are written, and keeps no others: a line may have millions.
+struct Wanted<'f>(&'f JsonFields);
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = Vec<Option<&'de str>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
-            members.push(member);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut raws: Self::Value = vec![None; self.0.types.len()];
+        while let Some(name) = map.next_key::<String>()? {
+            let name = name.to_lowercase();
+            let Some(slot) = self.0.places.get(&name).and_then(|place| raws.get_mut(*place)) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let raw = map.next_value::<&'de RawValue>()?;
+            if slot.replace(raw.get()).is_some() {
+                return Err(A::Error::custom(format!("it has more than one value of column {name}")));
+            }
         }
-        Ok(Members(members))
+        Ok(raws)
     }
 }
 
