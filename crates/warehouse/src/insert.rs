@@ -297,7 +297,11 @@ async fn target(session: &Session, insert: &Insert) -> Result<Target> {
 pub(crate) type Partitions = (Vec<(String, String)>, Vec<Column>);
 
 /// The fixed and the open partition columns of a PARTITION clause.
-pub(crate) fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Position) -> Result<Partitions> {
+pub(crate) fn partition_columns(
+    table: &OpenTable,
+    clause: Option<&[PartitionTerm]>,
+    at: Position,
+) -> Result<Partitions> {
     let (row, columns) = (&table.row, &table.row.schema.partition_columns);
     let name = format!("{}.{}", row.project, row.local_name());
     let names = || columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
