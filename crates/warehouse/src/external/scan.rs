@@ -90,11 +90,20 @@ impl FilesScan {
             return Ok((files.collect(), None));
         };
         let columns = &table.schema.partition_columns;
-        let (all, places) = directories::partitions(&self.source.warehouse, table).await.map_err(external)?;
-        let count = all.len();
-        let kept = directories::pruned(state, columns, all, filters)?;
-        let files = directories::files(&self.source, columns, &kept, &places).await.map_err(external)?;
-        Ok((files, Some((kept.len(), count))))
+        for _ in 0..directories::LOOKS {
+            let (all, places) = directories::partitions(&self.source.warehouse, table).await.map_err(external)?;
+            let count = all.len();
+            let kept = directories::pruned(state, columns, all, filters)?;
+            let files = directories::files(&self.source, columns, &kept, &places).await.map_err(external)?;
+            // Of a statement whose partitions came meanwhile some files may be among these.
+            let (all, places_now) = directories::partitions(&self.source.warehouse, table).await.map_err(external)?;
+            let now = directories::pruned(state, columns, all, filters)?;
+            let is_same = now.iter().map(|p| &p.spec).eq(kept.iter().map(|p| &p.spec));
+            if is_same && places == places_now {
+                return Ok((files, Some((kept.len(), count))));
+            }
+        }
+        Err(external(directories::restless(table)))
     }
 
     /// Refuses a plan that needs a hidden column, be it for a filter alone: those over partitions are evaluated here.
