@@ -352,6 +352,7 @@ async fn run_statement(session: &Session, statement: Statement, index: i64) -> R
         Statement::CreateExternal(create) => crate::external::create(session, *create, index).await.map(nothing),
         Statement::Load(load) => crate::external::load(session, *load, index).await.map(nothing),
         Statement::Unload(unload) => crate::external::unload(session, *unload, index).await.map(nothing),
+        Statement::Repair(repair) => crate::external::repair(session, repair, index).await.map(nothing),
         Statement::CreateView(create) => crate::ddl::create_view(session, *create, index).await.map(nothing),
         Statement::CreateMaterialized(create) => {
             crate::materialized::create(session, *create, index).await.map(nothing)
