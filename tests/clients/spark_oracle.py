@@ -97,7 +97,7 @@ def main():
             print(f"test {name}, {count} blocks ... {word} ({time.monotonic() - begun:.2f} s)", flush=True)
             for text in wrong:
                 print(text, flush=True)
-        print(f"Spark {spark.version} computed {total} blocks of {len(names)} files")
+        print(f"proof: Spark {spark.version} computed {total} blocks of {len(names)} files")
         spark.stop()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,60 @@
+"""Spark as the engine beside feitian, and the differences between the two that are known.
+
+Both have the same language but for what `random_sql.py` spells in two ways: NULL is the smallest value, sums of whole numbers
+are BIGINT and fail when they do not fit, `/` is DOUBLE, TIMESTAMP is an instant in the zone of the session like DATETIME.
+"""
+
+from differential import Difference, Refused
+from random_sql import SPARK, make
+
+# Each query is another one: compiling it would take longer than to run it over a few rows. The rest are defaults that answers
+# hang on.
+SETTINGS = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
+}
+
+
+def without_empty_totals(query):
+    """A total has a row only if there are rows."""
+    found = [select for select in query.selects() if select.form.startswith(("ROLLUP", "CUBE", "GROUPING SETS"))]
+    for select in found:
+        select.having.append(make("bool", "count(*) > 0"))
+    return bool(found)
+
+
+KNOWN = (
+    Difference(
+        "frames of GROUPS",
+        "Spark has frames of ROWS and RANGE alone.",
+        'MaxCompute has all three ("Window functions", frame_clause).',
+        refusal=r"PARSE_SYNTAX_ERROR\] Syntax error at or near 'GROUPS'",
+    ),
+    Difference(
+        "totals of no rows",
+        "Of no rows ROLLUP, CUBE and GROUPING SETS with () have no total in Spark, and a row in feitian.",
+        "Spark groups copies of the rows, and there are none. In MaxCompute they are short for a UNION ALL of a GROUP BY for "
+        'each set ("GROUPING SETS"), and an aggregate without GROUP BY has a row; so are PostgreSQL and DuckDB.',
+        adapt=without_empty_totals,
+    ),
+)
+
+
+class Spark:
+    """A session of Spark as the other engine."""
+
+    name, which, known = "Spark", SPARK, KNOWN
+
+    def __init__(self, session):
+        self.session = session
+        for key, value in SETTINGS.items():
+            session.conf.set(key, value)
+
+    def rows(self, sql):
+        try:
+            return [tuple(row) for row in self.session.sql(sql).collect()]
+        except Exception as error:  # It has many, of its own and of py4j.
+            raise Refused(f"{type(error).__name__}: {str(error).strip()[:300]}") from error
