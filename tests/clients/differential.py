@@ -40,7 +40,7 @@ class Found:
 
     rows: int = 0
     skipped: str = ""
-    # The name of the known difference that it shows.
+    # The name of the known difference that it shows, or why there is nothing to compare.
     explained: str = ""
     wrong: str = ""
 
@@ -197,7 +197,7 @@ class Engines:
             known = [one.name for one in self.other.known if one.refusal and re.search(one.refusal, str(refused))]
             return Found(explained=known[0]) if known else Found(skipped=str(refused))
         if len(theirs) > MOST_ROWS:
-            return Found(skipped=f"{len(theirs)} rows")
+            return Found(explained="more rows than an inline result has")
         wrong = self.wrong(query, hints, theirs)
         explained = self.explain(query, hints, theirs) if wrong else ""
         return Found(len(theirs), explained=explained, wrong="" if explained else wrong)

@@ -32,6 +32,10 @@ def wanted(seed, count):
 class DifferentialCase(ClientCase):
     """What both engines are is said by `engines`, which is asked in every thread, and by `create`."""
 
+    maker = random_sql.Maker
+    # So many queries find rows, at the least.
+    share = 1 / 3
+
     def create(self, table, rows):
         """Makes a table of the other engine."""
         raise NotImplementedError
@@ -67,7 +71,7 @@ class DifferentialCase(ClientCase):
             for of in dict.fromkeys(one for one, _ in seeds):
                 tables = self.fill(of)
                 numbers = [number for one, number in seeds if one == of]
-                queries = [random_sql.query(of, number, tables) for number in numbers]
+                queries = [random_sql.query(of, number, tables, self.maker) for number in numbers]
                 ways = [differential.way(number) for number in numbers]
                 answers = pool.map(lambda query, way: self.engines().ask(query, way), queries, ways)
                 for number, query, found in zip(numbers, queries, answers):
@@ -93,7 +97,7 @@ class DifferentialCase(ClientCase):
         if len(seeds) > 1:
             # A generator whose queries are mostly refused, or find nothing, would prove little.
             self.assertLess(len(skipped), len(seeds) / 50, "\n\n".join(["too many are refused", *skipped[:5]]))
-            self.assertGreater(counts["with rows"], len(seeds) / 3, "too few queries find rows")
+            self.assertGreater(counts["with rows"], len(seeds) * self.share, "too few queries find rows")
         return skipped
 
     def show(self, seed, number, query, found):

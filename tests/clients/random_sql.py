@@ -841,9 +841,9 @@ def universe(seed, tables):
     return {table: maker.rows() for table in tables}
 
 
-def query(seed, number, tables):
+def query(seed, number, tables, maker=Maker):
     """The query of a number."""
-    return Maker(tables, random.Random(f"{seed} query {number}")).query()
+    return maker(tables, random.Random(f"{seed} query {number}")).query()
 
 
 def creation(table, rows, which):

@@ -32,6 +32,11 @@ def session(scratch):
         "spark.sql.shuffle.partitions": "1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        # What is remembered of queries for pages that nobody looks at. Thousands of them would fill the memory.
+        "spark.sql.ui.retainedExecutions": "1",
+        "spark.ui.retainedJobs": "1",
+        "spark.ui.retainedStages": "1",
+        "spark.ui.retainedTasks": "1",
     }.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

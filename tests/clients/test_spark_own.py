@@ -9,6 +9,7 @@ import differential
 import random_sql
 import spark_oracle
 from differential_run import LONG, DifferentialCase
+from random_more import More
 from random_sql import SPARK
 from spark_engine import Spark
 
@@ -18,6 +19,10 @@ SEED = os.environ.get("FEITIAN_TEST_SEED") or (str(int(time.time())) if LONG els
 
 class DifferentialSpark(DifferentialCase):
     """One thread asks both: Spark has one worker."""
+
+    maker = More
+    # The explained ones are not among them, and the short form has few.
+    share = 1 / 4
 
     def setUp(self):
         super().setUp()

@@ -62,7 +62,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "spark",
         usage: "[--long] [WORDS...]",
-        about: "the rows of SQL tests that Spark vouches for, computed again by it, and with --long or the word test_spark_own random queries beside it; a part of test --long",
+        about: "the rows of SQL tests that Spark vouches for, computed again by it; with --long, random queries beside it, too; a part of test --long",
         run: |o| run_one("spark", o),
     },
     Command {
