@@ -158,7 +158,7 @@ class More(Maker):
             [
                 lambda: make("double", f"round({name}({{0}}), 4)", number()),
                 lambda: make("double", f"round({both}({{0}}, {{1}}), 4)", number(), number()),
-                lambda: make("double", "percentile({0}, 0.25)", self.leaf(self.one(WHOLE), scope), spark="percentile({0}, 0.25D)"),
+                lambda: make("double", "percentile({0}, 0.25)", self.leaf(self.one(WHOLE), scope)),
                 lambda: make("big", f"{bits}({{0}})", self.leaf("big", scope), spark=theirs),
                 lambda: make("text", "concat_ws(',', sort_array(collect_set({0})))", self.leaf("text", scope)),
                 lambda: make("text", "concat_ws(',', sort_array(collect_list({0})))", self.leaf("text", scope)),

@@ -5,7 +5,7 @@ are BIGINT and fail when they do not fit, `/` is DOUBLE, TIMESTAMP is an instant
 """
 
 from differential import Difference, Refused
-from random_sql import SPARK, make
+from random_sql import OURS, SPARK, make
 
 # Each query is another one: compiling it would take longer than to run it over a few rows. The rest are defaults that answers
 # hang on.
@@ -27,6 +27,17 @@ def without_empty_totals(query):
     return bool(found)
 
 
+def in_query_of_two_values(query):
+    """IN (query) in a SELECT list is TRUE or FALSE."""
+    found = False
+    for select in query.selects():
+        for at, (item, name) in enumerate(select.items):
+            if item.kind == "bool" and " IN (SELECT " in item.texts[OURS]:
+                select.items[at] = (make("bool", "coalesce({0}, FALSE)", item), name)
+                found = True
+    return found
+
+
 KNOWN = (
     Difference(
         "frames of GROUPS",
@@ -44,9 +55,17 @@ KNOWN = (
     Difference(
         "totals of no rows",
         "Of no rows ROLLUP, CUBE and GROUPING SETS with () have no total in Spark, and a row in feitian.",
-        "Spark groups copies of the rows, and there are none. In MaxCompute they are short for a UNION ALL of a GROUP BY for "
-        'each set ("GROUPING SETS"), and an aggregate without GROUP BY has a row; so are PostgreSQL and DuckDB.',
+        "Spark groups copies of the rows, and there are none (SPARK-53565). MaxCompute's documentation gives a UNION ALL for "
+        'GROUPING SETS, with an aggregate without GROUP BY for () ("GROUPING SETS"), which has a row; so have PostgreSQL and '
+        "DuckDB.",
         adapt=without_empty_totals,
+    ),
+    Difference(
+        "IN (query) that is NULL",
+        "`NULL IN (SELECT ...)`, and IN a query with a NULL and without the value, are FALSE in a SELECT list of Spark.",
+        "Spark only asks whether there is an equal row, which will do where NULL is as good as FALSE, in WHERE (SPARK-58442). "
+        "MaxCompute's documentation promises the standard's NULL of IN; feitian and DuckDB keep it.",
+        adapt=in_query_of_two_values,
     ),
 )
 

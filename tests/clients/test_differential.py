@@ -5,6 +5,7 @@ small as it could be made. `FEITIAN_TEST_QUERY=SEED:NUMBER` asks one again.
 """
 
 import os
+import re
 import threading
 import time
 import unittest
@@ -12,6 +13,7 @@ import unittest
 import duckdb
 
 import differential
+import random_more
 import random_sql
 import spark_engine
 from differential_run import LONG, DifferentialCase, names
@@ -33,6 +35,12 @@ FORMS = [
     *["GROUPS BETWEEN", "row_number()", "lag(", "dense_rank()", "UNION ALL", "UNION SELECT", "INTERSECT SELECT"],
     *["EXCEPT SELECT", "INTERSECT ALL", "EXCEPT ALL", "WITH ", "SELECT DISTINCT", "NULLS FIRST", "NULLS LAST", "LIMIT"],
     *["OFFSET", "INTERVAL", "DATETIME '", "CAST('NaN'"],
+]
+# Those that Spark alone is asked.
+MORE = [
+    *["WITH ROLLUP", "WITH CUBE", " GROUPING SETS (", "if(", "nvl(", "least(", "greatest(", "decode(", " DIV ", "dateadd("],
+    *["datetrunc(", "concat(", "split_part(", "regexp_replace(", "RLIKE", "collect_set(", "bitwise_or_agg(", "stddev_pop("],
+    *["percentile(", "nth_value(", "last_value(", "weekofyear(", "from_unixtime(", "AS DATETIME)", "CAST("],
 ]
 
 
@@ -76,6 +84,8 @@ class Generator(unittest.TestCase):
     def test_every_form_is_made(self):
         made = "\n".join(random_sql.query("forms", n, ["t"]).text(OURS) for n in range(1_500))
         self.assertEqual([form for form in FORMS if form not in made], [])
+        more = [random_sql.query("forms", n, ["t"], random_more.More).text(OURS) for n in range(1_500)]
+        self.assertEqual([form for form in FORMS + MORE if form not in "\n".join(more)], [])
 
     def test_duckdb_takes_its_spelling(self):
         duck = duckdb.connect()
@@ -136,6 +146,14 @@ class Generator(unittest.TestCase):
         groups = "[PARSE_SYNTAX_ERROR] Syntax error at or near 'GROUPS'. SQLSTATE: 42601"
         self.assertEqual(ask(plain, groups).explained, "frames of GROUPS")
         self.assertEqual(ask(plain, "[DIVIDE_BY_ZERO] Division by zero.").word, "skipped")
+
+        # As if feitian had a NULL that Spark takes for FALSE.
+        run = lambda sql, hints: '"c0"\nfalse\n' if "coalesce((t" in sql and "), FALSE)" in sql else '"c0"\n\\N\n'
+        asked = re.compile(r"(?:SELECT|,) \(\w+\.\w+ IN \(SELECT [^()]*\)\) AS ")
+        inside = next(query for query in others if asked.search(query.text(OURS)))
+        self.assertEqual(ask(inside, [(False,)]).explained, "IN (query) that is NULL")
+        self.assertEqual(ask(inside, [(True,)]).word, "wrong")
+        self.assertEqual(ask(plain, [(False,)]).word, "wrong")
 
     def test_a_query_is_made_small_as_long_as_it_is_wrong(self):
         class Engines(differential.Engines):
