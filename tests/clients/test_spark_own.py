@@ -1,4 +1,8 @@
-"""Random queries in the language that MaxCompute and Spark share, and Spark's answers to them."""
+"""Random queries in the language that MaxCompute and Spark share, and Spark's answers to them.
+
+An answer that is not Spark's has a reason in `spark_engine.py`, or is wrong. `FEITIAN_TEST_QUERIES`, `FEITIAN_TEST_SEED` and
+`FEITIAN_TEST_QUERY` are those of `test_differential.py`.
+"""
 
 import os
 import shutil
