@@ -4,6 +4,7 @@ What is different is spelled so that it means the same:
 
 - LEAST of NULL is NULL in MaxCompute, and Spark passes it over; GREATEST passes it over in both.
 - STDDEV and VARIANCE are of the population in MaxCompute, and of a sample in Spark: the names that say it are used.
+- FLOOR and CEIL of DECIMAL are BIGINT in MaxCompute and DECIMAL in Spark: they are cast.
 - DATEADD and DATETRUNC, FROM_UNIXTIME (DATETIME in MaxCompute, text in Spark) and BITWISE_OR_AGG have other names in Spark.
 - SUBSTR from before the first character is empty in Hive and the whole in Spark; MaxCompute's documentation does not say.
 - CONCAT_WS with NULL and REGEXP_EXTRACT without a match are left out: the documentation and the service's relatives disagree.
@@ -51,8 +52,8 @@ class More(Maker):
                 lambda: make("big", "shiftright({0}, 1)", inner("big")),
                 lambda: make("big", "locate('a', {0})", inner("text")),
                 lambda: make("big", "crc32({0})", inner("text")),
-                lambda: make("big", "floor({0})", inner("decimal")),
-                lambda: make("big", "ceil({0})", inner("decimal")),
+                lambda: make("big", "floor({0})", inner("decimal"), spark="CAST(floor({0}) AS BIGINT)"),
+                lambda: make("big", "ceil({0})", inner("decimal"), spark="CAST(ceil({0}) AS BIGINT)"),
             ]
         )()
 

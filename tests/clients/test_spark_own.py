@@ -26,7 +26,7 @@ class DifferentialSpark(DifferentialCase):
 
     maker = More
     # The explained ones are not among them, and the short form has few.
-    share = 1 / 4
+    share = 1 / 5
 
     def setUp(self):
         super().setUp()
