@@ -79,10 +79,10 @@ impl ScalarUDFImpl for OneZero {
                 DataType::Float32 => of_array::<Float32Type>(&array, zero as f32),
                 _ => array,
             }),
-            ColumnarValue::Scalar(ScalarValue::Float64(Some(v))) if v == 0.0 => {
+            ColumnarValue::Scalar(ScalarValue::Float64(Some(0.0))) => {
                 ColumnarValue::Scalar(ScalarValue::Float64(Some(zero)))
             }
-            ColumnarValue::Scalar(ScalarValue::Float32(Some(v))) if v == 0.0 => {
+            ColumnarValue::Scalar(ScalarValue::Float32(Some(0.0))) => {
                 ColumnarValue::Scalar(ScalarValue::Float32(Some(zero as f32)))
             }
             other => other,

@@ -451,7 +451,8 @@ fn files_of_buckets() {
         assert!(matches!(one(&text), Statement::Unload(_)), "{text}");
     }
     let Statement::CreateExternal(t) = one("create external table e (a bigint)
-         partitioned by (ds string, hh bigint) stored as csv location 'oss://b/'") else {
+         partitioned by (ds string, hh bigint) stored as csv location 'oss://b/'")
+    else {
         panic!()
     };
     let names: Vec<_> = t.partition_columns.iter().map(|c| c.name.as_str()).collect();

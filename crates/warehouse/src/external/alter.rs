@@ -92,7 +92,10 @@ pub(crate) async fn repair(session: &Session, repair: Repair, index: i64) -> Res
 
 /// What is to be done with the partitions.
 enum Op {
-    Add { wanted: Vec<Wanted>, if_not_exists: bool },
+    Add {
+        wanted: Vec<Wanted>,
+        if_not_exists: bool,
+    },
     Drop(BTreeSet<String>),
     /// Those go in whose directories no file counts.
     DropEmpty(Source),

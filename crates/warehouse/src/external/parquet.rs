@@ -124,13 +124,7 @@ fn columns(path: &Path, schema: &Schema, reading: &Reading) -> Result<Vec<Option
 
 /// Takes the memory for the bytes of the largest row group, after its places were compared with the file. What its pages
 /// need is taken when they are there.
-fn hold(
-    path: &Path,
-    num_bytes: u64,
-    metadata: &ParquetMetaData,
-    roots: &[usize],
-    reading: &Reading,
-) -> Result<Pages> {
+fn hold(path: &Path, num_bytes: u64, metadata: &ParquetMetaData, roots: &[usize], reading: &Reading) -> Result<Pages> {
     let schema = metadata.file_metadata().schema_descr();
     let (mut largest, mut columns) = (0, HashMap::new());
     for group in metadata.row_groups() {
