@@ -1,10 +1,12 @@
-"""One query asked of feitian and of DuckDB: what counts as the same answer, and the smallest query that has another one."""
+"""One query asked of feitian and of another engine: what counts as the same answer, and the smallest query with another."""
 
+import copy
 import datetime
 import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Callable
 
 import duckdb
 from odps import errors
@@ -34,16 +36,26 @@ WAYS = [
 
 @dataclass
 class Found:
-    """What asking both engines gave: nothing wrong, or why DuckDB has no answer, or what feitian's is."""
+    """What asking both engines gave: nothing wrong, or why the other one has no answer, or what feitian's is."""
 
     rows: int = 0
     skipped: str = ""
+    # The name of the known difference that it shows, or why there is nothing to compare.
+    explained: str = ""
     wrong: str = ""
 
     @property
     def kind(self):
         """The same for answers that are wrong in the same way."""
         return self.wrong.split(":")[0]
+
+    @property
+    def word(self):
+        """What it is counted as."""
+        for word in ("wrong", "explained", "skipped"):
+            if getattr(self, word):
+                return word
+        return "with rows" if self.rows else "empty"
 
 
 def parse(text):
@@ -62,12 +74,12 @@ def parse(text):
 
 
 def column_types(rows):
-    """The Python type of each column of DuckDB's rows; None where it has no value."""
+    """The Python type of each column of the other engine's rows; None where it has no value."""
     return [next((type(value) for value in column if value is not None), None) for column in zip(*rows)]
 
 
 def typed(text, kind):
-    """A text of ours as a value of the kind that DuckDB's has."""
+    """A text of ours as a value of the kind that the other engine's has."""
     if text is None:
         return None
     if kind is float:
@@ -80,7 +92,7 @@ def typed(text, kind):
 
 
 def plain(value):
-    """A value of DuckDB's in the form of ours."""
+    """A value of the other engine's in the form of ours."""
     if isinstance(value, datetime.datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, datetime.date):
@@ -137,35 +149,87 @@ def way(number):
     return {**HINTS, **WAYS[number % len(WAYS)]}
 
 
-class Engines:
-    """Both engines with the same tables. `run(sql, hints)` gives feitian's result as CSV."""
+class Refused(Exception):
+    """The other engine has no answer, and why."""
 
-    def __init__(self, run, connection):
-        self.run, self.connection = run, connection
+
+@dataclass(frozen=True)
+class Difference:
+    """Where another engine differs from MaxCompute, as it is known."""
+
+    name: str
+    what: str
+    # Why that is so, and which side does what the documentation of MaxCompute says.
+    why: str
+    # What the other engine's refusal says (a pattern), if it refuses.
+    refusal: str = ""
+    # Changes a copy of a query into one to which feitian's answer is the other engine's answer to the query, and says
+    # whether there was anything to change. So nothing is explained by a difference that it does not show.
+    adapt: Callable | None = None
+
+
+class DuckDB:
+    """DuckDB as the other engine. The generator's rules evade every difference."""
+
+    name, which, known = "DuckDB", THEIRS, ()
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def rows(self, sql):
+        try:
+            return self.connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            raise Refused(f"{type(error).__name__}: {error}") from error
+
+
+class Engines:
+    """Both engines with the same tables. `run(sql, hints)` gives feitian's result as CSV, `other` is one like DuckDB."""
+
+    def __init__(self, run, other):
+        self.run, self.other = run, other
 
     def ask(self, query, hints):
         """Compares the answers to a query."""
         try:
-            theirs = self.connection.execute(query.text(THEIRS)).fetchall()
-        except duckdb.Error as error:
-            return Found(skipped=f"{type(error).__name__}: {error}")
+            theirs = self.other.rows(query.text(self.other.which))
+        except Refused as refused:
+            known = [one.name for one in self.other.known if one.refusal and re.search(one.refusal, str(refused))]
+            return Found(explained=known[0]) if known else Found(skipped=str(refused))
         if len(theirs) > MOST_ROWS:
-            return Found(skipped=f"{len(theirs)} rows")
+            return Found(explained="more rows than an inline result has")
+        wrong = self.wrong(query, hints, theirs)
+        explained = self.explain(query, hints, theirs) if wrong else ""
+        return Found(len(theirs), explained=explained, wrong="" if explained else wrong)
+
+    def wrong(self, query, hints, theirs):
+        """What is wrong with feitian's answer if `theirs` is right."""
         try:
             texts = parse(self.run(query.text(OURS), hints))
         except errors.ODPSError as error:
-            return Found(len(theirs), wrong=f"{error.code}: {error}")
+            return f"{error.code}: {error}"
         kinds = column_types(theirs) if theirs else [None] * len(texts[0] if texts else [])
         try:
             ours = [[typed(text, kind) for text, kind in zip(row, kinds, strict=True)] for row in texts]
         except (ValueError, ArithmeticError) as error:
-            return Found(len(theirs), wrong=f"no values of DuckDB's types: {error}")
+            return f"no values of {self.other.name}'s types: {error}"
         theirs = [[plain(value) for value in row] for row in theirs]
         if same_rows(ours, theirs, bool(query.order)):
-            return Found(len(theirs))
+            return ""
         show = lambda rows: "\n".join(map(str, rows[:20])) + ("\n…" if len(rows) > 20 else "")
-        told = f"rows differ:\nfeitian, {len(ours)} rows\n{show(ours)}\nDuckDB, {len(theirs)} rows\n{show(theirs)}"
-        return Found(len(theirs), wrong=told)
+        told = f"feitian, {len(ours)} rows\n{show(ours)}\n{self.other.name}, {len(theirs)} rows\n{show(theirs)}"
+        return f"rows differ:\n{told}"
+
+    def explain(self, query, hints, theirs):
+        """The name of the known difference, or the names of those, without which the answers are the same."""
+        shown = [known for known in self.other.known if known.adapt and known.adapt(copy.deepcopy(query))]
+        for some in [[known] for known in shown] + ([shown] if len(shown) > 1 else []):
+            adapted = copy.deepcopy(query)
+            for known in some:
+                known.adapt(adapted)
+            if not self.wrong(adapted, hints, theirs):
+                return " and ".join(known.name for known in some)
+        return ""
 
     def shrink(self, query, hints, found):
         """The smallest query at hand that is wrong in the same way, and how."""

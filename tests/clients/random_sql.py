@@ -1,7 +1,7 @@
-"""Random queries that MaxCompute and DuckDB both define, each in the spelling of both.
+"""Random queries that MaxCompute, DuckDB and Spark all define, each in the spelling of each.
 
 Every table has columns of the same names, and every name in a query says its table. A seed gives the same tables and queries
-on every machine. What differs between the two languages is a rule of this generator:
+on every machine. What differs between the languages is a rule of this generator:
 
 - `/` and AVG of DECIMAL are DECIMAL in MaxCompute and DOUBLE in DuckDB: it is cast to DOUBLE before.
 - x / 0 is NULL in MaxCompute and infinite in DuckDB: divisors go through NULLIF.
@@ -19,8 +19,10 @@ on every machine. What differs between the two languages is a rule of this gener
 - NULL is the smallest value: a setting of DuckDB.
 - What NaN is after arithmetic with infinities differs between machines (its sign): NaN and infinities lie in a column (`x`)
   that is compared, sorted, grouped and joined.
-- Neither documentation says how -0.0 compares. There is none in the data, and nothing makes one: divisors and factors are
-  not negative.
+- Which zero is shown of -0.0 and 0.0, which are equal, is nobody's promise: answers are compared as values. DuckDB reads a
+  literal -0.0 as DECIMAL, which has one zero, so that it is a CAST. No DOUBLE becomes text.
+- Spark's language is MaxCompute's but for the types of DATETIME and of the literal 1.5, and frames of GROUPS, which it lacks:
+  they are those of ROWS where no rows are ties. What else is different is in `spark_engine.py`.
 - Whatever depends on the order of rows (LIMIT, ROW_NUMBER, LAG, frames of ROWS) has an order without ties but equal rows.
 """
 
@@ -31,7 +33,7 @@ import random
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-OURS, THEIRS = 0, 1
+OURS, THEIRS, SPARK = 0, 1, 2
 
 # Of every table; `u` is never NULL and never twice.
 COLUMNS = {
@@ -49,23 +51,23 @@ COLUMNS = {
     "b": "bool",
 }
 TYPES = {
-    "big": ("BIGINT", "BIGINT"),
-    "int": ("INT", "INTEGER"),
-    "wide": ("BIGINT", "BIGINT"),
-    "double": ("DOUBLE", "DOUBLE"),
-    "special": ("DOUBLE", "DOUBLE"),
-    "decimal": ("DECIMAL(10,2)", "DECIMAL(10,2)"),
-    "text": ("STRING", "VARCHAR"),
-    "day": ("DATE", "DATE"),
-    "at": ("DATETIME", "TIMESTAMP"),
-    "bool": ("BOOLEAN", "BOOLEAN"),
+    "big": ("BIGINT", "BIGINT", "BIGINT"),
+    "int": ("INT", "INTEGER", "INT"),
+    "wide": ("BIGINT", "BIGINT", "BIGINT"),
+    "double": ("DOUBLE", "DOUBLE", "DOUBLE"),
+    "special": ("DOUBLE", "DOUBLE", "DOUBLE"),
+    "decimal": ("DECIMAL(10,2)", "DECIMAL(10,2)", "DECIMAL(10,2)"),
+    "text": ("STRING", "VARCHAR", "STRING"),
+    "day": ("DATE", "DATE", "DATE"),
+    "at": ("DATETIME", "TIMESTAMP", "TIMESTAMP"),
+    "bool": ("BOOLEAN", "BOOLEAN", "BOOLEAN"),
 }
 VALUES = {
     "big": [0, 1, 2, 3, 4, 5],
     "int": [-2, -1, 0, 1, 2, 3],
     "wide": [-(2**63) + 1, -1, 0, 1, 2**53 + 1, 2**63 - 1],
-    "double": [-1.5, 0.0, 0.25, 1.0, 2.5, 1000.0],
-    "special": [math.nan, math.inf, -math.inf, 0.0, 1.0, -1e100],
+    "double": [-1.5, -0.0, 0.0, 0.25, 1.0, 2.5, 1000.0],
+    "special": [math.nan, math.inf, -math.inf, -0.0, 0.0, 1.0, -1e100],
     "decimal": [Decimal(v) for v in ("-1.50", "0.00", "0.25", "1.00", "2.50", "12345678.90")],
     "text": ["", "a", "b", "ab", "B", "é", "飞天", "a%", "a_b"],
     "day": [datetime.date(*day) for day in [(1970, 1, 1), (1999, 12, 31), (2024, 2, 28), (2024, 2, 29), (2024, 3, 1)]],
@@ -90,17 +92,18 @@ PATTERNS = ["a%", "%b", "%a%", "_", "a_", "", "%", "B", "飞%"]
 
 @dataclass(frozen=True)
 class Expr:
-    """An expression of one kind in both spellings, and the expressions inside it."""
+    """An expression of one kind in every spelling, and the expressions inside it."""
 
     kind: str
     texts: tuple
     parts: tuple = ()
 
 
-def make(kind, template, *parts, theirs=None):
+def make(kind, template, *parts, theirs=None, spark=None):
     """An expression by a template, whose places `{0}`, `{1}` … are `parts`."""
-    spell = lambda text, which: text.format(*[part.texts[which] for part in parts])
-    return Expr(kind, (spell(template, OURS), spell(theirs or template, THEIRS)), parts)
+    templates = (template, theirs or template, spark or template)
+    texts = [text.format(*[part.texts[which] for part in parts]) for which, text in enumerate(templates)]
+    return Expr(kind, tuple(texts), parts)
 
 
 def literal(kind, value, which):
@@ -111,15 +114,17 @@ def literal(kind, value, which):
     if kind == "bool":
         return str(value).upper()
     if kind in ("big", "wide"):
-        text = f"{value}L" if which == OURS else f"CAST({value} AS BIGINT)"
+        text = f"CAST({value} AS BIGINT)" if which == THEIRS else f"{value}L"
     elif kind == "int":
         text = str(value)
     elif kind in ("double", "special"):
         if math.isnan(value) or math.isinf(value):
             name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
             return f"CAST('{name}' AS DOUBLE)"
+        if value == 0 and math.copysign(1, value) < 0:
+            return "CAST('-0.0' AS DOUBLE)"
         text = repr(value).replace("e+", "e")
-        text = text if which == OURS else f"CAST({text} AS DOUBLE)"
+        text = (text, f"CAST({text} AS DOUBLE)", f"{text}D")[which]
     elif kind == "decimal":
         return f"CAST('{value}' AS DECIMAL(10,2))"
     elif kind == "text":
@@ -133,7 +138,7 @@ def literal(kind, value, which):
 
 
 def constant(kind, value):
-    return Expr(kind, (literal(kind, value, OURS), literal(kind, value, THEIRS)))
+    return Expr(kind, tuple(literal(kind, value, which) for which in (OURS, THEIRS, SPARK)))
 
 
 @dataclass
@@ -326,7 +331,7 @@ class Maker:
         return own(inner) if own and self.often(0.6) else self.one(general)()
 
     def cases(self, kind, inner):
-        subject = self.one(["big", "int", "text"])
+        subject = self.one(["big", "int", "double", "text"])
         return inner(subject), constant(subject, self.one(VALUES[subject])), inner(kind), inner(subject), inner(kind)
 
     def whole_number(self, inner):
@@ -450,7 +455,7 @@ class Maker:
     def in_list(self, kind, value):
         items = [constant(kind, self.one(VALUES[kind])) for _ in range(self.some(1, 3))]
         if self.often(0.15):
-            items.append(Expr(kind, ("NULL", "NULL")))
+            items.append(Expr(kind, ("NULL",) * 3))
         places = ", ".join(f"{{{at + 1}}}" for at in range(len(items)))
         return make("bool", f"({{0}} {self.one(['', 'NOT '])}IN ({places}))", value, *items)
 
@@ -762,7 +767,9 @@ class Maker:
             wide = "BIGINT" if of in WHOLE else "DECIMAL(20,2)"
             theirs = f"CAST({theirs} AS {wide})"
             ours = ours if of in WHOLE else f"CAST({ours} AS {wide})"
-        return make(kind, ours, partition, value, *parts, theirs=theirs)
+        # Where every row is a group of its own.
+        spark = ours.replace(" GROUPS BETWEEN ", " ROWS BETWEEN ") if key else ours
+        return make(kind, ours, partition, value, *parts, theirs=theirs, spark=spark)
 
     def frame(self, key, order):
         """ORDER BY and a frame, or neither."""
@@ -836,9 +843,9 @@ def universe(seed, tables):
     return {table: maker.rows() for table in tables}
 
 
-def query(seed, number, tables):
+def query(seed, number, tables, maker=Maker):
     """The query of a number."""
-    return Maker(tables, random.Random(f"{seed} query {number}")).query()
+    return maker(tables, random.Random(f"{seed} query {number}")).query()
 
 
 def creation(table, rows, which):

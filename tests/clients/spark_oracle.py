@@ -32,6 +32,11 @@ def session(scratch):
         "spark.sql.shuffle.partitions": "1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        # What is remembered of queries for pages that nobody looks at. Thousands of them would fill the memory.
+        "spark.sql.ui.retainedExecutions": "1",
+        "spark.ui.retainedJobs": "1",
+        "spark.ui.retainedStages": "1",
+        "spark.ui.retainedTasks": "1",
     }.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
@@ -97,7 +102,7 @@ def main():
             print(f"test {name}, {count} blocks ... {word} ({time.monotonic() - begun:.2f} s)", flush=True)
             for text in wrong:
                 print(text, flush=True)
-        print(f"Spark {spark.version} computed {total} blocks of {len(names)} files")
+        print(f"proof: Spark {spark.version} computed {total} blocks of {len(names)} files")
         spark.stop()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

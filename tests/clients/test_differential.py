@@ -4,33 +4,28 @@
 small as it could be made. `FEITIAN_TEST_QUERY=SEED:NUMBER` asks one again.
 """
 
-import collections
 import os
+import re
 import threading
 import time
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 
 import differential
+import random_more
 import random_sql
-from harness import ClientCase
-from random_sql import OURS, THEIRS
+import spark_engine
+from differential_run import LONG, DifferentialCase, names
+from random_sql import OURS, SPARK, THEIRS
 
-LONG = bool(os.environ.get("FEITIAN_TEST_LONG"))
 QUERIES = int(os.environ.get("FEITIAN_TEST_QUERIES") or (30_000 if LONG else 1_500))
 # The long form asks others each time; the short one asks the same, and others of each metadata database.
 SEED = os.environ.get("FEITIAN_TEST_SEED") or (
     str(int(time.time())) if LONG else "postgres" if os.environ.get("FEITIAN_TEST_META") else "sqlite"
 )
-# So many queries share their tables.
-SHARED = 250
-TABLES = 5
 # As many as run at once in a project.
 THREADS = 4
-# So many failures are made small and shown.
-SHOWN = 4
 SETTINGS = "SET default_null_order = 'nulls_first_on_asc_last_on_desc'; SET threads = 1"
 FORMS = [
     *["INNER JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL OUTER JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN", "CROSS JOIN"],
@@ -41,13 +36,15 @@ FORMS = [
     *["EXCEPT SELECT", "INTERSECT ALL", "EXCEPT ALL", "WITH ", "SELECT DISTINCT", "NULLS FIRST", "NULLS LAST", "LIMIT"],
     *["OFFSET", "INTERVAL", "DATETIME '", "CAST('NaN'"],
 ]
+# Those that Spark alone is asked.
+MORE = [
+    *["WITH ROLLUP", "WITH CUBE", " GROUPING SETS (", "if(", "nvl(", "least(", "greatest(", "decode(", " DIV ", "dateadd("],
+    *["datetrunc(", "concat(", "split_part(", "regexp_replace(", "RLIKE", "collect_set(", "bitwise_or_agg(", "stddev_pop("],
+    *["percentile(", "nth_value(", "last_value(", "weekofyear(", "from_unixtime(", "AS DATETIME)", "CAST("],
+]
 
 
-def names(seed):
-    return [f"r{seed}_{at}".replace("-", "_") for at in range(TABLES)]
-
-
-class Differential(ClientCase):
+class Differential(DifferentialCase):
     """Each thread has an entry to feitian and a cursor of DuckDB."""
 
     def setUp(self):
@@ -59,71 +56,17 @@ class Differential(ClientCase):
 
     def engines(self):
         if not hasattr(self.own, "engines"):
-            entry = self.server.entry()
-
-            def run(sql, hints):
-                with entry.execute_sql(sql, hints=hints).open_reader(tunnel=False) as reader:
-                    return reader.raw
-
             cursor = self.duck.cursor()
             cursor.execute(SETTINGS)
-            self.own.engines = differential.Engines(run, cursor)
+            self.own.engines = differential.Engines(self.runner(), differential.DuckDB(cursor))
         return self.own.engines
 
-    def fill(self, seed):
-        """The tables of a seed in both engines."""
-        tables = [self.name("random") for _ in range(TABLES)]
-        # The rows are those of the seed whatever the tables are called.
-        for table, rows in zip(tables, random_sql.universe(seed, names(seed)).values()):
-            for sql in random_sql.creation(table, rows, OURS):
-                self.o.execute_sql(sql)
-            for sql in random_sql.creation(table, rows, THEIRS):
-                self.duck.execute(sql)
-        return tables
+    def create(self, table, rows):
+        for sql in random_sql.creation(table, rows, THEIRS):
+            self.duck.execute(sql)
 
     def test_random_queries_have_duckdbs_answers(self):
-        seeds = [(f"{SEED}-{n // SHARED}", n % SHARED) for n in range(QUERIES)]
-        if one := os.environ.get("FEITIAN_TEST_QUERY"):
-            seed, _, number = one.rpartition(":")
-            seeds = [(seed, int(number))]
-        counts, skipped, failed = collections.Counter(), [], []
-        with ThreadPoolExecutor(THREADS) as pool:
-            for seed in dict.fromkeys(seed for seed, _ in seeds):
-                tables = self.fill(seed)
-                numbers = [number for of, number in seeds if of == seed]
-                queries = [random_sql.query(seed, number, tables) for number in numbers]
-                ways = [differential.way(number) for number in numbers]
-                answers = pool.map(lambda query, way: self.engines().ask(query, way), queries, ways)
-                for number, query, found in zip(numbers, queries, answers):
-                    word = "wrong" if found.wrong else "skipped" if found.skipped else "with rows" if found.rows else "empty"
-                    counts[word] += 1
-                    if found.skipped:
-                        skipped.append(f"{seed}:{number}: {query.text(THEIRS)}\n{found.skipped}")
-                    if found.wrong:
-                        failed.append((seed, number, query, found))
-                        if len(failed) <= SHOWN:
-                            self.show(*failed[-1])
-                        else:
-                            print(f"{seed}:{number}: {' '.join(found.wrong.split())[:300]}", flush=True)
-        share = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-        print(f"seed {SEED}: {sum(counts.values())} random queries, DuckDB {duckdb.__version__}: {share}", flush=True)
-        again = [f"FEITIAN_TEST_QUERY={seed}:{number}" for seed, number, _, _ in failed]
-        self.assertEqual(again, [], f"{len(failed)} answers are not DuckDB's")
-        if len(seeds) > 1:
-            # A generator whose queries are mostly refused, or find nothing, would prove little.
-            self.assertLess(len(skipped), len(seeds) / 50, "\n\n".join(["DuckDB refuses too many", *skipped[:5]]))
-            self.assertGreater(counts["with rows"], len(seeds) / 3, "too few queries find rows")
-
-    def show(self, seed, number, query, found):
-        way = differential.way(number)
-        small, wrong = self.engines().shrink(query, way, found)
-        for line in (
-            f"seed {seed}, query {number}, as it was made, with {way}:\n{query.text(OURS)}",
-            f"and in DuckDB's spelling:\n{query.text(THEIRS)}",
-            f"made small:\n{small.text(OURS)}\nand:\n{small.text(THEIRS)}",
-            wrong.wrong,
-        ):
-            print(line + "\n", flush=True)
+        self.compare(SEED, QUERIES, THREADS, f"DuckDB {duckdb.__version__}")
 
 
 class Generator(unittest.TestCase):
@@ -141,6 +84,8 @@ class Generator(unittest.TestCase):
     def test_every_form_is_made(self):
         made = "\n".join(random_sql.query("forms", n, ["t"]).text(OURS) for n in range(1_500))
         self.assertEqual([form for form in FORMS if form not in made], [])
+        more = [random_sql.query("forms", n, ["t"], random_more.More).text(OURS) for n in range(1_500)]
+        self.assertEqual([form for form in FORMS + MORE if form not in "\n".join(more)], [])
 
     def test_duckdb_takes_its_spelling(self):
         duck = duckdb.connect()
@@ -171,6 +116,44 @@ class Generator(unittest.TestCase):
         self.assertFalse(same([["1"]], [[None]]))
         self.assertFalse(same([["1"]], [["1"], ["1"]]))
         self.assertEqual(differential.typed("1.50", int), differential.plain(random_sql.Decimal("1.5")))
+
+    def test_a_known_difference_explains_what_it_shows_and_nothing_else(self):
+        class Other:
+            name, which, known = "Spark", SPARK, spark_engine.KNOWN
+
+            def __init__(self, answer):
+                self.answer = answer
+
+            def rows(self, sql):
+                if isinstance(self.answer, str):
+                    raise differential.Refused(self.answer)
+                return self.answer
+
+        # As if feitian had a total of no rows.
+        run = lambda sql, hints: '"c0"\n' if "count(*) > 0" in sql else '"c0"\n0\n'
+        queries = (random_sql.query("known", n, ["t"]) for n in range(1_500))
+        totals, others = [], []
+        for query in queries:
+            text = query.text(OURS)
+            if "count(*) >" not in text:
+                (totals if "CUBE(" in text and ", CUBE(" not in text else others).append(query)
+        ask = lambda query, answer: differential.Engines(run, Other(answer)).ask(query, {})
+        plain = next(query for query in others if "ROLLUP" not in query.text(OURS) and "SETS" not in query.text(OURS))
+        self.assertEqual(ask(totals[0], []).explained, "totals of no rows")
+        self.assertEqual(ask(totals[0], [(0,)]).word, "with rows")
+        self.assertEqual(ask(totals[0], [(1,)]).word, "wrong")
+        self.assertEqual(ask(plain, []).word, "wrong")
+        groups = "[PARSE_SYNTAX_ERROR] Syntax error at or near 'GROUPS'. SQLSTATE: 42601"
+        self.assertEqual(ask(plain, groups).explained, "frames of GROUPS")
+        self.assertEqual(ask(plain, "[DIVIDE_BY_ZERO] Division by zero.").word, "skipped")
+
+        # As if feitian had a NULL that Spark takes for FALSE.
+        run = lambda sql, hints: '"c0"\nfalse\n' if "coalesce((t" in sql and "), FALSE)" in sql else '"c0"\n\\N\n'
+        asked = re.compile(r"(?:SELECT|,) \(\w+\.\w+ IN \(SELECT [^()]*\)\) AS ")
+        inside = next(query for query in others if asked.search(query.text(OURS)))
+        self.assertEqual(ask(inside, [(False,)]).explained, "IN (query) that is NULL")
+        self.assertEqual(ask(inside, [(True,)]).word, "wrong")
+        self.assertEqual(ask(plain, [(False,)]).word, "wrong")
 
     def test_a_query_is_made_small_as_long_as_it_is_wrong(self):
         class Engines(differential.Engines):

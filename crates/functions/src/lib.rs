@@ -32,6 +32,7 @@ pub mod time;
 mod url;
 mod window;
 mod words;
+mod zero;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -47,6 +48,7 @@ pub use error::FunctionError;
 pub use json::json_parts;
 pub use options::{Context, FunctionOptions, parse_zone};
 pub use window::shape_window;
+pub use zero::{OneZero, Zero};
 
 /// All functions by name, lower case.
 pub struct Registry {

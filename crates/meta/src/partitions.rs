@@ -9,9 +9,9 @@ use crate::db::Meta;
 use crate::fault::{Fault, ddl_conflict, not_found};
 use crate::partition_rows::{self, Existing, partition_columns, read_partition, sort_key};
 use crate::range;
-use crate::rows::{Partition, PartitionChange, Step};
+use crate::rows::{Partition, PartitionChange, Step, Table};
 use crate::steps::advance;
-use crate::tables::no_such_table;
+use crate::tables::{no_such_table, schema_text, write_row};
 use crate::tx::Tx;
 
 /// The query of [`Meta::list_partitions`].
@@ -160,6 +160,67 @@ impl Meta {
             advance(&mut tx, step).await?;
             hold_live(&mut tx, table_id).await?;
             partition_rows::delete(&mut tx, table_id, specs, i64::MAX).await
+        })
+    }
+
+    /// Changes the partitions of a table that has no log, and advances `step`, all or nothing: those of `gone` go, of
+    /// which each must have been changed last at the time beside it, and `added` come. With `row` the first takes the
+    /// place of the second, which must still be the table's row.
+    ///
+    /// `Conflict` `ODPS-0110061` when a partition is there already, has been changed meanwhile or is gone, or the row
+    /// has been changed; `NotFound` when the table is not live.
+    pub async fn change_partitions(
+        &self,
+        table_id: &str,
+        row: Option<(&Table, &Table)>,
+        gone: &[(String, i64)],
+        added: &[Partition],
+        step: &Step,
+    ) -> Result<()> {
+        let schema = row.map(|(table, _)| schema_text(table)).transpose()?;
+        write_tx!(self, |tx| {
+            advance(&mut tx, step).await?;
+            hold_live(&mut tx, table_id).await?;
+            if let (Some((table, before)), Some(schema)) = (row, &schema) {
+                // Not every change of a row counts its schema version up.
+                let sql = "SELECT id FROM tables WHERE id = $1 AND ddl_ms = $2";
+                if query(sql).bind(table_id).bind(before.ddl_ms).fetch_optional(tx.conn()).await?.is_none() {
+                    return Err(ddl_conflict(format!("table {} was changed meanwhile", table.local_name())).into());
+                }
+                write_row(&mut tx, table, schema, before.schema_version).await?;
+            }
+            for (spec, modified_ms) in gone {
+                let sql = "DELETE FROM partitions WHERE table_id = $1 AND spec = $2 AND modified_ms = $3";
+                let done = query(sql).bind(table_id).bind(spec.as_str()).bind(*modified_ms).execute(tx.conn()).await?;
+                if done.rows_affected() == 0 {
+                    return Err(ddl_conflict(format!("partition '{spec}' was changed or dropped meanwhile")).into());
+                }
+            }
+            partition_rows::insert(&mut tx, table_id, added, -1, Existing::Refuse).await
+        })
+    }
+
+    /// Sets the time of the last change of data of a table without a log and of these partitions, adds those of `kept`
+    /// that are not there, and advances `step`. `NotFound` when the table is not live.
+    pub async fn touch_partitions(
+        &self,
+        table_id: &str,
+        kept: &[Partition],
+        specs: &[String],
+        modified_ms: i64,
+        step: &Step,
+    ) -> Result<()> {
+        write_tx!(self, |tx| {
+            advance(&mut tx, step).await?;
+            hold_live(&mut tx, table_id).await?;
+            let sql = "UPDATE tables SET modified_ms = $2 WHERE id = $1 AND modified_ms < $2";
+            query(sql).bind(table_id).bind(modified_ms).execute(tx.conn()).await?;
+            partition_rows::insert(&mut tx, table_id, kept, -1, Existing::Keep).await?;
+            for spec in specs {
+                let sql = "UPDATE partitions SET modified_ms = $3 WHERE table_id = $1 AND spec = $2";
+                query(sql).bind(table_id).bind(spec.as_str()).bind(modified_ms).execute(tx.conn()).await?;
+            }
+            Ok(())
         })
     }
 

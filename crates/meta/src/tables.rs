@@ -52,7 +52,7 @@ pub(crate) fn read_table(row: &AnyRow) -> Result<Table, Fault> {
     })
 }
 
-fn schema_text(table: &Table) -> Result<String> {
+pub(crate) fn schema_text(table: &Table) -> Result<String> {
     serde_json::to_string(&table.schema)
         .map_err(|e| Error::internal(format!("the schema of table {} cannot be written: {e}", table.id)))
 }

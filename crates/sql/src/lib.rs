@@ -29,6 +29,6 @@ pub use sql_function::{CreateSqlFunction, SqlFunction, SqlParameter};
 pub use statement::{
     AlterOp, AlterTable, Assignment, AutoPartition, CloneTable, Clustering, ColumnRef, CreateExternal,
     CreateMaterialized, CreateTable, CreateView, Dml, DropTable, Existing, Files, Holder, Insert, Listed, Load,
-    MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place, RestoreTable, RowChange, Security,
-    SecurityObject, Shards, Statement, Truncate, Unload,
+    MergeAction, MergeClause, PartitionCondition, PartitionOp, PartitionTerm, Place, Repair, RestoreTable, RowChange,
+    Security, SecurityObject, Shards, Statement, Truncate, Unload,
 };

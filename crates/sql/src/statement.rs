@@ -12,7 +12,7 @@ mod stored;
 
 pub use alter::{AlterOp, AlterTable, PartitionCondition, PartitionOp, Place};
 pub use security::{Holder, Security, SecurityObject};
-pub use stored::{CreateExternal, CreateMaterialized, Files, Listed, Load, Unload};
+pub use stored::{CreateExternal, CreateMaterialized, Files, Listed, Load, Repair, Unload};
 
 /// One statement of MaxCompute SQL.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,7 @@ pub enum Statement {
     CreateExternal(Box<CreateExternal>),
     Load(Box<Load>),
     Unload(Box<Unload>),
+    Repair(Repair),
     CreateMaterialized(Box<CreateMaterialized>),
     DropTable(DropTable),
     CreateView(Box<CreateView>),
@@ -177,6 +178,7 @@ impl Statement {
                 | Self::Dml(_)
                 | Self::Load(_)
                 | Self::Unload(_)
+                | Self::Repair(_)
                 | Self::CreateView(_)
                 | Self::DropTable(_)
                 | Self::AlterTable(_)

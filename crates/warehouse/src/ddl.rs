@@ -131,7 +131,7 @@ fn invalid_view(at: Position, detail: impl AsRef<str>) -> feitian_base::Error {
 }
 
 /// The table or view `name`, which is to be altered.
-async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
+pub(crate) async fn open(session: &Session, name: &ObjectName) -> Result<OpenTable> {
     open_for(session, name, "Alter").await
 }
 

@@ -1,21 +1,27 @@
 //! External tables: rows in files of our own buckets, which a table reads and writes and does not own.
 //!
 //! Read in this order: `location` (a bucket is a directory of the data store, and whose it is), `format` (what the
-//! clauses say of the files), `files` (which files count, and how new ones come to count exactly once), `text`, and
-//! `parquet` with `footer` (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load`, `create`
-//! and `collect`.
+//! clauses say of the files), `files` (which files count, and how new ones come to count exactly once) with `turn` (one
+//! statement at a time overwrites), `directories` (partitions), `text` with `json`, and `parquet` with `footer` and `pages`
+//! (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load`, `create`, `alter` (partitions
+//! come and go) and `collect`.
 
+mod alter;
 mod collect;
 mod create;
+mod directories;
 mod files;
 mod footer;
 mod format;
 mod insert;
+mod json;
 mod load;
 mod location;
+mod pages;
 mod parquet;
 mod scan;
 mod text;
+mod turn;
 mod write;
 
 use std::sync::Arc;
@@ -33,6 +39,7 @@ use crate::query::errors::{self, semantic};
 use format::Format;
 use location::Location;
 
+pub(crate) use alter::{Added, add_partitions, drop_partitions, repair};
 pub(crate) use create::create;
 pub(crate) use insert::{insert, is_target, unload};
 pub(crate) use load::{Loaded, load};
@@ -88,11 +95,17 @@ pub(crate) fn check_alter(op: &AlterOp, at: Position) -> Result<()> {
         AlterOp::SetProperties { properties } if properties.iter().any(is_transactional) => {
             Err(errors::front_end(SqlError::unsupported(at, "'transactional' of an external table")))
         }
+        AlterOp::DropPartitions { purge: true, .. } => {
+            Err(errors::front_end(SqlError::unsupported(at, "PURGE of partitions of an external table: files stay")))
+        }
         AlterOp::RenameTo { .. }
         | AlterOp::SetComment { .. }
         | AlterOp::SetColumnComment { .. }
         | AlterOp::SetProperties { .. }
         | AlterOp::UnsetProperties { .. }
+        | AlterOp::AddPartitions { .. }
+        | AlterOp::DropPartitions { .. }
+        | AlterOp::Touch { .. }
         | AlterOp::ChangeOwner { .. } => Ok(()),
         _ => Err(errors::front_end(SqlError::unsupported(at, "this change of an external table"))),
     }

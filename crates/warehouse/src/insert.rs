@@ -294,10 +294,14 @@ async fn target(session: &Session, insert: &Insert) -> Result<Target> {
     Ok(Target { table, fixed, dynamic, auto })
 }
 
-type Partitions = (Vec<(String, String)>, Vec<Column>);
+pub(crate) type Partitions = (Vec<(String, String)>, Vec<Column>);
 
 /// The fixed and the open partition columns of a PARTITION clause.
-fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Position) -> Result<Partitions> {
+pub(crate) fn partition_columns(
+    table: &OpenTable,
+    clause: Option<&[PartitionTerm]>,
+    at: Position,
+) -> Result<Partitions> {
     let (row, columns) = (&table.row, &table.row.schema.partition_columns);
     let name = format!("{}.{}", row.project, row.local_name());
     let names = || columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -338,15 +342,15 @@ fn partition_columns(table: &OpenTable, clause: Option<&[PartitionTerm]>, at: Po
     Ok((fixed, dynamic))
 }
 
-/// The query's columns as those of a table without partitions.
-pub(crate) async fn project_plain(
+/// The query's columns as those of a table without a log, then those of its open partition columns.
+pub(crate) async fn project_files(
     session: &Session,
     state: &SessionState,
     planned: Planned,
-    table: OpenTable,
+    (table, (fixed, dynamic)): (OpenTable, Partitions),
     insert: &Insert,
 ) -> Result<Planned> {
-    let target = Target { table, fixed: Vec::new(), dynamic: Vec::new(), auto: None };
+    let target = Target { table, fixed, dynamic, auto: None };
     project(session, state, planned, &target, insert).await
 }
 

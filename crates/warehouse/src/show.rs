@@ -262,7 +262,7 @@ pub(crate) async fn create_table(session: &Session, table: &ObjectName) -> Resul
         return Ok(materialized_view(&row, &name, &kept));
     }
     if external::is_external(&row) {
-        return external_table(&row, &name, &list(&row.schema.columns));
+        return external_table(&row, &name, (&list(&row.schema.columns), &list(&row.schema.partition_columns)));
     }
     let mut text = format!("CREATE TABLE IF NOT EXISTS {name}({}", list(&row.schema.columns));
     let key = key_names(&row);
@@ -303,11 +303,14 @@ fn properties_text(words: &str, properties: &[(String, String)]) -> String {
 }
 
 /// The same for a table whose files are not its own.
-fn external_table(row: &Table, name: &str, columns: &str) -> Result<String> {
+fn external_table(row: &Table, name: &str, (columns, partitions): (&str, &str)) -> Result<String> {
     let clauses = external::Clauses::of(row)?;
     let mut text = format!("CREATE EXTERNAL TABLE IF NOT EXISTS {name}({columns})");
     if !row.comment.is_empty() {
         let _ = write!(text, " COMMENT {}", quoted(&row.comment));
+    }
+    if !partitions.is_empty() {
+        let _ = write!(text, " PARTITIONED BY ({partitions})");
     }
     if let Some(class) = &clauses.row_format {
         let _ = write!(text, " ROW FORMAT SERDE {}", quoted(class));

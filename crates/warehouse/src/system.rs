@@ -241,6 +241,7 @@ fn changed(statement: &Statement) -> Vec<(&ObjectName, &'static str)> {
         Statement::DropTable(drop) => vec![(&drop.name, "odps:Drop")],
         Statement::AlterTable(alter) => vec![(&alter.name, "odps:Alter")],
         Statement::Truncate(truncate) => vec![(&truncate.table, "odps:Update")],
+        Statement::Repair(repair) => vec![(&repair.table, "odps:Alter")],
         Statement::CloneTable(clone) => vec![(&clone.to, "odps:CreateTable")],
         Statement::RestoreTable(restore) => vec![(restore.to.as_ref().unwrap_or(&restore.table), "odps:Update")],
         _ => Vec::new(),

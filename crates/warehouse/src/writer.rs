@@ -75,7 +75,7 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 /// Bytes are handed to the store in parts of this size.
 const PART_BYTES: usize = 8 << 20;
 /// More partitions than this in one statement are refused.
-const MAX_DYNAMIC_PARTITIONS: usize = 10_000;
+pub(crate) const MAX_DYNAMIC_PARTITIONS: usize = 10_000;
 /// More open partition writers than this are not kept: each holds a page per column.
 const MAX_OPEN_WRITERS: usize = 64;
 /// When one more is wanted, so many are ended together: the disk syncs many files in little more time than one.
@@ -353,10 +353,10 @@ pub async fn write_partitioned(
     writers.finish().await
 }
 
-type Group = (Vec<Option<String>>, Option<UInt32Array>);
+pub(crate) type Group = (Vec<Option<String>>, Option<UInt32Array>);
 
 /// Rows of one batch by partition values, in order of first appearance; `None` stands for all rows.
-fn split(columns: &[Column], arrays: &[ArrayRef]) -> Result<Vec<Group>> {
+pub(crate) fn split(columns: &[Column], arrays: &[ArrayRef]) -> Result<Vec<Group>> {
     let as_text = |a: &ArrayRef| cast(a, &ArrowType::Utf8).map_err(|e| Error::internal(e.to_string()));
     let texts = arrays.iter().map(as_text).collect::<Result<Vec<_>>>()?;
     let texts: Vec<_> = texts.iter().map(|t| t.as_string::<i32>()).collect();

@@ -15,6 +15,9 @@ use crate::stage::{Options, Outcome};
 use crate::tools;
 use crate::workspace::{Workspace, without_settings};
 
+/// The packages of the clients.
+const PACKAGES: &str = "requirements.txt";
+
 /// The packages of dbt, which do not go with those of the other clients.
 const DBT: &str = "requirements-dbt.txt";
 
@@ -57,13 +60,26 @@ pub fn two_process(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     session.run("two processes", Some(&cluster), &["test_two_processes_own".into(), "test_ots_two_own".into()])
 }
 
-/// What the SQL tests say is Spark's, computed again by Spark. DuckDB's part is a client test.
-pub fn spark(workspace: &Workspace, _: &Options) -> Result<Outcome> {
+/// What the SQL tests say is Spark's, computed again by Spark (DuckDB's part is a client test), and in the long form random
+/// queries beside it. Words choose: `test_spark_own` the random queries, others files of SQL tests.
+pub fn spark(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     tools::ensure(tools::FOR_SPARK)?;
-    let mut command = Command::new(python::environment(workspace, &["requirements-spark.txt"])?);
-    without_settings(&mut command);
-    command.arg("-B").arg(workspace.root.join(CLIENTS).join("spark_oracle.py"));
-    run_script("Spark", &mut command)
+    let packages = [PACKAGES, "requirements-spark.txt"];
+    let (modules, files): (Vec<String>, Vec<String>) =
+        options.words.iter().cloned().partition(|w| w.starts_with("test_"));
+    let mut outcome = Outcome::default();
+    if modules.is_empty() || !files.is_empty() {
+        let mut command = Command::new(python::environment(workspace, &packages)?);
+        without_settings(&mut command);
+        command.arg("-B").arg(workspace.root.join(CLIENTS).join("spark_oracle.py")).args(&files);
+        outcome.add(run_script("Spark", &mut command)?);
+    }
+    if !modules.is_empty() || (options.long && files.is_empty()) {
+        let session = Session { is_long: options.long, ..Session::with(workspace, &packages)? };
+        let modules = if modules.is_empty() { vec!["test_spark_own".to_string()] } else { modules };
+        outcome.add(session.run("queries beside Spark", None, &modules)?);
+    }
+    Ok(outcome)
 }
 
 /// The queries of TPC-DS over small tables, beside DuckDB. Their texts come from a package of PyPI.
@@ -104,9 +120,13 @@ struct Ots {
 
 impl<'a> Session<'a> {
     fn prepare(workspace: &'a Workspace) -> Result<Self> {
+        Self::with(workspace, &[PACKAGES])
+    }
+
+    fn with(workspace: &'a Workspace, packages: &[&str]) -> Result<Self> {
         tools::ensure(tools::FOR_TESTS)?;
         cargo::build_feitian(workspace)?;
-        let python = python::environment(workspace, &["requirements.txt"])?;
+        let python = python::environment(workspace, packages)?;
         Ok(Self { workspace, python, dbt: None, ots: None, node: None, is_long: false })
     }
 
@@ -154,19 +174,23 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Runs a test script that prints a line for each test and ends with `N passed, N failed`. Libraries may have a last word.
+/// Runs a test script that prints a line for each test and ends with `N passed, N failed`; libraries may have a last word. What
+/// it prints after `proof: ` is for the report.
 pub fn run_script(label: &str, command: &mut Command) -> Result<Outcome> {
     let mut bar = Bar::start(label);
-    let mut tally = None;
+    let (mut tally, mut report) = (None, Vec::new());
     let status = process::run(command, |_, line| {
-        if line.starts_with("test ") && line.contains(" ... ok") {
+        if let Some(kept) = line.strip_prefix("proof: ") {
+            bar.print(kept);
+            report.push(kept.to_string());
+        } else if line.starts_with("test ") && line.contains(" ... ok") {
             bar.note(line);
         } else {
             bar.print(line);
         }
         tally = parse_tally(line).or(tally.take());
     })?;
-    let outcome = tally.unwrap_or_else(|| Outcome::one(false));
+    let outcome = Outcome { report, ..tally.unwrap_or_else(|| Outcome::one(false)) };
     // A script that died after its last line is no success.
     let fell = !status.success() && outcome.failed == 0;
     Ok(if fell { Outcome { failed: 1, ..outcome } } else { outcome })

@@ -67,8 +67,8 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "spark",
-        usage: "[--long]",
-        about: "the rows of SQL tests that Spark vouches for, computed again by it; a part of test --long",
+        usage: "[--long] [WORDS...]",
+        about: "the rows of SQL tests that Spark vouches for, computed again by it; with --long, random queries beside it, too; a part of test --long",
         run: |o| run_one("spark", o),
     },
     Command {

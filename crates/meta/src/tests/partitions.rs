@@ -155,3 +155,50 @@ async fn touch_and_repair() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn partitions_of_a_table_without_a_log_change_together_with_its_row() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_table(m).await;
+        let before = m.table_by_id("t1").await.unwrap().unwrap();
+        let (properties, schema_version) = (r#"{"a":"1"}"#.to_string(), before.schema_version + 1);
+        let now = Table { schema_version, properties, ..before.clone() };
+        let row = Some((&now, &before));
+        m.change_partitions("t1", row, &[], &[partition("1"), partition("2")], &Step::None).await.unwrap();
+        assert_eq!(m.table_by_id("t1").await.unwrap().unwrap().properties, now.properties);
+        // The row is another one by now, a partition is there, one was changed since, and one is not there.
+        let (one, two) = (partition("1"), partition("2"));
+        let gone = |p: &Partition, ms: i64| (p.spec.clone(), ms);
+        let again = m.change_partitions("t1", row, &[], &[partition("3")], &Step::None).await;
+        refused(again, Kind::Conflict, "ODPS-0110061");
+        let there = m.change_partitions("t1", None, &[], std::slice::from_ref(&one), &Step::None).await;
+        refused(there, Kind::Conflict, "ODPS-0110061");
+        let changed = [gone(&two, two.modified_ms), gone(&one, one.modified_ms + 1)];
+        refused(m.change_partitions("t1", None, &changed, &[], &Step::None).await, Kind::Conflict, "ODPS-0110061");
+        let lacking = [gone(&partition("9"), 1)];
+        refused(m.change_partitions("t1", None, &lacking, &[], &Step::None).await, Kind::Conflict, "ODPS-0110061");
+        assert_eq!(m.all_partitions("t1").await.unwrap(), [one.clone(), two.clone()]);
+        m.change_partitions("t1", None, &[gone(&two, two.modified_ms)], &[], &Step::None).await.unwrap();
+        assert_eq!(m.all_partitions("t1").await.unwrap(), std::slice::from_ref(&one));
+        refused(m.change_partitions("t9", None, &[], &[one], &Step::None).await, Kind::NotFound, "NoSuchTable");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_come_touch_their_partitions_and_bring_back_those_that_are_gone() {
+    on_both(async |db| {
+        let m = &db.meta;
+        with_table(m).await;
+        m.add_partitions("t1", &[partition("1"), partition("2")], false, &Step::None).await.unwrap();
+        let (kept, specs) = ([partition("1"), partition("3")], texts(&["ds=1", "ds=3", "ds=9"]));
+        m.touch_partitions("t1", &kept, &specs, 9_000, &Step::None).await.unwrap();
+        let times: Vec<_> =
+            m.all_partitions("t1").await.unwrap().into_iter().map(|p| (p.spec, p.modified_ms == 9_000)).collect();
+        assert_eq!(times, [("ds=1".to_string(), true), ("ds=2".to_string(), false), ("ds=3".to_string(), true)]);
+        assert_eq!(m.table_by_id("t1").await.unwrap().unwrap().modified_ms, 9_000);
+        refused(m.touch_partitions("t9", &[], &[], 1, &Step::None).await, Kind::NotFound, "NoSuchTable");
+    })
+    .await;
+}

@@ -253,14 +253,15 @@ impl Parser<'_> {
             return Ok(Change::Op(AlterOp::AddColumns { if_not_exists, columns, place: self.place()? }));
         }
         let if_not_exists = self.eat(&["if", "not", "exists"]);
-        let mut specs = Vec::new();
+        let (mut specs, mut locations) = (Vec::new(), Vec::new());
         while specs.is_empty() || self.is("partition") || self.eat_symbol(Symbol::Comma) {
             specs.push(self.partition_spec()?);
-            if self.is("location") {
-                return Ok(Change::Lacking("ALTER TABLE … ADD PARTITION LOCATION"));
-            }
+            locations.push(match self.eat(&["location"]) {
+                true => Some((self.position(), self.string()?)),
+                false => None,
+            });
         }
-        Ok(Change::Op(AlterOp::AddPartitions { if_not_exists, specs }))
+        Ok(Change::Op(AlterOp::AddPartitions { if_not_exists, specs, locations }))
     }
 
     /// Definitions with or without parentheses; a primary key cannot be added.

@@ -1,20 +1,22 @@
-//! Statements over files of a bucket: CREATE EXTERNAL TABLE, LOAD, UNLOAD.
+//! Statements over files of a bucket: CREATE EXTERNAL TABLE, LOAD, UNLOAD, MSCK.
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Ident, ObjectName, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
     WildcardAdditionalOptions,
 };
 
+use super::columns::ColumnDef;
 use super::cursor::Parser;
 use super::from::plain_query;
 use super::query::empty_select;
 use crate::lexer::Symbol;
-use crate::statement::{CreateExternal, Files, Load, PartitionTerm, Statement, Unload};
+use crate::statement::{CreateExternal, Files, Load, PartitionTerm, Repair, Statement, Unload};
 use crate::{Position, Result, SqlError};
 
 /// What may stand once each, in any order, around LOCATION.
 #[derive(Default)]
 struct Clauses {
+    partitioned: Option<Vec<ColumnDef>>,
     comment: Option<String>,
     properties: Option<Vec<(String, String)>>,
     location: Option<(Position, String)>,
@@ -55,11 +57,12 @@ impl Parser<'_> {
             return Ok(self.skip("CREATE EXTERNAL TABLE without columns", at));
         }
         let defs = self.parens(Self::column_def)?;
-        if let Some(key) = defs.iter().find(|d| d.primary_key) {
+        let mut clauses = Clauses::default();
+        while self.partitioned_clause(&mut clauses)? || self.files_clause(&mut clauses)? {}
+        let partitioned = clauses.partitioned.take().unwrap_or_default();
+        if let Some(key) = defs.iter().chain(&partitioned).find(|d| d.primary_key) {
             return self.unsupported(key.position, "PRIMARY KEY of an external table");
         }
-        let mut clauses = Clauses::default();
-        while self.files_clause(&mut clauses)? {}
         if let Some(what) = self.lacking_clause() {
             return Ok(self.skip(what, at));
         }
@@ -68,6 +71,7 @@ impl Parser<'_> {
             if_not_exists,
             name,
             columns: defs.into_iter().map(|d| d.column).collect(),
+            partition_columns: partitioned.into_iter().map(|d| d.column).collect(),
             comment: clauses.comment,
             properties: clauses.properties.unwrap_or_default(),
             files,
@@ -77,7 +81,7 @@ impl Parser<'_> {
     /// A clause of CREATE EXTERNAL TABLE that MaxCompute has and feitian lacks.
     fn lacking_clause(&self) -> Option<&'static str> {
         const LACKING: [(&str, &str); 6] = [
-            ("partitioned", "PARTITIONED BY of an external table"),
+            ("auto", "AUTO PARTITIONED BY of an external table"),
             ("clustered", "CLUSTERED BY of an external table"),
             ("range", "CLUSTERED BY of an external table"),
             ("using", "USING of an external table"),
@@ -85,6 +89,38 @@ impl Parser<'_> {
             ("as", "AS of an external table"),
         ];
         LACKING.iter().find(|(word, _)| self.is(word)).map(|(_, what)| *what)
+    }
+
+    /// `PARTITIONED BY (column, …)`; `false` if it does not come next.
+    fn partitioned_clause(&mut self, clauses: &mut Clauses) -> Result<bool> {
+        let first = self.position();
+        if !self.eat(&["partitioned", "by"]) {
+            return Ok(false);
+        }
+        if clauses.partitioned.is_some() {
+            return Err(SqlError::parse(first, "the clause appears twice"));
+        }
+        clauses.partitioned = Some(self.parens(Self::column_def)?);
+        Ok(true)
+    }
+
+    /// `MSCK [REPAIR] TABLE t [ADD|DROP PARTITIONS]`; MSCK comes next.
+    pub(super) fn repair(&mut self) -> Result<Statement> {
+        self.expect("msck")?;
+        self.eat(&["repair"]);
+        self.expect("table")?;
+        let table = self.object_name()?;
+        let drop = self.is("drop");
+        if self.is_any(&["add", "drop"]) {
+            self.take();
+            self.expect("partitions")?;
+        } else if self.is("sync") {
+            return self.unsupported(self.position(), "SYNC PARTITIONS of MSCK");
+        }
+        if self.is("with") {
+            return self.unsupported(self.position(), "properties of MSCK");
+        }
+        Ok(Statement::Repair(Repair { table, drop }))
     }
 
     /// `LOAD OVERWRITE|INTO TABLE t [PARTITION (…)] FROM LOCATION '…' …`; LOAD comes next.

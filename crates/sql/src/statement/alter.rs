@@ -4,6 +4,7 @@ use feitian_types::{Column, DataType, PartitionSpec};
 use sqlparser::ast::{ObjectName, Query};
 
 use super::Clustering;
+use crate::Position;
 
 /// `ALTER TABLE`, `ALTER VIEW` or `ALTER MATERIALIZED VIEW`.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +89,8 @@ pub enum AlterOp {
     AddPartitions {
         if_not_exists: bool,
         specs: Vec<PartitionSpec>,
+        /// The LOCATION behind each of them, with its place; they are directories of an external table then.
+        locations: Vec<Option<(Position, String)>>,
     },
     /// Each element is one `PARTITION (…)`; its conditions hold together.
     DropPartitions {

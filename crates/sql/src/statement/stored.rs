@@ -22,10 +22,20 @@ pub struct CreateExternal {
     pub if_not_exists: bool,
     pub name: ObjectName,
     pub columns: Vec<Column>,
+    /// PARTITIONED BY: each combination of their values is a directory.
+    pub partition_columns: Vec<Column>,
     pub comment: Option<String>,
     /// TBLPROPERTIES in the order written.
     pub properties: Vec<(String, String)>,
     pub files: Files,
+}
+
+/// `MSCK [REPAIR] TABLE t [ADD|DROP PARTITIONS]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    pub table: ObjectName,
+    /// Partitions without files go; otherwise directories become partitions.
+    pub drop: bool,
 }
 
 /// Files of a bucket, and how they are written.

@@ -1,8 +1,8 @@
 //! Statements other than queries, in forms of the MaxCompute documentation and of tools; each case names its source.
 
 use feitian_sql::{
-    AlterOp, Assignment, Existing, Holder, Listed, MergeAction, MergeClause, PartitionOp, Place, RowChange, Security,
-    SecurityObject, Statement, object_parts, parse_script,
+    AlterOp, Assignment, Existing, Holder, Listed, MergeAction, MergeClause, PartitionOp, Place, Repair, RowChange,
+    Security, SecurityObject, Statement, object_parts, parse_script,
 };
 
 use feitian_types::DataType;
@@ -143,9 +143,17 @@ fn alter_forms() {
     ));
     assert!(matches!(op("alter table t unset tblproperties('a')"), AlterOp::UnsetProperties { keys } if keys == ["a"]));
     match op("alter table t add partition (ds=20240101, hh='05') partition (ds='x',hh=007)") {
-        AlterOp::AddPartitions { if_not_exists: false, specs } => {
+        AlterOp::AddPartitions { if_not_exists: false, specs, locations } => {
             let shown: Vec<_> = specs.iter().map(ToString::to_string).collect();
             assert_eq!(shown, ["ds=20240101/hh=05", "ds=x/hh=7"]);
+            assert_eq!(locations, [None, None]);
+        }
+        other => panic!("{other:?}"),
+    }
+    match op("alter table t add partition (ds='1') location 'oss://b/x/' partition (ds='2')") {
+        AlterOp::AddPartitions { locations, .. } => {
+            let places: Vec<_> = locations.iter().map(|l| l.as_ref().map(|(_, text)| text.as_str())).collect();
+            assert_eq!(places, [Some("oss://b/x/"), None]);
         }
         other => panic!("{other:?}"),
     }
@@ -442,6 +450,20 @@ fn files_of_buckets() {
         let text = format!("unload from {text} into location 'oss://b/p/' stored as textfile");
         assert!(matches!(one(&text), Statement::Unload(_)), "{text}");
     }
+    let Statement::CreateExternal(t) = one("create external table e (a bigint)
+         partitioned by (ds string, hh bigint) stored as csv location 'oss://b/'")
+    else {
+        panic!()
+    };
+    let names: Vec<_> = t.partition_columns.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!((names, t.columns.len()), (vec!["ds", "hh"], 1));
+    for (text, drops) in [
+        ("msck repair table t", false),
+        ("msck table t add partitions", false),
+        ("msck repair table t drop partitions", true),
+    ] {
+        assert!(matches!(one(text), Statement::Repair(Repair { drop, .. }) if drop == drops), "{text}");
+    }
     assert!(matches!(one("show external tables like 'a*'"), Statement::ShowTables { listed: Listed::External, .. }));
     assert!(error("unload from t into stored as parquet").contains("LOCATION"));
     assert!(error("load into table t from location 'oss://a/' location 'oss://b/'").contains("twice"));
@@ -478,15 +500,14 @@ fn materialized_views() {
 fn statements_that_the_engine_lacks_are_named() {
     for (text, what) in [
         ("restore table t partition (ds='1') to lsn '3'", "RESTORE"),
-        ("msck repair table t add partitions", "MSCK"),
         ("analyze table t delete statistics for columns (a)", "ANALYZE"),
         ("analyze table t compute statistics for columns with histogram", "ANALYZE"),
         ("show statistic t", "SHOW STATISTIC"),
         ("show statistic_list", "SHOW STATISTIC_LIST"),
         ("load data inpath 'x' into table t", "LOAD DATA"),
         (
-            "create external table t (a bigint) partitioned by (b string) stored as csv location 'oss://x/'",
-            "PARTITIONED BY of an external table",
+            "create external table t (a bigint) stored as csv location 'oss://x/' lifecycle 3",
+            "LIFECYCLE of an external table",
         ),
         ("grant select on table t to user ALIYUN$x@y.z privilegeproperties ('conditions'='true')", "GRANT"),
         ("grant select(a) on table t to user ALIYUN$x", "GRANT"),

@@ -208,7 +208,7 @@ fn changes_of_partitions() {
     let partition = spec(&[("ds", "1"), ("hh", "2")]);
     assert_eq!(
         alter("ALTER TABLE proj.`t2` ADD IF NOT EXISTS  PARTITION (ds='1',hh='2')"),
-        AlterOp::AddPartitions { if_not_exists: true, specs: vec![partition.clone()] }
+        AlterOp::AddPartitions { if_not_exists: true, specs: vec![partition.clone()], locations: vec![None] }
     );
     let equal =
         |name: &str, value: &str| PartitionCondition { name: name.into(), op: PartitionOp::Eq, value: value.into() };

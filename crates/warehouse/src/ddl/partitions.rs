@@ -15,6 +15,7 @@ use super::{invalid_view, open, open_for};
 use crate::auto_partition::AutoPartition;
 use crate::catalog::OpenTable;
 use crate::commit::{Change, Replace};
+use crate::external::{self, Added};
 use crate::insert::ATTEMPTS;
 use crate::keys::key_of;
 use crate::lifecycle::lives_for_ever;
@@ -72,24 +73,13 @@ pub(super) async fn alter(session: &Session, name: &ObjectName, op: AlterOp, ind
     let table = open(session, name).await?;
     let (meta, step) = (session.warehouse.meta(), session.step(index));
     match op {
-        AlterOp::AddPartitions { if_not_exists, specs } => {
-            let now = clock::tick_ms();
-            let mut rows = Vec::new();
-            for spec in &specs {
+        AlterOp::AddPartitions { if_not_exists, specs, locations } => {
+            let mut added = Vec::new();
+            for (spec, location) in specs.iter().zip(locations) {
                 let (spec, values) = canonical(&table, spec, at)?;
-                rows.push(Partition {
-                    table_id: table.row.id.clone(),
-                    spec,
-                    values,
-                    created_ms: now,
-                    ddl_ms: now,
-                    modified_ms: now,
-                    num_rows: 0,
-                    num_bytes: 0,
-                    num_files: 0,
-                });
+                added.push(Added { spec, values, location });
             }
-            meta.add_partitions(&table.row.id, &rows, if_not_exists, &step).await
+            add(session, &table, added, if_not_exists, (index, at)).await
         }
         AlterOp::Touch { partition: None } => {
             let now = clock::tick_ms();
@@ -103,6 +93,36 @@ pub(super) async fn alter(session: &Session, name: &ObjectName, op: AlterOp, ind
         }
         _ => Err(Error::internal("no operation on partitions")),
     }
+}
+
+async fn add(
+    session: &Session,
+    table: &OpenTable,
+    added: Vec<Added>,
+    if_not_exists: bool,
+    (index, at): (i64, Position),
+) -> Result<()> {
+    if external::is_external(&table.row) {
+        return external::add_partitions(session, &table.row, added, if_not_exists, (index, at)).await;
+    }
+    if let Some((at, _)) = added.iter().find_map(|a| a.location.as_ref()) {
+        let what = "ADD PARTITION … LOCATION of a table that is not external";
+        return Err(errors::front_end(SqlError::unsupported(*at, what)));
+    }
+    let now = clock::tick_ms();
+    let row = |Added { spec, values, .. }: Added| Partition {
+        table_id: table.row.id.clone(),
+        spec,
+        values,
+        created_ms: now,
+        ddl_ms: now,
+        modified_ms: now,
+        num_rows: 0,
+        num_bytes: 0,
+        num_files: 0,
+    };
+    let rows: Vec<Partition> = added.into_iter().map(row).collect();
+    session.warehouse.meta().add_partitions(&table.row.id, &rows, if_not_exists, &session.step(index)).await
 }
 
 /// Runs again while the end of the partition is announced: a moment later it is gone, or it stays.
@@ -132,6 +152,9 @@ async fn drop(
     let gone = matching(session, table, if_exists, specs, at).await?;
     if gone.is_empty() {
         return Ok(());
+    }
+    if external::is_external(&table.row) {
+        return external::drop_partitions(session, &table.row, gone, (index, at)).await;
     }
     let drop_partitions = gone.into_iter().collect();
     let change = Change { drop_partitions, ..Change::append(table.row.clone(), Vec::new()) };

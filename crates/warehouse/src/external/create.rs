@@ -1,4 +1,4 @@
-//! CREATE EXTERNAL TABLE: a row that says where the files are. The files are not looked at.
+//! CREATE EXTERNAL TABLE: a row that says where the files are. The files are not looked at; partitions are to be added.
 
 use feitian_base::Result;
 use feitian_sql::{CreateExternal, Files, Position, SqlError};
@@ -42,10 +42,14 @@ pub(crate) async fn create(session: &Session, create: CreateExternal, index: i64
     }
     clauses.location = location.text();
     check_comment(create.comment.as_deref().unwrap_or_default(), at)?;
-    let schema = TableSchema { columns: create.columns, partition_columns: Vec::new() };
+    let schema = TableSchema { columns: create.columns, partition_columns: create.partition_columns };
     check_columns(&schema, at)?;
     format.check_columns(&schema.columns, at)?;
-    if let Some(column) = schema.columns.iter().find(|c| !c.nullable || c.default.is_some()) {
+    if let Some(column) = schema.partition_columns.iter().find(|c| c.name.starts_with('_')) {
+        let what = format!("partition column {} of an external table: its directories would be hidden", column.name);
+        return Err(front_end(SqlError::unsupported(at, what)));
+    }
+    if let Some(column) = schema.all_columns().find(|c| !c.nullable || c.default.is_some()) {
         let what = format!("NOT NULL or DEFAULT in an external table (column {})", column.name);
         return Err(front_end(SqlError::unsupported(at, what)));
     }

@@ -10,6 +10,9 @@
 //! 4. the others are deleted,
 //! 5. the marker is written again, empty. A late attempt, or one after a crash, learns that all is done.
 //!
+//! Markers and hidden files stand directly in the directory of the table, whatever partitions the files are for: so one
+//! marker is for all partitions of a statement, and whoever looks at some of them lists these and that one directory.
+//!
 //! A marker that is found is carried out from step 3, by the statement when it runs again and by whoever overwrites the
 //! directory next. An attempt that finds a marker at step 2 deletes what it wrote. Empty markers, and hidden files that
 //! no marker names, are there until their job has ended and `collect` comes.
@@ -23,6 +26,8 @@ use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 
+use super::directories::ancestors;
+use super::turn::Turn;
 use super::{broken, changed, shown, unreadable};
 use crate::log::store_error;
 
@@ -70,6 +75,8 @@ impl Marker {
 pub(super) struct Directory {
     store: Arc<dyn ObjectStore>,
     dir: Path,
+    /// The directories below it of which files are looked at; `None` for all.
+    parts: Option<Arc<BTreeSet<Path>>>,
 }
 
 /// Paths with their sizes, as one look at the directory found them.
@@ -82,7 +89,21 @@ struct Listing {
 
 impl Directory {
     pub(super) fn new(store: Arc<dyn ObjectStore>, dir: Path) -> Self {
-        Self { store, dir }
+        Self { store, dir, parts: None }
+    }
+
+    /// The same, in which only files of these directories are looked at.
+    pub(super) fn over(self, parts: BTreeSet<Path>) -> Self {
+        Self { parts: Some(Arc::new(parts)), ..self }
+    }
+
+    /// Whether files of this name are looked at.
+    fn has(&self, path: &Path) -> bool {
+        self.parts.as_ref().is_none_or(|parts| ancestors(path).any(|dir| parts.contains(&dir)))
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
@@ -93,14 +114,24 @@ impl Directory {
     pub(super) async fn files(&self) -> Result<Vec<Found>> {
         for _ in 0..LOOKS {
             if let Some(found) = self.found(self.stable().await?).await? {
-                // An empty answer would hide that somebody has named a file.
-                if found.is_empty() && self.store.head(&self.dir).await.is_ok() {
-                    return Err(broken(&self.dir, None, "it is a file, and LOCATION names a directory"));
+                if found.is_empty() {
+                    self.check_directories().await?;
                 }
                 return Ok(found);
             }
         }
         Err(self.restless())
+    }
+
+    /// Refuses files where directories are named: an empty answer would hide them.
+    async fn check_directories(&self) -> Result<()> {
+        let parts: Vec<&Path> = self.parts.iter().flat_map(|parts| parts.iter()).chain([&self.dir]).collect();
+        for dir in parts {
+            if self.store.head(dir).await.is_ok() {
+                return Err(broken(dir, None, "it is a file, and LOCATION names a directory"));
+            }
+        }
+        Ok(())
     }
 
     /// The files that count of those that one look found; `None` if a marker was carried out since.
@@ -114,7 +145,7 @@ impl Directory {
             }
             for (new, name) in &marker.files {
                 let (new, name) = (beside(path, new)?, beside(path, name)?);
-                if listing.plain.contains_key(&name) {
+                if listing.plain.contains_key(&name) || !self.has(&name) {
                     continue;
                 }
                 // Without its hidden name it has got the other since.
@@ -156,17 +187,36 @@ impl Directory {
     }
 
     async fn look(&self) -> Result<Listing> {
-        let mut listing = Listing::default();
-        let mut all = self.store.list(Some(&self.dir));
-        let mut count = 0;
-        while let Some(ObjectMeta { location, size, .. }) =
-            all.try_next().await.map_err(|e| unreadable(&self.dir, e))?
-        {
-            count += 1;
-            if count > MAX_FILES {
+        let (mut listing, mut count) = (Listing::default(), 0);
+        let Some(parts) = &self.parts else {
+            self.look_into(&self.dir, &mut listing, &mut count).await?;
+            return Ok(listing);
+        };
+        // Markers before what they say: a file that has got its name since is found by its partition.
+        let here = self.store.list_with_delimiter(Some(&self.dir)).await.map_err(|e| unreadable(&self.dir, e))?;
+        for ObjectMeta { location, size, .. } in here.objects {
+            let is = |prefix: &str| location.filename().is_some_and(|name| name.starts_with(prefix));
+            if is(MARKER) {
+                listing.markers.insert(location, size);
+            } else if is(NEW) {
+                listing.new.insert(location, size);
+            }
+        }
+        for part in parts.iter() {
+            self.look_into(part, &mut listing, &mut count).await?;
+        }
+        Ok(listing)
+    }
+
+    /// Adds what is in a directory, and in those below it.
+    async fn look_into(&self, dir: &Path, listing: &mut Listing, count: &mut usize) -> Result<()> {
+        let mut all = self.store.list(Some(dir));
+        while let Some(ObjectMeta { location, size, .. }) = all.try_next().await.map_err(|e| unreadable(dir, e))? {
+            *count += 1;
+            if *count > MAX_FILES {
                 return Err(broken(&self.dir, None, format!("it has more than {MAX_FILES} files")));
             }
-            let Some(parts) = location.prefix_match(&self.dir) else { continue };
+            let Some(parts) = location.prefix_match(dir) else { continue };
             let parts: Vec<String> = parts.map(|p| p.as_ref().to_string()).collect();
             let Some((name, dirs)) = parts.split_last() else { continue };
             if dirs.iter().any(|dir| is_hidden(dir)) {
@@ -180,7 +230,7 @@ impl Directory {
             };
             known.insert(location, size);
         }
-        Ok(listing)
+        Ok(())
     }
 
     async fn marker(&self, path: &Path) -> Result<Marker> {
@@ -213,23 +263,26 @@ impl Directory {
         }
     }
 
-    /// Steps 2 to 5: makes the files of hidden names `new` count, in place of all others if they are to be overwritten.
+    /// Steps 2 to 5: makes the files of hidden names `new`, with the directories below this one that they are for, count,
+    /// in place of all others if it is their turn to be overwritten.
     pub(super) async fn publish(
         &self,
         statement: &str,
-        new: Vec<String>,
+        new: Vec<(String, String)>,
         extension: &str,
-        overwrite: bool,
+        overwrite: Option<&Turn>,
     ) -> Result<()> {
         if self.is_done(statement).await? {
             // No other attempt can put a marker any more.
             return self.clean(statement, None).await;
         }
-        let removes = if overwrite { self.overwritten().await? } else { Vec::new() };
-        let named = |(i, name): (usize, &String)| (name.clone(), format!("{statement}-{i:06}.{extension}"));
+        let removes = if overwrite.is_some() { self.overwritten().await? } else { Vec::new() };
+        let named = |(i, (name, part)): (usize, &(String, String))| {
+            (name.clone(), format!("{part}{statement}-{i:06}.{extension}"))
+        };
         let marker = Marker { files: new.iter().enumerate().map(named).collect(), removes };
         // A marker of files that are not there would hold for ever: a collection may have taken them for left ones.
-        for name in &new {
+        for (name, _) in &new {
             let path = below(&self.dir, name)?;
             self.store.head(&path).await.map_err(|e| unreadable(&path, e))?;
         }
@@ -240,6 +293,9 @@ impl Directory {
         if text.len() as u64 > MAX_MARKER {
             return Err(broken(&self.dir, None, "it has too many files to be overwritten at once"));
         }
+        if let Some(turn) = overwrite {
+            turn.check().await?;
+        }
         failpoint::hit("external.before_marker");
         let path = self.marker_of(statement)?;
         match self.store.put_opts(&path, PutPayload::from(text), PutOptions::from(PutMode::Create)).await {
@@ -249,7 +305,7 @@ impl Directory {
             Err(e) => {
                 // It may be there after all; then its files are those that count.
                 if let Err(StoreError::NotFound { .. }) = self.store.head(&path).await {
-                    for name in &new {
+                    for (name, _) in &new {
                         self.delete(&below(&self.dir, name)?).await?;
                     }
                 }
@@ -262,18 +318,25 @@ impl Directory {
         self.clean(statement, None).await
     }
 
-    /// The files that are there, below this directory. Whatever others have begun is ended first.
+    /// The files that are there, below this directory. Whatever others have begun is ended first, also what they begin
+    /// meanwhile: of a statement that has given its files half of their names, half would go.
     async fn overwritten(&self) -> Result<Vec<String>> {
-        for (path, size) in self.stable().await?.markers {
-            if !is_carried_out(size) {
-                self.carry_out(&path).await?;
-            }
-        }
         let below = |path: Path| {
             let parts = path.prefix_match(&self.dir)?;
             Some(parts.map(|p| p.as_ref().to_string()).collect::<Vec<_>>().join("/"))
         };
-        Ok(self.stable().await?.plain.into_keys().filter_map(below).collect())
+        for _ in 0..LOOKS {
+            let Listing { plain, markers, .. } = self.stable().await?;
+            let open: Vec<Path> =
+                markers.into_iter().filter(|(_, size)| !is_carried_out(*size)).map(|(path, _)| path).collect();
+            if open.is_empty() {
+                return Ok(plain.into_keys().filter_map(below).collect());
+            }
+            for path in &open {
+                self.carry_out(path).await?;
+            }
+        }
+        Err(self.restless())
     }
 
     /// Steps 3 to 5 of a marker. Two may do so at once.
@@ -288,7 +351,14 @@ impl Directory {
                 Ok(()) | Err(StoreError::AlreadyExists { .. }) => self.delete(&new).await?,
                 // It has its name already.
                 Err(StoreError::NotFound { .. }) => {
-                    self.store.head(&name).await.map_err(|e| unreadable(&name, e))?;
+                    if let Err(e) = self.store.head(&name).await {
+                        // Another process has done all of it since, and one has overwritten the file.
+                        let is_gone = matches!(e, StoreError::NotFound { .. });
+                        if is_gone && self.marker(path).await?.is_empty() {
+                            return Ok(());
+                        }
+                        return Err(unreadable(&name, e));
+                    }
                 }
                 Err(e) => return Err(store_error(e)),
             }
@@ -366,6 +436,9 @@ mod tests {
     use feitian_store::LocalStore;
 
     use super::*;
+    use crate::external::turn::first;
+
+    const FIRST_TURN: &str = "_feitian_turn-00000000000000000000";
 
     fn open() -> (tempfile::TempDir, Directory) {
         let root = tempfile::tempdir().unwrap();
@@ -383,6 +456,11 @@ mod tests {
         let (name, path) = directory.new_file(statement, attempt, file).unwrap();
         directory.store.put(&path, PutPayload::from_static(b"1\n")).await.unwrap();
         name
+    }
+
+    /// The same for the directory itself.
+    async fn new_here(directory: &Directory, statement: &str, attempt: i64, file: usize) -> (String, String) {
+        (new_file(directory, statement, attempt, file).await, String::new())
     }
 
     /// The files that count, by the names that they have or are about to get.
@@ -434,14 +512,15 @@ mod tests {
     #[tokio::test]
     async fn of_two_attempts_one_takes_effect() {
         let (_root, directory) = open();
-        let late = vec![new_file(&directory, "s-0", 1, 0).await, new_file(&directory, "s-0", 1, 1).await];
-        let new = vec![new_file(&directory, "s-0", 2, 0).await];
-        directory.publish("s-0", new, "csv", false).await.unwrap();
+        let late = vec![new_here(&directory, "s-0", 1, 0).await, new_here(&directory, "s-0", 1, 1).await];
+        let new = vec![new_here(&directory, "s-0", 2, 0).await];
+        directory.publish("s-0", new, "csv", None).await.unwrap();
         assert_eq!(there(&directory).await, ["_feitian_commit-s-0", "s-0-000000.csv"]);
-        directory.publish("s-0", late, "csv", true).await.unwrap();
+        directory.publish("s-0", late, "csv", Some(&first(&directory).await)).await.unwrap();
         assert_eq!(counted(&directory).await, ["s-0-000000.csv"]);
         // A marker of a file that somebody took would never be carried out.
-        let gone = directory.publish("s-2", vec!["_feitian_new-s-2-1-000000".into()], "csv", false).await;
+        let gone = vec![("_feitian_new-s-2-1-000000".to_string(), String::new())];
+        let gone = directory.publish("s-2", gone, "csv", None).await;
         assert_eq!(gone.unwrap_err().code(), "ODPS-0110061");
         assert!(!directory.is_done("s-2").await.unwrap());
         // A statement that failed takes its own files away and those of no other attempt.
@@ -468,10 +547,41 @@ mod tests {
         put(&directory, "deeper/old.csv", b"0\n").await;
         let begun = new_file(&directory, "s-0", 1, 0).await;
         announce(&directory, "s-0", &[(begun.as_str(), "s-0-0.csv")], &[]).await;
-        let new = vec![new_file(&directory, "s-1", 1, 0).await];
-        directory.publish("s-1", new, "csv", true).await.unwrap();
+        let new = vec![new_here(&directory, "s-1", 1, 0).await];
+        let turn = first(&directory).await;
+        directory.publish("s-1", new, "csv", Some(&turn)).await.unwrap();
+        turn.end().await;
         assert_eq!(counted(&directory).await, ["s-1-000000.csv"]);
-        assert_eq!(there(&directory).await, ["_feitian_commit-s-0", "_feitian_commit-s-1", "s-1-000000.csv"]);
+        let names = ["_feitian_commit-s-0", "_feitian_commit-s-1", FIRST_TURN, "s-1-000000.csv"];
+        assert_eq!(there(&directory).await, names);
+    }
+
+    #[tokio::test]
+    async fn a_statement_takes_effect_in_all_its_partitions_at_once_and_in_no_other() {
+        let (_root, directory) = open();
+        for name in ["ds=1/old.csv", "ds=2/old.csv", "ds=3/old.csv"] {
+            put(&directory, name, b"0\n").await;
+        }
+        let over = |parts: &[&str]| {
+            let parts = parts.iter().map(|part| below(&directory.dir, part).unwrap()).collect();
+            directory.clone().over(parts)
+        };
+        let (one, three, two) = (over(&["ds=1"]), over(&["ds=3"]), over(&["ds=1", "ds=2"]));
+        let new = [new_file(&directory, "s-0", 1, 0).await, new_file(&directory, "s-0", 1, 1).await];
+        let files = [(new[0].as_str(), "ds=1/s-0-0.csv"), (new[1].as_str(), "ds=2/s-0-1.csv")];
+        announce(&directory, "s-0", &files, &["ds=1/old.csv", "ds=2/old.csv"]).await;
+        // Whatever is looked at says the same before and after the files have their names.
+        for _ in 0..2 {
+            assert_eq!(counted(&one).await, ["s-0-0.csv"]);
+            assert_eq!(counted(&two).await, ["s-0-0.csv", "s-0-1.csv"]);
+            assert_eq!(counted(&three).await, ["old.csv"]);
+            assert_eq!(counted(&directory).await, ["s-0-0.csv", "s-0-1.csv", "old.csv"]);
+            assert!(three.is_done("s-0").await.unwrap());
+        }
+        let new = vec![(new_file(&directory, "s-1", 1, 0).await, "ds=2/".to_string())];
+        over(&["ds=2"]).publish("s-1", new, "csv", Some(&first(&directory).await)).await.unwrap();
+        assert_eq!(counted(&directory).await, ["s-0-0.csv", "s-1-000000.csv", "old.csv"]);
+        assert_eq!(counted(&over(&[])).await, Vec::<String>::new());
     }
 
     #[tokio::test]

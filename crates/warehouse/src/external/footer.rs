@@ -9,25 +9,25 @@ const MAX_COLUMNS: u64 = 100_000;
 /// Values of the footer may be nested so deep; those of the format need about ten levels.
 const MAX_LEVELS: usize = 32;
 
-const DAMAGED: &str = "its footer is damaged";
+pub(super) const DAMAGED: &str = "its footer, or what stands before a page, is damaged";
 
 // Types of fields.
-const I32: u8 = 5;
+pub(super) const I32: u8 = 5;
 const BINARY: u8 = 8;
 const LIST: u8 = 9;
 const SET: u8 = 10;
-const STRUCT: u8 = 12;
+pub(super) const STRUCT: u8 = 12;
 
 // Fields of the footer, and of a column.
 const VERSION: i16 = 1;
 const SCHEMA: i16 = 2;
 const NUM_CHILDREN: i16 = 5;
 
-type Read<T> = Result<T, &'static str>;
+pub(super) type Read<T> = Result<T, &'static str>;
 
 /// The error is what is wrong with the footer.
 pub(super) fn check(footer: &[u8]) -> Read<()> {
-    let (mut bytes, mut last) = (Bytes(footer), 0);
+    let (mut bytes, mut last) = (Thrift(footer), 0);
     while let Some((id, kind)) = bytes.field(&mut last)? {
         match (id, kind) {
             (SCHEMA, LIST) => bytes.columns()?,
@@ -40,9 +40,9 @@ pub(super) fn check(footer: &[u8]) -> Read<()> {
 }
 
 /// What is still to be read.
-struct Bytes<'a>(&'a [u8]);
+pub(super) struct Thrift<'a>(pub(super) &'a [u8]);
 
-impl Bytes<'_> {
+impl Thrift<'_> {
     fn columns(&mut self) -> Read<()> {
         let (kind, len) = self.list()?;
         if kind != STRUCT {
@@ -90,7 +90,7 @@ impl Bytes<'_> {
     }
 
     /// Number and type of the next field of a struct; `None` at its end. `last` is the number of the field before.
-    fn field(&mut self, last: &mut i16) -> Read<Option<(i16, u8)>> {
+    pub(super) fn field(&mut self, last: &mut i16) -> Read<Option<(i16, u8)>> {
         let head = self.byte()?;
         if head & 0x0f == 0 {
             return Ok(None);
@@ -113,7 +113,7 @@ impl Bytes<'_> {
     }
 
     /// Passes over a value. Each element of a list takes a byte at least, so that a list has no more than it claims.
-    fn skip(&mut self, kind: u8, level: usize) -> Read<()> {
+    pub(super) fn skip(&mut self, kind: u8, level: usize) -> Read<()> {
         if level >= MAX_LEVELS {
             return Err(DAMAGED);
         }
@@ -149,7 +149,7 @@ impl Bytes<'_> {
         }
     }
 
-    fn pass(&mut self, len: u64) -> Read<()> {
+    pub(super) fn pass(&mut self, len: u64) -> Read<()> {
         let len = usize::try_from(len).map_err(|_| DAMAGED)?;
         self.0 = self.0.get(len..).ok_or(DAMAGED)?;
         Ok(())
@@ -162,7 +162,7 @@ impl Bytes<'_> {
     }
 
     /// A number with a sign.
-    fn number(&mut self) -> Read<i32> {
+    pub(super) fn number(&mut self) -> Read<i32> {
         let value = self.varint()?;
         let value = u32::try_from(value).map_err(|_| DAMAGED)?;
         Ok((value >> 1) as i32 ^ -((value & 1) as i32))

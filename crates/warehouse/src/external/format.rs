@@ -11,8 +11,13 @@ use crate::query::errors::front_end;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Format {
     Text(TextFormat),
+    /// Lines that are JSON objects.
+    Json,
     Parquet,
 }
+
+/// The class of JSON lines.
+const JSON_SERDE: &str = "org.apache.hive.hcatalog.data.jsonserde";
 
 /// Lines of fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +65,8 @@ impl Format {
         let mut format = match (handler.as_str(), stored_as.as_str()) {
             ("com.aliyun.odps.csvstoragehandler", _) | ("", "csv") => Self::Text(comma(b',')),
             ("com.aliyun.odps.tsvstoragehandler", _) => Self::Text(comma(b'\t')),
+            ("", "json") => Self::Json,
+            ("", "textfile") if row_format == JSON_SERDE => Self::Json,
             // As Hive writes it.
             ("", "textfile") => {
                 Self::Text(TextFormat { null: "\\N".to_string(), skips_empty_lines: false, ..comma(1) })
@@ -72,7 +79,8 @@ impl Format {
         let serde = match (stored_as.as_str(), row_format.as_str()) {
             (_, "") => true,
             ("parquet", serde) => serde == "org.apache.hadoop.hive.ql.io.parquet.serde.parquethiveserde",
-            ("textfile", serde) => serde == "org.apache.hadoop.hive.serde2.lazy.lazysimpleserde",
+            ("textfile", serde) => serde == "org.apache.hadoop.hive.serde2.lazy.lazysimpleserde" || serde == JSON_SERDE,
+            ("json", serde) => serde == JSON_SERDE,
             _ => false,
         };
         if !serde {
@@ -88,7 +96,7 @@ impl Format {
             match &mut format {
                 Self::Text(text) if is_hive => text.set_of_hive(key, value, at)?,
                 Self::Text(text) => text.set(key, value, at)?,
-                Self::Parquet => return unknown(key, at),
+                Self::Json | Self::Parquet => return unknown(key, at),
             }
         }
         if let Self::Text(text) = &format {
@@ -101,6 +109,7 @@ impl Format {
     pub(super) fn extension(&self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
+            Self::Json => "json",
             Self::Text(text) if text.delimiter == b',' => "csv",
             Self::Text(text) if text.delimiter == b'\t' => "tsv",
             Self::Text(_) => "txt",
@@ -246,6 +255,7 @@ mod tests {
         let Ok(Format::Text(text)) = format(None, Some("textfile"), &[("field.delim", ",")]) else { panic!() };
         assert_eq!((text.delimiter, text.null.as_str()), (b',', "\\N"));
         assert_eq!(format(None, Some("parquet"), &[]).expect("a format"), Format::Parquet);
+        assert_eq!(format(None, Some("json"), &[]).expect("a format"), Format::Json);
         for (handler, stored_as, key, value) in [
             (csv, None, "odps.text.option.gzip.input.enabled", "true"),
             (csv, None, "odps.text.option.encoding", "GBK"),
@@ -255,6 +265,7 @@ mod tests {
             (csv, None, "odps.text.option.null.indicator", "a,b"),
             (None, Some("textfile"), "field.delim", "N"),
             (None, Some("parquet"), "odps.text.option.delimiter", ","),
+            (None, Some("json"), "field.delim", ","),
             (None, Some("orc"), "odps.properties.rolearn", "acs"),
             (Some("com.aliyun.odps.TableStoreStorageHandler"), None, "odps.properties.rolearn", "acs"),
             (None, None, "odps.properties.rolearn", "acs"),

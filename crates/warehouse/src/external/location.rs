@@ -3,7 +3,7 @@
 //! A bucket belongs to the project whose name it bears: `demo`, or `demo-` and more. Names of projects have no hyphen,
 //! so that every bucket belongs to one project at most.
 
-use feitian_base::Result;
+use feitian_base::{Error, Kind, Result};
 use feitian_sql::{Position, SqlError};
 use object_store::path::Path;
 
@@ -62,6 +62,30 @@ impl Location {
         let dir = Path::parse(format!("{OBJECTS}/{bucket}{slash}{path}"));
         let dir = dir.map_err(|_| refused(at, format!("{FORM}: the path has a part that is no plain name")))?;
         Ok(Self { bucket: bucket.to_string(), path: path.to_string(), dir })
+    }
+
+    /// The directory of a partition: these names, one below the other.
+    ///
+    /// # Errors
+    /// ODPS-0123031 for a value that cannot be part of a name.
+    pub(super) fn below(&self, parts: &[String]) -> Result<Self> {
+        let bad = |why: String| {
+            let text = format!("ODPS-0123031:[0,0] Partition exception - {why}");
+            Err(Error::new(Kind::Invalid, "ODPS-0123031", text))
+        };
+        if let Some(part) = parts.iter().find(|part| !is_plain(part)) {
+            let rule = "it has \\ * ? # % or a control character in it, or begins with a dot or an underscore";
+            return bad(format!("'{part}' is no name of a directory in a bucket: {rule}"));
+        }
+        let parts = Some(&self.path).filter(|path| !path.is_empty()).into_iter().chain(parts);
+        let path = parts.map(String::as_str).collect::<Vec<_>>().join("/");
+        if path.len() > MAX_PATH {
+            return bad(format!("the path of a partition has at most {MAX_PATH} bytes: {path}"));
+        }
+        match Path::parse(format!("{OBJECTS}/{}/{path}", self.bucket)) {
+            Ok(dir) => Ok(Self { bucket: self.bucket.clone(), path, dir }),
+            Err(_) => bad(format!("'{path}' has a part that is no plain name")),
+        }
     }
 
     /// As SHOW CREATE TABLE says it.

@@ -1,13 +1,14 @@
 //! Reading Parquet files that others have written: columns by name, and nothing that a file says is believed.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType as ArrowType, Schema, TimeUnit};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use feitian_base::{Error, Result};
 use feitian_functions::cast_array;
 use feitian_types::arrow::engine_type;
@@ -21,6 +22,7 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
+use super::pages::{CheckedFile, Codec, Pages};
 use super::scan::Reading;
 use super::{broken, footer};
 use crate::reader::StoredFile;
@@ -50,7 +52,9 @@ pub(super) async fn read(
 
 async fn open(path: Path, num_bytes: u64, reading: Arc<Reading>) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     check_footer(&path, num_bytes, &reading).await?;
-    let source = StoredFile { store: reading.store.clone(), path: path.clone(), num_bytes };
+    let file = StoredFile { store: reading.store.clone(), path: path.clone(), num_bytes };
+    let pages = Arc::new(OnceLock::new());
+    let source = CheckedFile { file, pages: pages.clone() };
     // The Arrow schema inside is another's word about the same columns.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder = ParquetRecordBatchStreamBuilder::new_with_options(source, options).await;
@@ -58,12 +62,13 @@ async fn open(path: Path, num_bytes: u64, reading: Arc<Reading>) -> Result<BoxSt
     let columns = columns(&path, builder.schema(), &reading)?;
     let roots: Vec<usize> = columns.iter().flatten().map(|(place, _)| *place).collect();
     let held = hold(&path, num_bytes, builder.metadata(), &roots, &reading)?;
+    pages.set(held).map_err(|_| Error::internal("the columns of a file are known already"))?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let rows = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
     let rows = rows.map_err(|e| refused(&path, &e))?;
     let batches = rows.map(move |batch| {
         // The memory is given back with the last row.
-        let _held = &held;
+        let _held = &pages;
         engine_batch(&path, &batch.map_err(|e| refused(&path, &e))?, &columns, &reading)
     });
     Ok(batches.boxed())
@@ -117,16 +122,11 @@ fn columns(path: &Path, schema: &Schema, reading: &Reading) -> Result<Vec<Option
     Ok(found)
 }
 
-/// Takes the memory that the largest row group needs, after its places were compared with the file.
-fn hold(
-    path: &Path,
-    num_bytes: u64,
-    metadata: &ParquetMetaData,
-    roots: &[usize],
-    reading: &Reading,
-) -> Result<MemoryReservation> {
+/// Takes the memory for the bytes of the largest row group, after its places were compared with the file. What its pages
+/// need is taken when they are there.
+fn hold(path: &Path, num_bytes: u64, metadata: &ParquetMetaData, roots: &[usize], reading: &Reading) -> Result<Pages> {
     let schema = metadata.file_metadata().schema_descr();
-    let mut largest = 0;
+    let (mut largest, mut columns) = (0, HashMap::new());
     for group in metadata.row_groups() {
         // Rows without columns are only counted: by this number.
         let most = group.columns().iter().map(|chunk| chunk.num_values()).max().unwrap_or_default();
@@ -144,13 +144,23 @@ fn hold(
             }
             if leaf < schema.num_columns() && roots.contains(&schema.get_column_root_idx(leaf)) {
                 bytes += len;
+                let Some(codec) = Codec::of(chunk.compression()) else {
+                    let why = format!("{} is no codec that is read from files of others", chunk.compression());
+                    return Err(broken(path, None, why));
+                };
+                // Of two columns at one place the stricter rule holds.
+                let known = columns.entry(begin).or_insert(codec);
+                if *known != codec {
+                    *known = Codec::Streamed;
+                }
             }
         }
         largest = largest.max(bytes);
     }
     let held = MemoryConsumer::new("external files").register(&reading.pool);
-    held.try_grow(usize::try_from(largest).unwrap_or(usize::MAX)).map_err(crate::engine_error)?;
-    Ok(held)
+    let fetched = usize::try_from(largest).unwrap_or(usize::MAX);
+    held.try_grow(fetched).map_err(crate::engine_error)?;
+    Ok(Pages { columns, held, fetched })
 }
 
 /// A batch of the file as the wanted columns.

@@ -1,4 +1,5 @@
-//! Reading lines of fields. Every value is checked: one that its column cannot hold fails the query with file and line.
+//! Reading lines of fields, and lines that are JSON objects. Every value is checked: one that its column cannot hold
+//! fails the query with file and line.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
 use super::format::{Mismatch, TextFormat};
+use super::json::JsonFields;
 use super::scan::Reading;
 use super::{broken, shown, unreadable};
 
@@ -24,6 +26,7 @@ const BATCH_BYTES: usize = 8 << 20;
 const MAX_RECORD: usize = 16 << 20;
 /// So much of a value is shown.
 const SHOWN: usize = 64;
+const NO_UTF8: &str = "it is not UTF-8";
 
 /// The rows of `input`, which is the file `path`.
 pub(super) fn read(
@@ -34,12 +37,33 @@ pub(super) fn read(
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let header_left = format.header_lines;
     let lines = Lines { input, path, quotes: format.quotes, ..Lines::empty() };
-    let reader = TextReader { lines, reading, format, header_left };
+    rows(TextReader { lines, reading, written: Written::Fields(format), header_left })
+}
+
+/// The same of lines that are JSON objects.
+pub(super) fn read_json(
+    path: Path,
+    input: BoxStream<'static, object_store::Result<Bytes>>,
+    reading: Arc<Reading>,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let columns = reading.wanted.iter().filter_map(|place| reading.columns.get(*place));
+    let written = Written::Json(JsonFields::of(columns));
+    let lines = Lines { input, path, ..Lines::empty() };
+    rows(TextReader { lines, reading, written, header_left: 0 })
+}
+
+fn rows(reader: TextReader) -> BoxStream<'static, Result<RecordBatch>> {
     let next = |mut reader: TextReader| async move {
         let batch = reader.next().await?;
         Ok::<_, Error>(batch.map(|batch| (batch, reader)))
     };
     try_unfold(reader, next).boxed()
+}
+
+/// How a record has its values.
+enum Written {
+    Fields(TextFormat),
+    Json(JsonFields),
 }
 
 /// The records of a file, which are its lines unless a line end stands in quotes.
@@ -134,7 +158,7 @@ impl Lines {
 struct TextReader {
     lines: Lines,
     reading: Arc<Reading>,
-    format: TextFormat,
+    written: Written,
     header_left: u64,
 }
 
@@ -152,10 +176,12 @@ impl TextReader {
                 self.header_left -= 1;
                 continue;
             }
-            if record.is_empty() && self.format.skips_empty_lines {
-                continue;
-            }
-            let added = rows.add(record, line, &self.format, &self.reading);
+            let added = match &self.written {
+                Written::Fields(format) if record.is_empty() && format.skips_empty_lines => Ok(()),
+                Written::Fields(format) => rows.add(record, line, format, &self.reading),
+                Written::Json(_) if record.trim_ascii().is_empty() => Ok(()),
+                Written::Json(fields) => rows.add_json(record, line, fields),
+            };
             added.map_err(|why| broken(&self.lines.path, Some(line), why))?;
         }
         if rows.lines.is_empty() { Ok(None) } else { rows.batch(&self.lines.path, &self.reading).map(Some) }
@@ -176,7 +202,7 @@ impl Rows {
 
     /// Adds a record; the error is what is wrong with it.
     fn add(&mut self, record: &[u8], line: u64, format: &TextFormat, reading: &Reading) -> Result<(), String> {
-        let text = std::str::from_utf8(record).map_err(|_| "it is not UTF-8".to_string())?;
+        let text = std::str::from_utf8(record).map_err(|_| NO_UTF8.to_string())?;
         let wants = reading.columns.len();
         let (fields, has) = split(text, format, wants)?;
         if has != wants {
@@ -195,6 +221,18 @@ impl Rows {
                 }
                 _ => column.append_null(),
             }
+        }
+        Ok(())
+    }
+
+    /// The same for a JSON object.
+    fn add_json(&mut self, record: &[u8], line: u64, wanted: &JsonFields) -> Result<(), String> {
+        let text = std::str::from_utf8(record).map_err(|_| NO_UTF8.to_string())?;
+        let values = wanted.values(text)?;
+        self.lines.push(line);
+        for (column, value) in self.fields.iter_mut().zip(values) {
+            self.num_bytes += value.as_ref().map_or(0, |text| text.len());
+            column.append_option(value);
         }
         Ok(())
     }

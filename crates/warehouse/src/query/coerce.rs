@@ -6,6 +6,7 @@
 
 mod expr;
 mod recursive;
+mod zeros;
 
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use datafusion::common::{Column, DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Partitioning, Projection, Repartition, Union,
-    Values,
+    Expr, ExprSchemable, Filter, Join, JoinConstraint, LogicalPlan, LogicalPlanBuilder, Partitioning, Projection,
+    Repartition, Union, Values,
 };
 use feitian_functions::FunctionError;
 use feitian_functions::coercion::{common_type, comparison_type, type_name};
@@ -62,6 +63,9 @@ fn coerce_in(plan: LogicalPlan, outer: &[DFSchemaRef]) -> Result<LogicalPlan> {
         LogicalPlan::Union(union) => coerce_union(union)?,
         LogicalPlan::Join(join) => coerce_join(join)?,
         LogicalPlan::Filter(filter) => coerce_filter(filter, &schema)?,
+        LogicalPlan::Aggregate(aggregate) => zeros::group(aggregate)?,
+        LogicalPlan::Distinct(distinct) => zeros::distinct(distinct)?,
+        LogicalPlan::Sort(sort) => zeros::sort(sort)?,
         plan => plan,
     };
     plan.recompute_schema()
@@ -103,7 +107,8 @@ pub(super) fn condition(e: Expr, schema: &DFSchema, clause: &str) -> Result<Expr
 
 fn coerce_filter(filter: Filter, schema: &DFSchema) -> Result<LogicalPlan> {
     let predicate = condition(filter.predicate, schema, "WHERE or HAVING")?;
-    Ok(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?))
+    let (predicate, input) = zeros::correlated(predicate, filter.input)?;
+    Ok(LogicalPlan::Filter(Filter::try_new(predicate, input)?))
 }
 
 fn coerce_join(mut join: Join) -> Result<LogicalPlan> {
@@ -117,13 +122,17 @@ fn coerce_join(mut join: Join) -> Result<LogicalPlan> {
         let common = comparison_type(&lt, &rt).ok_or_else(|| expr::bad_operands(&lt, &rt, "="))?;
         let is_char = expr::is_char(&l.to_field(&left)?.1) || expr::is_char(&r.to_field(&right)?.1);
         let (l, r) = (side(l, &left, &common)?, side(r, &right, &common)?);
-        Ok(if is_char && common == DataType::Utf8 {
-            (expr::without_blanks(l), expr::without_blanks(r))
-        } else {
-            (l, r)
+        Ok(match common {
+            DataType::Utf8 if is_char => (expr::without_blanks(l), expr::without_blanks(r)),
+            common if zeros::is_floating(&common) => (zeros::one_zero(l, &left), zeros::one_zero(r, &right)),
+            _ => (l, r),
         })
     };
     join.on = std::mem::take(&mut join.on).into_iter().map(pair).collect::<Result<_>>()?;
+    // The names in USING are resolved by now, and the engine takes its keys for columns for ever.
+    if join.on.iter().any(|(l, r)| l.get_as_join_column().is_none() || r.get_as_join_column().is_none()) {
+        join.join_constraint = JoinConstraint::On;
+    }
     let both = left.join(&right)?;
     join.filter = join.filter.take().map(|f| condition(f, &both, "ON")).transpose()?;
     Ok(LogicalPlan::Join(join))

@@ -179,6 +179,11 @@ async fn value_of(key: &[String], at: Position, session: &Session) -> Result<Val
         let found = meta.list_partitions(&open.row.id, &args[1..], None, 1, false).await?;
         return Ok(Value::Boolean(!found.is_empty()));
     }
+    if crate::external::is_external(&open.row) {
+        // Nobody counts rows that are in files of others.
+        let what = format!("{function} of an external table");
+        return Err(super::errors::front_end(SqlError::unsupported(at, what)));
+    }
     match meta.largest_partition(&open.row.id).await?.and_then(|p| p.values.into_iter().next()) {
         Some(value) => Ok(Value::SingleQuotedString(value)),
         None => Err(semantic(at, format!("max_pt: table {project}.{table} has no partition with data"))),

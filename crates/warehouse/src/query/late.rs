@@ -37,8 +37,9 @@ use feitian_functions::is_plain_widening;
 const MOST_KEYS: f64 = 0.9;
 /// A scan of fewer rows than these is soon done, whatever it reads.
 const LEAST_ROWS: usize = 100_000;
-/// A filter that keeps a larger share of the rows looks away: looking costs more than it saves.
-const MOST_KEPT: f64 = 0.4;
+/// A filter that keeps a larger share of the rows looks away: looking costs more than it saves. Rows are skipped one by one,
+/// and those between are decoded all the same where a page has them together.
+const MOST_KEPT: f64 = 0.05;
 /// A filter looks at so many rows before it looks away.
 const ROWS_LOOKED_AT: u64 = 64 << 10;
 /// When a filter has looked at so many rows, they count half.
@@ -149,7 +150,7 @@ impl LateScans {
             let look = match place {
                 Place::Never => Look::Never(file_name()),
                 _ if self.all => Look::Always,
-                _ => Look::WhileFewAreKept(Arc::default()),
+                _ => Look::WhileFewAreKept(Arc::default(), file_name()),
             };
             parts.push((place, Arc::new(Part { filter: filter.clone(), look })));
         }
@@ -254,11 +255,13 @@ struct Part {
 }
 
 /// When a part of a condition looks at rows. Row groups and pages are skipped by it in any case.
+///
+/// What stands beside it keeps it out of the engine's filters of rows, which are made when a file is opened: a part that
+/// looks away then costs nothing for that file.
 #[derive(Debug, Clone)]
 enum Look {
     Always,
-    WhileFewAreKept(Arc<Watch>),
-    /// With what keeps it out of the engine's filters of rows.
+    WhileFewAreKept(Arc<Watch>, Arc<dyn PhysicalExpr>),
     Never(Arc<dyn PhysicalExpr>),
 }
 
@@ -281,8 +284,12 @@ impl Watch {
     /// Whether the next batch is looked at.
     fn looks(&self) -> bool {
         let batch = self.batches.fetch_add(1, Ordering::Relaxed);
+        !self.keeps_many() || batch.is_multiple_of(BATCHES_BETWEEN)
+    }
+
+    fn keeps_many(&self) -> bool {
         let (rows, kept) = (self.rows.load(Ordering::Relaxed), self.kept.load(Ordering::Relaxed));
-        rows < ROWS_LOOKED_AT || kept as f64 <= MOST_KEPT * rows as f64 || batch.is_multiple_of(BATCHES_BETWEEN)
+        rows >= ROWS_LOOKED_AT && kept as f64 > MOST_KEPT * rows as f64
     }
 
     fn saw(&self, rows: usize, kept: usize) {
@@ -313,7 +320,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.look {
             Look::Never(_) => write!(f, "{}", self.filter),
-            Look::Always | Look::WhileFewAreKept(_) => write!(f, "late({})", self.filter),
+            Look::Always | Look::WhileFewAreKept(..) => write!(f, "late({})", self.filter),
         }
     }
 }
@@ -332,8 +339,8 @@ impl PhysicalExpr for Part {
         match &self.look {
             Look::Never(_) => Ok(everything),
             Look::Always => self.filter.evaluate(batch),
-            Look::WhileFewAreKept(watch) if !watch.looks() => Ok(everything),
-            Look::WhileFewAreKept(watch) => {
+            Look::WhileFewAreKept(watch, _) if !watch.looks() => Ok(everything),
+            Look::WhileFewAreKept(watch, _) => {
                 let found = self.filter.evaluate(batch)?;
                 // One value for all rows costs nothing, and says nothing: so is a filter that is not there yet.
                 if let ColumnarValue::Array(array) = &found
@@ -348,8 +355,9 @@ impl PhysicalExpr for Part {
 
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
         match &self.look {
-            Look::Never(name) => vec![&self.filter, name],
-            Look::Always | Look::WhileFewAreKept(_) => vec![&self.filter],
+            Look::WhileFewAreKept(watch, _) if !watch.keeps_many() => vec![&self.filter],
+            Look::Always => vec![&self.filter],
+            Look::WhileFewAreKept(_, name) | Look::Never(name) => vec![&self.filter, name],
         }
     }
 
@@ -426,7 +434,7 @@ mod tests {
     fn rows_are_held_back_by_parts_that_look_and_row_groups_by_all_of_them() {
         let filter = above(3);
         for (look, rows) in
-            [(Look::Always, 1), (Look::WhileFewAreKept(Arc::default()), 1), (Look::Never(file_name()), 4)]
+            [(Look::Always, 1), (Look::WhileFewAreKept(Arc::default(), file_name()), 1), (Look::Never(file_name()), 4)]
         {
             let part: Arc<dyn PhysicalExpr> = Arc::new(Part { filter: filter.clone(), look });
             assert_eq!(kept(part.as_ref()), rows, "{part:?}");
@@ -435,14 +443,14 @@ mod tests {
         let watch: Arc<Watch> = Arc::default();
         watch.batches.store(1, Ordering::Relaxed);
         watch.saw(ROWS_LOOKED_AT as usize, ROWS_LOOKED_AT as usize);
-        assert_eq!(kept(&Part { filter, look: Look::WhileFewAreKept(watch) }), 4);
+        assert_eq!(kept(&Part { filter, look: Look::WhileFewAreKept(watch, file_name()) }), 4);
     }
 
     #[test]
     fn a_filter_that_is_not_there_yet_is_not_counted() {
         let filter = Arc::new(DynamicFilterPhysicalExpr::new(vec![key()], lit(true)));
         let watch: Arc<Watch> = Arc::default();
-        let part = Part { filter: filter.clone(), look: Look::WhileFewAreKept(watch.clone()) };
+        let part = Part { filter: filter.clone(), look: Look::WhileFewAreKept(watch.clone(), file_name()) };
         assert_eq!((kept(&part), watch.rows.load(Ordering::Relaxed)), (4, 0));
         filter.update(above(2)).unwrap();
         assert_eq!((kept(&part), watch.rows.load(Ordering::Relaxed)), (2, 4));

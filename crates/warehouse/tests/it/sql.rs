@@ -291,6 +291,8 @@ files! {
     ddl
     dml
     external
+    external_json
+    external_partitions
     forms_alter
     forms_create
     forms_flags
@@ -323,4 +325,5 @@ files! {
     strings
     texts
     windows
+    zeros
 }

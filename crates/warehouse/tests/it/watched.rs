@@ -28,7 +28,10 @@ pub struct Watched {
 
 impl Watched {
     pub fn on(world: &World) -> Arc<Self> {
-        let inner = LocalStore::open(world.dir.path()).expect("a store");
+        Self::of(LocalStore::open(world.dir.path()).expect("a store"))
+    }
+
+    pub fn of(inner: LocalStore) -> Arc<Self> {
         Arc::new(Self { inner, reads: Mutex::default(), is_mute: AtomicBool::new(false) })
     }
 

@@ -25,8 +25,9 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let scale = options.scale.unwrap_or(SCALE);
     ensure!(scale > 0.0 && scale.is_finite(), "the scale factor {scale} is not above 0");
     let mut build = workspace.cargo();
-    build.args(["build", "--workspace", "--bin", "feitian", "--bin", "feitian-select-bench"]);
+    build.args(["build", "--release", "--workspace", "--bin", "feitian", "--bin", "feitian-select-bench"]);
     cargo::build("building feitian and the bench", &mut build)?;
+    let release = |name: &str| workspace.target.join("release").join(name);
     let python = python::environment(workspace, &REQUIREMENTS)?;
     // The tables stay for the next run: loading them takes minutes.
     let folder = workspace.own(&format!("bench-sql-{scale}"))?;
@@ -37,16 +38,16 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         "# SQL, measured",
         "sql",
         "`tests/clients/bench_sql.py` says how each number is taken, `tests/clients/tpch.py` has the queries.",
-        "the `dev` profile of this repository: its own crates at `opt-level = 1` with overflow checks, the hot crates under \
-         them at 3. What stands beside it are release builds from PyPI",
+        "the `release` profile of this repository, with overflow checks in its own crates. What stands beside it are release \
+         builds from PyPI",
     )?;
 
     let mut command = Command::new(python);
     without_settings(&mut command);
     command.arg("-B").arg(workspace.root.join(CLIENTS).join("bench_sql.py"));
     command.arg("--data").arg(&folder).arg("--scale").arg(scale.to_string()).current_dir(&folder);
-    command.arg("--select-bench").arg(workspace.program("feitian-select-bench"));
-    command.env("FEITIAN_TEST_BIN", workspace.feitian()).env("FEITIAN_TEST_LOGS", &folder);
+    command.arg("--select-bench").arg(release("feitian-select-bench"));
+    command.env("FEITIAN_TEST_BIN", release("feitian")).env("FEITIAN_TEST_LOGS", &folder);
     command.env_remove("FEITIAN_TEST_META");
     let found = measure("sql", &mut command)?;
 

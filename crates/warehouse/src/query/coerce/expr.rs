@@ -22,7 +22,7 @@ use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, 
 use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening, registry};
 use feitian_types::arrow::{column_type, engine_type, nearest_type};
 
-use super::{coerce_in, condition};
+use super::{coerce_in, condition, zeros};
 use crate::query::sql_function;
 
 /// The parameters of all lambdas of a call are known after so many looks at what they make.
@@ -260,7 +260,11 @@ impl Scope<'_> {
                 let to = if to == DataType::Null { DataType::Boolean } else { to };
                 let lenient = is_lenient(&l, &r, &to);
                 let blanks = self.ignores_blanks(&to, [&*left, &*right]);
-                Ok(make(blanks(convert(*left, &l, &to, lenient)?), blanks(convert(*right, &r, &to, lenient)?)))
+                let (l, r) = (convert(*left, &l, &to, lenient)?, convert(*right, &r, &to, lenient)?);
+                if zeros::is_floating(&to) {
+                    return Ok(zeros::compare(l, op, r, self.schema));
+                }
+                Ok(make(blanks(l), blanks(r)))
             }
             _ => Ok(make(*left, *right)),
         }
@@ -272,9 +276,12 @@ impl Scope<'_> {
         let to = comparison_type(&first, &h).ok_or_else(|| bad_operands(&e, &h, "BETWEEN"))?;
         let lenient = is_lenient(&e, &l, &to);
         let blanks = self.ignores_blanks(&to, [&*expr, &*low, &*high]);
-        let expr = Box::new(blanks(convert(*expr, &e, &to, lenient)?));
+        let expr = blanks(convert(*expr, &e, &to, lenient)?);
         let (low, high) = (blanks(convert(*low, &l, &to, lenient)?), blanks(convert(*high, &h, &to, lenient)?));
-        Ok(Expr::Between(Between::new(expr, negated, Box::new(low), Box::new(high))))
+        if zeros::is_floating(&to) {
+            return Ok(zeros::between(expr, negated, low, high));
+        }
+        Ok(Expr::Between(Between::new(Box::new(expr), negated, Box::new(low), Box::new(high))))
     }
 
     fn in_list(&self, InList { expr, list, negated }: InList) -> Result<Expr> {
@@ -287,7 +294,11 @@ impl Scope<'_> {
         let blanks = self.ignores_blanks(&to, list.iter().chain([&*expr]));
         let item = |item| Ok(blanks(self.to(item, &to, is_time(&to))?));
         let list = list.into_iter().map(item).collect::<Result<Vec<_>>>()?;
-        Ok(Expr::InList(InList::new(Box::new(blanks(convert(*expr, &e, &to, false)?)), list, negated)))
+        let expr = blanks(convert(*expr, &e, &to, false)?);
+        if zeros::is_floating(&to) {
+            return Ok(zeros::in_list(expr, list, negated, self.schema));
+        }
+        Ok(Expr::InList(InList::new(Box::new(expr), list, negated)))
     }
 
     fn case(&self, case: Case) -> Result<Expr> {
@@ -310,7 +321,14 @@ impl Scope<'_> {
                 for (when, _) in &mut whens {
                     *when = blanks(self.to(std::mem::take(when), &to, false)?);
                 }
-                subject = Some(Box::new(blanks(convert(*e, &ty, &to, false)?)));
+                let mut e = blanks(convert(*e, &ty, &to, false)?);
+                if zeros::is_floating(&to) && !whens.iter().all(|(when, _)| zeros::is_other(when)) {
+                    e = zeros::one_zero(e, self.schema);
+                    for (when, _) in &mut whens {
+                        *when = zeros::one_zero(std::mem::take(when), self.schema);
+                    }
+                }
+                subject = Some(Box::new(e));
             }
         }
         let mut types = whens.iter().map(|(_, t)| self.type_of(t)).collect::<Result<Vec<_>>>()?;
@@ -340,7 +358,14 @@ impl Scope<'_> {
     }
 
     fn call(&self, func: Arc<datafusion::logical_expr::ScalarUDF>, args: Vec<Expr>) -> Result<Expr> {
-        let args = self.arguments(args, func.as_ref())?;
+        let mut args = self.arguments(args, func.as_ref())?;
+        if Arc::ptr_eq(&func, &registry().scalar["nullif"])
+            && args.len() == 2
+            && zeros::is_floating(&self.type_of(&args[0])?)
+        {
+            let (other, value) = (args.remove(1), args.remove(0));
+            return Ok(zeros::nullif(value, other, self.schema));
+        }
         let call = Expr::ScalarFunction(ScalarFunction::new_udf(func, args));
         // Functions that check their arguments do so when their type is asked for; do not leave that to the engine.
         self.type_of(&call)?;
@@ -361,17 +386,27 @@ impl Scope<'_> {
 
     fn aggregate(&self, f: AggregateFunction) -> Result<Expr> {
         let AggregateFunction { func, params } = f;
-        let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
+        let AggregateFunctionParams { args, distinct, filter, mut order_by, null_treatment } = params;
         let one = |args: &[Expr]| matches!(args, [Expr::Literal(v, _)] if *v == ScalarValue::Int32(Some(1)));
         let args = if func.name() == "count" && one(&args) {
             // COUNT(*) and COUNT(1): the engine knows them by this literal.
             vec![lit(COUNT_STAR_EXPANSION)]
         } else {
-            self.arguments(self.numeric(func.name(), args)?, func.as_ref())?
+            let args = self.arguments(self.numeric(func.name(), args)?, func.as_ref())?;
+            self.different(args, distinct || func.name() == "approx_distinct")?
         };
+        if distinct {
+            // The engine wants the same expressions here as among the arguments.
+            zeros::sort_keys(&mut order_by, self.schema)?;
+        }
         let filter = filter.map(|f| condition(*f, self.schema, "FILTER").map(Box::new)).transpose()?;
         let f = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
         Ok(Expr::AggregateFunction(f))
+    }
+
+    /// Arguments of an aggregate, which looks at different ones only if `distinct`.
+    fn different(&self, args: Vec<Expr>, distinct: bool) -> Result<Vec<Expr>> {
+        if distinct { args.into_iter().map(|e| zeros::different(e, self.schema)).collect() } else { Ok(args) }
     }
 
     fn window(&self, mut f: WindowFunction) -> Result<Expr> {
@@ -382,10 +417,15 @@ impl Scope<'_> {
                 vec![lit(COUNT_STAR_EXPANSION)]
             }
             WindowFunctionDefinition::AggregateUDF(func) => {
-                self.arguments(self.numeric(func.name(), args)?, func.as_ref())?
+                let args = self.arguments(self.numeric(func.name(), args)?, func.as_ref())?;
+                self.different(args, f.params.distinct || func.name() == "approx_distinct")?
             }
             WindowFunctionDefinition::WindowUDF(func) => self.arguments(args, func.as_ref())?,
         };
+        for e in &mut f.params.partition_by {
+            *e = zeros::key(std::mem::take(e), self.schema)?;
+        }
+        zeros::sort_keys(&mut f.params.order_by, self.schema)?;
         f.params.filter = match f.params.filter.take() {
             Some(filter) => Some(Box::new(condition(*filter, self.schema, "FILTER")?)),
             None => None,
@@ -405,12 +445,18 @@ impl Scope<'_> {
         let (e, column) = (self.type_of(&expr)?, subquery.subquery.schema().field(0).data_type().clone());
         let to = comparison_type(&e, &column).ok_or_else(|| bad_operands(&e, &column, "IN"))?;
         let is_char = self.is_char(&expr) || is_char(subquery.subquery.schema().field(0));
-        let blanks: fn(Expr) -> Expr = if to == DataType::Utf8 && is_char { without_blanks } else { as_it_is };
-        if column != to || is_char {
+        let alike = |e: Expr, schema: &DFSchema| match &to {
+            DataType::Utf8 if is_char => without_blanks(e),
+            to if zeros::is_floating(to) => zeros::one_zero(e, schema),
+            _ => e,
+        };
+        if column != to || is_char || zeros::is_floating(&to) {
             let plan = Arc::unwrap_or_clone(subquery.subquery);
-            subquery.subquery = Arc::new(with_first(plan, |e| Ok(blanks(convert(e, &column, &to, false)?)))?);
+            let schema = Arc::clone(plan.schema());
+            let changed = with_first(plan, |e| Ok(alike(convert(e, &column, &to, false)?, &schema)))?;
+            subquery.subquery = Arc::new(changed);
         }
-        let expr = blanks(convert(*expr, &e, &to, false)?);
+        let expr = alike(convert(*expr, &e, &to, false)?, self.schema);
         if negated && !subquery.outer_ref_columns.is_empty() {
             return self.none_is(expr, subquery);
         }

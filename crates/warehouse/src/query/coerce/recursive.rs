@@ -18,7 +18,7 @@ use feitian_functions::FunctionError;
 use feitian_functions::coercion::{common_type, type_name};
 use feitian_types::arrow::{TYPE_KEY, nearest_type};
 
-use super::{coerce_in, to_types};
+use super::{coerce_in, to_types, zeros};
 
 /// Types are final after so many looks, or they grow with each.
 const MAX_LOOKS: usize = 6;
@@ -51,6 +51,10 @@ pub(super) fn coerce(query: RecursiveQuery, outer: &[DFSchemaRef]) -> Result<Log
         if wider == shapes {
             let names = first.schema().clone();
             let (first, second) = (shaped(first, &shapes, &names)?, shaped(second, &shapes, &names)?);
+            let (first, second) = match is_distinct {
+                true => (zeros::one_of_each(first)?, zeros::one_of_each(second)?),
+                false => (first, second),
+            };
             return Ok(LogicalPlan::RecursiveQuery(RecursiveQuery::try_new(name, first, second, is_distinct)?));
         }
         shapes = wider;

@@ -147,12 +147,7 @@ pub(super) static BATCH_GET_ROW: Shape =
     Shape { name: "BatchGetRowRequest", fields: &[may(1, Message(&TABLE_IN_BATCH_GET))] };
 static ROW_IN_BATCH_WRITE: Shape = Shape {
     name: "RowInBatchWriteRowRequest",
-    fields: &[
-        must(1, Enum(&[1, 2, 3])),
-        must(2, Bytes),
-        must(3, Exact(&CONDITION)),
-        may(4, Message(&RETURN_CONTENT)),
-    ],
+    fields: &[must(1, Enum(&[1, 2, 3])), must(2, Bytes), must(3, Exact(&CONDITION)), may(4, Message(&RETURN_CONTENT))],
 };
 static TABLE_IN_BATCH_WRITE: Shape =
     Shape { name: "TableInBatchWriteRowRequest", fields: &[must(1, Text), may(2, Message(&ROW_IN_BATCH_WRITE))] };
