@@ -27,7 +27,7 @@ use crate::meter::Charged;
 use crate::model::{Action, RowWrite, Units, Written};
 use crate::plan::{self, Planned};
 use crate::stream;
-use crate::table::{Record, Table, Times};
+use crate::table::{Record, Table};
 use crate::view::{View, Writes};
 
 /// Changes one row, outside of transactions.
