@@ -399,7 +399,7 @@ def create_table(name, keys, columns=(), ttl=-1, versions=1, deviation=86400, st
         1: table_meta(name, keys, columns),
         2: {1: {1: 0, 2: 0}},
         3: {1: ttl, 2: versions, 5: deviation},
-        6: None if stream is None else {1: 1, 2: stream},
+        5: None if stream is None else {1: 1, 2: stream},
         7: list(indexes),
         8: None if transactions is None else int(transactions),
     }

@@ -25,7 +25,7 @@ const DBT: &str = "requirements-dbt.txt";
 const OTS_NEWEST: &str = "requirements-ots-newest.txt";
 
 /// The SDK of Tablestore on npm.
-const OTS_NPM: &str = "tablestore@5.6.0";
+const OTS_NPM: &str = "tablestore@5.6.5";
 
 /// Every client test, once for each metadata database. Words choose modules (`test_tunnel`), others tests by name.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {

@@ -10,7 +10,7 @@ use crate::progress::Bar;
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// A folder whose `node_modules` has the package, `tablestore@5.6.0` for example.
+/// A folder whose `node_modules` has the package, `tablestore@5.6.5` for example.
 pub fn folder(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     tools::ensure(tools::FOR_NODE)?;
     let folder = workspace.own("npm")?.join(package.replace('@', "-"));

@@ -29,6 +29,7 @@ const NOISE: &[&str] = &[
     "outer",
     "purge",
     "rely",
+    "repair",
     "role",
     "table",
     "timestamp",
