@@ -53,9 +53,9 @@ def state(row, cells):
         return None
     found = {name: value for name, value, _ in cells}
     if row[0] == "c":
-        if found.get("n") != found.get("m"):
+        if found.get("c") != found.get("m"):
             raise AssertionError(f"half an increment in {row}: {found}")
-        return found["n"]
+        return found["c"]
     value = found.get("v")
     if value is None or sorted(found.items()) != register(value):
         raise AssertionError(f"half a write in {row}: {found}")
@@ -146,8 +146,8 @@ class Client:
     def add(self, row):
         delta = self.random.randint(1, 5)
         operation = self.begun(row, "add", delta)
-        cells = [Cell(name, delta, ots_raw.INCREMENT) for name in ("n", "m")]
-        answer = self.ask(operation, "UpdateRow", ots_raw.update(TABLE, key(row), cells, after=["n", "m"]))
+        cells = [Cell(name, delta, ots_raw.INCREMENT) for name in ("c", "m")]
+        answer = self.ask(operation, "UpdateRow", ots_raw.update(TABLE, key(row), cells, after=["c", "m"]))
         if answer is not None:
             self.ended(operation, OK, state(row, ots_raw.got_row(answer).cells))
 

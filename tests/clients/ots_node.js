@@ -99,7 +99,12 @@ async function main() {
     const inside = (await get('a', 0, { transactionId }))[1].v;
     const outside = (await get('a', 0))[1].v;
     told[`${name}_locked`] = (await refused(() => put('a', 1, 5)))[0];
-    await client[end]({ transactionId });
+    try {
+      await client[end]({ transactionId });
+    } catch (error) {
+      // It reads the empty answer of AbortTransaction as the request, which it finds incomplete.
+      if (name !== 'abort' || !/missing required 'transactionId'/.test(error.message)) throw error;
+    }
     told[name] = [inside, outside, (await get('a', 0))[1].v];
   }
 
