@@ -47,6 +47,7 @@ const PHRASES: &[&[&str]] = &[
     &["on", "type", "table"],
     &["for", "columns"],
     &["both", "from"],
+    &["add", "partitions"],
     // The name that the column of AUTO PARTITIONED BY has without one.
     &["as", "_pt_col_0_"],
     // The scale of DECIMAL(10, 0).
