@@ -1,4 +1,4 @@
-//! `cargo xtask bench engines`: the engines below the table store beside each other and beside a bare file.
+//! `cargo xtask bench engines`: the engine below the table store beside a bare file.
 
 use std::process::Command;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::workspace::{Workspace, without_settings};
 pub(super) fn run(workspace: &Workspace) -> Result<bool> {
     let begun = Instant::now();
     let mut build = workspace.cargo();
-    build.args(["build", "--package", "feitian-tables", "--features", "slate", "--bin", "feitian-engine-bench"]);
+    build.args(["build", "--workspace", "--bin", "feitian-engine-bench"]);
     cargo::build("building the bench", &mut build)?;
     let folder = workspace.own("bench-engines")?;
     std::fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
@@ -23,10 +23,10 @@ pub(super) fn run(workspace: &Workspace) -> Result<bool> {
     let head = head(
         workspace,
         &folder,
-        "# The table store's engines, measured",
+        "# The table store's engine, measured",
         "engines",
-        "`crates/tables/src/bin/feitian-engine-bench.rs` says how each number is taken. Both engines lie on a directory \
-         and answer a commit after its sync.",
+        "`crates/tables/src/bin/feitian-engine-bench.rs` says how each number is taken. The engine lies on a directory \
+         and answers a commit after its sync.",
         "the `dev` profile of this repository",
     )?;
 
