@@ -67,8 +67,9 @@ pub const WHOLE: Target = Target {
     words: WORDS,
     run: |input| {
         let text = String::from_utf8_lossy(input);
-        // What a variable holds is read where it is used, and nowhere else.
-        if text.len() > MAX_BYTES || text.contains(":=") {
+        // What a variable is and holds is read where it is used, and nowhere else.
+        let declares = text.split(';').any(|piece| piece.trim_start().starts_with('@'));
+        if text.len() > MAX_BYTES || text.contains(":=") || declares {
             return "passed over".to_string();
         }
         let (Ok(tokens), Ok(script)) = (lexer::lex(&text), parse_script(&text)) else {
