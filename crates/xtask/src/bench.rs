@@ -35,10 +35,11 @@ pub fn run(options: &Options) -> Result<bool> {
         [name] if options.scale.is_some() => bail!("the bench `{name}` has no scale"),
         [name] if name == "tunnel" => tunnel(&workspace),
         [name] if name == "old" => script::run(&workspace, name, "# Grown old, measured"),
+        [name] if name == "udf" => script::run(&workspace, name, "# Functions in Python, measured"),
         [name] if name == "load" => script::run(&workspace, name, "# Under load, measured"),
         [name] if name == "engines" => engines::run(&workspace),
         _ => bail!(
-            "`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old, load, engines, tables",
+            "`cargo xtask {}` takes the name of one bench; there are: tunnel, sql, old, load, udf, engines, tables",
             options.command
         ),
     }
