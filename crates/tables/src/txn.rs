@@ -7,7 +7,8 @@
 //!    same commit may be asked for again: it writes the same.
 //! 4. The lock goes, and with it the transaction. Without a commit, its time or a change of the table ends it.
 //!
-//! Nothing of a transaction is in the engine before step 3, so a crash leaves nothing of it.
+//! Nothing of a transaction is in the engine before step 3, so a crash leaves nothing of it. Its requests have cost units
+//! all the same: those that no commit carries are counted when it ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,15 +81,33 @@ pub(crate) struct Own {
     pub writes: Writes,
     told: Vec<(Action, Row)>,
     charges: BTreeMap<u64, i32>,
-    units: i32,
+    bill: Bill,
     size: usize,
     weight: Weight,
 }
 
 impl Own {
-    fn new(all: &Arc<AtomicUsize>) -> Self {
+    fn new(all: &Arc<AtomicUsize>, table: Arc<Table>, generation: u64) -> Self {
         let weight = Weight { own: 0, all: all.clone() };
-        Self { writes: Writes::default(), told: Vec::new(), charges: BTreeMap::new(), units: 0, size: 0, weight }
+        let bill = Bill { table, generation, units: 0, is_carried: false };
+        Self { writes: Writes::default(), told: Vec::new(), charges: BTreeMap::new(), bill, size: 0, weight }
+    }
+}
+
+/// Write units that the transaction's requests were answered with.
+struct Bill {
+    table: Arc<Table>,
+    generation: u64,
+    units: i32,
+    /// A commit counts them, or may have.
+    is_carried: bool,
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        if !self.is_carried && self.units > 0 {
+            self.table.meters.count(self.generation, Units { read: 0, write: self.units });
+        }
     }
 }
 
@@ -114,7 +133,7 @@ impl Transactions {
             first,
             expires_us: inner.now_us().saturating_add(life_us),
             is_void: AtomicBool::new(false),
-            state: tokio::sync::Mutex::new(Some(Own::new(&self.held))),
+            state: tokio::sync::Mutex::new(Some(Own::new(&self.held, table.clone(), record.generation))),
         };
         self.by_id.lock().insert(id.clone(), Arc::new(txn));
         Ok(id)
@@ -155,6 +174,14 @@ impl Transactions {
         for txn in of_it {
             txn.is_void.store(true, Ordering::SeqCst);
             self.forget(&txn);
+        }
+    }
+
+    /// Ends all of them, so that their units are counted before they are written down for the last time.
+    pub(crate) fn end_all(&self) {
+        let open = std::mem::take(&mut *self.by_id.lock());
+        for txn in open.values() {
+            self.end_if_idle(txn);
         }
     }
 
@@ -222,7 +249,7 @@ impl Txn {
         own.size = size;
         own.writes.append(planned.writes);
         own.told.extend(planned.told);
-        own.units = own.units.saturating_add(planned.answer.consumed.write);
+        own.bill.units = own.bill.units.saturating_add(planned.answer.consumed.write);
         for (generation, units) in planned.charges {
             *own.charges.entry(generation).or_default() += units;
         }
@@ -242,11 +269,17 @@ impl Txn {
         let change = Change {
             writes: own.writes.clone(),
             told: own.told.clone(),
-            units: own.units,
+            units: own.bill.units,
             charges: own.charges.iter().map(|(generation, units)| (*generation, *units)).collect(),
         };
         let held = inner.latches.partition(&self.partition).await;
-        write::commit(inner, &self.table, &record, &held, change).await?;
+        let outcome = write::commit(inner, &self.table, &record, &held, change).await;
+        let is_in_doubt = matches!(&outcome, Err(e) if write::may_have_happened(e));
+        if let Some(own) = state.as_mut() {
+            // What is in doubt is not counted either: it would count twice if it is there.
+            own.bill.is_carried |= outcome.is_ok() || is_in_doubt;
+        }
+        outcome?;
         *state = None;
         inner.transactions.forget(self);
         Ok(())

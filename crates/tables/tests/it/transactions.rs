@@ -129,3 +129,44 @@ async fn transactions_have_a_size_together() {
     tables.write_row("i", big(&third, 3)).await.unwrap();
     assert!(tables.get_row("i", get("t", key(2, "x"))).await.unwrap().row.is_some());
 }
+
+// From the reference, part 2.10: each request in a transaction costs a write unit at least. Arithmetic: the two rows of
+// the beginning, and what was answered since, however the transactions end.
+#[tokio::test]
+async fn units_that_were_answered_count_however_a_transaction_ends() {
+    let (mut store, mut id) = store().await;
+    let tables = store.tables.clone();
+    let answered = async |id: &str| {
+        let written = tables.write_row("i", inside(id, put(key(1, "x"), vec![set("n", 7)]))).await.unwrap();
+        assert_eq!(written.consumed, Units { read: 0, write: 1 });
+    };
+    let start = async || tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    let counted = || tables.instance_usage("i").write_units;
+    answered(&id).await;
+    tables.abort_transaction("i", &id).await.unwrap();
+    assert_eq!(counted(), 2 + 1);
+    id = start().await;
+    answered(&id).await;
+    answered(&id).await;
+    tables.commit_transaction("i", &id).await.unwrap();
+    assert_eq!(counted(), 3 + 2);
+    id = start().await;
+    answered(&id).await;
+    store.clock.advance_ms(60_000);
+    assert_eq!(tables.commit_transaction("i", &id).await.unwrap_err().code(), "OTSSessionNotExist");
+    assert_eq!(counted(), 5 + 1);
+    // One whose table is deleted.
+    tables.create_table("i", new_table("other")).await.unwrap();
+    let other = tables.start_transaction("i", "other", key(1, "x")[..1].to_vec()).await.unwrap();
+    let write = WriteRow { transaction: Some(other), ..in_table("other", put(key(1, "x"), vec![])) };
+    tables.write_row("i", write).await.unwrap();
+    tables.delete_table("i", "other").await.unwrap();
+    assert_eq!(counted(), 6 + 1);
+    // One that is open when the store is closed.
+    id = start().await;
+    answered(&id).await;
+    tables.clone().close().await.unwrap();
+    store.reopen().await;
+    assert_eq!(store.tables.instance_usage("i").write_units, 7 + 1);
+    assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 7);
+}
