@@ -100,6 +100,10 @@ async fn range(inner: &Inner, source: &Source, view: View<'_>, get: &GetRange) -
         let shown = projector.show(keys::read_row(&row.prefix, source.key())?, row.row);
         looked_at = looked_at.saturating_add(shown.looked_at);
         rows.extend(shown.row);
+        if projector.is_slow() {
+            // A page of the engine's is many rows, and no other task of this thread would go on before its end.
+            tokio::task::yield_now().await;
+        }
     }
     source.check_alive()?;
     let consumed = Units { read: units::units(looked_at), write: 0 };
