@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use feitian_base::{Error, Kind, Result, id};
 use feitian_wire::ots::{KeyColumn, KeyValue, Row};
@@ -70,6 +71,7 @@ pub(crate) struct Txn {
     partition: Vec<u8>,
     first: KeyColumn,
     expires_us: i64,
+    began: Instant,
     /// The table changed under it.
     is_void: AtomicBool,
     /// `None`: it is over. One request at a time has it.
@@ -132,6 +134,7 @@ impl Transactions {
             partition,
             first,
             expires_us: inner.now_us().saturating_add(life_us),
+            began: Instant::now(),
             is_void: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(Some(Own::new(&self.held, table.clone(), record.generation))),
         };
@@ -144,7 +147,7 @@ impl Transactions {
         check_id(id)?;
         let found = self.by_id.lock().get(id).cloned();
         let txn = found.filter(|txn| txn.table.instance == instance).ok_or_else(no_session)?;
-        if txn.expires_us <= inner.now_us() {
+        if txn.is_over(inner) {
             self.end_if_idle(&txn);
             return Err(no_session());
         }
@@ -155,13 +158,12 @@ impl Transactions {
     pub(crate) fn refuse_locked(&self, inner: &Inner, table: &Table, partition: &[u8]) -> Result<()> {
         let Some(id) = table.holder(partition) else { return Ok(()) };
         let Some(txn) = self.by_id.lock().get(&id).cloned() else { return Err(row_conflict()) };
-        if txn.expires_us <= inner.now_us() && self.end_if_idle(&txn) { Ok(()) } else { Err(row_conflict()) }
+        if txn.is_over(inner) && self.end_if_idle(&txn) { Ok(()) } else { Err(row_conflict()) }
     }
 
     /// Ends what has outlived its time.
     pub(crate) fn expire(&self, inner: &Inner) {
-        let now_us = inner.now_us();
-        let over: Vec<_> = self.by_id.lock().values().filter(|txn| txn.expires_us <= now_us).cloned().collect();
+        let over: Vec<_> = self.by_id.lock().values().filter(|txn| txn.is_over(inner)).cloned().collect();
         for txn in over {
             self.end_if_idle(&txn);
         }
@@ -206,6 +208,12 @@ impl Transactions {
 }
 
 impl Txn {
+    /// Whether its time has passed, on either clock: that of versions stands still for as long as it was set back, and
+    /// nobody should wait for a lock until then.
+    fn is_over(&self, inner: &Inner) -> bool {
+        self.expires_us <= inner.now_us() || self.began.elapsed() >= inner.settings.transaction_life
+    }
+
     /// A transaction is of one table, whose indexes it reads too.
     pub(crate) fn check_table(&self, name: &str) -> Result<()> {
         let own = &self.table.name;

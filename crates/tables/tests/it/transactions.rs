@@ -170,3 +170,25 @@ async fn units_that_were_answered_count_however_a_transaction_ends() {
     assert_eq!(store.tables.instance_usage("i").write_units, 7 + 1);
     assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 7);
 }
+
+// From the reference, part 2.10: its life is so many seconds, and then others write. The clock of versions never goes back:
+// it stands still until the one that was set back has come up with it.
+#[tokio::test]
+async fn a_clock_that_was_set_back_keeps_no_lock() {
+    let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
+    let life = std::time::Duration::from_millis(1);
+    let settings = Settings { background: false, transaction_life: life, ..Settings::default() };
+    let tables = Tables::open(Arc::new(Memory::open(&disk)), clock.clone(), settings).await.unwrap();
+    tables.create_table("i", new_table("t")).await.unwrap();
+    let id = tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    clock.advance_ms(-3_600_000);
+    // No more than a guard: without an end of the lock it would wait for ever.
+    let begun = std::time::Instant::now();
+    while let Err(refused) = tables.write_row("i", in_table("t", put(key(1, "x"), vec![]))).await {
+        assert_eq!(refused.code(), "OTSRowOperationConflict");
+        assert!(begun.elapsed().as_secs() < 60, "the lock has no end");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tables.commit_transaction("i", &id).await.unwrap_err().code(), "OTSSessionNotExist");
+    assert_eq!(tables.open_transactions(), 0);
+}
