@@ -42,23 +42,30 @@ fn pause_ms(ttl_s: i64) -> i64 {
     ttl_s.saturating_mul(1000) / WALKS_PER_LIFE
 }
 
-/// One round over everything.
+/// One round over everything. What fails of one table is tried again in the next round, and holds up no other table; the
+/// first error is the answer.
 pub(crate) async fn round(inner: &Arc<Inner>, due: &mut Due) -> Result<()> {
-    remove_dead(inner).await?;
+    let mut outcome = remove_dead(inner).await;
     due.0.retain(|generation, _| inner.tables().iter().any(|t| t.record().is_ok_and(|r| r.generation == *generation)));
     for table in inner.tables() {
-        let Ok(record) = table.record() else { continue };
-        expire_stream(inner, &table).await?;
-        let ttl_s = i64::from(record.options.time_to_live_s);
-        let now_ms = inner.now_ms();
-        let is_due = ttl_s != -1 && due.has_come(record.generation, ttl_s, now_ms);
-        if is_due || record.has_surplus {
-            clean_table(inner, &table, &record).await?;
-            due.0.insert(record.generation, now_ms.saturating_add(pause_ms(ttl_s)));
-        }
         if inner.tasks.is_stopping() {
-            return Ok(());
+            break;
         }
+        let own = clean_if_due(inner, &table, due).await;
+        outcome = outcome.and(own);
+    }
+    outcome
+}
+
+async fn clean_if_due(inner: &Arc<Inner>, table: &Arc<Table>, due: &mut Due) -> Result<()> {
+    let Ok(record) = table.record() else { return Ok(()) };
+    expire_stream(inner, table).await?;
+    let ttl_s = i64::from(record.options.time_to_live_s);
+    let now_ms = inner.now_ms();
+    let is_due = ttl_s != -1 && due.has_come(record.generation, ttl_s, now_ms);
+    if is_due || record.has_surplus {
+        clean_table(inner, table, &record).await?;
+        due.0.insert(record.generation, now_ms.saturating_add(pause_ms(ttl_s)));
     }
     Ok(())
 }
