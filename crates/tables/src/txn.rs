@@ -23,7 +23,7 @@ use crate::check::{self, KeyUse};
 use crate::errors::{bad_transaction_id, invalid, no_session, out_of_scope, row_conflict};
 use crate::inner::Inner;
 use crate::model::{Action, RowWrite, Units, Written};
-use crate::plan;
+use crate::plan::{self, Planned};
 use crate::table::{Record, Table};
 use crate::view::{View, Writes};
 use crate::write::{self, Change};
@@ -32,6 +32,8 @@ use crate::write::{self, Change};
 const PREFIX: &str = "txn-";
 /// Keys that a deletion takes away count too, but they are more than what the caller sent.
 const RAW_FACTOR: usize = 16;
+/// What a changed key, and a column of a record, take in memory beside their bytes.
+const ENTRY_BYTES: usize = 128;
 
 /// The open transactions.
 #[derive(Default)]
@@ -253,7 +255,7 @@ impl Txn {
         if size > most || raw > most.saturating_mul(RAW_FACTOR) {
             return Err(check::too_large("transaction", most, size.max(raw)));
         }
-        own.weight.add(planned.writes.bytes().saturating_add(planned.size), inner.settings.transactions_bytes)?;
+        own.weight.add(weight_of(&planned), inner.settings.transactions_bytes)?;
         own.size = size;
         own.writes.append(planned.writes);
         own.told.extend(planned.told);
@@ -300,6 +302,12 @@ impl Txn {
         inner.transactions.forget(self);
         Ok(())
     }
+}
+
+/// What a write takes in memory until the end. Of small rows that is far more than their bytes.
+fn weight_of(planned: &Planned) -> usize {
+    let told = planned.told.as_ref().map_or(0, |(_, row)| 1 + row.key.len() + row.cells.len());
+    planned.writes.bytes() + planned.size + (planned.writes.len() + told) * ENTRY_BYTES
 }
 
 fn first_column(record: &Record, key: &[KeyColumn]) -> Result<KeyColumn> {

@@ -192,3 +192,24 @@ async fn a_clock_that_was_set_back_keeps_no_lock() {
     assert_eq!(tables.commit_transaction("i", &id).await.unwrap_err().code(), "OTSSessionNotExist");
     assert_eq!(tables.open_transactions(), 0);
 }
+
+// Arithmetic: a row of two key columns and one cell is two changed keys and a record of four parts. 3,000 of them, of 128
+// bytes each, are more than the 2 MiB of all transactions, though the rows' own bytes are not a quarter of that.
+#[tokio::test]
+async fn small_rows_weigh_what_they_take_in_memory() {
+    let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
+    let settings = Settings { background: false, transactions_bytes: 2 << 20, ..Settings::default() };
+    let tables = Tables::open(Arc::new(Memory::open(&disk)), clock, settings).await.unwrap();
+    tables.create_table("i", new_table("t")).await.unwrap();
+    let id = tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    let mut refused = None;
+    for n in 0..3000 {
+        let write = inside(&id, put(key(1, &format!("{n:04}")), vec![set("n", n)]));
+        if let Err(error) = tables.write_row("i", write).await {
+            refused = Some(error.code().to_owned());
+            break;
+        }
+    }
+    assert_eq!(refused.as_deref(), Some("OTSServerBusy"));
+    tables.abort_transaction("i", &id).await.unwrap();
+}
