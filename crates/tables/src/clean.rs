@@ -42,8 +42,8 @@ fn pause_ms(ttl_s: i64) -> i64 {
     ttl_s.saturating_mul(1000) / WALKS_PER_LIFE
 }
 
-/// One round over everything. What fails of one table is tried again in the next round, and holds up no other table; the
-/// first error is the answer.
+/// One round over everything. What fails of one table is tried again in the next round, and holds up no other table;
+/// the first error is the answer.
 pub(crate) async fn round(inner: &Arc<Inner>, due: &mut Due) -> Result<()> {
     let mut outcome = remove_dead(inner).await;
     due.0.retain(|generation, _| inner.tables().iter().any(|t| t.record().is_ok_and(|r| r.generation == *generation)));

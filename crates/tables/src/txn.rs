@@ -7,8 +7,8 @@
 //!    same commit may be asked for again: it writes the same.
 //! 4. The lock goes, and with it the transaction. Without a commit, its time or a change of the table ends it.
 //!
-//! Nothing of a transaction is in the engine before step 3, so a crash leaves nothing of it. Its requests have cost units
-//! all the same: those that no commit carries are counted when it ends.
+//! Nothing of a transaction is in the engine before step 3, so a crash leaves nothing of it. Its requests have cost
+//! units all the same: those that no commit carries are counted when it ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

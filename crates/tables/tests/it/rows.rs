@@ -255,8 +255,8 @@ async fn a_batch_of_reads_has_a_size() {
     assert!(got.iter().filter_map(|row| row.as_ref().err()).all(|error| error.code() == "OTSParameterInvalid"));
 }
 
-// From the reference, part 2.8 and 1.5: a bad key fails its row only, and in its own words. What all rows are asked for is
-// wrong for each of them.
+// From the reference, part 2.8 and 1.5: a bad key fails its row only, and in its own words. What all rows are asked for
+// is wrong for each of them.
 #[tokio::test]
 async fn what_is_wrong_with_all_rows_of_a_batch_is_said_of_each() {
     let store = store().await;

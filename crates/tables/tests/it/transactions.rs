@@ -171,8 +171,8 @@ async fn units_that_were_answered_count_however_a_transaction_ends() {
     assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 7);
 }
 
-// From the reference, part 2.10: its life is so many seconds, and then others write. The clock of versions never goes back:
-// it stands still until the one that was set back has come up with it.
+// From the reference, part 2.10: its life is so many seconds, and then others write. The clock of versions never goes
+// back: it stands still until the one that was set back has come up with it.
 #[tokio::test]
 async fn a_clock_that_was_set_back_keeps_no_lock() {
     let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
@@ -193,8 +193,8 @@ async fn a_clock_that_was_set_back_keeps_no_lock() {
     assert_eq!(tables.open_transactions(), 0);
 }
 
-// Arithmetic: a row of two key columns and one cell is two changed keys and a record of four parts. 3,000 of them, of 128
-// bytes each, are more than the 2 MiB of all transactions, though the rows' own bytes are not a quarter of that.
+// Arithmetic: a row of two key columns and one cell is two changed keys and a record of four parts. 3,000 of them, of
+// 128 bytes each, are more than the 2 MiB of all transactions, though the rows' own bytes are not a quarter of that.
 #[tokio::test]
 async fn small_rows_weigh_what_they_take_in_memory() {
     let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
