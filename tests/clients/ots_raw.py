@@ -352,6 +352,9 @@ class Wire:
         sent = self.headers(operation, body) if headers is None else headers
         status, got, answer = self.send(operation, body, sent)
         if not 200 <= status < 300:
+            # The SDKs verify errors, too, where they are signed.
+            if got.get("Authorization"):
+                self.verify(operation, sent, got, answer)
             raise refused(status, answer)
         self.verify(operation, sent, got, answer)
         return answer

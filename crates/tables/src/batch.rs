@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use feitian_base::{Error, Result};
+use feitian_base::Result;
 use futures::future::join_all;
 
 use crate::check;
-use crate::errors::{invalid, out_of_scope};
+use crate::errors::{again, invalid, out_of_scope};
 use crate::inner::Inner;
 use crate::keys;
 use crate::model::{BatchAnswer, BatchWrite, Got, RowChange, RowWrite, TableGets, TableWrites, Units, Written};
@@ -39,7 +39,8 @@ pub(crate) async fn get(inner: &Inner, instance: &str, tables: &[TableGets]) -> 
     let (mut answer, room) = (Vec::with_capacity(tables.len()), Room::default());
     for (table, source) in tables.iter().zip(&sources) {
         let look = (View::of(&*inner.engine), &room);
-        let rows = table.keys.iter().map(|key| read::row(inner, source, look, key, &table.select));
+        let projector = read::projector(inner, source, &table.select);
+        let rows = table.keys.iter().map(|key| read::row(source, look, key, &projector));
         answer.push((table.table.clone(), join_all(rows).await));
     }
     Ok(answer)
@@ -151,7 +152,7 @@ async fn together(inner: &Arc<Inner>, table: Arc<Table>, rows: Vec<RowWrite>) ->
     let outcome = inner.to_the_end(async move { write_together(&own, &table, &rows).await }).await;
     match outcome {
         Ok(written) => written.into_iter().map(Ok).collect(),
-        Err(e) => (0..count).map(|_| Err(Error::new(e.kind(), e.code().to_owned(), e.message()))).collect(),
+        Err(e) => (0..count).map(|_| Err(again(&e))).collect(),
     }
 }
 

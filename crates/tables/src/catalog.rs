@@ -203,6 +203,8 @@ pub(crate) async fn delete_table(inner: &Inner, instance: &str, name: &str) -> R
     for generation in generations(&record).into_iter().chain(record.stream.as_ref().map(|s| s.generation)) {
         change.kill(generation);
     }
+    // Their units are among those that the instance keeps.
+    inner.transactions.end_all_of(&table);
     let past = add_past(inner, instance, table.meters.total());
     change.writes.put(keys::past_units(instance), meter::pair(past.0, past.1));
     // 3.
@@ -210,7 +212,6 @@ pub(crate) async fn delete_table(inner: &Inner, instance: &str, name: &str) -> R
     // 4.
     inner.past.lock().insert(instance.to_owned(), past);
     table.replace(None);
-    inner.transactions.end_all_of(&table);
     if let Some(names) = inner.names.write().get_mut(instance) {
         names.retain(|_, name| !Arc::ptr_eq(&name.table, &table));
     }

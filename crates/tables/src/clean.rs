@@ -29,23 +29,43 @@ const WALKS_PER_LIFE: i64 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct Due(BTreeMap<u64, i64>);
 
-/// One round over everything.
+impl Due {
+    /// Whether a table whose versions live for `ttl_s` is to be walked through now. A time that lies further ahead than
+    /// the next one would is of a longer life, which was shortened since.
+    fn has_come(&self, generation: u64, ttl_s: i64, now_ms: i64) -> bool {
+        let next_ms = now_ms.saturating_add(pause_ms(ttl_s));
+        self.0.get(&generation).is_none_or(|at| *at <= now_ms || *at > next_ms)
+    }
+}
+
+fn pause_ms(ttl_s: i64) -> i64 {
+    ttl_s.saturating_mul(1000) / WALKS_PER_LIFE
+}
+
+/// One round over everything. What fails of one table is tried again in the next round, and holds up no other table;
+/// the first error is the answer.
 pub(crate) async fn round(inner: &Arc<Inner>, due: &mut Due) -> Result<()> {
-    remove_dead(inner).await?;
+    let mut outcome = remove_dead(inner).await;
     due.0.retain(|generation, _| inner.tables().iter().any(|t| t.record().is_ok_and(|r| r.generation == *generation)));
     for table in inner.tables() {
-        let Ok(record) = table.record() else { continue };
-        expire_stream(inner, &table).await?;
-        let ttl_s = i64::from(record.options.time_to_live_s);
-        let now_ms = inner.now_ms();
-        let is_due = ttl_s != -1 && due.0.get(&record.generation).is_none_or(|at| *at <= now_ms);
-        if is_due || record.has_surplus {
-            clean_table(inner, &table, &record).await?;
-            due.0.insert(record.generation, now_ms.saturating_add(ttl_s.saturating_mul(1000) / WALKS_PER_LIFE));
-        }
         if inner.tasks.is_stopping() {
-            return Ok(());
+            break;
         }
+        let own = clean_if_due(inner, &table, due).await;
+        outcome = outcome.and(own);
+    }
+    outcome
+}
+
+async fn clean_if_due(inner: &Arc<Inner>, table: &Arc<Table>, due: &mut Due) -> Result<()> {
+    let Ok(record) = table.record() else { return Ok(()) };
+    expire_stream(inner, table).await?;
+    let ttl_s = i64::from(record.options.time_to_live_s);
+    let now_ms = inner.now_ms();
+    let is_due = ttl_s != -1 && due.has_come(record.generation, ttl_s, now_ms);
+    if is_due || record.has_surplus {
+        clean_table(inner, table, &record).await?;
+        due.0.insert(record.generation, now_ms.saturating_add(pause_ms(ttl_s)));
     }
     Ok(())
 }
@@ -96,7 +116,10 @@ async fn expire_stream(inner: &Inner, table: &Table) -> Result<()> {
     let last_us = table.tail.settled_us().saturating_sub(1);
     let to_us = stream::oldest_us(inner, &stream).min(last_us);
     let (from, to) = (keys::stream(stream.generation, 0), keys::stream(stream.generation, to_us));
-    if from < to {
+    // A removal costs a commit and a file even where there is nothing.
+    let mut expired = View::of(&*inner.engine).pairs(from.clone(), to.clone(), Order::Forward).await?;
+    if expired.next().await?.is_some() {
+        drop(expired);
         inner.engine.delete_range(from.into(), to.into()).await?;
     }
     Ok(())
@@ -174,4 +197,23 @@ pub(crate) async fn flush(inner: &Inner) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Arithmetic: a life of ten days is walked through every day, one of a day every 8,640,000 ms.
+    #[test]
+    fn a_shorter_life_is_walked_through_at_once_and_not_after_the_longer_one() {
+        const DAY_S: i64 = 86_400;
+        assert!(Due::default().has_come(7, 10 * DAY_S, 1000));
+        let due = Due(BTreeMap::from([(7, 1000 + DAY_S * 1000)]));
+        assert!(!due.has_come(7, 10 * DAY_S, 1000));
+        assert!(!due.has_come(7, 10 * DAY_S, DAY_S * 1000));
+        assert!(due.has_come(7, 10 * DAY_S, 1000 + DAY_S * 1000));
+        assert!(due.has_come(7, DAY_S, 2000));
+        let soon = Due(BTreeMap::from([(7, 1000 + 8_640_000)]));
+        assert!(!soon.has_come(7, DAY_S, 1000) && soon.has_come(8, DAY_S, 1000));
+    }
 }

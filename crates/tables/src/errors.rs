@@ -65,3 +65,8 @@ pub(crate) fn fault(what: impl Into<String>) -> Error {
     let what: String = what.into();
     Error::new(Kind::Internal, "OTSInternalServerError", "Internal server error.").with_source(what)
 }
+
+/// The same error for somebody else, without what only the log is told.
+pub(crate) fn again(error: &Error) -> Error {
+    Error::new(error.kind(), error.code().to_owned(), error.message())
+}

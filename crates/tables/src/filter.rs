@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use feitian_base::Result;
 use feitian_wire::ots::{Cast, Compare, Filter, KeyColumn, Transfer, Value};
 use regex::{Regex, RegexBuilder};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::cells::Versions;
 use crate::errors::invalid;
 
 /// How large a compiled expression may be.
 const REGEX_BYTES: usize = 1 << 18;
+/// A text from which on an expression may take so long that other work should not wait for it.
+const LONG_BYTES: usize = 16 << 10;
 
 /// What a filter is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,11 @@ impl Ready {
     pub(crate) fn columns(&self, to: &mut BTreeSet<String>) {
         self.test.columns(to);
     }
+
+    /// Whether a row may take long.
+    pub(crate) fn has_expressions(&self) -> bool {
+        self.test.has_expressions()
+    }
 }
 
 fn ready(filter: &Filter, usage: Use, may_page: bool, page: &mut Option<(usize, usize)>) -> Result<Test> {
@@ -110,6 +118,14 @@ fn expression(transfer: &Transfer) -> Result<(Regex, Cast)> {
     Ok((regex, transfer.cast))
 }
 
+/// Lets the other work of this thread go on elsewhere: an expression takes up to its own size for each byte of a text.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 impl Test {
     fn passes(&self, key: &[KeyColumn], columns: &BTreeMap<String, Versions>) -> bool {
         match self {
@@ -118,6 +134,15 @@ impl Test {
             Self::Not(inner) => !inner.passes(key, columns),
             Self::And(parts) => parts.iter().all(|part| part.passes(key, columns)),
             Self::Or(parts) => parts.iter().any(|part| part.passes(key, columns)),
+        }
+    }
+
+    fn has_expressions(&self) -> bool {
+        match self {
+            Self::Always => false,
+            Self::Compare(comparison) => comparison.transfer.is_some(),
+            Self::Not(inner) => inner.has_expressions(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::has_expressions),
         }
     }
 
@@ -151,8 +176,9 @@ impl Comparison {
     fn holds(&self, value: &Value) -> bool {
         let Some((regex, cast)) = &self.transfer else { return self.compares(value) };
         let Value::Str(text) = value else { return false };
-        let Some(group) = regex.captures(text).and_then(|found| found.get(1)) else { return false };
-        let group = group.as_str();
+        let find = || regex.captures(text).and_then(|found| found.get(1));
+        let group = if text.len() < LONG_BYTES { find() } else { blocking(find) };
+        let Some(group) = group.map(|group| group.as_str()) else { return false };
         let value = match cast {
             Cast::Int => group.parse::<i64>().ok().map(Value::Int),
             Cast::Double => group.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::Double),
@@ -235,6 +261,31 @@ mod tests {
             transfer: Some(Transfer { regex: "([0-9]+)".into(), cast: Cast::Int }),
         };
         assert!(passes(&number(6)) && !passes(&number(5)));
+    }
+
+    // A runtime of one thread, which would wait for the work for ever if that kept it to itself.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn other_work_goes_on_beside_a_long_expression() {
+        let (say, hear) = std::sync::mpsc::channel();
+        let long = tokio::spawn(async move {
+            blocking(|| {
+                tokio::spawn(async move { say.send(7) });
+                hear.recv_timeout(std::time::Duration::from_secs(60))
+            })
+        });
+        assert_eq!(long.await.unwrap(), Ok(7));
+        let text = format!("{}5", "x".repeat(LONG_BYTES));
+        let columns = BTreeMap::from([("t".to_owned(), Versions::from([(1, Value::Str(text))]))]);
+        let five = Filter::Compare {
+            op: Compare::Equal,
+            column: "t".into(),
+            value: Value::Int(5),
+            pass_if_missing: false,
+            latest_only: true,
+            transfer: Some(Transfer { regex: "([0-9])$".into(), cast: Cast::Int }),
+        };
+        let ready = Ready::new(&Filter::Not(Box::new(five)), Use::Read).unwrap();
+        assert!(ready.has_expressions() && !ready.passes(&[], &columns));
     }
 
     #[test]

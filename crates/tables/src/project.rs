@@ -108,6 +108,11 @@ impl<'a> Projector<'a> {
         units::row_size(row, self.with_versions)
     }
 
+    /// Whether showing a row may take long.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.filter.as_ref().is_some_and(Ready::has_expressions)
+    }
+
     pub(crate) fn wants_column(&self, name: &str) -> bool {
         let select = self.select;
         (self.columns.is_empty() || self.columns.contains(name))

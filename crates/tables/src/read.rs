@@ -5,7 +5,7 @@ use feitian_wire::ots::KeyColumn;
 
 use crate::check::{self, KeyUse};
 use crate::engine::Order;
-use crate::errors::invalid;
+use crate::errors::{again, invalid};
 use crate::inner::{Inner, Source};
 use crate::keys;
 use crate::model::{Direction, GetRange, GetRow, Got, Page, Select, Units};
@@ -16,15 +16,16 @@ use crate::view::{Needed, Room, View};
 /// One row.
 pub(crate) async fn get_row(inner: &Inner, instance: &str, get: &GetRow) -> Result<Got> {
     let source = inner.source(instance, &get.table)?;
+    let projector = projector(inner, &source, &get.select);
     let Some(id) = &get.transaction else {
-        return row(inner, &source, (View::of(&*inner.engine), &Room::default()), &get.key, &get.select).await;
+        return row(&source, (View::of(&*inner.engine), &Room::default()), &get.key, &projector).await;
     };
     let txn = inner.transactions.find(inner, instance, id)?;
     txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
     let look = (View { engine: &*inner.engine, overlay }, &Room::default());
-    let mut got = row(inner, &source, look, &get.key, &get.select).await?;
+    let mut got = row(&source, look, &get.key, &projector).await?;
     in_transaction(&source, &mut got.consumed);
     Ok(got)
 }
@@ -36,17 +37,21 @@ fn in_transaction(source: &Source, consumed: &mut Units) {
     consumed.write += one.write;
 }
 
+/// What a request shows of a table's rows: made once for all of them, since the expressions of a filter take time and
+/// room. An error in it is that of every row whose key is right.
+pub(crate) fn projector<'a>(inner: &Inner, source: &Source, select: &'a Select) -> Result<Projector<'a>> {
+    Projector::new(select, source.record.live(inner.now_ms()), source.key(), source.options())
+}
+
 /// One row of a table that was found already.
 pub(crate) async fn row(
-    inner: &Inner,
     source: &Source,
     (view, room): (View<'_>, &Room),
     key: &[KeyColumn],
-    select: &Select,
+    projector: &Result<Projector<'_>>,
 ) -> Result<Got> {
     check::key(source.key(), key, KeyUse::Read)?;
-    let live = source.record.live(inner.now_ms());
-    let projector = Projector::new(select, live, source.key(), source.options())?;
+    let projector = projector.as_ref().map_err(again)?;
     let wanted = |name: &str| projector.wants_column(name);
     let stored = view.row(&keys::row(source.generation(), key), &Needed::Shown(&wanted, room)).await?;
     source.check_alive()?;
@@ -81,8 +86,7 @@ async fn range(inner: &Inner, source: &Source, view: View<'_>, get: &GetRange) -
         Some(limit) if limit <= 0 => return Err(invalid("The limit must be greater than 0.")),
         Some(limit) => usize::try_from(limit).unwrap_or(usize::MAX).min(inner.settings.range_rows),
     };
-    let live = source.record.live(inner.now_ms());
-    let projector = Projector::new(&get.select, live, source.key(), source.options())?;
+    let projector = projector(inner, source, &get.select)?;
     let wanted = |name: &str| projector.wants_column(name);
     let mut scan = view.rows(bounds, source.key().len(), &wanted).await?;
     let (mut rows, mut scanned, mut looked_at, mut next) = (Vec::new(), 0, 0_usize, None);
@@ -96,6 +100,10 @@ async fn range(inner: &Inner, source: &Source, view: View<'_>, get: &GetRange) -
         let shown = projector.show(keys::read_row(&row.prefix, source.key())?, row.row);
         looked_at = looked_at.saturating_add(shown.looked_at);
         rows.extend(shown.row);
+        if projector.is_slow() {
+            // A page of the engine's is many rows, and no other task of this thread would go on before its end.
+            tokio::task::yield_now().await;
+        }
     }
     source.check_alive()?;
     let consumed = Units { read: units::units(looked_at), write: 0 };

@@ -59,6 +59,7 @@ impl Tables {
         }
         inner.writers.close();
         inner.writers.wait().await;
+        inner.transactions.end_all();
         let flushed = clean::flush(inner).await;
         inner.engine.close().await?;
         flushed

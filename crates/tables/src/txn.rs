@@ -7,11 +7,13 @@
 //!    same commit may be asked for again: it writes the same.
 //! 4. The lock goes, and with it the transaction. Without a commit, its time or a change of the table ends it.
 //!
-//! Nothing of a transaction is in the engine before step 3, so a crash leaves nothing of it.
+//! Nothing of a transaction is in the engine before step 3, so a crash leaves nothing of it. Its requests have cost
+//! units all the same: those that no commit carries are counted when it ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use feitian_base::{Error, Kind, Result, id};
 use feitian_wire::ots::{KeyColumn, KeyValue, Row};
@@ -21,7 +23,7 @@ use crate::check::{self, KeyUse};
 use crate::errors::{bad_transaction_id, invalid, no_session, out_of_scope, row_conflict};
 use crate::inner::Inner;
 use crate::model::{Action, RowWrite, Units, Written};
-use crate::plan;
+use crate::plan::{self, Planned};
 use crate::table::{Record, Table};
 use crate::view::{View, Writes};
 use crate::write::{self, Change};
@@ -30,6 +32,8 @@ use crate::write::{self, Change};
 const PREFIX: &str = "txn-";
 /// Keys that a deletion takes away count too, but they are more than what the caller sent.
 const RAW_FACTOR: usize = 16;
+/// What a changed key, and a column of a record, take in memory beside their bytes.
+const ENTRY_BYTES: usize = 128;
 
 /// The open transactions.
 #[derive(Default)]
@@ -69,6 +73,7 @@ pub(crate) struct Txn {
     partition: Vec<u8>,
     first: KeyColumn,
     expires_us: i64,
+    began: Instant,
     /// The table changed under it.
     is_void: AtomicBool,
     /// `None`: it is over. One request at a time has it.
@@ -80,15 +85,33 @@ pub(crate) struct Own {
     pub writes: Writes,
     told: Vec<(Action, Row)>,
     charges: BTreeMap<u64, i32>,
-    units: i32,
+    bill: Bill,
     size: usize,
     weight: Weight,
 }
 
 impl Own {
-    fn new(all: &Arc<AtomicUsize>) -> Self {
+    fn new(all: &Arc<AtomicUsize>, table: Arc<Table>, generation: u64) -> Self {
         let weight = Weight { own: 0, all: all.clone() };
-        Self { writes: Writes::default(), told: Vec::new(), charges: BTreeMap::new(), units: 0, size: 0, weight }
+        let bill = Bill { table, generation, units: 0, is_carried: false };
+        Self { writes: Writes::default(), told: Vec::new(), charges: BTreeMap::new(), bill, size: 0, weight }
+    }
+}
+
+/// Write units that the transaction's requests were answered with.
+struct Bill {
+    table: Arc<Table>,
+    generation: u64,
+    units: i32,
+    /// A commit counts them, or may have.
+    is_carried: bool,
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        if !self.is_carried && self.units > 0 {
+            self.table.meters.count(self.generation, Units { read: 0, write: self.units });
+        }
     }
 }
 
@@ -113,8 +136,9 @@ impl Transactions {
             partition,
             first,
             expires_us: inner.now_us().saturating_add(life_us),
+            began: Instant::now(),
             is_void: AtomicBool::new(false),
-            state: tokio::sync::Mutex::new(Some(Own::new(&self.held))),
+            state: tokio::sync::Mutex::new(Some(Own::new(&self.held, table.clone(), record.generation))),
         };
         self.by_id.lock().insert(id.clone(), Arc::new(txn));
         Ok(id)
@@ -125,7 +149,7 @@ impl Transactions {
         check_id(id)?;
         let found = self.by_id.lock().get(id).cloned();
         let txn = found.filter(|txn| txn.table.instance == instance).ok_or_else(no_session)?;
-        if txn.expires_us <= inner.now_us() {
+        if txn.is_over(inner) {
             self.end_if_idle(&txn);
             return Err(no_session());
         }
@@ -136,13 +160,12 @@ impl Transactions {
     pub(crate) fn refuse_locked(&self, inner: &Inner, table: &Table, partition: &[u8]) -> Result<()> {
         let Some(id) = table.holder(partition) else { return Ok(()) };
         let Some(txn) = self.by_id.lock().get(&id).cloned() else { return Err(row_conflict()) };
-        if txn.expires_us <= inner.now_us() && self.end_if_idle(&txn) { Ok(()) } else { Err(row_conflict()) }
+        if txn.is_over(inner) && self.end_if_idle(&txn) { Ok(()) } else { Err(row_conflict()) }
     }
 
     /// Ends what has outlived its time.
     pub(crate) fn expire(&self, inner: &Inner) {
-        let now_us = inner.now_us();
-        let over: Vec<_> = self.by_id.lock().values().filter(|txn| txn.expires_us <= now_us).cloned().collect();
+        let over: Vec<_> = self.by_id.lock().values().filter(|txn| txn.is_over(inner)).cloned().collect();
         for txn in over {
             self.end_if_idle(&txn);
         }
@@ -155,6 +178,14 @@ impl Transactions {
         for txn in of_it {
             txn.is_void.store(true, Ordering::SeqCst);
             self.forget(&txn);
+        }
+    }
+
+    /// Ends all of them, so that their units are counted before they are written down for the last time.
+    pub(crate) fn end_all(&self) {
+        let open = std::mem::take(&mut *self.by_id.lock());
+        for txn in open.values() {
+            self.end_if_idle(txn);
         }
     }
 
@@ -179,6 +210,12 @@ impl Transactions {
 }
 
 impl Txn {
+    /// Whether its time has passed, on either clock: that of versions stands still for as long as it was set back, and
+    /// nobody should wait for a lock until then.
+    fn is_over(&self, inner: &Inner) -> bool {
+        self.expires_us <= inner.now_us() || self.began.elapsed() >= inner.settings.transaction_life
+    }
+
     /// A transaction is of one table, whose indexes it reads too.
     pub(crate) fn check_table(&self, name: &str) -> Result<()> {
         let own = &self.table.name;
@@ -218,11 +255,11 @@ impl Txn {
         if size > most || raw > most.saturating_mul(RAW_FACTOR) {
             return Err(check::too_large("transaction", most, size.max(raw)));
         }
-        own.weight.add(planned.writes.bytes().saturating_add(planned.size), inner.settings.transactions_bytes)?;
+        own.weight.add(weight_of(&planned), inner.settings.transactions_bytes)?;
         own.size = size;
         own.writes.append(planned.writes);
         own.told.extend(planned.told);
-        own.units = own.units.saturating_add(planned.answer.consumed.write);
+        own.bill.units = own.bill.units.saturating_add(planned.answer.consumed.write);
         for (generation, units) in planned.charges {
             *own.charges.entry(generation).or_default() += units;
         }
@@ -242,11 +279,17 @@ impl Txn {
         let change = Change {
             writes: own.writes.clone(),
             told: own.told.clone(),
-            units: own.units,
+            units: own.bill.units,
             charges: own.charges.iter().map(|(generation, units)| (*generation, *units)).collect(),
         };
         let held = inner.latches.partition(&self.partition).await;
-        write::commit(inner, &self.table, &record, &held, change).await?;
+        let outcome = write::commit(inner, &self.table, &record, &held, change).await;
+        let is_in_doubt = matches!(&outcome, Err(e) if write::may_have_happened(e));
+        if let Some(own) = state.as_mut() {
+            // What is in doubt is not counted either: it would count twice if it is there.
+            own.bill.is_carried |= outcome.is_ok() || is_in_doubt;
+        }
+        outcome?;
         *state = None;
         inner.transactions.forget(self);
         Ok(())
@@ -259,6 +302,12 @@ impl Txn {
         inner.transactions.forget(self);
         Ok(())
     }
+}
+
+/// What a write takes in memory until the end. Of small rows that is far more than their bytes.
+fn weight_of(planned: &Planned) -> usize {
+    let told = planned.told.as_ref().map_or(0, |(_, row)| 1 + row.key.len() + row.cells.len());
+    planned.writes.bytes() + planned.size + (planned.writes.len() + told) * ENTRY_BYTES
 }
 
 fn first_column(record: &Record, key: &[KeyColumn]) -> Result<KeyColumn> {

@@ -57,6 +57,11 @@ impl Writes {
         self.by_key.is_empty()
     }
 
+    /// How many keys are changed.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// Bytes of keys and values.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -115,7 +115,7 @@ pub(crate) struct Change {
 }
 
 /// Whether a commit with this error may be there all the same.
-fn may_have_happened(error: &feitian_base::Error) -> bool {
+pub(crate) fn may_have_happened(error: &feitian_base::Error) -> bool {
     error.code() == unknown("").code()
 }
 

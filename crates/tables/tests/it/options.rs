@@ -1,5 +1,7 @@
 //! Tables themselves: names, options, versions and lifetimes, deletion; parts 2.2 and 5.4 of the reference.
 
+use feitian_tables::engine::{Batch, Engine};
+
 use super::*;
 
 #[tokio::test]
@@ -76,6 +78,27 @@ async fn versions_expire_and_rows_of_expired_versions_go() {
     assert_eq!(cells(tables, "t", key(3, "x")).await, Some(vec![]));
     let old = put(key(4, "x"), vec![set_at("n", 1, Some(START_MS))]);
     assert_eq!(tables.write_row("i", in_table("t", old)).await.unwrap_err().message(), "Invalid timestamp. Cell:n");
+}
+
+// From the reference, part 5.4: a row all of whose cells have expired disappears once cleaned. A key that no table has
+// written, in another table, is no reason to leave it.
+#[tokio::test]
+async fn a_table_that_cannot_be_cleaned_holds_up_no_other_one() {
+    let mut store = Store::new().await;
+    let tables = store.tables.clone();
+    for name in ["a", "b"] {
+        let options = OptionsChange { time_to_live_s: Some(86_400), max_versions: Some(1), ..OptionsChange::default() };
+        tables.create_table("i", NewTable { options: Some(options), ..new_table(name) }).await.unwrap();
+        tables.write_row("i", in_table(name, put(key(1, "x"), vec![set("n", 1)]))).await.unwrap();
+    }
+    let broken = tables.usage().into_iter().find(|used| used.table == "a").unwrap().generation;
+    let mut foreign = Batch::new();
+    foreign.put([&broken.to_be_bytes()[..], &[0x99]].concat(), vec![1_u8]);
+    Memory::open(&store.disk).commit(foreign).await.unwrap();
+    store.reopen().await;
+    store.clock.advance_ms(86_400_001);
+    assert!(store.tables.clean().await.is_err());
+    assert_eq!(cells(&store.tables, "b", key(1, "x")).await, None);
 }
 
 #[tokio::test]

@@ -254,3 +254,18 @@ async fn a_batch_of_reads_has_a_size() {
     assert_eq!(got.iter().filter(|row| row.is_ok()).count(), 21);
     assert!(got.iter().filter_map(|row| row.as_ref().err()).all(|error| error.code() == "OTSParameterInvalid"));
 }
+
+// From the reference, part 2.8 and 1.5: a bad key fails its row only, and in its own words. What all rows are asked for
+// is wrong for each of them.
+#[tokio::test]
+async fn what_is_wrong_with_all_rows_of_a_batch_is_said_of_each() {
+    let store = store().await;
+    let keys = vec![key(1, "x"), key(1, "x")[..1].to_vec(), key(2, "x")];
+    let gets = vec![TableGets { table: "t".into(), keys, select: Select::default() }];
+    let got = store.tables.batch_get("i", gets).await.unwrap().remove(0).1;
+    let said: Vec<_> = got.iter().map(|row| row.as_ref().unwrap_err().message()).collect();
+    let versions = "No version condition is specified while querying row.";
+    assert_eq!(said, [versions, "Validate PK size fail. Input: 1, Meta: 2.", versions]);
+    let nothing = vec![TableGets { table: "t".into(), keys: Vec::new(), select: Select::default() }];
+    assert!(store.tables.batch_get("i", nothing).await.unwrap().remove(0).1.is_empty());
+}

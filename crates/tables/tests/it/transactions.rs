@@ -129,3 +129,87 @@ async fn transactions_have_a_size_together() {
     tables.write_row("i", big(&third, 3)).await.unwrap();
     assert!(tables.get_row("i", get("t", key(2, "x"))).await.unwrap().row.is_some());
 }
+
+// From the reference, part 2.10: each request in a transaction costs a write unit at least. Arithmetic: the two rows of
+// the beginning, and what was answered since, however the transactions end.
+#[tokio::test]
+async fn units_that_were_answered_count_however_a_transaction_ends() {
+    let (mut store, mut id) = store().await;
+    let tables = store.tables.clone();
+    let answered = async |id: &str| {
+        let written = tables.write_row("i", inside(id, put(key(1, "x"), vec![set("n", 7)]))).await.unwrap();
+        assert_eq!(written.consumed, Units { read: 0, write: 1 });
+    };
+    let start = async || tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    let counted = || tables.instance_usage("i").write_units;
+    answered(&id).await;
+    tables.abort_transaction("i", &id).await.unwrap();
+    assert_eq!(counted(), 2 + 1);
+    id = start().await;
+    answered(&id).await;
+    answered(&id).await;
+    tables.commit_transaction("i", &id).await.unwrap();
+    assert_eq!(counted(), 3 + 2);
+    id = start().await;
+    answered(&id).await;
+    store.clock.advance_ms(60_000);
+    assert_eq!(tables.commit_transaction("i", &id).await.unwrap_err().code(), "OTSSessionNotExist");
+    assert_eq!(counted(), 5 + 1);
+    // One whose table is deleted.
+    tables.create_table("i", new_table("other")).await.unwrap();
+    let other = tables.start_transaction("i", "other", key(1, "x")[..1].to_vec()).await.unwrap();
+    let write = WriteRow { transaction: Some(other), ..in_table("other", put(key(1, "x"), vec![])) };
+    tables.write_row("i", write).await.unwrap();
+    tables.delete_table("i", "other").await.unwrap();
+    assert_eq!(counted(), 6 + 1);
+    // One that is open when the store is closed.
+    id = start().await;
+    answered(&id).await;
+    tables.clone().close().await.unwrap();
+    store.reopen().await;
+    assert_eq!(store.tables.instance_usage("i").write_units, 7 + 1);
+    assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 7);
+}
+
+// From the reference, part 2.10: its life is so many seconds, and then others write. The clock of versions never goes
+// back: it stands still until the one that was set back has come up with it.
+#[tokio::test]
+async fn a_clock_that_was_set_back_keeps_no_lock() {
+    let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
+    let life = std::time::Duration::from_millis(1);
+    let settings = Settings { background: false, transaction_life: life, ..Settings::default() };
+    let tables = Tables::open(Arc::new(Memory::open(&disk)), clock.clone(), settings).await.unwrap();
+    tables.create_table("i", new_table("t")).await.unwrap();
+    let id = tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    clock.advance_ms(-3_600_000);
+    // No more than a guard: without an end of the lock it would wait for ever.
+    let begun = std::time::Instant::now();
+    while let Err(refused) = tables.write_row("i", in_table("t", put(key(1, "x"), vec![]))).await {
+        assert_eq!(refused.code(), "OTSRowOperationConflict");
+        assert!(begun.elapsed().as_secs() < 60, "the lock has no end");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tables.commit_transaction("i", &id).await.unwrap_err().code(), "OTSSessionNotExist");
+    assert_eq!(tables.open_transactions(), 0);
+}
+
+// Arithmetic: a row of two key columns and one cell is two changed keys and a record of four parts. 3,000 of them, of
+// 128 bytes each, are more than the 2 MiB of all transactions, though the rows' own bytes are not a quarter of that.
+#[tokio::test]
+async fn small_rows_weigh_what_they_take_in_memory() {
+    let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
+    let settings = Settings { background: false, transactions_bytes: 2 << 20, ..Settings::default() };
+    let tables = Tables::open(Arc::new(Memory::open(&disk)), clock, settings).await.unwrap();
+    tables.create_table("i", new_table("t")).await.unwrap();
+    let id = tables.start_transaction("i", "t", key(1, "x")[..1].to_vec()).await.unwrap();
+    let mut refused = None;
+    for n in 0..3000 {
+        let write = inside(&id, put(key(1, &format!("{n:04}")), vec![set("n", n)]));
+        if let Err(error) = tables.write_row("i", write).await {
+            refused = Some(error.code().to_owned());
+            break;
+        }
+    }
+    assert_eq!(refused.as_deref(), Some("OTSServerBusy"));
+    tables.abort_transaction("i", &id).await.unwrap();
+}
