@@ -65,7 +65,7 @@ pub use instances::{
 pub use keys::{create_key, delete_key, keys_of, set_key_enabled};
 pub use ots::rows::{OtsRead, OtsWhat, is_ots_backward, ots_key, ots_rows};
 pub use ots::tables::{ots_table, ots_tables};
-pub use ots::{create_ots_instance, delete_ots_instance, is_ots_elsewhere, ots_instance, ots_instances};
+pub use ots::{create_ots_instance, delete_ots_instance, is_ots_elsewhere, is_ots_open, ots_instance, ots_instances};
 pub use projects::{admit_account, create_project, default_properties, expel_account, members_of, project_of, visible};
 pub use tables::{
     Texts, first_rows, functions_of, last_partition, names_of, partitions_of, schemas_of, table_named, table_of,

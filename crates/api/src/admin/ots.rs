@@ -158,6 +158,11 @@ pub async fn delete_ots_instance(call: &Call) -> Result<()> {
     Ok(())
 }
 
+/// Whether this process has the table store.
+pub fn is_ots_open(call: &Call) -> bool {
+    call.state.ots.tables().is_ok()
+}
+
 fn elsewhere() -> Error {
     Error::new(Kind::Unavailable, "ServiceUnavailable", ELSEWHERE)
 }
