@@ -99,7 +99,8 @@ async fn page(call: &Call, status: StatusCode, failure: Option<&Error>, name: &s
         instances: instances.iter().map(|instance| Line::of(&shell, instance)).collect(),
         is_elsewhere,
         failure: failure.map_or(String::new(), |e| show::seen(e.message()).into_owned()),
-        name: name.to_string(),
+        // One with hidden characters would show something else than it is.
+        name: if show::seen(name) == name { name.to_string() } else { String::new() },
         shell: &shell,
     };
     let status = if is_elsewhere && failure.is_none() { StatusCode::SERVICE_UNAVAILABLE } else { status };

@@ -601,8 +601,8 @@ async fn every_page_says_how_to_do_the_same_without_it() {
     let id = crate::submit(&world, "select 1;").await;
     let browser = Browser::of(&world, "rootkey1").await;
     let mut calls = std::collections::BTreeSet::new();
-    // Signing out is about the browser alone, and files are no pages. Pages of the table store are asked where one is open
-    // (tests/clients/test_console_ots.py).
+    // Signing out is about the browser alone, and files are no pages. Those of the table store are asked where one is open:
+    // tests/clients/test_console_ots.py.
     let others = |op: &&Operation| {
         op.method == "GET" && !["ConsoleSignOut", "GetAsset"].contains(&op.name) && !op.path.starts_with("/console/ots")
     };
