@@ -351,6 +351,8 @@ class TableStorePages(OtsCase):
                 page = self.page(path)
                 for same in (line, call):
                     self.assertIn(f"<code><bdi>{html.escape(same).replace('&amp;', '&#38;')}</bdi></code>", page)
+                # The program knows the line.
+                self.server.cli(*line.split()[1:])
 
 
 if __name__ == "__main__":

@@ -255,8 +255,8 @@ mod tests {
             ("[9223372036854775807]", vec![KeyValue::Int(i64::MAX)]),
             (r#"[-9223372036854775808,""]"#, vec![KeyValue::Int(i64::MIN), text("")]),
             (
-                r#"[0,"\"\u0000字",{"hex":"00fF"}]"#,
-                vec![KeyValue::Int(0), text("\"\0字"), KeyValue::Bin(vec![0, 255])],
+                r#"[0,"\"\u0000字",{"hex":"00fF01"}]"#,
+                vec![KeyValue::Int(0), text("\"\0字"), KeyValue::Bin(vec![0, 255, 1])],
             ),
         ] {
             assert_eq!(values(given, None).unwrap(), want, "{given}");
