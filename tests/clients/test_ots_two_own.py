@@ -11,6 +11,7 @@ import harness
 import ots_raw
 from ots import new_instance, wire
 from ots_clients import Crowd, create_table, is_open
+from test_console import Browser
 
 ROUNDS = 4
 # Acknowledged by one process, before it is killed.
@@ -40,6 +41,19 @@ class TwoOfOne(unittest.TestCase):
         error = raised.exception
         words = (503, "OTSPartitionUnavailable", "The partition is not available.")
         self.assertEqual((error.status, error.code, error.text), words)
+
+    def test_the_console_of_the_one_without_it_says_so(self):
+        create_table(self.wire(self.owner))
+        login, page = self.owner.credentials(), f"/console/ots/{self.instance}"
+        for server, status in ((self.owner, 200), (self.other, 503)):
+            browser = Browser(server)
+            self.assertEqual(browser.sign_in(login["access_id"], login["secret"]).status_code, 303)
+            for path in ("/console/ots", page):
+                answer = browser.open(path)
+                self.assertEqual(answer.status_code, status)
+                said = "The table store is not open in this process" in answer.text
+                self.assertEqual(said, status == 503)
+                self.assertIn(self.instance, answer.text)
 
     def test_rows_are_kept_while_it_goes_from_one_to_the_other(self):
         create_table(self.wire(self.owner))

@@ -32,6 +32,8 @@
 //! | `GET /admin/v1/ots/instances/{ots}` | own; administrator | -> `OtsInstanceView` |
 //! | `DELETE /admin/v1/ots/instances/{ots}` | own; administrator | -> `Done` |
 //! | `GET /admin/v1/ots/instances/{ots}/tables` | own; administrator | -> `OtsTableList` |
+//! | `GET /admin/v1/ots/instances/{ots}/tables/{ots_table}` | own; administrator | -> `OtsTableInfo` |
+//! | `GET /admin/v1/ots/instances/{ots}/tables/{ots_table}/rows?start=&direction=&count=&columns=&versions=&value_bytes=`, or `?key=` for one row | own; administrator | -> `OtsRows` |
 //! | `GET /admin/v1/functions` | any account | -> `FunctionList` |
 //! | `POST /admin/v1/projects/{project}/sql` | member | `SubmitSql` -> `InstanceView` |
 //! | `GET /admin/v1/projects/{project}/instances?status=&from_ms=&to_ms=&owner=&marker=&maxitems=` | member | -> `InstanceList` |
@@ -61,6 +63,9 @@ pub use instances::{
     result_rows, rows as instance_rows, stop_instance, submit_sql,
 };
 pub use keys::{create_key, delete_key, keys_of, set_key_enabled};
+pub use ots::rows::{OtsRead, OtsWhat, is_ots_backward, ots_key, ots_rows};
+pub use ots::tables::{ots_table, ots_tables};
+pub use ots::{create_ots_instance, delete_ots_instance, is_ots_elsewhere, is_ots_open, ots_instance, ots_instances};
 pub use projects::{admit_account, create_project, default_properties, expel_account, members_of, project_of, visible};
 pub use tables::{
     Texts, first_rows, functions_of, last_partition, names_of, partitions_of, schemas_of, table_named, table_of,

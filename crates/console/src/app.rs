@@ -12,6 +12,7 @@ mod jobs;
 mod keys;
 mod members;
 mod multipart;
+mod ots;
 mod project;
 mod refusal;
 mod result_file;
@@ -35,11 +36,23 @@ const SQL: &str = "/console/projects/{project}/sql";
 const UPLOAD: &str = "/console/projects/{project}/upload";
 const JOB: &str = "/console/projects/{project}/jobs/{instance}";
 
+const OTS: &str = "/console/ots";
+const OTS_INSTANCE: &str = "/console/ots/{ots}";
+
 /// Browsers send a field that was left empty as a parameter without a value.
 const FIELDS: &[&str] = &["next", "lang", "prefix", "schema", "status", "from", "to", "text", "order", "start"];
 
 const fn page(name: &'static str, method: &'static str, path: &'static str, right: Right) -> Operation {
     Operation::new(name, Surface::Page, method, path, &[], right).flags(FIELDS)
+}
+
+/// The same of the table store's forms.
+const OTS_FIELDS: &[&str] = &[
+    "next", "lang", "start", "direction", "columns", "key1", "key2", "key3", "key4", "key5", "key6", "key7", "key8",
+];
+
+const fn ots_page(name: &'static str, method: &'static str, path: &'static str) -> Operation {
+    Operation::new(name, Surface::Page, method, path, &[], Right::Account).flags(OTS_FIELDS)
 }
 
 /// Every page of the console.
@@ -52,6 +65,16 @@ pub(crate) const PAGES: &[Operation] = &[
     page("ConsoleCreateProject", "POST", "/console", Right::Account).done(|call| Box::pin(home::create(call))),
     page("ConsoleKeys", "GET", "/console/keys", Right::Account).done(|call| Box::pin(keys::show(call))),
     page("ConsoleChangeKey", "POST", "/console/keys", Right::Account).done(|call| Box::pin(keys::change(call))),
+    ots_page("ConsoleOts", "GET", OTS).done(|call| Box::pin(ots::show(call))),
+    ots_page("ConsoleCreateOts", "POST", OTS).done(|call| Box::pin(ots::create(call))),
+    ots_page("ConsoleOtsInstance", "GET", OTS_INSTANCE).done(|call| Box::pin(ots::instance::show(call))),
+    ots_page("ConsoleDeleteOts", "POST", OTS_INSTANCE).done(|call| Box::pin(ots::instance::change(call))),
+    ots_page("ConsoleOtsTable", "GET", "/console/ots/{ots}/tables/{ots_table}")
+        .done(|call| Box::pin(ots::table::show(call))),
+    ots_page("ConsoleOtsRows", "GET", "/console/ots/{ots}/tables/{ots_table}/rows")
+        .done(|call| Box::pin(ots::rows::show(call))),
+    ots_page("ConsoleOtsRow", "GET", "/console/ots/{ots}/tables/{ots_table}/row")
+        .done(|call| Box::pin(ots::row::show(call))),
     page("ConsoleProject", "GET", PROJECT, Right::Member).done(|call| Box::pin(project::show(call))),
     page("ConsoleMembers", "GET", MEMBERS, Right::Member).done(|call| Box::pin(members::show(call))),
     page("ConsoleChangeMembers", "POST", MEMBERS, Right::Owner).done(|call| Box::pin(members::change(call))),

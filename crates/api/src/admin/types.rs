@@ -1,8 +1,15 @@
 //! Requests and answers of the admin API, as JSON. Times are milliseconds since 1970-01-01 UTC.
 
+mod ots;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use ots::{
+    OtsCellView, OtsColumn, OtsHex, OtsIndexView, OtsKeyColumn, OtsKeyPart, OtsRowView, OtsRows, OtsStreamView,
+    OtsTableInfo, OtsTableList, OtsTableView, OtsUsage,
+};
 
 /// `GET /admin/v1/whoami`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +155,9 @@ pub struct OtsInstanceView {
     /// Name of the owning account.
     pub account: String,
     pub created_ms: i64,
+    /// Missing where the table store is not open in the process that answers, and in the answer to a creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<OtsUsage>,
 }
 
 /// `GET /admin/v1/ots/instances`
@@ -165,27 +175,6 @@ pub struct CreateOtsInstance {
     /// Name or id of the account; the caller when absent. Only an administrator may name someone else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-}
-
-/// `GET /admin/v1/ots/instances/{ots}/tables`: tables, each followed by its indexes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OtsTableList {
-    pub tables: Vec<OtsTableView>,
-}
-
-/// A table of the table store, or an index of one, with what it has used since it was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OtsTableView {
-    pub table: String,
-    /// Set for an index of the table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<String>,
-    /// `ready`, or `building` for an index that is being filled.
-    pub state: String,
-    /// As the engine estimates it.
-    pub bytes: u64,
-    pub read_units: u64,
-    pub write_units: u64,
 }
 
 /// `PUT /admin/v1/projects/{project}/properties`: sets the keys that are given; `null` removes one.

@@ -18,6 +18,7 @@ const fn op(
 
 const ACCOUNT: &str = "/admin/v1/accounts/{account}";
 const OTS_INSTANCE: &str = "/admin/v1/ots/instances/{ots}";
+const OTS_TABLE: &str = "/admin/v1/ots/instances/{ots}/tables/{ots_table}";
 const KEY: &str = "/admin/v1/keys/{key}";
 const PROJECT: &str = "/admin/v1/projects/{project}";
 const TABLE: &str = "/admin/v1/projects/{project}/tables/{table}";
@@ -45,7 +46,10 @@ const ADMIN: &[Operation] = &[
     op("AdminGetOtsInstance", "GET", OTS_INSTANCE, &[], Right::Account).done(run!(ots::get)),
     op("AdminDeleteOtsInstance", "DELETE", OTS_INSTANCE, &[], Right::Account).done(run!(ots::delete)),
     op("AdminListOtsTables", "GET", "/admin/v1/ots/instances/{ots}/tables", &[], Right::Account)
-        .done(run!(ots::tables)),
+        .done(run!(ots::tables::list)),
+    op("AdminGetOtsTable", "GET", OTS_TABLE, &[], Right::Account).done(run!(ots::tables::get)),
+    op("AdminOtsRows", "GET", "/admin/v1/ots/instances/{ots}/tables/{ots_table}/rows", &[], Right::Account)
+        .done(run!(ots::rows::get)),
     op("AdminListProjects", "GET", "/admin/v1/projects", &[], Right::Account).done(run!(projects::list)),
     op("AdminCreateProject", "POST", "/admin/v1/projects", &[], Right::Account).done(run!(projects::create)),
     op("AdminGetProject", "GET", PROJECT, &[], Right::Member).done(run!(projects::get)),

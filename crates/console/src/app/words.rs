@@ -202,6 +202,90 @@ crate::words::words! {
     from_python: "From Python (pip install pyodps):", "在 Python 中使用（pip install pyodps）：";
     back_to_keys: "I have kept it", "我已保存";
 
+    // The table store.
+    table_store: "Table store", "表格存储";
+    ots_trail: "Where this page is", "当前位置";
+    ots_instance: "Instance", "实例";
+    ots_instances_caption: "Instances of the table store that you look after", "你管理的表格存储实例";
+    ots_none: "There is no instance yet. Create one below.", "还没有实例，可以在下方创建。";
+    ots_tables: "Tables", "表数";
+    ots_read_units: "Read units", "已用读 CU";
+    ots_write_units: "Write units", "已用写 CU";
+    ots_create: "Create an instance", "创建实例";
+    ots_name_about: "3 to 16 letters, digits and hyphens, beginning with a letter and not ending in a hyphen; case does not count.",
+        "3 到 16 个字母、数字或连字符，以字母开头，不以连字符结尾，不区分大小写。";
+    ots_elsewhere: "The table store is not open in this process", "表格存储未在本进程中打开";
+    ots_elsewhere_about: "Of several processes on one data directory, one has the rows open. Ask that one, or load this page again in a moment: when it ends, this process takes them over.",
+        "多个进程共用数据目录时，只有一个打开表格存储的数据。请访问那个进程，或稍后刷新本页：它结束后由本进程接管。";
+    ots_tables_caption: "Tables, each followed by its indexes", "表，其后是它的索引";
+    ots_tables_none: "The instance has no tables. Clients of Tablestore make them with CreateTable.",
+        "这个实例还没有表。表由 Tablestore 客户端通过 CreateTable 创建。";
+    ots_delete: "Delete the instance", "删除实例";
+    ots_delete_ask: "Delete instance {name} for ever? Only one without tables is deleted.",
+        "要永久删除实例 {name} 吗？有表的实例不会被删除。";
+    ots_index: "Index", "索引";
+    ots_index_of: "Index of", "所属的表";
+    ots_building: "is being filled", "正在构建";
+    ots_ready: "ready", "可用";
+    ots_key: "Primary key", "主键";
+    ots_auto: "filled in by the server", "自增列";
+    ots_versions: "Versions kept", "最大版本数";
+    ots_ttl: "Time to live", "数据生命周期";
+    ots_for_ever: "for ever", "永久";
+    ots_seconds: "{n} seconds", "{n} 秒";
+    ots_deviation: "Given versions lie from now within", "指定版本号的最大偏差";
+    ots_allow_update: "Rows may be updated", "允许更新";
+    ots_transactions: "Local transactions", "局部事务";
+    ots_reserved: "Reserved units: read, write", "预留 CU（读、写）";
+    ots_stream: "Stream", "数据流（Stream）";
+    ots_stream_kept: "{id}, kept for {n} hours", "{id}，保留 {n} 小时";
+    ots_indexes: "Indexes", "索引";
+    ots_indexes_caption: "Secondary indexes", "二级索引";
+    ots_indexes_none: "The table has no index.", "这个表没有索引。";
+    ots_local: "local", "本地";
+    ots_global: "global", "全局";
+    ots_index_key: "Key, before the table's own", "索引键（其后是表的主键）";
+    ots_index_columns: "Further columns", "其他列";
+    ots_columns_caption: "Columns of the key, then those that the table defines", "主键列，其后是预定义列";
+    ots_browse: "Browse the rows", "浏览数据行";
+    ots_rows: "Rows", "数据行";
+    ots_begin: "Begin with the key", "起始主键";
+    ots_begin_about: "Its first columns are enough: those left empty stand for the beginning, backward for the end. Bytes are hexadecimal.",
+        "可以只填前几列：留空表示从头开始，逆序时表示从末尾开始。二进制列填写十六进制。";
+    ots_direction: "Direction", "方向";
+    ots_forward: "forward", "正序";
+    ots_backward: "backward", "逆序";
+    ots_columns: "Columns to show", "显示的列";
+    ots_columns_about: "Names separated by commas; empty for all. Names with a comma as a list in JSON.",
+        "列名用逗号分隔，留空表示全部。含逗号的列名请写成 JSON 列表。";
+    ots_show: "Show", "查看";
+    ots_one_row: "Open the row with this key", "打开这个主键的行";
+    ots_costs: "Read units that this page used: {n}. The console reads as any client does.",
+        "本页消耗的读 CU：{n}。控制台的读取与其他客户端一样计量。";
+    ots_rows_forward: "Rows in the order of their keys", "按主键正序排列的数据行";
+    ots_rows_backward: "Rows in the opposite order of their keys", "按主键逆序排列的数据行";
+    ots_rows_none: "There are no rows here.", "这里没有数据行。";
+    ots_turn_backward: "Backward from the first of these", "从本页第一行起逆序";
+    ots_turn_forward: "Forward from the first of these", "从本页第一行起正序";
+    ots_from_end: "From the end", "从末尾开始";
+    ots_from_begin: "From the beginning", "从头开始";
+    ots_more_columns: "Columns that are not shown: {n}. Choose columns, or open a row.",
+        "未显示的列：{n} 个。请选择要显示的列，或打开某一行。";
+    ots_more_cells: "Cells that are not shown: {n}", "未显示的单元格：{n} 个";
+    ots_binary: "binary, {size}", "二进制，{size}";
+    ots_binary_cut: "binary, {size}, cut", "二进制，共 {size}，已截断";
+    ots_cut: "{size}, cut", "共 {size}，已截断";
+    ots_empty: "empty", "空";
+    ots_turn_forward_key: "Rows from this key on", "从这个主键起的数据行";
+    ots_whole_about: "All columns of the key. Bytes are hexadecimal.", "请填写全部主键列，二进制列填写十六进制。";
+    ots_row: "Row", "数据行";
+    ots_row_caption: "Cells by column, the newest version first", "按列排列的单元格，新版本在前";
+    ots_row_none: "There is no row with this key.", "没有这个主键的行。";
+    ots_row_empty: "The row has no cells.", "这一行没有单元格。";
+    ots_version: "Version", "版本号";
+    ots_version_time: "Its time (UTC)", "对应时间（UTC）";
+    ots_value: "Value", "值";
+
     // Refusals.
     refused_401: "Not signed in", "没有登录";
     refused_403: "Not allowed", "没有权限";

@@ -65,7 +65,8 @@ fn form(fields: &[(&str, &str)]) -> String {
 
 /// A request for the operation, on project `p`.
 fn target(op: &Operation) -> String {
-    op.path.replace("{project}", "p").replace("{table}", "t").replace("{instance}", "i").replace("{name}", "x")
+    let path = op.path.replace("{project}", "p").replace("{table}", "t").replace("{instance}", "i");
+    path.replace("{name}", "x").replace("{ots}", "shop").replace("{ots_table}", "t")
 }
 
 fn console() -> impl Iterator<Item = &'static Operation> {
@@ -600,8 +601,12 @@ async fn every_page_says_how_to_do_the_same_without_it() {
     let id = crate::submit(&world, "select 1;").await;
     let browser = Browser::of(&world, "rootkey1").await;
     let mut calls = std::collections::BTreeSet::new();
-    // Signing out is about the browser alone, and files are no pages.
-    for op in console().filter(|op| op.method == "GET" && !["ConsoleSignOut", "GetAsset"].contains(&op.name)) {
+    // Signing out is about the browser alone, and files are no pages. Those of the table store are asked where one is open:
+    // tests/clients/test_console_ots.py.
+    let others = |op: &&Operation| {
+        op.method == "GET" && !["ConsoleSignOut", "GetAsset"].contains(&op.name) && !op.path.starts_with("/console/ots")
+    };
+    for op in console().filter(others) {
         let target = target(op).replace("/jobs/i", &format!("/jobs/{id}"));
         let reply = browser.get(&target).await.ok();
         if reply.header("content-type").starts_with("text/html") {
@@ -621,4 +626,91 @@ async fn every_page_says_how_to_do_the_same_without_it() {
         world.client("rootkey1").get(&call).await.ok();
         world.with_credentials(Credentials::Nothing).get(&call).await.refused(401, "Unauthorized");
     }
+}
+
+/// A world with an instance of the table store for each of two accounts, whose table store is not open here.
+async fn with_instances() -> World {
+    let world = World::new().await;
+    for (id, name, account) in [("i1", "shop", "demo"), ("i2", "theirs", "other")] {
+        let instance = feitian_meta::OtsInstance {
+            id: id.into(),
+            name: name.into(),
+            account_id: account.into(),
+            account_name: String::new(),
+            created_ms: 1_704_067_200_000,
+        };
+        world.state.meta.create_ots_instance(&instance).await.unwrap();
+    }
+    world
+}
+
+const OTS_PAGES: [&str; 5] = ["", "/tables/t", "/tables/t/rows", "/tables/t/row?key=%5B1%5D", "/tables/t/rows?key1="];
+
+#[tokio::test]
+async fn where_another_process_has_the_table_store_its_pages_say_so() {
+    let world = with_instances().await;
+    let browser = Browser::of(&world, "demokey1").await;
+    let list = browser.get("/console/ots").await;
+    assert_eq!(list.status.as_u16(), 503);
+    // Which instances there are is known all the same.
+    assert!(list.text().contains("/console/ots/shop\"") && !list.text().contains("theirs"), "{}", list.text());
+    let mut pages = vec![list];
+    for page in OTS_PAGES {
+        pages.push(browser.get(&format!("/console/ots/shop{page}")).await);
+    }
+    for page in pages {
+        assert_eq!(page.status.as_u16(), 503, "{}", page.text());
+        is_hardened(&page);
+        assert!(page.text().contains("The table store is not open in this process"), "{}", page.text());
+        assert!(page.text().contains("href=\"/logview/errors/OTSPartitionUnavailable\""));
+        assert!(page.text().contains("<code><bdi>feitian ots instance ") && page.text().contains("<code><bdi>GET "));
+    }
+    let chinese = [("accept-language", "zh-CN")];
+    let page = browser.send("GET", "/console/ots/shop", &chinese, "").await;
+    assert!(page.status.as_u16() == 503 && page.text().contains("表格存储未在本进程中打开"), "{}", page.text());
+    let delete = browser.post("/console/ots/shop", &[("action", "really delete")]).await;
+    assert!(delete.status.as_u16() == 503 && delete.text().contains("not open in this process"), "{}", delete.text());
+    assert!(world.state.meta.ots_instance("shop").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_instance_of_another_account_is_as_one_that_is_not_there() {
+    let world = with_instances().await;
+    let browser = Browser::of(&world, "demokey1").await;
+    for page in OTS_PAGES {
+        let told = async |instance: &str| {
+            let reply = browser.get(&format!("/console/ots/{instance}{page}")).await;
+            assert_eq!(reply.status.as_u16(), 404, "{}", reply.text());
+            between(&reply.text(), "role=\"alert\">", "</div>").replace(instance, "…")
+        };
+        let said = told("theirs").await;
+        assert!(said.contains("there is no instance"), "{said}");
+        assert_eq!(said, told("nobodys").await, "{page}");
+    }
+    let asked = browser.post("/console/ots/theirs", &[("action", "delete")]).await;
+    assert_eq!(asked.status.as_u16(), 404);
+    let deleted = browser.post("/console/ots/theirs", &[("action", "really delete")]).await;
+    assert!(deleted.status.is_client_error(), "{}", deleted.text());
+    assert!(world.state.meta.ots_instance("theirs").await.unwrap().is_some());
+    let root = Browser::of(&world, "rootkey1").await;
+    assert_eq!(root.get("/console/ots/theirs").await.status.as_u16(), 503, "an administrator sees it");
+}
+
+#[tokio::test]
+async fn instances_of_the_table_store_are_made() {
+    let world = with_instances().await;
+    let browser = Browser::of(&world, "demokey1").await;
+    let create = async |name: &str| browser.post("/console/ots", &[("action", "create"), ("name", name)]).await;
+    for _ in 0..2 {
+        let made = create("Lab-1").await;
+        assert_eq!((made.status.as_u16(), made.header("location")), (303, "/console/ots/lab-1"));
+    }
+    let made = world.state.meta.ots_instance("lab-1").await.unwrap().unwrap();
+    assert_eq!(made.account_id, "demo");
+    let refused = create("1 \"lab").await;
+    assert_eq!(refused.status.as_u16(), 400);
+    let text = refused.text();
+    assert!(text.contains("value=\"1 &#34;lab\"") && text.contains("is no name for an instance"), "{text}");
+    assert_eq!(create("theirs").await.status.as_u16(), 409);
+    assert_eq!(browser.post("/console/ots", &[("action", "x")]).await.status.as_u16(), 400);
 }
