@@ -63,6 +63,11 @@ pub(crate) fn is_external(table: &Table) -> bool {
     table.kind == EXTERNAL_TABLE
 }
 
+/// Whether an external table is files of a bucket, and not rows of another part of the program.
+pub(crate) fn has_files(table: &Table) -> bool {
+    !Clauses::of(table).is_ok_and(|clauses| Mapping::is_meant(&clauses))
+}
+
 /// What the clauses around LOCATION say, as the table's row keeps it. There is no secret in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Clauses {

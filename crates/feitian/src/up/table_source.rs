@@ -460,3 +460,73 @@ fn bytes_of(write: &RowWrite) -> usize {
     };
     key + cells.iter().map(|cell| cell.name.len() + cell.value.as_ref().map_or(0, Value::size)).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use feitian_types::Column as SqlColumn;
+    use feitian_types::arrow::engine_schema;
+
+    use super::*;
+
+    fn columns(names: &[(&str, bool)]) -> Vec<SourceColumn> {
+        names.iter().map(|(name, is_key)| SourceColumn { name: (*name).into(), is_key: *is_key }).collect()
+    }
+
+    fn key(value: StoredKey) -> Vec<KeyColumn> {
+        vec![KeyColumn { name: "K".into(), value }]
+    }
+
+    fn cell(name: &str, value: Value) -> Cell {
+        Cell { name: name.into(), value: Some(value), op: None, version: None }
+    }
+
+    fn gone(name: &str) -> Cell {
+        Cell { name: name.into(), value: None, op: Some(CellOp::DeleteAll), version: None }
+    }
+
+    // MaxCompute documentation, "Create a Tablestore external table": columns that it does not name are not changed.
+    #[test]
+    fn a_row_is_changed_in_its_named_columns_and_is_there_without_any() {
+        let names = [("K", DataType::String), ("v", DataType::Double), ("w", DataType::Boolean)];
+        let schema = engine_schema(&names.map(|(name, ty)| SqlColumn::new(name, ty)));
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["a", "b"])),
+            Arc::new(Float64Array::from(vec![Some(0.5), None])),
+            Arc::new(BooleanArray::from(vec![None::<bool>, None])),
+        ];
+        let rows = RecordBatch::try_new(schema, arrays).unwrap();
+        let row = |k: &str, cells: Vec<Cell>| Row { key: key(StoredKey::Str(k.into())), cells, deleted: false };
+        let mut write = SourceWrite { columns: columns(&[("K", true), ("v", false), ("w", false)]), replaces: false };
+        let made = |write: &SourceWrite, at: usize| -> Vec<(RowChange, Existence)> {
+            changes(&rows, write, at).unwrap().into_iter().map(|made| (made.change, made.condition.existence)).collect()
+        };
+        let changed = RowChange::Update(row("a", vec![cell("v", Value::Double(0.5)), gone("w")]));
+        assert_eq!(made(&write, 0), [(changed, Existence::Ignore)]);
+        let emptied = RowChange::Update(row("b", vec![gone("v"), gone("w")]));
+        let there = RowChange::Put(row("b", Vec::new()));
+        assert_eq!(made(&write, 1), [(emptied, Existence::Ignore), (there.clone(), Existence::Missing)]);
+        write.replaces = true;
+        let put = RowChange::Put(row("a", vec![cell("v", Value::Double(0.5))]));
+        assert_eq!(made(&write, 0), [(put, Existence::Ignore)]);
+        assert_eq!(made(&write, 1), [(there, Existence::Ignore)]);
+    }
+
+    #[test]
+    fn rows_become_columns_and_a_cell_of_another_type_is_named() {
+        let names = [("n", DataType::BigInt), ("k", DataType::Binary), ("s", DataType::String)];
+        let schema = engine_schema(&names.map(|(name, ty)| SqlColumn::new(name, ty)));
+        let wanted = columns(&[("N", false), ("K", true), ("S", false)]);
+        let read = SourceRead { columns: wanted, schema, limit: None };
+        let row = |k: u8, cells: Vec<Cell>| Row { key: key(StoredKey::Bin(vec![k])), cells, deleted: false };
+        let first = row(1, vec![cell("N", Value::Int(7)), cell("S", Value::Str("x".into()))]);
+        let batch = to_batch("t", &read, &[first.clone(), row(2, Vec::new())]).unwrap();
+        assert_eq!(batch.column(0).as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(7), None]));
+        assert_eq!(batch.column(1).as_binary::<i32>(), &BinaryArray::from(vec![&[1_u8][..], &[2]]));
+        assert_eq!(batch.column(2).as_string::<i32>(), &StringArray::from(vec![Some("x"), None]));
+        let other = row(255, vec![cell("N", Value::Str("seven".into()))]);
+        let e = to_batch("tablestore://shop/t", &read, &[first, other]).unwrap_err();
+        let words = "tablestore://shop/t row (K=X'FF'): column N holds STRING, and column n is BIGINT";
+        assert!(e.message().ends_with(words), "{e}");
+    }
+}

@@ -37,12 +37,17 @@ fn lacking<T>(at: Position, what: impl std::fmt::Display) -> Result<T> {
 }
 
 impl Mapping {
+    /// Whether the clauses are about such a table.
+    pub(super) fn is_meant(clauses: &Clauses) -> bool {
+        clauses.handler.as_deref().is_some_and(|handler| handler.eq_ignore_ascii_case(HANDLER))
+    }
+
     /// What the clauses say; `None` if they are about files.
     ///
     /// # Errors
     /// ODPS-0130071 for what makes no sense, ODPS-0121125 for what nobody acts on.
     pub(super) fn of(clauses: &Clauses, at: Position) -> Result<Option<Self>> {
-        if !clauses.handler.as_deref().is_some_and(|handler| handler.eq_ignore_ascii_case(HANDLER)) {
+        if !Self::is_meant(clauses) {
             return Ok(None);
         }
         if let Some(class) = &clauses.row_format {
