@@ -59,7 +59,7 @@ pub use csv::{csv_answer, instance_zone, project_zone, text_rows};
 pub use metrics::Metrics;
 pub use operations::compat_markdown;
 pub use origin::Origin;
-pub use ots::{Ots, ots_router};
+pub use ots::{Ots, instance_name as ots_instance_name, ots_router};
 pub use query::Query;
 pub use secrets::Secrets;
 pub use server::{router, serve};

@@ -21,5 +21,4 @@ pub(crate) mod transactions;
 
 pub use call::{OtsAnswer, OtsCall};
 pub use dispatch::ots_router;
-pub use store::Ots;
-pub(crate) use store::instance_name;
+pub use store::{Ots, instance_name};

@@ -5,6 +5,7 @@
 
 mod banner;
 pub(crate) mod parts;
+mod table_source;
 mod tables;
 
 use std::io::Write;
@@ -29,6 +30,7 @@ use crate::datadir::{DataDir, Share};
 use crate::failure::{Answer, Failure, Result};
 use crate::logging;
 use crate::warehouse_adapter::Adapter;
+use table_source::TableSource;
 
 /// How long background tasks may take beyond the time that requests get.
 const BACKGROUND_END: Duration = Duration::from_secs(3);
@@ -120,9 +122,9 @@ impl Server {
         let node = if meta.is_shared() { id::ulid() } else { dir.id().to_string() };
         let ots = tables::open(config, &dir, &tasks).await?;
         let store = parts::open_store(&dir)?;
-        let warehouse =
-            Warehouse::open(parts::warehouse_config(config, &dir, &node), meta.clone(), store.clone(), tasks.clone())
-                .await?;
+        let rows = Arc::new(TableSource::new(ots.clone(), meta.clone()));
+        let wanted = parts::warehouse_config(config, &dir, &node);
+        let warehouse = Warehouse::open_over(wanted, meta.clone(), store.clone(), tasks.clone(), Some(rows)).await?;
         let settings = Settings {
             default_host: reachable(address).to_string(),
             forwarded_from: config.server_proxies.clone(),

@@ -121,7 +121,7 @@ impl OpenTable {
         let not_a_table = || {
             let name = format!("{}.{}", self.row.project, self.row.local_name());
             let text = match crate::external::is_external(&self.row) {
-                true => format!("{name} is an external table: SQL reads and writes its files"),
+                true => format!("{name} is an external table: SQL alone reads and writes its rows"),
                 false => format!("{name} is a view: it has no data of its own"),
             };
             Error::new(Kind::Invalid, "InvalidArgument", text)

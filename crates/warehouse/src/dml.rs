@@ -85,8 +85,11 @@ pub(crate) async fn target(session: &Session, dml: &Dml) -> Result<OpenTable> {
         return Err(semantic(at, format!("{project}.{name} is a view, its rows cannot be changed")));
     }
     crate::materialized::refuse_writes(&table.row, at)?;
+    let word = statement_of(dml).word();
+    if crate::external::is_external(&table.row) {
+        return Err(semantic(at, format!("{project}.{name} is an external table, {word} cannot change its rows")));
+    }
     if !is_transactional(&table.row) {
-        let word = statement_of(dml).word();
         let detail = format!(
             "table {project}.{name} is not a transactional table, so {word} cannot change it; ALTER TABLE {project}.{name} \
              SET TBLPROPERTIES('transactional'='true') makes it one"

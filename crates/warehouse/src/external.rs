@@ -5,6 +5,9 @@
 //! statement at a time overwrites), `directories` (partitions), `text` with `json`, and `parquet` with `footer` and `pages`
 //! (reading), `scan` (inside a query), `write` and `insert` (INSERT and UNLOAD), `load`, `create`, `alter` (partitions
 //! come and go) and `collect`.
+//!
+//! Or the rows are in another part of the program, the table store: `source` (what such a part offers), `mapping` (which
+//! table and columns), `ranges` (which keys a query asks for), `rows` (inside a query) and `put` (INSERT).
 
 mod alter;
 mod collect;
@@ -17,9 +20,14 @@ mod insert;
 mod json;
 mod load;
 mod location;
+mod mapping;
 mod pages;
 mod parquet;
+mod put;
+mod ranges;
+mod rows;
 mod scan;
+pub mod source;
 mod text;
 mod turn;
 mod write;
@@ -34,10 +42,11 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Warehouse;
+use crate::query::Session;
 use crate::query::errors::{self, semantic};
 use format::Format;
 use location::Location;
+use mapping::Mapping;
 
 pub(crate) use alter::{Added, add_partitions, drop_partitions, repair};
 pub(crate) use create::create;
@@ -52,6 +61,11 @@ const EXTERNAL: &str = "feitian.external";
 /// Whether the table's rows are in files that are not its own.
 pub(crate) fn is_external(table: &Table) -> bool {
     table.kind == EXTERNAL_TABLE
+}
+
+/// Whether an external table is files of a bucket, and not rows of another part of the program.
+pub(crate) fn has_files(table: &Table) -> bool {
+    !Clauses::of(table).is_ok_and(|clauses| Mapping::is_meant(&clauses))
 }
 
 /// What the clauses around LOCATION say, as the table's row keeps it. There is no secret in it.
@@ -82,9 +96,14 @@ impl Clauses {
 }
 
 /// The table as the query engine sees it; a plan that needs one of the `hidden` columns is refused.
-pub(crate) fn provider(warehouse: &Warehouse, table: &Table, hidden: Vec<String>) -> Result<Arc<dyn TableProvider>> {
-    let (location, format) = Clauses::of(table)?.resolve(Position::UNKNOWN)?;
-    let source = scan::Source { warehouse: warehouse.clone(), location, format, columns: table.schema.columns.clone() };
+pub(crate) async fn provider(session: &Session, table: &Table, hidden: Vec<String>) -> Result<Arc<dyn TableProvider>> {
+    let clauses = Clauses::of(table)?;
+    if let Some(mapping) = Mapping::of(&clauses, Position::UNKNOWN)? {
+        return rows::provider(session, table, mapping, hidden).await;
+    }
+    let (location, format) = clauses.resolve(Position::UNKNOWN)?;
+    let (warehouse, columns) = (session.warehouse.clone(), table.schema.columns.clone());
+    let source = scan::Source { warehouse, location, format, columns };
     Ok(Arc::new(scan::FilesScan::new(source, Some((Arc::new(table.clone()), hidden)))))
 }
 

@@ -280,7 +280,7 @@ async fn target(session: &Session, insert: &Insert) -> Result<Target> {
     }
     crate::materialized::refuse_writes(&table.row, at)?;
     if external::is_external(&table.row) {
-        return Err(semantic(at, format!("{project}.{name} is an external table, INSERT alone writes its files")));
+        return Err(semantic(at, format!("{project}.{name} is an external table, INSERT alone writes its rows")));
     }
     let auto = AutoPartition::of(&table.row);
     let (fixed, dynamic) = match (&auto, &insert.partition) {

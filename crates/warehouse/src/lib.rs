@@ -4,8 +4,8 @@
 //! exactly once), `disk` (types on disk), `writer` and `reader` (data files), `tunnel` and `storage` (sessions), `scan`
 //! (tables inside a query), `jobs` (instances and their queue), `query`, `insert`, `dml`, `ddl`, `show`, `security`
 //! (statements), `keys` (rows that replace each other) and `upsert` (sessions of them), `resources` and `volumes` (files of
-//! clients), `external` (tables over files of buckets), `materialized` (tables of a query's rows), `system` (the state as
-//! tables), `join`, `analyze`, `lifecycle`, `collect` and `check`.
+//! clients), `external` (tables over files of buckets, and over another part of the program), `materialized` (tables of a
+//! query's rows), `system` (the state as tables), `join`, `analyze`, `lifecycle`, `collect` and `check`.
 //!
 //! It knows no HTTP and no XML. Arrow batches in engine form (`feitian_types::arrow`) are all that crosses its border.
 
@@ -55,6 +55,7 @@ use object_store::ObjectStore;
 pub use catalog::{Catalog, NewTable, OpenTable, STORE_URL, table_not_found};
 pub use commit::{Change, Replace, RowsBy};
 pub use engine::Engine;
+pub use external::source;
 pub use feitian_udf::Settings as UserCode;
 pub use jobs::*;
 pub use log::{DataFile, Snapshot};
@@ -69,6 +70,7 @@ pub use tunnel::{BatchSource, SessionInfo, SessionRequest};
 pub use writer::{NewFile, TableDir, partition_value, write_partitioned};
 
 pub(crate) use engine::engine_error;
+use external::source::RowSource;
 use query::user_code::Signatures;
 
 /// What the warehouse needs to know of the machine and the operator's wishes.
@@ -121,6 +123,8 @@ pub struct Warehouse {
     pub(crate) engine: Engine,
     pub(crate) jobs: Jobs,
     pub(crate) signatures: Arc<Signatures>,
+    /// Where tables are whose rows are in another part of the program.
+    pub(crate) rows: Option<Arc<dyn RowSource>>,
 }
 
 impl Warehouse {
@@ -128,7 +132,18 @@ impl Warehouse {
     ///
     /// `store` is rooted at `config.data_dir`.
     pub async fn open(config: Config, meta: Meta, store: Arc<dyn ObjectStore>, tasks: Tasks) -> Result<Self> {
-        let warehouse = Self::open_idle(config, meta, store, tasks).await?;
+        Self::open_over(config, meta, store, tasks, None).await
+    }
+
+    /// The same with a part of the program in which external tables may be.
+    pub async fn open_over(
+        config: Config,
+        meta: Meta,
+        store: Arc<dyn ObjectStore>,
+        tasks: Tasks,
+        rows: Option<Arc<dyn RowSource>>,
+    ) -> Result<Self> {
+        let warehouse = Self { rows, ..Self::open_idle(config, meta, store, tasks).await? };
         warehouse.start_jobs().await?;
         Ok(warehouse)
     }
@@ -138,7 +153,7 @@ impl Warehouse {
         let catalog = Catalog::new(meta.clone(), store.clone(), tasks.clone());
         let engine = Engine::new(&config, store)?;
         let (config, jobs) = (Arc::new(config), Jobs::default());
-        let warehouse = Self { meta, catalog, config, tasks, engine, jobs, signatures: Arc::default() };
+        let warehouse = Self { meta, catalog, config, tasks, engine, jobs, signatures: Arc::default(), rows: None };
         warehouse.complete_commits(i64::MAX).await?;
         Ok(warehouse)
     }

@@ -32,7 +32,7 @@ impl Ots {
     }
 
     /// What is open here. `OTSPartitionUnavailable` when nothing is: nothing was written, and clients try again.
-    pub(crate) fn tables(&self) -> Result<Tables> {
+    pub fn tables(&self) -> Result<Tables> {
         self.0.tables.read().clone().ok_or_else(errors::partition_unavailable)
     }
 
@@ -48,7 +48,7 @@ impl Ots {
 }
 
 /// The name of an instance as the metadata have it, which do not tell cases apart; `None` for what is no name.
-pub(crate) fn instance_name(text: &str) -> Option<String> {
+pub fn instance_name(text: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     let fits = (3..=16).contains(&text.len())
         && text.bytes().all(plain)

@@ -361,7 +361,8 @@ async fn truncated(session: &Session, table: &OpenTable, truncate: &Truncate, at
     }
     crate::materialized::refuse_writes(&table.row, at)?;
     if table.snapshot.is_none() {
-        return Err(semantic(at, format!("{name} is an external table, INSERT OVERWRITE takes its rows away")));
+        let who = if external::has_files(&table.row) { "INSERT OVERWRITE" } else { "a client of the table store" };
+        return Err(semantic(at, format!("{name} is an external table, {who} takes its rows away")));
     }
     match (table.row.schema.is_partitioned(), truncate.partitions.as_slice()) {
         (false, []) => Ok(Replace::Table),

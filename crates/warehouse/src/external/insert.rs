@@ -17,9 +17,10 @@ use super::directories::{Places, live, new_partition, parts};
 use super::files::Directory;
 use super::format::Format;
 use super::location::Location;
+use super::mapping::Mapping;
 use super::turn::Turn;
 use super::write::{Open, Parting, Writing, Written};
-use super::{Clauses, changed, is_external, refused};
+use super::{Clauses, changed, is_external, put, refused};
 use crate::insert::{partition_columns, project_files};
 use crate::query::errors;
 use crate::query::{Planned, Session, convert_column, names, output_columns, plan_query, rights, run_plan};
@@ -48,7 +49,11 @@ pub(crate) async fn insert(session: &Session, insert: &Insert, index: i64) -> Re
         return Err(errors::front_end(SqlError::unsupported(at, "IF NOT EXISTS of INSERT into an external table")));
     }
     let (fixed, dynamic) = partition_columns(&table, insert.partition.as_deref(), at)?;
-    let (location, format) = Clauses::of(&row)?.resolve(at)?;
+    let clauses = Clauses::of(&row)?;
+    if let Some(mapping) = Mapping::of(&clauses, at)? {
+        return put::insert(session, insert, (table, mapping), index).await;
+    }
+    let (location, format) = clauses.resolve(at)?;
     let into = Destination::new(&row, location, &fixed, !dynamic.is_empty())?;
     let target = Target { location: into.root.clone(), format, overwrite: insert.overwrite };
     target.check_writable(at)?;

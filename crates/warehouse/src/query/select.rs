@@ -174,7 +174,7 @@ fn plan_at<'a>(
             let source: Arc<dyn TableSource> = if open.row.view_text.is_some() {
                 view_source(&session, &state, &open, depth, read).await?
             } else if external::is_external(&open.row) {
-                let provider = external::provider(&session.warehouse, &open.row, hidden)?;
+                let provider = external::provider(&session, &open.row, hidden).await?;
                 read.entry(key.clone()).or_insert(open);
                 Arc::new(DefaultTableSource::new(provider))
             } else {

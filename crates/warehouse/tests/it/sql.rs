@@ -29,6 +29,7 @@ use feitian_functions::Context;
 use feitian_meta::{Account, Instance, InstanceState, Meta, Project};
 use feitian_store::LocalStore;
 use feitian_types::{Column, DataType};
+use feitian_warehouse::source::RowSource;
 use feitian_warehouse::{Config, NewJob, RowRange, Setting, UserCode, Warehouse};
 use futures::StreamExt;
 use object_store::ObjectStore;
@@ -56,18 +57,24 @@ impl Bench {
         settings: Vec<Setting>,
         store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
     ) -> Self {
-        Self::open_of(settings, 256 << 20, store).await
+        Self::open_of(settings, 256 << 20, store, None).await
     }
 
     /// With so much memory for each job.
     pub(crate) async fn open_small(memory: usize) -> Self {
-        Self::open_of(Vec::new(), memory, as_it_is).await
+        Self::open_of(Vec::new(), memory, as_it_is, None).await
+    }
+
+    /// With tables that are in another part of the program.
+    pub(crate) async fn open_over(rows: Arc<dyn RowSource>) -> Self {
+        Self::open_of(Vec::new(), 256 << 20, as_it_is, Some(rows)).await
     }
 
     async fn open_of(
         settings: Vec<Setting>,
         memory: usize,
         store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
+        rows: Option<Arc<dyn RowSource>>,
     ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let meta = Meta::open(&format!("sqlite://{}/meta.db", dir.path().display())).await.expect("metadata");
@@ -102,7 +109,7 @@ impl Bench {
             settings,
         };
         let store = store(LocalStore::open(dir.path()).expect("a store"));
-        let warehouse = Warehouse::open(config, meta, store, Tasks::new()).await.expect("a warehouse");
+        let warehouse = Warehouse::open_over(config, meta, store, Tasks::new(), rows).await.expect("a warehouse");
         Self { warehouse, dir }
     }
 
