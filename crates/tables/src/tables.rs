@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feitian_base::Result;
+use feitian_base::{Kind, Result};
 use feitian_wire::ots::KeyColumn;
 
 use crate::alter;
@@ -63,6 +63,24 @@ impl Tables {
         let flushed = clean::flush(inner).await;
         inner.engine.close().await?;
         flushed
+    }
+
+    /// True once a write has failed, after which none is taken: whoever keeps the store open closes it then and opens its
+    /// data again.
+    pub fn is_broken(&self) -> bool {
+        self.0.engine.is_broken()
+    }
+
+    /// Counts on from what an opening before this one had counted and could not write down any more. To be called before
+    /// the first request; if another process had the data in between, the greater sums count, so that nothing counts
+    /// twice.
+    pub fn inherit(&self, before: &Self) {
+        let old = before.0.tables();
+        for table in self.0.tables() {
+            if let Some(old) = old.iter().find(|old| old.instance == table.instance && old.name == table.name) {
+                table.meters.inherit(&old.meters);
+            }
+        }
     }
 
     /// CreateTable.
@@ -237,6 +255,11 @@ impl Tables {
         clean::round(&self.0, &mut Due::default()).await
     }
 
+    /// Writes the units down, now: likewise.
+    pub async fn flush(&self) -> Result<()> {
+        clean::flush(&self.0).await
+    }
+
     /// Fills every index that is building, now: likewise.
     pub async fn fill_indexes(&self) -> Result<()> {
         for table in self.0.tables() {
@@ -311,8 +334,11 @@ fn start_metering(inner: &Arc<Inner>) {
                 () = tokio::time::sleep(own.settings.meter_every) => {}
             }
             own.transactions.expire(&own);
-            if let Err(e) = clean::flush(&own).await {
-                tracing::warn!(error = ?e, "read units are written down in the next round");
+            match clean::flush(&own).await {
+                Ok(()) => {}
+                // The engine has told of it, once.
+                Err(e) if e.kind() == Kind::Unavailable => tracing::debug!(error = ?e, "units wait for the next round"),
+                Err(e) => tracing::warn!(error = ?e, "read units are written down in the next round"),
             }
         }
     });

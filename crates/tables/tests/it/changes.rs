@@ -127,6 +127,10 @@ impl Engine for Slow {
         self.below.epoch()
     }
 
+    fn is_broken(&self) -> bool {
+        self.below.is_broken()
+    }
+
     async fn close(&self) -> Result<()> {
         self.below.close().await
     }

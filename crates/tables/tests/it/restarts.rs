@@ -138,3 +138,52 @@ async fn read_units_are_closed_exactly() {
     assert_eq!(refused.code(), "OTSPartitionUnavailable");
     assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 1);
 }
+
+// An engine that fails is opened again by the process that has it, which forgets no unit, counts none twice, and answers in
+// between what was acknowledged. Each of these reads costs one unit, by arithmetic.
+#[tokio::test]
+async fn units_outlive_an_engine_that_fails() {
+    for failure in [Failure::Lost, Failure::Kept] {
+        let mut store = store().await;
+        for _ in 0..3 {
+            store.tables.get_row("i", get("t", key(1, "x"))).await.unwrap();
+        }
+        store.disk.fail_next(failure);
+        let change = in_table("t", update(key(1, "x"), vec![set("n", 2)]));
+        assert_eq!(store.tables.write_row("i", change).await.unwrap_err().code(), "OTSTimeout");
+        assert!(store.tables.is_broken());
+        assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 1);
+        let before = store.tables.clone();
+        assert!(before.clone().close().await.is_err(), "there is nowhere to write the units");
+        store.reopen().await;
+        assert!(!store.tables.is_broken());
+        assert_eq!(store.tables.usage()[0].read_units, 0);
+        store.tables.inherit(&before);
+        store.tables.inherit(&before);
+        assert_eq!(store.tables.usage()[0].read_units, 3 + 1);
+        store.tables.clone().close().await.unwrap();
+        store.reopen().await;
+        assert_eq!(store.tables.usage()[0].read_units, 3 + 1);
+    }
+}
+
+// The loop in the background writes the units down once a second. What was counted before that outlives a crash, what came
+// after it is forgotten, and nothing counts twice. Each of these reads costs one unit, by arithmetic.
+#[tokio::test]
+async fn a_crash_forgets_what_was_read_since_the_units_were_written_down() {
+    assert_eq!(Settings::default().meter_every, std::time::Duration::from_secs(1));
+    let mut store = store().await;
+    let mut written_down = 0;
+    for turn in 1..=3 {
+        for _ in 0..turn {
+            store.tables.get_row("i", get("t", key(1, "x"))).await.unwrap();
+        }
+        store.tables.flush().await.unwrap();
+        store.tables.flush().await.unwrap();
+        written_down += turn;
+        store.tables.get_row("i", get("t", key(1, "x"))).await.unwrap();
+        assert_eq!(store.tables.usage()[0].read_units, written_down + 1);
+        store.reopen().await;
+        assert_eq!(store.tables.usage()[0].read_units, written_down);
+    }
+}
