@@ -5,6 +5,7 @@
 
 mod banner;
 pub(crate) mod parts;
+mod table_usage;
 mod tables;
 
 use std::io::Write;
@@ -120,9 +121,9 @@ impl Server {
         let node = if meta.is_shared() { id::ulid() } else { dir.id().to_string() };
         let ots = tables::open(config, &dir, &tasks).await?;
         let store = parts::open_store(&dir)?;
-        let warehouse =
-            Warehouse::open(parts::warehouse_config(config, &dir, &node), meta.clone(), store.clone(), tasks.clone())
-                .await?;
+        let mut wanted = parts::warehouse_config(config, &dir, &node);
+        wanted.table_store = Some(Arc::new(table_usage::Usage::new(ots.clone(), &node)));
+        let warehouse = Warehouse::open(wanted, meta.clone(), store.clone(), tasks.clone()).await?;
         let settings = Settings {
             default_host: reachable(address).to_string(),
             forwarded_from: config.server_proxies.clone(),

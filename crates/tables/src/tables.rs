@@ -216,7 +216,7 @@ impl Tables {
         self.0.tables().iter().flat_map(|table| usage::of(table, &size).unwrap_or_default()).collect()
     }
 
-    /// The same of one instance, by table; an error instead of sizes that nobody knows, as when the store is being closed.
+    /// The same of one instance; an error instead of sizes that nobody knows, as when the store is being closed.
     pub fn usage_of(&self, instance: &str) -> Result<Vec<TableUsage>> {
         let size = |generation: u64| -> Result<u64> { usage::size(&self.0, generation) };
         let mut found = Vec::new();

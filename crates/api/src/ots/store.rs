@@ -32,7 +32,7 @@ impl Ots {
     }
 
     /// What is open here. `OTSPartitionUnavailable` when nothing is: nothing was written, and clients try again.
-    pub(crate) fn tables(&self) -> Result<Tables> {
+    pub fn tables(&self) -> Result<Tables> {
         self.0.tables.read().clone().ok_or_else(errors::partition_unavailable)
     }
 

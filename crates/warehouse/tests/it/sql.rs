@@ -29,7 +29,7 @@ use feitian_functions::Context;
 use feitian_meta::{Account, Instance, InstanceState, Meta, Project};
 use feitian_store::LocalStore;
 use feitian_types::{Column, DataType};
-use feitian_warehouse::{Config, NewJob, RowRange, Setting, UserCode, Warehouse};
+use feitian_warehouse::{Config, NewJob, RowRange, Setting, TableStore, UserCode, Warehouse};
 use futures::StreamExt;
 use object_store::ObjectStore;
 
@@ -56,17 +56,23 @@ impl Bench {
         settings: Vec<Setting>,
         store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
     ) -> Self {
-        Self::open_of(settings, 256 << 20, store).await
+        Self::open_of(settings, 256 << 20, None, store).await
     }
 
     /// With so much memory for each job.
     pub(crate) async fn open_small(memory: usize) -> Self {
-        Self::open_of(Vec::new(), memory, as_it_is).await
+        Self::open_of(Vec::new(), memory, None, as_it_is).await
+    }
+
+    /// With a table store that the test makes up.
+    pub(crate) async fn open_beside(table_store: Arc<dyn TableStore>) -> Self {
+        Self::open_of(Vec::new(), 256 << 20, Some(table_store), as_it_is).await
     }
 
     async fn open_of(
         settings: Vec<Setting>,
         memory: usize,
+        table_store: Option<Arc<dyn TableStore>>,
         store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
     ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
@@ -100,6 +106,7 @@ impl Bench {
             default_project_timezone: "Asia/Shanghai".into(),
             user_code: UserCode::default(),
             settings,
+            table_store,
         };
         let store = store(LocalStore::open(dir.path()).expect("a store"));
         let warehouse = Warehouse::open(config, meta, store, Tasks::new()).await.expect("a warehouse");
