@@ -69,6 +69,7 @@ pub(super) fn run(args: &OtsExportArgs, client: &ClientArgs, out: &mut dyn Write
     let read = source.read(encode_key(&from), &encode_key(&to), &mut |row| copy.row(&row));
     copy.spinner.finish_and_clear();
     read?;
+    source.check_same()?;
     let (rows, cells) = (copy.rows, copy.cells);
     let (directory, files) = copy.finish(|files| {
         about["rows"] = json!(rows);

@@ -236,7 +236,7 @@ mod tests {
         records.add(&key(8), None).unwrap();
         let batch = records.take().unwrap();
         let at = |name: &str| batch.column_by_name(name).unwrap();
-        assert_eq!(at("n").as_primitive::<Int64Type>().values(), &[7, 7, 7, 7, 7, 8]);
+        assert_eq!(at("n").as_primitive::<Int64Type>().values().to_vec(), [7, 7, 7, 7, 7, 8]);
         let names: Vec<_> = at("cell_name").as_string::<i32>().iter().collect();
         assert_eq!(names, [Some("a"), Some("a"), Some("b"), Some("c"), Some("d"), None]);
         let versions: Vec<_> = at("cell_version").as_primitive::<Int64Type>().iter().collect();

@@ -34,9 +34,7 @@ pub(super) struct Source {
 impl Source {
     /// Asks what the table is.
     pub(super) fn open(client: OtsClient, table: &str, with_versions: bool) -> Result<Self> {
-        let request = DescribeTableRequest { table_name: table.to_string() };
-        let answer = client.read("DescribeTable", &messages::encode(&request))?;
-        let described: DescribeTableResponse = messages::decode_answer(&answer)?;
+        let described = describe(&client, table)?;
         let part = |key: &messages::PrimaryKeySchema| KeyPart { name: key.name.clone(), kind: key.r#type() };
         let key: Vec<KeyPart> = described.table_meta.primary_key.iter().map(part).collect();
         if key.is_empty() {
@@ -44,6 +42,16 @@ impl Source {
         }
         let max_versions = if with_versions { i32::MAX } else { 1 };
         Ok(Self { client, table: table.to_string(), key, described, max_versions, units: Counter::new(0) })
+    }
+
+    /// Refuses a copy of two tables: rows may be those of one that was made under the name meanwhile.
+    pub(super) fn check_same(&self) -> Result<()> {
+        let now = describe(&self.client, &self.table)?;
+        let same_key = now.table_meta.primary_key == self.described.table_meta.primary_key;
+        if same_key && now.creation_time == self.described.creation_time {
+            return Ok(());
+        }
+        Err(Failure::new(format!("the table {} was made again while it was read", self.table)).hint("export it again"))
     }
 
     pub(super) fn key(&self) -> &[KeyPart] {
@@ -67,11 +75,15 @@ impl Source {
             };
             json!({"name": column.name, "type": kind})
         };
-        let key = |part: &KeyPart| json!({"name": part.name, "type": key_type(part.kind)});
+        let key = |key: &messages::PrimaryKeySchema| {
+            let kind = key_type(key.r#type());
+            json!({"name": key.name, "type": kind, "auto_increment": key.option.is_some()})
+        };
+        let meta = &self.described.table_meta;
         json!({
             "table": self.table,
-            "key": self.key.iter().map(key).collect::<Vec<_>>(),
-            "defined_columns": self.described.table_meta.defined_column.iter().map(defined).collect::<Vec<_>>(),
+            "key": meta.primary_key.iter().map(key).collect::<Vec<_>>(),
+            "defined_columns": meta.defined_column.iter().map(defined).collect::<Vec<_>>(),
             "max_versions": self.described.table_options.max_versions,
             "time_to_live": self.described.table_options.time_to_live,
         })
@@ -186,6 +198,12 @@ impl Source {
     fn count(&self, units: Option<i32>) {
         self.units.set(self.units.get() + u64::from(units.unwrap_or(0).unsigned_abs()));
     }
+}
+
+fn describe(client: &OtsClient, table: &str) -> Result<DescribeTableResponse> {
+    let request = DescribeTableRequest { table_name: table.to_string() };
+    let answer = client.read("DescribeTable", &messages::encode(&request))?;
+    Ok(messages::decode_answer(&answer)?)
 }
 
 /// What the table store says of an answer with a row that is too wide for it.
