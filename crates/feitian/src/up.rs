@@ -122,7 +122,7 @@ impl Server {
         let ots = tables::open(config, &dir, &tasks).await?;
         let store = parts::open_store(&dir)?;
         let mut wanted = parts::warehouse_config(config, &dir, &node);
-        wanted.table_store = Some(Arc::new(table_usage::Usage::new(ots.clone(), &node)));
+        wanted.table_store = Some(Arc::new(table_usage::Usage::new(ots.clone(), &node, dir.root())));
         let warehouse = Warehouse::open(wanted, meta.clone(), store.clone(), tasks.clone()).await?;
         let settings = Settings {
             default_host: reachable(address).to_string(),

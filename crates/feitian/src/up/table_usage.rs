@@ -1,6 +1,7 @@
 //! What the table store holds and has used, for the tables of the project `sys` about it.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use feitian_api::Ots;
@@ -8,37 +9,43 @@ use feitian_base::{Error, Kind, Result};
 use feitian_tables::model::TableUsage;
 use feitian_warehouse::{OtsOptions, OtsRange, OtsTable, OtsUnits, TableStore};
 
+/// Where, below the data directory, whoever opens the table store writes the number of the process.
+const LOCK: &str = "tables/lock";
+
 /// The table store of this process, open or not.
 pub(super) struct Usage {
     ots: Ots,
     /// The name of this process among those that share the metadata.
     node: String,
+    lock: PathBuf,
 }
 
 impl Usage {
-    pub(super) fn new(ots: Ots, node: &str) -> Self {
-        Self { ots, node: node.to_string() }
+    pub(super) fn new(ots: Ots, node: &str, data: &Path) -> Self {
+        Self { ots, node: node.to_string(), lock: data.join(LOCK) }
     }
 
     /// What an instance has, sorted by name, a table before its indexes.
     fn of(&self, instance_id: &str) -> Result<Vec<TableUsage>> {
         let found = self.ots.tables().and_then(|tables| tables.usage_of(instance_id));
         let mut found = found.map_err(|e| match e.kind() {
-            Kind::Unavailable => elsewhere(&self.node).with_source(e),
+            Kind::Unavailable => self.elsewhere().with_source(e),
             _ => e,
         })?;
         found.sort_by(|a, b| (&a.table, &a.index).cmp(&(&b.table, &b.index)));
         Ok(found)
     }
-}
 
-/// Whether another process has it, or none yet, nobody here can tell.
-fn elsewhere(node: &str) -> Error {
-    let words = format!(
-        "the table store is not open in process {node}, which runs this query: another process of this data directory \
-         has it open, or takes it over; run the query again"
-    );
-    Error::new(Kind::Unavailable, "ServiceUnavailable", words)
+    /// Whether another process has it now, nobody here can tell; which one opened it last is written down.
+    fn elsewhere(&self) -> Error {
+        let (own, last) = (std::process::id(), std::fs::read_to_string(&self.lock).unwrap_or_default());
+        let holder = match last.trim().parse::<u32>() {
+            Ok(pid) if pid != own => format!("; process {pid} opened it last"),
+            _ => String::new(),
+        };
+        let words = format!("the table store is not open in process {own}, which runs this query{holder}; run it again");
+        Error::new(Kind::Unavailable, "ServiceUnavailable", words)
+    }
 }
 
 impl fmt::Debug for Usage {
@@ -158,11 +165,17 @@ mod tests {
     // An answer without rows would say that an instance has no tables.
     #[tokio::test]
     async fn a_store_that_is_not_open_is_an_error_that_says_so() {
-        let usage = Usage::new(Ots::default(), "node-7");
+        let dir = tempfile::tempdir().expect("a directory");
+        let usage = Usage::new(Ots::default(), "node-7", dir.path());
         for error in [usage.tables("i").await.err(), usage.ranges("i").await.err()] {
             let error = error.expect("nobody knows");
             assert_eq!(error.kind(), Kind::Unavailable);
-            assert!(error.message().contains("the table store is not open in process node-7"), "{error}");
+            assert!(error.message().contains("which runs this query; run it again"), "{error}");
         }
+        // Whoever has it is named, by the number that lies beside the data.
+        std::fs::create_dir(dir.path().join("tables")).expect("a directory");
+        std::fs::write(dir.path().join(LOCK), "4294967295\n").expect("a file");
+        let error = usage.tables("i").await.err().expect("nobody knows");
+        assert!(error.message().contains("; process 4294967295 opened it last; run it again"), "{error}");
     }
 }
