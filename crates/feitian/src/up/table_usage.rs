@@ -43,8 +43,8 @@ impl Usage {
             Ok(pid) if pid != own => format!("; process {pid} opened it last"),
             _ => String::new(),
         };
-        let words = format!("the table store is not open in process {own}, which runs this query{holder}; run it again");
-        Error::new(Kind::Unavailable, "ServiceUnavailable", words)
+        let words = format!("the table store is not open in process {own}, which runs this query{holder}");
+        Error::new(Kind::Unavailable, "ServiceUnavailable", format!("{words}; run it again"))
     }
 }
 
