@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use ots::{OtsArgs, OtsInstanceVerb, OtsVerb};
+pub use ots::{OtsArgs, OtsExportArgs, OtsInstanceVerb, OtsVerb};
 
 use crate::output::Format;
 

@@ -38,11 +38,7 @@ impl Client {
             (Some(_), Some(_)) => None,
             _ => Some(stored_credentials(args)?),
         };
-        let (access_id, secret) = match (&args.key, &stored) {
-            (Some(key), _) => split_key(key)?,
-            (None, Some(stored)) => (stored.access_id.clone(), stored.secret.clone()),
-            (None, None) => return Err(Failure::new("no access key was given").hint("add --key ID:SECRET")),
-        };
+        let (access_id, secret) = access_key(args, stored.as_ref())?;
         let endpoint = match (&args.endpoint, &stored) {
             (Some(endpoint), _) => endpoint.as_str(),
             (None, Some(stored)) => stored.endpoint.as_str(),
@@ -168,7 +164,8 @@ fn data_directory(args: &ClientArgs) -> Result<PathBuf> {
     Ok(Config::load(&Sources { file, environment, flags: Vec::new() })?.data)
 }
 
-fn stored_credentials(args: &ClientArgs) -> Result<Credentials> {
+/// The credentials in the data directory.
+pub(crate) fn stored_credentials(args: &ClientArgs) -> Result<Credentials> {
     let data = data_directory(args)?;
     let path = data.join(credentials::FILE_NAME);
     warn_if_open(&path);
@@ -184,6 +181,15 @@ fn warn_if_open(path: &Path) {
     }
 }
 
+/// Id and secret of the key in the flags, or else of the stored one.
+pub(crate) fn access_key(args: &ClientArgs, stored: Option<&Credentials>) -> Result<(String, String)> {
+    match (&args.key, stored) {
+        (Some(key), _) => split_key(key),
+        (None, Some(stored)) => Ok((stored.access_id.clone(), stored.secret.clone())),
+        (None, None) => Err(Failure::new("no access key was given").hint("add --key ID:SECRET")),
+    }
+}
+
 fn split_key(key: &str) -> Result<(String, String)> {
     match key.split_once(':') {
         Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok((id.to_string(), secret.to_string())),
@@ -193,7 +199,7 @@ fn split_key(key: &str) -> Result<(String, String)> {
 }
 
 /// `http://host:port` from what users paste, among them the endpoint of PyODPS with its `/api`.
-fn base_url(endpoint: &str) -> Result<String> {
+pub(crate) fn base_url(endpoint: &str) -> Result<String> {
     let wrong = |why: &str| {
         Failure::new(format!("`{endpoint}` is no endpoint: {why}")).hint("write for example http://127.0.0.1:7700")
     };
@@ -210,7 +216,8 @@ fn base_url(endpoint: &str) -> Result<String> {
     Ok(base.strip_suffix("/api").unwrap_or(base).to_string())
 }
 
-fn http_client(base: &str) -> Result<Http> {
+/// For requests to `base`.
+pub(crate) fn http_client(base: &str) -> Result<Http> {
     let mut builder = Http::builder()
         .user_agent(concat!("feitian/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod instance;
 pub(crate) mod key;
 pub(crate) mod ots;
+mod ots_export;
 pub(crate) mod project;
 pub(crate) mod sql;
 

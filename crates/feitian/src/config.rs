@@ -24,8 +24,14 @@ use crate::failure::{Failure, Result};
 pub const FILE_NAME: &str = "feitian.toml";
 
 /// Variables that begin with `FEITIAN_` and are no settings of the server: the client's, and test hooks.
-const OTHER_VARIABLES: [&str; 5] =
-    ["FEITIAN_CONFIG", "FEITIAN_ENDPOINT", "FEITIAN_KEY", "FEITIAN_STS_TOKEN", "FEITIAN_FAILPOINTS"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "FEITIAN_CONFIG",
+    "FEITIAN_ENDPOINT",
+    "FEITIAN_KEY",
+    "FEITIAN_OTS_ENDPOINT",
+    "FEITIAN_STS_TOKEN",
+    "FEITIAN_FAILPOINTS",
+];
 
 /// Kubernetes sets `FEITIAN_SERVICE_HOST`, `FEITIAN_PORT_7700_TCP` and more in every pod when a service is called
 /// `feitian`; nobody wrote them, so they are passed over.

@@ -2,7 +2,7 @@
 //!
 //! `feitian up` joins every part in one process; every other command is a client of its admin API. Read in this order:
 //! [`cli`] (what can be asked), [`config`], [`datadir`], [`bootstrap`] (the first start), [`up`] (the server's life),
-//! [`warehouse_adapter`], then [`client`] and `commands`.
+//! [`warehouse_adapter`], then [`client`], `ots_client` and `commands`.
 
 pub mod bootstrap;
 pub mod cli;
@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod datadir;
 pub mod failure;
 mod logging;
+mod ots_client;
 mod output;
 mod suggest;
 mod units;

@@ -6,6 +6,7 @@
 mod banner;
 pub(crate) mod parts;
 mod table_source;
+mod table_usage;
 mod tables;
 
 use std::io::Write;
@@ -123,7 +124,8 @@ impl Server {
         let ots = tables::open(config, &dir, &tasks).await?;
         let store = parts::open_store(&dir)?;
         let rows = Arc::new(TableSource::new(ots.clone(), meta.clone()));
-        let wanted = parts::warehouse_config(config, &dir, &node);
+        let mut wanted = parts::warehouse_config(config, &dir, &node);
+        wanted.table_store = Some(Arc::new(table_usage::Usage::new(ots.clone(), &node, dir.root())));
         let warehouse = Warehouse::open_over(wanted, meta.clone(), store.clone(), tasks.clone(), Some(rows)).await?;
         let settings = Settings {
             default_host: reachable(address).to_string(),

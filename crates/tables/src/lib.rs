@@ -17,6 +17,7 @@ mod define;
 pub mod engine;
 mod errors;
 mod filter;
+mod heat;
 mod index;
 mod inner;
 mod keys;
@@ -33,6 +34,7 @@ mod table;
 mod tables;
 mod txn;
 mod units;
+mod usage;
 mod view;
 mod write;
 

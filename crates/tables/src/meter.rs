@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::cells::{decode_u64, encode_u64};
 use crate::engine::{Engine, Order};
 use crate::errors::corrupt;
+use crate::heat::{self, Heat};
 use crate::keys::{self, space};
 use crate::model::Units;
 use crate::view::{View, Writes};
@@ -32,6 +33,8 @@ struct Meter {
     aside: (u64, u64),
     /// What the engine has of `aside`.
     written: (u64, u64),
+    /// What was used of late, in memory alone.
+    heat: Heat,
 }
 
 impl Meter {
@@ -55,18 +58,24 @@ impl Meters {
 
     /// Step 2.
     pub(crate) fn settle(&self, charged: Charged) {
+        let second = heat::second();
         let mut meters = self.0.lock();
         for (generation, counter, value) in charged.0 {
-            meters.entry(generation).or_default().counters.insert(counter, value);
+            let meter = meters.entry(generation).or_default();
+            let before = meter.counters.insert(counter, value).unwrap_or(0);
+            meter.heat.add(second, 0, value.saturating_sub(before));
         }
     }
 
     /// Step 3: units that no commit carries.
     pub(crate) fn count(&self, generation: u64, units: Units) {
+        let (read, write) = (u64::from(units.read.unsigned_abs()), u64::from(units.write.unsigned_abs()));
+        let second = heat::second();
         let mut meters = self.0.lock();
         let meter = meters.entry(generation).or_default();
-        meter.aside.0 += u64::from(units.read.unsigned_abs());
-        meter.aside.1 += u64::from(units.write.unsigned_abs());
+        meter.aside.0 += read;
+        meter.aside.1 += write;
+        meter.heat.add(second, read, write);
     }
 
     /// Sums that an earlier opening had gathered and not written; they only grow, so the greater one is the later one.
@@ -83,6 +92,11 @@ impl Meters {
     /// Read and write units of a generation.
     pub(crate) fn sum(&self, generation: u64) -> (u64, u64) {
         self.0.lock().get(&generation).map_or((0, 0), Meter::sum)
+    }
+
+    /// Those that it used in the sixty seconds that end with this one.
+    pub(crate) fn recent(&self, generation: u64, second: u64) -> (u64, u64) {
+        self.0.lock().get(&generation).map_or((0, 0), |meter| meter.heat.sum(second))
     }
 
     /// Read and write units of the table and all its indexes.
@@ -131,7 +145,7 @@ impl Meters {
         let (view, meters) = (View::of(engine), Self::default());
         for generation in generations {
             let aside = read_pair(view.get(&keys::catalog_of(space::READ_UNITS, *generation)).await?.as_ref())?;
-            let mut meter = Meter { counters: BTreeMap::new(), aside, written: aside };
+            let mut meter = Meter { aside, written: aside, ..Meter::default() };
             let from = keys::catalog_of(space::WRITE_UNITS, *generation);
             let to = keys::after(&from);
             let at = from.len();

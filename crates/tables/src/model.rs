@@ -388,10 +388,26 @@ pub struct TableUsage {
     /// Capacity units since the table was made.
     pub read_units: u64,
     pub write_units: u64,
+    /// Those of the last sixty seconds, if this process has had the table store open for as long.
+    pub recent_read_units: u64,
+    pub recent_write_units: u64,
     /// As the engine estimates it.
     pub bytes: u64,
     /// `ready`, or `building` for an index that is still being filled.
     pub state: &'static str,
+    /// When the table was made, also for an index.
+    pub created_ms: i64,
+    /// Those of the table, also for an index.
+    pub options: Options,
+    /// The stream of a table; never of an index.
+    pub stream: Option<StreamUsage>,
+}
+
+/// What the stream of a table holds. Its units are the table's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamUsage {
+    pub generation: u64,
+    pub bytes: u64,
 }
 
 /// Capacity units of a whole instance since it was made, those of deleted tables included.

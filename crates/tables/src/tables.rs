@@ -16,7 +16,6 @@ use crate::clean::{self, Due};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::inner::Inner;
-use crate::keys;
 use crate::model::{
     BatchAnswer, BatchWrite, DefinedColumn, GetRange, GetRow, Got, IndexMeta, InstanceUsage, NewTable, Page,
     SplitPoints, Stream, StreamDescription, StreamPage, TableChange, TableGets, TableInfo, TableUsage, WriteRow,
@@ -26,7 +25,7 @@ use crate::read;
 use crate::settings::Settings;
 use crate::split;
 use crate::stream;
-use crate::table::Table;
+use crate::usage;
 use crate::write;
 
 /// How long background work may take to stop.
@@ -232,7 +231,18 @@ impl Tables {
 
     /// What each table and index has used and holds.
     pub fn usage(&self) -> Vec<TableUsage> {
-        self.0.tables().iter().flat_map(|table| table_usage(&self.0, table)).collect()
+        let size = |generation: u64| -> Result<u64> { Ok(usage::size(&self.0, generation).unwrap_or(0)) };
+        self.0.tables().iter().flat_map(|table| usage::of(table, &size).unwrap_or_default()).collect()
+    }
+
+    /// The same of one instance; an error instead of sizes that nobody knows, as when the store is being closed.
+    pub fn usage_of(&self, instance: &str) -> Result<Vec<TableUsage>> {
+        let size = |generation: u64| -> Result<u64> { usage::size(&self.0, generation) };
+        let mut found = Vec::new();
+        for table in self.0.tables().iter().filter(|table| table.instance == instance) {
+            found.extend(usage::of(table, &size)?);
+        }
+        Ok(found)
     }
 
     /// What an instance has used, with the tables that it had.
@@ -286,26 +296,6 @@ async fn make_index(
         backfill::start(inner, &table, generation);
     }
     Ok(())
-}
-
-fn table_usage(inner: &Inner, table: &Table) -> Vec<TableUsage> {
-    let Ok(record) = table.record() else { return Vec::new() };
-    let of = |generation: u64, index: Option<&crate::table::Index>| {
-        let from = generation.to_be_bytes();
-        let (read_units, write_units) = table.meters.sum(generation);
-        TableUsage {
-            instance: table.instance.clone(),
-            table: table.name.clone(),
-            index: index.map(|index| index.meta.name.clone()),
-            generation,
-            read_units,
-            write_units,
-            bytes: inner.engine.size(&from, &keys::after(&from)).unwrap_or(0),
-            state: if index.is_some_and(|index| index.is_building) { "building" } else { "ready" },
-        }
-    };
-    let indexes = record.indexes.iter().map(|index| of(index.generation, Some(index)));
-    std::iter::once(of(record.generation, None)).chain(indexes).collect()
 }
 
 fn start_cleaning(inner: &Arc<Inner>) {

@@ -65,6 +65,7 @@ pub use scan::provider;
 pub use security::{SecurityAnswer, SecurityRequest};
 pub use storage::streams::{StreamName, StreamPart, StreamPlace, WriteStream};
 pub use storage::{ScanInfo, ScanOptions, Split};
+pub use system::{OtsOptions, OtsRange, OtsTable, OtsUnits, TableStore};
 pub use tables::{Page, TableInfo};
 pub use tunnel::{BatchSource, SessionInfo, SessionRequest};
 pub use writer::{NewFile, TableDir, partition_value, write_partitioned};
@@ -96,6 +97,8 @@ pub struct Config {
     pub user_code: UserCode,
     /// What `sys.config` shows.
     pub settings: Vec<Setting>,
+    /// What `sys.ots_tables` and `sys.ranges` show; a query of them fails without one.
+    pub table_store: Option<Arc<dyn TableStore>>,
 }
 
 /// A setting of the process as `sys.config` shows it. Secrets must not be in it.

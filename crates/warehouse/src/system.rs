@@ -10,6 +10,7 @@ mod column;
 mod config;
 mod information;
 mod instances;
+mod ots;
 mod partitions;
 mod scan;
 mod sessions;
@@ -40,6 +41,8 @@ use ask::Ask;
 use column::Col;
 use viewer::Viewer;
 
+pub use ots::{OtsOptions, OtsRange, OtsTable, OtsUnits, TableStore};
+
 /// The project of the tables that MaxCompute documents, and its schema in [`CATALOG`].
 const INFORMATION: &str = "information_schema";
 /// The project whose schema [`INFORMATION`] is for those who write three-part names.
@@ -53,7 +56,9 @@ pub(crate) enum SystemTable {
     InformationPartitions,
     InformationTables,
     Instances,
+    OtsTables,
     Partitions,
+    Ranges,
     Sessions,
     Tables,
     Tasks,
@@ -61,8 +66,16 @@ pub(crate) enum SystemTable {
 
 impl SystemTable {
     /// Those of `sys`, by name.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Config, Self::Instances, Self::Partitions, Self::Sessions, Self::Tables, Self::Tasks];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Config,
+        Self::Instances,
+        Self::OtsTables,
+        Self::Partitions,
+        Self::Ranges,
+        Self::Sessions,
+        Self::Tables,
+        Self::Tasks,
+    ];
 
     /// Those of `information_schema`, by name.
     const DOCUMENTED: [Self; 3] = [Self::InformationColumns, Self::InformationPartitions, Self::InformationTables];
@@ -93,7 +106,9 @@ impl SystemTable {
             Self::Config => "config",
             Self::InformationColumns => "columns",
             Self::Instances => "instances",
+            Self::OtsTables => "ots_tables",
             Self::InformationPartitions | Self::Partitions => "partitions",
+            Self::Ranges => "ranges",
             Self::Sessions => "sessions",
             Self::InformationTables | Self::Tables => "tables",
             Self::Tasks => "tasks",
@@ -105,7 +120,9 @@ impl SystemTable {
             Self::Config => "Settings of the process that runs the query.",
             Self::InformationColumns => "Columns of tables and views.",
             Self::Instances => "Jobs, for as long as they are remembered.",
+            Self::OtsTables => "Tables of the table store, and their indexes.",
             Self::InformationPartitions | Self::Partitions => "Partitions of partitioned tables.",
+            Self::Ranges => "Ranges of keys of the table store, each with one owner.",
             Self::Sessions => "Sessions of the tunnel and the storage API, until a day after their end.",
             Self::InformationTables | Self::Tables => "Tables and views.",
             Self::Tasks => "Stages of jobs.",
@@ -119,7 +136,9 @@ impl SystemTable {
             Self::InformationPartitions => column::described(information::InformationPartitions::COLUMNS),
             Self::InformationTables => column::described(information::InformationTables::COLUMNS),
             Self::Instances => column::described(instances::Instances::COLUMNS),
+            Self::OtsTables => column::described(ots::OtsTables::COLUMNS),
             Self::Partitions => column::described(partitions::Partitions::COLUMNS),
+            Self::Ranges => column::described(ots::Ranges::COLUMNS),
             Self::Sessions => column::described(sessions::Sessions::COLUMNS),
             Self::Tables => column::described(tables::Tables::COLUMNS),
             Self::Tasks => column::described(tasks::Tasks::COLUMNS),
@@ -194,7 +213,9 @@ impl Reading {
                 self.stream(instances::Count::new(self), schema)
             }
             SystemTable::Instances => self.stream(instances::Instances::new(self, instances::parts(self)), schema),
+            SystemTable::OtsTables => self.stream(ots::OtsTables::new(self), schema),
             SystemTable::Partitions => self.stream(partitions::Partitions::new(self), schema),
+            SystemTable::Ranges => self.stream(ots::Ranges::new(self), schema),
             SystemTable::Sessions => self.stream(sessions::Sessions::new(self), schema),
             SystemTable::Tables => self.stream(tables::Tables::new(self, self.wants(&tables::SUMS)), schema),
             SystemTable::Tasks => self.stream(tasks::Tasks::new(self), schema),

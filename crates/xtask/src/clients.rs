@@ -57,7 +57,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
 pub fn two_process(workspace: &Workspace, _: &Options) -> Result<Outcome> {
     let session = Session::prepare(workspace)?;
     let cluster = Cluster::start()?;
-    session.run("two processes", Some(&cluster), &["test_two_processes_own".into(), "test_ots_two_own".into()])
+    let modules = ["test_two_processes_own", "test_ots_two_own", "test_ots_system_own"].map(String::from);
+    session.run("two processes", Some(&cluster), &modules)
 }
 
 /// What the SQL tests say is Spark's, computed again by Spark (DuckDB's part is a client test), and in the long form random

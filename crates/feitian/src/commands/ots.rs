@@ -1,12 +1,11 @@
-//! `feitian ots`: create, list and delete instances of the table store, and show what they hold.
+//! `feitian ots`: create, list and delete instances of the table store, and show or export what they hold.
 
 use std::io::Write;
 
 use feitian_api::admin::types::{CreateOtsInstance, Done, OtsInstanceList, OtsInstanceView, OtsTableList};
 
-use super::confirm;
-use super::item;
-use crate::cli::{OtsArgs, OtsInstanceVerb, OtsVerb};
+use super::{confirm, item, ots_export};
+use crate::cli::{ClientArgs, OtsArgs, OtsInstanceVerb, OtsVerb};
 use crate::client::{Client, admin_path};
 use crate::failure::{Answer, Result};
 use crate::output::{self, Field, Shown, field};
@@ -27,9 +26,15 @@ const TABLE_FIELDS: [Field; 6] = [
 ];
 
 pub(crate) fn run(args: &OtsArgs, out: &mut dyn Write) -> Result<Answer> {
-    let format = args.client.format();
-    let client = Client::connect(&args.client)?;
-    let OtsVerb::Instance { verb } = &args.verb;
+    match &args.verb {
+        OtsVerb::Instance { verb } => instance(verb, &args.client, out),
+        OtsVerb::Export(export) => ots_export::run(export, &args.client, out),
+    }
+}
+
+fn instance(verb: &OtsInstanceVerb, args: &ClientArgs, out: &mut dyn Write) -> Result<Answer> {
+    let format = args.format();
+    let client = Client::connect(args)?;
     match verb {
         OtsInstanceVerb::Create { name, account } => {
             let body = CreateOtsInstance { name: name.clone(), account: account.clone() };

@@ -80,7 +80,8 @@ fn wait(client: &Client, project: &str, mut instance: InstanceView) -> Result<In
     Ok(instance)
 }
 
-fn spinner() -> ProgressBar {
+/// What moves on a terminal while somebody waits.
+pub(super) fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("the template is well formed");
     let spinner = ProgressBar::new_spinner().with_style(style);
     spinner.enable_steady_tick(Duration::from_millis(120));

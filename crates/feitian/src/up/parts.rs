@@ -51,6 +51,7 @@ pub(crate) fn warehouse_config(config: &Config, dir: &DataDir, node: &str) -> fe
         default_project_timezone: PROJECT_TIMEZONE.to_string(),
         user_code: UserCode { hidden: dir.root().to_path_buf(), ..config.user_code.clone() },
         settings: config.settings(),
+        table_store: None,
     }
 }
 

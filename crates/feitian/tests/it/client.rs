@@ -67,6 +67,33 @@ fn instances_of_the_table_store_make_the_round() {
     up.stop();
 }
 
+// OTSObjectNotExist and OTSAuthFailed are what the service answers (its documentation, "Error codes").
+#[test]
+fn an_export_that_cannot_begin_makes_no_directory() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (up, d) = (Up::start(dir.path()), dir.path());
+    let to = outside.path().join("out").display().to_string();
+    let export = |code, more: &[&str]| {
+        let args: Vec<&str> = ["ots", "export"].iter().chain(more).chain(&["--to", to.as_str()]).copied().collect();
+        let (_, err) = expect(d, code, &args);
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{more:?}");
+        err
+    };
+    let err = export(1, &["demo", "nothing"]);
+    assert!(err.contains("OTSObjectNotExist"), "{err}");
+    let err = export(2, &["nobody", "nothing"]);
+    assert!(err.contains("OTSAuthFailed"), "{err}");
+    let err = export(2, &["demo", "nothing", "--endpoint", "http://127.0.0.1:1"]);
+    assert!(err.contains("--ots-endpoint"), "{err}");
+    // The server's other port is no table store.
+    let other = format!("http://{}", up.address());
+    let err = export(2, &["demo", "nothing", "--ots-endpoint", &other]);
+    assert!(err.contains("without saying why") && err.contains("is this the port"), "{err}");
+    up.stop();
+    let err = export(2, &["demo", "nothing"]);
+    assert!(err.contains("cannot reach the table store"), "{err}");
+}
+
 #[test]
 fn accounts_keys_and_projects_make_the_round() {
     let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ mod options;
 mod restarts;
 mod rows;
 mod transactions;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

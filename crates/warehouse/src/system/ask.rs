@@ -154,6 +154,7 @@ impl SystemTable {
             Self::InformationTables | Self::InformationColumns | Self::InformationPartitions => {
                 &["table_catalog", "table_schema", "table_name"]
             }
+            Self::OtsTables | Self::Ranges => &["instance_name", "table_name"],
             Self::Sessions => &["project"],
             Self::Config => &[],
         }

@@ -13,6 +13,8 @@ use crate::query::{Session, rights};
 pub(super) struct Viewer {
     /// `None`: every project, those that are gone included.
     projects: Option<Vec<String>>,
+    /// Whose instances of the table store are seen; nobody's without one, unless an administrator looks.
+    pub(super) account_id: Option<String>,
     /// Settings that only administrators see.
     pub(super) is_admin: bool,
     /// False for a token that may read tables only.
@@ -37,8 +39,10 @@ impl Viewer {
         if let (Some(_), Some(projects)) = (&token, &mut projects) {
             projects.retain(|p| *p == session.instance.project);
         }
+        // A token is for what is in a project.
+        let account_id = account.filter(|_| token.is_none()).map(|account| account.id);
         let sees_jobs = token.is_none_or(|scope| scope == TOKEN_JOBS);
-        Ok(Self { projects, is_admin, sees_jobs, now_ms: session.statement_ms() })
+        Ok(Self { projects, account_id, is_admin, sees_jobs, now_ms: session.statement_ms() })
     }
 
     /// True if rows of this project may be seen.
@@ -65,6 +69,7 @@ mod tests {
     fn a_foreign_project_is_not_read_even_when_it_is_asked_for() {
         let viewer = |projects: Option<&[&str]>| Viewer {
             projects: projects.map(|all| all.iter().map(|p| p.to_string()).collect()),
+            account_id: None,
             is_admin: false,
             sees_jobs: true,
             now_ms: 0,

@@ -23,6 +23,7 @@ mod sql;
 mod statistics;
 mod storage;
 mod system;
+mod system_ots;
 mod travel;
 mod uploads;
 mod users;

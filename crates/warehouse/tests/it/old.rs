@@ -68,6 +68,7 @@ impl World {
             default_project_timezone: "Asia/Shanghai".into(),
             user_code: UserCode::default(),
             settings: Vec::new(),
+            table_store: None,
         };
         Warehouse::open_idle(config, self.meta.clone(), store, Tasks::new()).await.expect("a warehouse")
     }

@@ -31,6 +31,7 @@ fn config(dir: &std::path::Path) -> Config {
         default_project_timezone: "Asia/Shanghai".into(),
         user_code: UserCode::default(),
         settings: Vec::new(),
+        table_store: None,
     }
 }
 

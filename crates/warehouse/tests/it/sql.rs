@@ -30,7 +30,7 @@ use feitian_meta::{Account, Instance, InstanceState, Meta, Project};
 use feitian_store::LocalStore;
 use feitian_types::{Column, DataType};
 use feitian_warehouse::source::RowSource;
-use feitian_warehouse::{Config, NewJob, RowRange, Setting, UserCode, Warehouse};
+use feitian_warehouse::{Config, NewJob, RowRange, Setting, TableStore, UserCode, Warehouse};
 use futures::StreamExt;
 use object_store::ObjectStore;
 
@@ -57,22 +57,28 @@ impl Bench {
         settings: Vec<Setting>,
         store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
     ) -> Self {
-        Self::open_of(settings, 256 << 20, store, None).await
+        Self::open_of(settings, 256 << 20, None, store, None).await
     }
 
     /// With so much memory for each job.
     pub(crate) async fn open_small(memory: usize) -> Self {
-        Self::open_of(Vec::new(), memory, as_it_is, None).await
+        Self::open_of(Vec::new(), memory, None, as_it_is, None).await
     }
 
     /// With tables that are in another part of the program.
     pub(crate) async fn open_over(rows: Arc<dyn RowSource>) -> Self {
-        Self::open_of(Vec::new(), 256 << 20, as_it_is, Some(rows)).await
+        Self::open_of(Vec::new(), 256 << 20, None, as_it_is, Some(rows)).await
+    }
+
+    /// With a table store that the test makes up.
+    pub(crate) async fn open_beside(table_store: Arc<dyn TableStore>) -> Self {
+        Self::open_of(Vec::new(), 256 << 20, Some(table_store), as_it_is, None).await
     }
 
     async fn open_of(
         settings: Vec<Setting>,
         memory: usize,
+        table_store: Option<Arc<dyn TableStore>>,
         store: impl FnOnce(LocalStore) -> Arc<dyn ObjectStore>,
         rows: Option<Arc<dyn RowSource>>,
     ) -> Self {
@@ -107,6 +113,7 @@ impl Bench {
             default_project_timezone: "Asia/Shanghai".into(),
             user_code: UserCode::default(),
             settings,
+            table_store,
         };
         let store = store(LocalStore::open(dir.path()).expect("a store"));
         let warehouse = Warehouse::open_over(config, meta, store, Tasks::new(), rows).await.expect("a warehouse");

@@ -568,7 +568,7 @@ async fn nobody_changes_the_system_through_sql() {
 async fn system_tables_are_tables_like_others_to_those_who_read() {
     let bench = open().await;
     run(&bench, OTHER, "other", "create table u (a bigint)", &[]).await;
-    let names = ["config", "instances", "partitions", "sessions", "tables", "tasks"];
+    let names = ["config", "instances", "ots_tables", "partitions", "ranges", "sessions", "tables", "tasks"];
     let shown = text(&bench, "show tables in sys").await;
     assert_eq!(shown.lines().filter(|l| !l.is_empty()).collect::<Vec<_>>(), names.map(|n| format!("sys:{n}")));
     assert_eq!(text(&bench, "use sys; show tables like 'ta*'").await.trim(), "sys:tables\nsys:tasks");
@@ -609,7 +609,7 @@ async fn the_page_of_the_manual_has_every_column() {
     let bench = open().await;
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sys.md");
     let page = std::fs::read_to_string(path).unwrap();
-    for name in ["config", "instances", "partitions", "sessions", "tables", "tasks"] {
+    for name in ["config", "instances", "ots_tables", "partitions", "ranges", "sessions", "tables", "tasks"] {
         let (_, section) =
             page.split_once(&format!("\n## sys.{name}\n")).unwrap_or_else(|| panic!("{name} is missing"));
         let section = section.split("\n## ").next().unwrap();
