@@ -6,6 +6,7 @@ mod avg;
 mod bins;
 mod by_key;
 mod doubles;
+mod extremes;
 mod hll;
 mod keyed;
 mod percentile;
@@ -143,8 +144,8 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
         ("covar_pop", doubles(df::covariance::covar_pop_udaf(), 2)),
         ("covar_samp", doubles(df::covariance::covar_samp_udaf(), 2)),
         ("grouping", df::grouping::grouping_udaf()),
-        ("max", df::min_max::max_udaf()),
-        ("min", df::min_max::min_udaf()),
+        ("max", Arc::new(extremes::max())),
+        ("min", Arc::new(extremes::min())),
         // Without a suffix it is the population's, unlike in DataFusion.
         ("stddev", doubles(df::stddev::stddev_pop_udaf(), 1)),
         ("stddev_pop", doubles(df::stddev::stddev_pop_udaf(), 1)),
