@@ -1,13 +1,14 @@
-//! IN and EXISTS with a query where the planner does not know them: with several columns, in a SELECT list, and where it
-//! matters that IN may be NULL.
+//! IN and EXISTS with a query where the planner does not know them: with several columns, in a SELECT list, where it matters
+//! that IN may be NULL, and with a total over rows that there may be none of.
 
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Result};
+use feitian_functions::registry;
 use feitian_sql::{Position, SqlError, parse_query};
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SetExpr, Spanned, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::errors::{front_end, semantic};
@@ -60,13 +61,110 @@ pub(super) fn several_columns(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
+/// Rewrites IN and EXISTS with a query that has one row whatever it finds: `x IN (SELECT count(*) …)` is `x = (SELECT …)`.
+///
+/// The engine joins such a query by the columns of the outer one, and takes a total over no rows for no row.
+pub(super) fn of_one_row(select: &mut Select) {
+    let _ = VisitMut::visit(&mut select.projection, &mut OneRow { depth: 0 });
+    let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
+    for condition in conditions.into_iter().flatten() {
+        let _ = VisitMut::visit(condition, &mut OneRow { depth: 0 });
+    }
+}
+
+struct OneRow {
+    depth: usize,
+}
+
+impl VisitorMut for OneRow {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        let binary = |left: Expr, op, right: Expr| {
+            let whole = Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+            Expr::Nested(Box::new(whole))
+        };
+        match expr {
+            Expr::InSubquery { expr: x, subquery, negated }
+                if !matches!(**x, Expr::Tuple(_)) && is_one_row(subquery) =>
+            {
+                let op = if *negated { BinaryOperator::NotEq } else { BinaryOperator::Eq };
+                *expr = binary(Expr::Nested(x.clone()), op, Expr::Subquery(subquery.clone()));
+            }
+            Expr::Exists { subquery, negated } if is_one_row(subquery) => {
+                // It is planned, so that what it names must be there.
+                let mut query = subquery.clone();
+                if let SetExpr::Select(select) = &mut *query.body {
+                    select.projection.truncate(1);
+                }
+                let asked = Expr::IsNull(Box::new(Expr::Subquery(query)));
+                let op = if *negated { BinaryOperator::And } else { BinaryOperator::Or };
+                *expr = binary(asked, op, Expr::Value(Value::Boolean(!*negated).with_empty_span()));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether `query` is a total over all that it finds, and nothing takes that row away.
+fn is_one_row(query: &Query) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return false };
+    let is_whole = matches!(&select.group_by, GroupByExpr::Expressions(items, _) if items.is_empty());
+    let is_kept = select.having.is_none() && select.qualify.is_none() && query.limit_clause.is_none();
+    is_whole && is_kept && query.fetch.is_none() && select.projection.first().is_some_and(has_total)
+}
+
+/// Whether an aggregate function stands in `item`.
+fn has_total(item: &SelectItem) -> bool {
+    struct Totals(usize);
+    impl Visitor for Totals {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(call) if self.0 == 0 && call.over.is_none() => {
+                    let name = call.name.to_string().to_lowercase();
+                    let is_total = registry().aggregate.contains_key(&name);
+                    if is_total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(item, &mut Totals(0)).is_break()
+}
+
 /// Rewrites IN and EXISTS in the SELECT list: the planner knows them in conditions only.
 ///
 /// `x IN (query)` asks the set of the query's values; it is NULL where x or one of the values is NULL and none is equal.
 ///
 /// `left` is how many more may be rewritten in the statement: each makes copies of its query, which may hold others.
 pub(super) fn in_select_list(select: &mut Select, left: &mut usize) -> Result<()> {
-    match select.projection.visit(&mut Lists { depth: 0, left, with_exists: true }) {
+    match VisitMut::visit(&mut select.projection, &mut Lists { depth: 0, left, with_exists: true }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -217,7 +315,7 @@ fn template(text: &str, parts: &[(&str, Expr)]) -> Result<Expr> {
     }
     let mut query = parse_query(text).map_err(front_end)?;
     let SetExpr::Select(select) = &mut *query.body else { return Err(Error::internal("a SELECT")) };
-    let Some(sqlparser::ast::SelectItem::UnnamedExpr(mut expr)) = select.projection.pop() else {
+    let Some(SelectItem::UnnamedExpr(mut expr)) = select.projection.pop() else {
         return Err(Error::internal("an expression"));
     };
     let _ = VisitMut::visit(&mut expr, &mut Fill(parts));
