@@ -10,6 +10,7 @@ mod extremes;
 mod hll;
 mod keyed;
 mod percentile;
+mod sliding;
 mod sum;
 
 use std::collections::HashMap;

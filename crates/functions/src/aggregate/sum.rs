@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::extremes::kept;
+use super::sliding::Sliding;
 use crate::coercion::{is_decimal, is_text, type_name};
 use crate::error::FunctionError;
 
@@ -90,6 +91,9 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if is_float(args.return_field.data_type()) && !args.is_distinct {
+            return Ok(Box::new(Sliding::sum()));
+        }
         if is_float(args.return_field.data_type()) {
             return sum_udaf().inner().create_sliding_accumulator(args);
         }
