@@ -93,43 +93,83 @@ impl VisitorMut for OneRow {
         if self.depth > 0 {
             return ControlFlow::Continue(());
         }
-        let binary = |left: Expr, op, right: Expr| {
-            let whole = Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
-            Expr::Nested(Box::new(whole))
-        };
         match expr {
             Expr::InSubquery { expr: x, subquery, negated }
-                if !matches!(**x, Expr::Tuple(_)) && is_one_row(subquery) =>
+                if !matches!(**x, Expr::Tuple(_)) && is_one_row(subquery) && gives_total(subquery) =>
             {
-                let op = if *negated { BinaryOperator::NotEq } else { BinaryOperator::Eq };
-                *expr = binary(Expr::Nested(x.clone()), op, Expr::Subquery(subquery.clone()));
+                *expr = is_the_row(x, subquery, *negated);
             }
-            Expr::Exists { subquery, negated } if is_one_row(subquery) => {
-                // It is planned, so that what it names must be there.
-                let mut query = subquery.clone();
-                if let SetExpr::Select(select) = &mut *query.body {
-                    select.projection.truncate(1);
-                }
-                let asked = Expr::IsNull(Box::new(Expr::Subquery(query)));
-                let op = if *negated { BinaryOperator::And } else { BinaryOperator::Or };
-                *expr = binary(asked, op, Expr::Value(Value::Boolean(!*negated).with_empty_span()));
-            }
+            Expr::Exists { subquery, negated } if is_one_row(subquery) => *expr = is_a_row(subquery, *negated),
             _ => {}
         }
         ControlFlow::Continue(())
     }
 }
 
-/// Whether `query` is a total over all that it finds, and nothing takes that row away.
+fn joined(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }))
+}
+
+/// `x IN (query)`, if that has one row.
+fn is_the_row(x: &Expr, query: &Query, negated: bool) -> Expr {
+    let (mut query, having) = (query.clone(), having_of(query));
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.having = None;
+    }
+    let (x, row) = (Expr::Nested(Box::new(x.clone())), Expr::Subquery(Box::new(query)));
+    match having {
+        None => joined(x, if negated { BinaryOperator::NotEq } else { BinaryOperator::Eq }, row),
+        Some(having) => {
+            let found = joined(having, BinaryOperator::And, joined(x, BinaryOperator::Eq, row));
+            if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) } } else { found }
+        }
+    }
+}
+
+/// `EXISTS (query)`, if that has one row unless HAVING takes it away.
+fn is_a_row(query: &Query, negated: bool) -> Expr {
+    if let Some(having) = having_of(query) {
+        return if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(having) } } else { having };
+    }
+    // It is planned, so that what it names must be there.
+    let mut query = query.clone();
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.projection.truncate(1);
+    }
+    let asked = Expr::IsNull(Box::new(Expr::Subquery(Box::new(query))));
+    let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+    joined(asked, op, Expr::Value(Value::Boolean(!negated).with_empty_span()))
+}
+
+/// Whether HAVING of `query` holds, as a query of its own.
+fn having_of(query: &Query) -> Option<Expr> {
+    let mut query = query.clone();
+    let SetExpr::Select(select) = &mut *query.body else { return None };
+    let having = select.having.take()?;
+    select.projection = vec![SelectItem::UnnamedExpr(having)];
+    Some(Expr::Nested(Box::new(Expr::IsTrue(Box::new(Expr::Subquery(Box::new(query)))))))
+}
+
+/// Whether `query` is a total over all that it finds, and nothing but HAVING takes that row away.
 fn is_one_row(query: &Query) -> bool {
     let SetExpr::Select(select) = &*query.body else { return false };
     let is_whole = matches!(&select.group_by, GroupByExpr::Expressions(items, _) if items.is_empty());
-    let is_kept = select.having.is_none() && select.qualify.is_none() && query.limit_clause.is_none();
-    is_whole && is_kept && query.fetch.is_none() && select.projection.first().is_some_and(has_total)
+    let is_kept = select.qualify.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    // HAVING may use names that the SELECT list gives; then it stays where they are known.
+    is_whole && is_kept && select.having.as_ref().map_or_else(|| gives_total(query), has_total)
 }
 
-/// Whether an aggregate function stands in `item`.
-fn has_total(item: &SelectItem) -> bool {
+/// Whether a total stands in the first column of `query`.
+fn gives_total(query: &Query) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return false };
+    match select.projection.first() {
+        Some(SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. }) => has_total(e),
+        _ => false,
+    }
+}
+
+/// Whether an aggregate function stands in `e`.
+fn has_total(e: &Expr) -> bool {
     struct Totals(usize);
     impl Visitor for Totals {
         type Break = ();
@@ -155,7 +195,7 @@ fn has_total(item: &SelectItem) -> bool {
             }
         }
     }
-    Visit::visit(item, &mut Totals(0)).is_break()
+    Visit::visit(e, &mut Totals(0)).is_break()
 }
 
 /// Rewrites IN and EXISTS in the SELECT list: the planner knows them in conditions only.
