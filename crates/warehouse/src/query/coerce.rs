@@ -129,6 +129,16 @@ fn limit_of(plan: &LogicalPlan) -> Option<&Limit> {
     }
 }
 
+/// Whether a query has one row, whatever it finds.
+fn is_total(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(made) => is_total(&made.input),
+        LogicalPlan::SubqueryAlias(named) => is_total(&named.input),
+        _ => false,
+    }
+}
+
 fn coerce_filter(filter: Filter, schema: &DFSchema) -> Result<LogicalPlan> {
     let predicate = condition(filter.predicate, schema, "WHERE or HAVING")?;
     let (predicate, input) = zeros::correlated(predicate, filter.input)?;

@@ -67,8 +67,34 @@ pub(super) fn several_columns(expr: &mut Expr) -> Result<()> {
 pub(super) fn of_one_row(select: &mut Select) {
     let _ = VisitMut::visit(&mut select.projection, &mut OneRow { depth: 0 });
     let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
-    for condition in conditions.into_iter().flatten() {
-        let _ = VisitMut::visit(condition, &mut OneRow { depth: 0 });
+    conditions.into_iter().flatten().for_each(one_row_in);
+}
+
+/// The same in a condition. Where IN has to hold, `coerce` knows whether the query is about a row: if not, a join finds out
+/// which partitions are read.
+fn one_row_in(condition: &mut Expr) {
+    let stays = match &*condition {
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => is_plain_in(expr),
+        e => is_plain_in(e),
+    };
+    match condition {
+        _ if stays => {}
+        Expr::Nested(e) => one_row_in(e),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            one_row_in(left);
+            one_row_in(right);
+        }
+        other => {
+            let _ = VisitMut::visit(other, &mut OneRow { depth: 0 });
+        }
+    }
+}
+
+fn is_plain_in(e: &Expr) -> bool {
+    match e {
+        Expr::Nested(e) => is_plain_in(e),
+        Expr::InSubquery { subquery, .. } => having_of(subquery).is_none(),
+        _ => false,
     }
 }
 

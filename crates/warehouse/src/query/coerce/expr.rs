@@ -22,7 +22,7 @@ use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, 
 use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening, registry};
 use feitian_types::arrow::{column_type, engine_type, nearest_type};
 
-use super::{coerce_in, condition, exists, limit_of, zeros};
+use super::{coerce_in, condition, exists, is_total, limit_of, zeros};
 use crate::query::sql_function;
 
 /// The parameters of all lambdas of a call are known after so many looks at what they make.
@@ -455,6 +455,12 @@ impl Scope<'_> {
             subquery.subquery = Arc::new(changed);
         }
         let expr = alike(convert(*expr, &e, &to, false)?, self.schema);
+        if !subquery.outer_ref_columns.is_empty() && is_total(&subquery.subquery) {
+            // It has a row where there is nothing to count too.
+            let op = if negated { Operator::NotEq } else { Operator::Eq };
+            let row = Box::new(Expr::ScalarSubquery(subquery));
+            return Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(expr), op, row)));
+        }
         if negated && !subquery.outer_ref_columns.is_empty() {
             return self.none_is(expr, subquery);
         }
