@@ -91,6 +91,7 @@ class Scalar(UdfCase):
         self.assertCountEqual(where(f"n IS NULL OR n < 0 OR {name}(n)"), decided + even)
         self.assertCountEqual(where(f"n IS NOT NULL AND n >= 0 AND {name}(n)"), even)
         self.assertCountEqual(where(f"CASE WHEN n >= 0 THEN {name}(n) ELSE FALSE END"), even)
+        self.assertCountEqual(where(f"IF(n >= 0, {name}(n), FALSE)"), even)
         shown = self.query(f"SELECT n, n IS NULL OR n < 0 OR {name}(n) FROM {table.name}")
         self.assertCountEqual([(n,) for n, said in shown if said], decided + even)
         # What is unknown decides nothing: NULL OR TRUE is TRUE, NULL AND FALSE is FALSE.

@@ -359,6 +359,7 @@ impl Scope<'_> {
         let mut args = self.arguments(args, func.as_ref())?;
         if Arc::ptr_eq(&func, &registry().scalar["nullif"])
             && args.len() == 2
+            && !args[0].is_volatile()
             && zeros::is_floating(&self.type_of(&args[0])?)
         {
             let (other, value) = (args.remove(1), args.remove(0));

@@ -6,14 +6,16 @@
 //! The conditions stand where they stood too, so that files are left out by them as before.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, internal_err};
-use datafusion::logical_expr::expr::{Case, Cast};
+use datafusion::logical_expr::expr::{Case, Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{merge_schema, split_binary_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, binary_expr, lit};
+use feitian_functions::registry;
 
 use super::UserCall;
 use crate::scan::has_subquery;
@@ -74,10 +76,28 @@ fn of_expr(e: Expr, schema: &DFSchema) -> Result<Expr> {
                 Ok(Transformed::new(conditions(e, op, schema)?, true, TreeNodeRecursion::Jump))
             }
             Expr::Case(_) if e.get_type(schema)? == DataType::Boolean => Ok(Transformed::yes(numbers(e))),
+            Expr::ScalarFunction(f) if is_if(f) && e.get_type(schema)? == DataType::Boolean => {
+                Ok(Transformed::yes(numbers(as_case(e))))
+            }
             _ => Ok(Transformed::no(e)),
         }
     })
     .map(|t| t.data)
+}
+
+fn is_if(f: &ScalarFunction) -> bool {
+    f.args.len() == 3 && Arc::ptr_eq(&f.func, &registry().scalar["if"])
+}
+
+/// `IF (condition, a, b)` as CASE.
+fn as_case(e: Expr) -> Expr {
+    match e {
+        Expr::ScalarFunction(mut f) if is_if(&f) => {
+            let (no, yes, condition) = (f.args.remove(2), f.args.remove(1), f.args.remove(0));
+            Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(yes))], Some(Box::new(no))))
+        }
+        e => e,
+    }
 }
 
 /// The conditions of `e`, which `op` joins.
