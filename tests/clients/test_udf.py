@@ -94,6 +94,8 @@ class Scalar(UdfCase):
         self.assertCountEqual(where(f"IF(n >= 0, {name}(n), FALSE)"), even)
         shown = self.query(f"SELECT n, n IS NULL OR n < 0 OR {name}(n) FROM {table.name}")
         self.assertCountEqual([(n,) for n, said in shown if said], decided + even)
+        counted = self.query(f"SELECT COUNT_IF(n IS NULL OR n < 0 OR {name}(n)) FROM {table.name}")
+        self.assertEqual(counted, [(len(decided + even),)])
         # What is unknown decides nothing: NULL OR TRUE is TRUE, NULL AND FALSE is FALSE.
         unknown = f"SELECT n > 0 OR {name}(0), n > 0 AND {name}(1) FROM {table.name} WHERE n IS NULL"
         self.assertEqual(self.query(unknown), [(True, False)])

@@ -41,7 +41,7 @@ pub(in crate::query) fn decided_first(plan: &LogicalPlan) -> Result<Cow<'_, Logi
 
 /// The condition of a join is asked about the pairs that its keys find, and stays as it is.
 fn of_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    if !matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Projection(_)) {
+    if !matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_)) {
         return Ok(Transformed::no(node));
     }
     let schema = merge_schema(&node.inputs());
