@@ -102,11 +102,14 @@ class DifferentialCase(ClientCase):
 
     def show(self, seed, number, query, found):
         way, engines = differential.way(number), self.engines()
+        # An answer that changes from run to run is another fault than a wrong one.
+        again = engines.ask(query, way)
         small, wrong = engines.shrink(query, way, found)
         which, name = engines.other.which, engines.other.name
         for line in (
             f"seed {seed}, query {number}, as it was made, with {way}:\n{query.text(OURS)}",
             f"and in {name}'s spelling:\n{query.text(which)}",
+            f"{found.wrong}\nasked again it is {again.word}",
             f"made small:\n{small.text(OURS)}\nand:\n{small.text(which)}",
             wrong.wrong,
         ):

@@ -31,6 +31,15 @@ class Interactive(ClientCase):
                 self.assertEqual([tuple(record.values) for record in reader], [(n,)])
                 self.assertEqual([column.name for column in reader.schema.columns], ["number"])
 
+    def test_rows_become_a_frame(self):
+        name = self.numbers(5)
+        query = self.o.run_sql_interactive(f"SELECT n, s FROM {name} ORDER BY n LIMIT 5")
+        query.wait_for_success(interval=0.1)
+        # Without a count the client asks for -1 rows, and sends nothing.
+        frame = query.to_pandas(count=5)
+        self.assertEqual(frame["n"].tolist(), list(range(5)))
+        self.assertEqual(frame["s"].tolist(), [f"row {n}" for n in range(5)])
+
     def test_statements_and_failures(self):
         table = self.table("n bigint")
         with self.assertRaises(errors.ODPSError):

@@ -73,6 +73,33 @@ class Scalar(UdfCase):
         total = sum(n for (n,) in want if n is not None and n % 2)
         self.assertEqual(self.query(f"SELECT SUM({name}(a, b)) FROM {table.name} WHERE {name}(a, b) % 2 = 1"), [(total,)])
 
+    def test_rows_that_a_condition_decides_are_not_asked_about(self):
+        name = self.function("""
+            @annotate("bigint->boolean")
+            class F(object):
+                def evaluate(self, n):
+                    if n is None or n < 0:
+                        raise ValueError("asked about %r" % n)
+                    return n % 2 == 0
+        """)
+        table = self.table("n bigint")
+        numbers = list(range(-100, 100))
+        self.o.write_table(table, [[None], *([n] for n in numbers)])
+        where = lambda condition: self.query(f"SELECT n FROM {table.name} WHERE {condition}")
+        even = [(n,) for n in numbers if n >= 0 and n % 2 == 0]
+        decided = [(None,), *((n,) for n in numbers if n < 0)]
+        self.assertCountEqual(where(f"n IS NULL OR n < 0 OR {name}(n)"), decided + even)
+        self.assertCountEqual(where(f"n IS NOT NULL AND n >= 0 AND {name}(n)"), even)
+        self.assertCountEqual(where(f"CASE WHEN n >= 0 THEN {name}(n) ELSE FALSE END"), even)
+        self.assertCountEqual(where(f"IF(n >= 0, {name}(n), FALSE)"), even)
+        shown = self.query(f"SELECT n, n IS NULL OR n < 0 OR {name}(n) FROM {table.name}")
+        self.assertCountEqual([(n,) for n, said in shown if said], decided + even)
+        counted = self.query(f"SELECT COUNT_IF(n IS NULL OR n < 0 OR {name}(n)) FROM {table.name}")
+        self.assertEqual(counted, [(len(decided + even),)])
+        # What is unknown decides nothing: NULL OR TRUE is TRUE, NULL AND FALSE is FALSE.
+        unknown = f"SELECT n > 0 OR {name}(0), n > 0 AND {name}(1) FROM {table.name} WHERE n IS NULL"
+        self.assertEqual(self.query(unknown), [(True, False)])
+
     def test_values_of_every_type_go_and_come_back(self):
         values = {
             "bigint": [0, -1, (1 << 63) - 1, -(1 << 63) + 1],

@@ -10,6 +10,7 @@ mod extremes;
 mod hll;
 mod keyed;
 mod percentile;
+mod sliding;
 mod sum;
 
 use std::collections::HashMap;
@@ -31,7 +32,6 @@ use datafusion::logical_expr::{
 };
 
 use self::doubles::doubles;
-use self::extremes::Extreme;
 use crate::coercion::is_text;
 use crate::docs::Entry;
 use crate::error::FunctionError;
@@ -145,8 +145,8 @@ pub(crate) fn functions() -> HashMap<&'static str, Arc<AggregateUDF>> {
         ("covar_pop", doubles(df::covariance::covar_pop_udaf(), 2)),
         ("covar_samp", doubles(df::covariance::covar_samp_udaf(), 2)),
         ("grouping", df::grouping::grouping_udaf()),
-        ("max", Extreme::max()),
-        ("min", Extreme::min()),
+        ("max", Arc::new(extremes::max())),
+        ("min", Arc::new(extremes::min())),
         // Without a suffix it is the population's, unlike in DataFusion.
         ("stddev", doubles(df::stddev::stddev_pop_udaf(), 1)),
         ("stddev_pop", doubles(df::stddev::stddev_pop_udaf(), 1)),

@@ -121,18 +121,20 @@ impl ScalarUDFImpl for Conditional {
             let when = when.into_iter().map(|(w, t)| (Box::new(w), Box::new(t))).collect();
             Expr::Case(Case::new(None, when, otherwise.map(Box::new)))
         };
+        // What is not the same each time is asked once, if nothing behind it must wait for what it says.
+        let changes = |args: &[Expr]| args.iter().any(Expr::is_volatile);
         Ok(match self.kind {
             Kind::If if args.len() == 3 => {
                 let (no, yes, condition) = (args.remove(2), args.remove(1), args.remove(0));
                 ExprSimplifyResult::Simplified(case(vec![(condition, yes)], Some(no)))
             }
             Kind::Coalesce if args.len() == 1 => ExprSimplifyResult::Simplified(args.remove(0)),
-            Kind::Coalesce if !args.is_empty() => {
+            Kind::Coalesce if args.len() > 1 && (!changes(&args[..args.len() - 1]) || changes(&args[1..])) => {
                 let last = args.remove(args.len() - 1);
                 let when = args.into_iter().map(|a| (a.clone().is_not_null(), a)).collect();
                 ExprSimplifyResult::Simplified(case(when, Some(last)))
             }
-            Kind::Nullif if args.len() == 2 => {
+            Kind::Nullif if args.len() == 2 && !changes(&args[..1]) => {
                 let (b, a) = (args.remove(1), args.remove(0));
                 ExprSimplifyResult::Simplified(case(vec![(a.clone().eq(b).is_not_true(), a)], None))
             }

@@ -190,6 +190,9 @@ impl Session {
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         // The engine's groups of the few greatest keys take NaN for a new one each time, and lose the greatest.
         config.options_mut().optimizer.enable_topk_aggregation = false;
+        // What MIN or MAX of one column has found leaves out files that another one beside it needs: one of an expression, or
+        // one that has seen NULLs only.
+        config.options_mut().optimizer.enable_aggregate_dynamic_filter_pushdown = false;
         let mut rules = pushdown::guarded(state.physical_optimizers());
         rules.insert(0, Arc::new(kept::OneTable));
         rules.insert(0, Arc::new(user_code::InOrder));

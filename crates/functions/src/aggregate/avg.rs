@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature, Volatility,
 };
 
+use super::sliding::Sliding;
 use crate::coercion::{is_decimal, is_text, type_name};
 use crate::error::FunctionError;
 
@@ -102,6 +103,9 @@ impl AggregateUDFImpl for Avg {
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let ty = args.return_field.data_type().clone();
+        if ty == DataType::Float64 && !args.is_distinct {
+            return Ok(Box::new(Sliding::mean()));
+        }
         let inner = avg_udaf().create_sliding_accumulator(inner_args(args))?;
         Ok(if with_one_more(&ty).is_some() { Box::new(One { inner, ty }) } else { inner })
     }

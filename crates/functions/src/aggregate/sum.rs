@@ -7,8 +7,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray, PrimitiveArray,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::prep_null_mask_filter;
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_aggregate::sum::sum_udaf;
@@ -18,6 +17,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature, Volatility,
 };
 
+use super::extremes::kept;
+use super::sliding::Sliding;
 use crate::coercion::{is_decimal, is_text, type_name};
 use crate::error::FunctionError;
 
@@ -90,6 +91,9 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if is_float(args.return_field.data_type()) && !args.is_distinct {
+            return Ok(Box::new(Sliding::sum()));
+        }
         if is_float(args.return_field.data_type()) {
             return sum_udaf().inner().create_sliding_accumulator(args);
         }
@@ -353,9 +357,7 @@ impl GroupsAccumulator for Groups {
             DataType::Decimal128(..) => values.as_primitive::<Decimal128Type>().clone(),
             other => return Err(FunctionError::internal(format!("sum of {other}")).into()),
         };
-        let kept = opt_filter.map(|f| NullBuffer::new(prep_null_mask_filter(f).values().clone()));
-        let nulls = NullBuffer::union(wide.nulls(), kept.as_ref());
-        let out = Decimal128Array::try_new(wide.values().clone(), nulls)?;
+        let out = Decimal128Array::try_new(wide.values().clone(), kept(wide.nulls(), opt_filter))?;
         Ok(vec![Arc::new(out.with_precision_and_scale(38, 0)?)])
     }
 
@@ -388,6 +390,9 @@ mod tests {
         let states = groups.convert_to_state(std::slice::from_ref(&values), Some(&filter)).expect("values");
         let kept: Vec<_> = states[0].as_primitive::<Decimal128Type>().iter().collect();
         assert_eq!(kept, [Some(2), None, None, None, Some(7)]);
+        let known = BooleanArray::from(vec![true, true, false, false, true]);
+        let states = groups.convert_to_state(std::slice::from_ref(&values), Some(&known)).expect("values");
+        assert_eq!(states[0].as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>(), kept);
         groups.update_batch(&[values], &[0, 1, 0, 1, 0], Some(&filter), 2).expect("values");
         let out = groups.evaluate(EmitTo::All).expect("fits");
         assert_eq!(out.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(9), None]));

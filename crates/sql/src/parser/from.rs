@@ -314,9 +314,12 @@ impl Parser<'_> {
         let name = self.object_name()?;
         let args = if self.is_symbol(Symbol::LParen) { Some(self.table_arguments()?) } else { None };
         let version = self.table_version()?;
-        let sample = if args.is_none() { self.sample()? } else { None };
+        let is_table = args.is_none();
+        let sample = if is_table { self.sample()? } else { None };
         self.refuse_table_tail()?;
         let alias = self.table_alias()?;
+        // Behind an alias, columns are named by that.
+        let of_alias = if is_table && sample.is_none() { self.sample()? } else { None };
         self.refuse_table_tail()?;
         let table = |alias| TableFactor::Table {
             name,
@@ -330,9 +333,13 @@ impl Parser<'_> {
             sample: None,
             index_hints: Vec::new(),
         };
-        match sample {
-            Some(sample) => self.sampled(table(None), sample, alias),
-            None => Ok(table(alias)),
+        match (sample, of_alias) {
+            (Some(sample), _) => self.sampled(table(None), sample, alias),
+            (None, Some(sample)) => {
+                let shown = alias.clone().map(|alias| TableAlias { columns: Vec::new(), ..alias });
+                self.sampled(table(alias), sample, shown)
+            }
+            (None, None) => Ok(table(alias)),
         }
     }
 

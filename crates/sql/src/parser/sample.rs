@@ -1,4 +1,4 @@
-//! TABLESAMPLE behind a table: some of its rows. It becomes a subquery that chooses them.
+//! TABLESAMPLE behind a table or its alias: some of its rows. It becomes a subquery that chooses them.
 
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, SetExpr, TableAlias, TableFactor,
@@ -124,7 +124,7 @@ impl Parser<'_> {
         Ok(TableFactor::Derived { lateral: false, subquery, alias, sample: None })
     }
 
-    /// Refuses TABLESAMPLE where a table has its alias already, or is none.
+    /// Refuses TABLESAMPLE behind what is no table, and a second one.
     pub(super) fn refuse_sample(&self) -> Result<()> {
         if self.is("tablesample") {
             return self.unsupported(self.position(), "TABLESAMPLE behind anything but the name of a table");

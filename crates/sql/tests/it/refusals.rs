@@ -20,7 +20,16 @@ fn refusal(text: &str) -> String {
 #[test]
 fn clauses_that_would_be_ignored_are_refused_with_their_place() {
     for (text, place, what) in [
-        ("select a from t x tablesample(10 percent)", "[1,19]", "TABLESAMPLE behind anything but the name of a table"),
+        (
+            "select a from (select 1 as a) x tablesample(10 percent)",
+            "[1,33]",
+            "TABLESAMPLE behind anything but the name of a table",
+        ),
+        (
+            "select a from t tablesample (1 rows) x tablesample(10 percent)",
+            "[1,40]",
+            "TABLESAMPLE behind anything but the name of a table",
+        ),
         ("select a from t zorder by a", "[1,17]", "ZORDER BY"),
         ("select concat(b) as (k, v) from t", "[1,8]", "a table function with column aliases"),
         ("select * from explode_json(a) t", "[1,15]", "a table function"),

@@ -4,6 +4,7 @@
 //! - Columns of the result that repeat a name get a mark, which [`output_name`] takes off again.
 //! - Whole numbers in GROUP BY and ORDER BY are constants, unless a flag makes them positions.
 //! - SORT BY and CLUSTER BY are the ORDER BY of a machine that works alone.
+//! - IN and EXISTS with a query of one row, as totals are, compare with that row.
 //! - IN with several columns and a query is EXISTS, IN and EXISTS in a SELECT list are scalar subqueries; so is IN in a
 //!   condition where it may not be taken for FALSE when it is NULL.
 //! - DECODE is a CASE; WITHIN GROUP moves into the arguments.
@@ -231,6 +232,7 @@ impl VisitorMut for Rewrite<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         let grouped = grouping::rewrite_select(select, &mut None);
         columns::name_columns(select);
+        subqueries::of_one_row(select);
         let grouped = grouped.and_then(|()| subqueries::in_select_list(select, &mut self.in_lists));
         let grouped = grouped.and_then(|()| subqueries::in_conditions(select, &mut self.in_lists));
         match grouped.and_then(|()| self.group_by(select)) {

@@ -23,7 +23,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast::{Expr as AstExpr, Ident, ObjectName, Query, SelectItem, SetExpr, TableFactor};
 
 use super::names::TableName;
-use super::user_code::{Around, UserFunctions};
+use super::user_code::{Around, UserFunctions, decided_first};
 use super::{
     Session, again, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare,
     rights, scans,
@@ -273,7 +273,8 @@ pub(crate) async fn physical_plan(
     state: &SessionState,
     planned: &Planned,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let optimized = state.optimize(&planned.plan).map_err(errors::engine)?;
+    let plan = decided_first(&planned.plan).map_err(errors::engine)?;
+    let optimized = state.optimize(&plan).map_err(errors::engine)?;
     if !session.settings.allows_full_scan() {
         scans::check(&optimized, &planned.tables)?;
     }

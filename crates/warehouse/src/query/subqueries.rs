@@ -1,13 +1,14 @@
-//! IN and EXISTS with a query where the planner does not know them: with several columns, in a SELECT list, and where it
-//! matters that IN may be NULL.
+//! IN and EXISTS with a query where the planner does not know them: with several columns, in a SELECT list, where it matters
+//! that IN may be NULL, and with a total over rows that there may be none of.
 
 use std::ops::ControlFlow;
 
 use feitian_base::{Error, Result};
+use feitian_functions::registry;
 use feitian_sql::{Position, SqlError, parse_query};
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SetExpr, Spanned, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::errors::{front_end, semantic};
@@ -60,13 +61,176 @@ pub(super) fn several_columns(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
+/// Rewrites IN and EXISTS with a query that has one row whatever it finds: `x IN (SELECT count(*) …)` is `x = (SELECT …)`.
+///
+/// The engine joins such a query by the columns of the outer one, and takes a total over no rows for no row.
+pub(super) fn of_one_row(select: &mut Select) {
+    let _ = VisitMut::visit(&mut select.projection, &mut OneRow { depth: 0 });
+    let conditions = [&mut select.selection, &mut select.having, &mut select.qualify];
+    conditions.into_iter().flatten().for_each(one_row_in);
+}
+
+/// The same in a condition. Where IN has to hold, `coerce` knows whether the query is about a row: if not, a join finds out
+/// which partitions are read.
+fn one_row_in(condition: &mut Expr) {
+    let stays = match &*condition {
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => is_plain_in(expr),
+        e => is_plain_in(e),
+    };
+    match condition {
+        _ if stays => {}
+        Expr::Nested(e) => one_row_in(e),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            one_row_in(left);
+            one_row_in(right);
+        }
+        other => {
+            let _ = VisitMut::visit(other, &mut OneRow { depth: 0 });
+        }
+    }
+}
+
+fn is_plain_in(e: &Expr) -> bool {
+    match e {
+        Expr::Nested(e) => is_plain_in(e),
+        Expr::InSubquery { subquery, .. } => having_of(subquery).is_none(),
+        _ => false,
+    }
+}
+
+struct OneRow {
+    depth: usize,
+}
+
+impl VisitorMut for OneRow {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        match expr {
+            Expr::InSubquery { expr: x, subquery, negated }
+                if !matches!(**x, Expr::Tuple(_)) && is_one_row(subquery) && gives_total(subquery) =>
+            {
+                *expr = is_the_row(x, subquery, *negated);
+            }
+            Expr::Exists { subquery, negated } if is_one_row(subquery) => *expr = is_a_row(subquery, *negated),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn joined(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }))
+}
+
+/// `x IN (query)`, if that has one row.
+fn is_the_row(x: &Expr, query: &Query, negated: bool) -> Expr {
+    let (mut query, having) = (query.clone(), having_of(query));
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.having = None;
+    }
+    let (x, row) = (Expr::Nested(Box::new(x.clone())), Expr::Subquery(Box::new(query)));
+    match having {
+        None => joined(x, if negated { BinaryOperator::NotEq } else { BinaryOperator::Eq }, row),
+        Some(having) => {
+            let found = joined(having, BinaryOperator::And, joined(x, BinaryOperator::Eq, row));
+            if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) } } else { found }
+        }
+    }
+}
+
+/// `EXISTS (query)`, if that has one row unless HAVING takes it away.
+fn is_a_row(query: &Query, negated: bool) -> Expr {
+    if let Some(having) = having_of(query) {
+        return if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(having) } } else { having };
+    }
+    // It is planned, so that what it names must be there.
+    let mut query = query.clone();
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.projection.truncate(1);
+    }
+    let asked = Expr::IsNull(Box::new(Expr::Subquery(Box::new(query))));
+    let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+    joined(asked, op, Expr::Value(Value::Boolean(!negated).with_empty_span()))
+}
+
+/// Whether HAVING of `query` holds, as a query of its own.
+fn having_of(query: &Query) -> Option<Expr> {
+    let mut query = query.clone();
+    let SetExpr::Select(select) = &mut *query.body else { return None };
+    let having = select.having.take()?;
+    select.projection = vec![SelectItem::UnnamedExpr(having)];
+    Some(Expr::Nested(Box::new(Expr::IsTrue(Box::new(Expr::Subquery(Box::new(query)))))))
+}
+
+/// Whether `query` is a total over all that it finds, and nothing but HAVING takes that row away.
+fn is_one_row(query: &Query) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return false };
+    let is_whole = matches!(&select.group_by, GroupByExpr::Expressions(items, _) if items.is_empty());
+    let is_kept = select.qualify.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    // HAVING may use names that the SELECT list gives; then it stays where they are known.
+    is_whole && is_kept && select.having.as_ref().map_or_else(|| gives_total(query), has_total)
+}
+
+/// Whether a total stands in the first column of `query`.
+fn gives_total(query: &Query) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return false };
+    match select.projection.first() {
+        Some(SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. }) => has_total(e),
+        _ => false,
+    }
+}
+
+/// Whether an aggregate function stands in `e`.
+fn has_total(e: &Expr) -> bool {
+    struct Totals(usize);
+    impl Visitor for Totals {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(call) if self.0 == 0 && call.over.is_none() => {
+                    let name = call.name.to_string().to_lowercase();
+                    let is_total = registry().aggregate.contains_key(&name);
+                    if is_total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(e, &mut Totals(0)).is_break()
+}
+
 /// Rewrites IN and EXISTS in the SELECT list: the planner knows them in conditions only.
 ///
 /// `x IN (query)` asks the set of the query's values; it is NULL where x or one of the values is NULL and none is equal.
 ///
 /// `left` is how many more may be rewritten in the statement: each makes copies of its query, which may hold others.
 pub(super) fn in_select_list(select: &mut Select, left: &mut usize) -> Result<()> {
-    match select.projection.visit(&mut Lists { depth: 0, left, with_exists: true }) {
+    match VisitMut::visit(&mut select.projection, &mut Lists { depth: 0, left, with_exists: true }) {
         ControlFlow::Break(e) => Err(e),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -217,7 +381,7 @@ fn template(text: &str, parts: &[(&str, Expr)]) -> Result<Expr> {
     }
     let mut query = parse_query(text).map_err(front_end)?;
     let SetExpr::Select(select) = &mut *query.body else { return Err(Error::internal("a SELECT")) };
-    let Some(sqlparser::ast::SelectItem::UnnamedExpr(mut expr)) = select.projection.pop() else {
+    let Some(SelectItem::UnnamedExpr(mut expr)) = select.projection.pop() else {
         return Err(Error::internal("an expression"));
     };
     let _ = VisitMut::visit(&mut expr, &mut Fill(parts));

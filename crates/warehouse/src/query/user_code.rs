@@ -4,6 +4,7 @@
 //! files that the class is made of, which never change.
 
 mod aggregate;
+mod decided;
 mod distinct;
 mod lookup;
 mod table;
@@ -41,6 +42,7 @@ use super::names::{self, OF_A_USER, UnknownCall};
 use super::select::assignable;
 use super::{Session, errors, rights, sql_function};
 
+pub(super) use decided::decided_first;
 pub(super) use table::InOrder;
 
 /// The resources of all functions that an instance uses lie in memory meanwhile.

@@ -22,7 +22,7 @@ use feitian_functions::coercion::{common_of, comparison_type, is_text, is_time, 
 use feitian_functions::{FunctionError, Negate, aggregate_argument, is_plain_widening, registry};
 use feitian_types::arrow::{column_type, engine_type, nearest_type};
 
-use super::{coerce_in, condition, zeros};
+use super::{coerce_in, condition, exists, is_total, limit_of, zeros};
 use crate::query::sql_function;
 
 /// The parameters of all lambdas of a call are known after so many looks at what they make.
@@ -205,9 +205,7 @@ impl Scope<'_> {
             Expr::AggregateFunction(f) => self.aggregate(f),
             Expr::WindowFunction(f) => self.window(*f),
             Expr::ScalarSubquery(q) => Ok(Expr::ScalarSubquery(self.subquery(q)?)),
-            Expr::Exists(Exists { subquery, negated }) => {
-                Ok(Expr::Exists(Exists { subquery: self.subquery(subquery)?, negated }))
-            }
+            Expr::Exists(Exists { subquery, negated }) => exists(self.subquery(subquery)?, negated),
             Expr::InSubquery(q) => self.in_subquery(q),
             other => Ok(other),
         }
@@ -361,6 +359,7 @@ impl Scope<'_> {
         let mut args = self.arguments(args, func.as_ref())?;
         if Arc::ptr_eq(&func, &registry().scalar["nullif"])
             && args.len() == 2
+            && !args[0].is_volatile()
             && zeros::is_floating(&self.type_of(&args[0])?)
         {
             let (other, value) = (args.remove(1), args.remove(0));
@@ -457,6 +456,12 @@ impl Scope<'_> {
             subquery.subquery = Arc::new(changed);
         }
         let expr = alike(convert(*expr, &e, &to, false)?, self.schema);
+        if !subquery.outer_ref_columns.is_empty() && is_total(&subquery.subquery) {
+            // It has a row where there is nothing to count too.
+            let op = if negated { Operator::NotEq } else { Operator::Eq };
+            let row = Box::new(Expr::ScalarSubquery(subquery));
+            return Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(expr), op, row)));
+        }
         if negated && !subquery.outer_ref_columns.is_empty() {
             return self.none_is(expr, subquery);
         }
@@ -474,6 +479,10 @@ impl Scope<'_> {
             other => Ok(Transformed::no(other)),
         };
         let expr = expr.transform(outer)?.data;
+        if limit_of(&subquery.subquery).is_some() {
+            let text = "NOT IN with LIMIT in a query that names columns of another one is not supported yet";
+            return Err(FunctionError::unsupported(text).into());
+        }
         let plan = Arc::unwrap_or_clone(subquery.subquery);
         let found = Expr::from(Column::from(plan.schema().qualified_field(0)));
         let may_be = expr.clone().eq(found.clone()).or(found.is_null()).or(expr.is_null());
