@@ -3,6 +3,7 @@
 Every test has an instance to itself, so that tables need no names that nobody else uses.
 """
 
+import logging
 import unittest
 
 from tablestore import OTSClient, OTSServiceError, TableMeta, TableOptions
@@ -11,6 +12,9 @@ from tablestore.retry import DefaultRetryPolicy, NoRetryPolicy
 
 import harness
 import ots_raw
+
+# The SDK logs every answer that is no success, and most of those here are what a test asks for.
+logging.getLogger(OTSClient.DEFAULT_LOGGER_NAME).setLevel(logging.CRITICAL)
 
 IGNORE = Condition(RowExistenceExpectation.IGNORE)
 EXIST = Condition(RowExistenceExpectation.EXPECT_EXIST)

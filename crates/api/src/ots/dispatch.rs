@@ -153,12 +153,12 @@ fn status(e: &Error) -> StatusCode {
 
 fn log_failure(e: &Error, status: StatusCode) {
     let (status, code, why) = (status.as_u16(), errors::code(e), e.message());
-    if status >= 500 {
+    if errors::is_fault(code) {
         tracing::error!(status, code, error = ?e, "request failed");
     } else if code == "OTSAuthFailed" {
         tracing::info!(status, code, why, "request refused");
     } else {
-        // Conditions that do not hold and rows that others write are everyday answers.
+        // Conditions that do not hold, rows that others write, and a store that is not here are everyday answers.
         tracing::debug!(status, code, why, "request refused");
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn row(row: Option<&Row>) -> Vec<u8> {
 pub(super) fn outcome<T>(outcome: Result<T>) -> Result<T, wire::Error> {
     outcome.map_err(|e| {
         let code = errors::code(&e);
-        if errors::status(code) >= 500 {
+        if errors::is_fault(code) {
             tracing::error!(code, error = ?e, "a row of a batch failed");
         }
         errors::message(&e)

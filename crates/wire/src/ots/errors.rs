@@ -114,6 +114,13 @@ pub fn status(code: &str) -> u16 {
     }
 }
 
+/// Whether a code is a fault that an operator should hear of each time. Not those that say that nothing was done and that the
+/// request is to come again: clients send it many times a second while the store is elsewhere or its disk is full, of which
+/// the store itself tells once.
+pub fn is_fault(code: &str) -> bool {
+    status(code) >= 500 && !matches!(code, "OTSPartitionUnavailable" | "OTSServerBusy")
+}
+
 /// `error` as a message: the body of an answer, or the reason in a row of a batch.
 ///
 /// What only an operator can mend is not told: it may name files.
@@ -165,6 +172,18 @@ mod tests {
             (unsupported_operation("Get"), 400),
         ] {
             assert_eq!(status(code(&error)), want, "{error:?}");
+        }
+    }
+
+    // From: the documentation of the error codes: the first say that the service failed, the others that the request is to
+    // be sent again, changed, or not at all.
+    #[test]
+    fn a_fault_is_what_a_client_cannot_help() {
+        for fault in ["OTSInternalServerError", "OTSTimeout", "OTSServerUnavailable"] {
+            assert!(is_fault(fault), "{fault}");
+        }
+        for refusal in ["OTSPartitionUnavailable", "OTSServerBusy", "OTSConditionCheckFail", "OTSTableNotReady"] {
+            assert!(!is_fault(refusal), "{refusal}");
         }
     }
 
