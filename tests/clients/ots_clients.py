@@ -71,6 +71,8 @@ class Client:
         self.operations, self.known = [], {}
         self.pair, self.pair_in_doubt = None, []
         self.acknowledged = self.not_done = 0
+        # Whether the server may forget open transactions, of which nothing is durable, under a client that is connected.
+        self.may_lose_transactions = False
         # Of acknowledged writes, and at most of all that are not: refused ones may cost, and those in doubt.
         self.units = self.more_units = 0
         self.failure = None
@@ -195,13 +197,14 @@ class Client:
         try:
             if self.random.random() < 0.5:
                 answer = self.wire.ask("BatchWriteRow", batch(rows, atomic=True))
-                failed = [one(item, 2, 1).decode() for item in fields(one(answer, 1))[2] if not one(item, 1)]
+                failed = failed_rows(answer)
                 if failed:
                     raise ots_raw.Refused(200, failed[0], "a row of an atomic batch")
             else:
                 self.transaction(rows)
         except ots_raw.Refused as error:
-            if error.code in NOT_DONE:
+            is_lost = error.code == "OTSSessionNotExist" and self.may_lose_transactions
+            if is_lost or error.code in NOT_DONE:
                 self.pair_in_doubt.remove(value)
                 self.not_done += 1
             elif error.code not in IN_DOUBT:
@@ -222,6 +225,11 @@ def batch(rows, atomic=None):
     """A BatchWriteRow that puts registers."""
     puts = [{1: ots_raw.PUT, 2: ots_raw.row(key(row), register(value)), 3: ots_raw.condition()} for row, value in rows]
     return {1: [{1: TABLE, 2: puts}], 3: None if atomic is None else int(atomic)}
+
+
+def failed_rows(answer):
+    """The codes of the rows of a BatchWriteRow over one table that did not go well."""
+    return [one(item, 2, 1).decode() for item in fields(one(answer, 1))[2] if not one(item, 1)]
 
 
 class Crowd:

@@ -14,11 +14,25 @@ import time
 import harness
 import ots
 import ots_raw
-from ots_clients import GONE, IN_DOUBT, NOT_DONE, Crowd, create_table
+from ots_clients import (
+    GONE,
+    IN_DOUBT,
+    NOT_DONE,
+    REGISTERS,
+    TABLE,
+    Crowd,
+    create_table,
+    failed_rows,
+    key,
+    register,
+    state,
+)
 from ots_raw import INTEGER, InfMax, InfMin, one
 
 # Every numbered step of the table store's protocols.
 POINTS = [
+    "engine.made",
+    "engine.renewed",
     "engine.before_write",
     "engine.before_sync",
     "engine.after_sync",
@@ -34,7 +48,14 @@ POINTS = [
     "tables.clean.before_row",
     "tables.clean.after_range",
     "tables.clean.before_forget",
+    "tables.reopen.taken",
+    "tables.reopen.closed",
+    "tables.reopen.opened",
 ]
+# On the way of the first start of all, which needs a directory of its own.
+MADE = "engine.made"
+# Those of a store that is opened again by its process: a write must have failed before that.
+REOPENING = "tables.reopen."
 # Those of the cleaning, which a server does when it starts, and once a minute: there must be something to clean before that.
 CLEANING = ("engine.buried", "engine.dropped", "tables.clean.")
 # A long enough run reaches every fail point so often, a shorter one each equally often.
@@ -83,7 +104,9 @@ class Dropper:
         self.rows = set(range(ROWS + 1))
         rows = [ots_raw.row([("n", n)], [("pad", "x" * 1000), ("v", ROWS - n)]) for n in range(ROWS)]
         puts = [{1: ots_raw.PUT, 2: row, 3: ots_raw.condition()} for row in rows]
-        wire.ask("BatchWriteRow", {1: [{1: DROPPED, 2: puts}]})
+        failed = failed_rows(wire.ask("BatchWriteRow", {1: [{1: DROPPED, 2: puts}]}))
+        if failed:
+            raise ots_raw.Refused(200, failed[0], "a row of a batch")
         self.rows = {ROWS}
         self.expect(count(wire))
         wire.ask("CreateIndex", {1: DROPPED, 2: {1: DROPPED_INDEX, 2: ["v"], 4: 0, 5: 0}, 3: 1})
@@ -161,6 +184,8 @@ class Loop:
         create_table(wire)
         wire.close()
         self.crowd, self.dropper = Crowd(self.instance, seed), Dropper()
+        for client in self.crowd.clients:
+            client.may_lose_transactions = True
         self.reached = {}
         self.surplus = 0
 
@@ -171,10 +196,12 @@ class Loop:
     def round(self, point=None, limit_s=ROUND_S):
         """Works until the server has died at the point, or is killed after the limit; then everything must be right.
         Returns where it died."""
+        if point == MADE:
+            return self.die_while_made()
         if point and point.startswith(CLEANING):
             self.leave_something()
         self.server.kill()
-        self.arm(f"{point}:{self.passes(point)}" if point else None)
+        self.arm(self.armed(point) if point else None)
         try:
             self.server.start()
         except AssertionError:
@@ -184,6 +211,40 @@ class Loop:
             return self.settled(point)
         died = self.work(limit_s)
         return self.settled(point if died and point else "a random moment")
+
+    def armed(self, point):
+        fails = f"engine.before_sync:{self.random.randint(20, 100)}:error," if point.startswith(REOPENING) else ""
+        return f"{fails}{point}:{self.passes(point)}"
+
+    def die_while_made(self):
+        """A server of its own that dies when its table store was made and not yet put in its place; then it keeps a row."""
+        server = harness.Server(variables={"FEITIAN_FAILPOINTS": MADE})
+        try:
+            try:
+                server.start()
+            except AssertionError:
+                if server.process.poll() is None:
+                    raise
+            else:
+                raise AssertionError(f"the server did not die at {MADE}")
+            server.variables = {}
+            server.start()
+            instance, row = ots.new_instance(server), REGISTERS[0]
+            wire = ots.wire(server, instance)
+            create_table(wire)
+            wire.ask("PutRow", ots_raw.put(TABLE, key(row), register(1)))
+            wire.close()
+            server.kill()
+            server.start()
+            wire = ots.wire(server, instance)
+            got = ots_raw.got_row(wire.ask("GetRow", ots_raw.get(TABLE, key(row))))
+            if got is None or state(row, got.cells) != 1:
+                raise AssertionError(f"{row} is {got}")
+            wire.close()
+        finally:
+            server.close()
+        self.reached[MADE] = self.reached.get(MADE, 0) + 1
+        return MADE
 
     def leave_something(self):
         """What the next start has to clean away: versions, and tables with what they held."""
@@ -234,6 +295,8 @@ class Loop:
 
     def passes(self, point):
         """How often the point is passed before the server dies at it: what happens seldom would not happen in a round."""
+        if point == "engine.renewed" or point.startswith(REOPENING):
+            return 1
         often = ("engine.before_", "engine.after_", "tables.before_", "tables.after_")
         if point.startswith(often):
             return self.random.randint(1, 300)

@@ -1,16 +1,25 @@
 //! Fail points: named places between two steps of a protocol where a test may end the process at once.
 //!
 //! `FEITIAN_FAILPOINTS=commit.after_record:3` kills the process (SIGKILL, no destructor runs) the third time that
-//! `commit.after_record` is passed; `name:3:panic` panics there instead. Without the variable a fail point costs one load.
+//! `commit.after_record` is passed; `name:3:panic` panics there instead, and `name:3:error` lets a step fail that asks
+//! [`check`]. Without the variable a fail point costs one load.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Armed {
     passed: AtomicU64,
     nth: u64,
-    panics: bool,
+    action: Action,
+}
+
+#[derive(Clone, Copy)]
+enum Action {
+    Kill,
+    Panic,
+    Fail,
 }
 
 fn armed() -> Option<&'static HashMap<String, Armed>> {
@@ -23,20 +32,43 @@ fn parse(item: &str) -> Option<(String, Armed)> {
     let mut parts = item.trim().split(':');
     let name = parts.next()?.to_string();
     let nth = parts.next().unwrap_or("1").parse().ok()?;
-    let panics = parts.next() == Some("panic");
-    Some((name, Armed { passed: AtomicU64::new(0), nth, panics }))
+    let action = match parts.next() {
+        Some("panic") => Action::Panic,
+        Some("error") => Action::Fail,
+        _ => Action::Kill,
+    };
+    Some((name, Armed { passed: AtomicU64::new(0), nth, action }))
+}
+
+/// What is to happen this time.
+#[inline]
+fn due(name: &str) -> Option<Action> {
+    let point = armed()?.get(name)?;
+    (point.passed.fetch_add(1, Ordering::SeqCst) + 1 == point.nth).then_some(point.action)
 }
 
 /// Ends the process with SIGKILL, or panics, if the environment says so for the point `name`; otherwise does nothing.
 #[inline]
 pub fn hit(name: &str) {
-    let Some(point) = armed().and_then(|a| a.get(name)) else { return };
-    if point.passed.fetch_add(1, Ordering::SeqCst) + 1 != point.nth {
-        return;
+    match due(name) {
+        Some(Action::Kill) => kill(),
+        Some(Action::Panic) => panic!("fail point {name}"),
+        Some(Action::Fail) | None => {}
     }
-    if point.panics {
-        panic!("fail point {name}");
+}
+
+/// The same at a step that can fail: answers an error of the disk if the environment says so.
+#[inline]
+pub fn check(name: &str) -> io::Result<()> {
+    match due(name) {
+        Some(Action::Kill) => kill(),
+        Some(Action::Panic) => panic!("fail point {name}"),
+        Some(Action::Fail) => Err(io::Error::other(format!("fail point {name}"))),
+        None => Ok(()),
     }
+}
+
+fn kill() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     // SIGKILL is delivered before this thread runs on; abort is for a system that would not.
     std::process::abort();

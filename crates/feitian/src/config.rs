@@ -47,6 +47,7 @@ pub struct Config {
     pub ots_listen: Option<SocketAddr>,
     pub ots_transactions: bool,
     pub ots_tables_per_instance: usize,
+    pub ots_cache: u64,
     /// `None`: SQLite in the data directory.
     pub meta: Option<String>,
     /// `None`: `master.key` in the data directory.

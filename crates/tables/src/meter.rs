@@ -4,7 +4,8 @@
 //! 2. Once the batch is durable, that value is the counter's. The latch is held from 1 to 2, so no value is lost or
 //!    used twice.
 //! 3. Read units, and units of writes that changed nothing, gather in memory; each second, and when the server stops,
-//!    the sums that changed are written. A crash forgets a second of them at most; a stop forgets none.
+//!    the sums that changed are written. A crash forgets a second of them at most; a stop forgets none, and neither does
+//!    an engine that fails and is opened again by the same process (`Meters::inherit`).
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,17 @@ impl Meters {
         let meter = meters.entry(generation).or_default();
         meter.aside.0 += u64::from(units.read.unsigned_abs());
         meter.aside.1 += u64::from(units.write.unsigned_abs());
+    }
+
+    /// Sums that an earlier opening had gathered and not written; they only grow, so the greater one is the later one.
+    pub(crate) fn inherit(&self, before: &Self) {
+        let gathered: Vec<_> = before.0.lock().iter().map(|(generation, meter)| (*generation, meter.aside)).collect();
+        let mut meters = self.0.lock();
+        for (generation, (read, write)) in gathered {
+            if let Some(meter) = meters.get_mut(&generation) {
+                meter.aside = (meter.aside.0.max(read), meter.aside.1.max(write));
+            }
+        }
     }
 
     /// Read and write units of a generation.

@@ -64,6 +64,24 @@ impl Tables {
         flushed
     }
 
+    /// False once no write is taken any more: whoever keeps the store open closes it then and opens its data again.
+    pub fn takes_writes(&self) -> bool {
+        self.0.engine.takes_writes()
+    }
+
+    /// Counts on from what an opening before this one had counted and could not write down any more. To be called before
+    /// the first request; if another process had the data in between, the greater sums count, so that nothing counts
+    /// twice.
+    pub fn inherit(&self, before: &Self) {
+        let old = before.0.tables();
+        for table in self.0.tables() {
+            let same = |old: &&Arc<Table>| old.instance == table.instance && old.name == table.name;
+            if let Some(old) = old.iter().find(same) {
+                table.meters.inherit(&old.meters);
+            }
+        }
+    }
+
     /// CreateTable.
     pub async fn create_table(&self, instance: &str, new: NewTable) -> Result<()> {
         let (inner, instance) = (self.0.clone(), instance.to_owned());

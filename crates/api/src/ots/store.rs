@@ -26,6 +26,16 @@ impl Ots {
         *self.0.tables.write() = Some(tables);
     }
 
+    /// Whether something is open here.
+    pub fn is_open(&self) -> bool {
+        self.0.tables.read().is_some()
+    }
+
+    /// Whether what is open here takes no writes any more.
+    pub fn is_broken(&self) -> bool {
+        self.0.tables.read().as_ref().is_some_and(|tables| !tables.takes_writes())
+    }
+
     /// Requests find nothing from now on; what was open, to be closed.
     pub fn take(&self) -> Option<Tables> {
         self.0.tables.write().take()

@@ -216,6 +216,14 @@ pub const KEYS: &[Key] = &[
         set: |c, v| count(v).map(|n| c.ots_tables_per_instance = n),
     },
     Key {
+        name: "ots.cache",
+        default: "64MiB",
+        doc: "Memory for blocks of the table store that were read. At least 1MiB.",
+        is_path: false,
+        shown: Shown::Everybody,
+        set: |c, v| at_least(parse_bytes(v)?, 1 << 20, "1MiB").map(|n| c.ots_cache = n),
+    },
+    Key {
         name: "server.grace",
         default: "30s",
         doc: "How long requests may still take after SIGTERM.",
@@ -245,6 +253,7 @@ pub(super) fn blank() -> Config {
         ots_listen: None,
         ots_transactions: false,
         ots_tables_per_instance: 0,
+        ots_cache: 0,
         meta: None,
         master_key: None,
         log_filter: String::new(),

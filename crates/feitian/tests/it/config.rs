@@ -107,6 +107,7 @@ fn a_wrong_value_is_refused_with_its_key_and_what_would_fit() {
         ("ots.listen", "7701", "127.0.0.1:7701"),
         ("ots.transactions", "yes", "true"),
         ("ots.tables_per_instance", "0", "at least 1"),
+        ("ots.cache", "1", "at least 1MiB"),
         ("server.proxies", "proxy.example", "10.0.0.0/8"),
         ("log.format", "xml", "json"),
         ("data", "", "path"),

@@ -11,11 +11,13 @@
 //!
 //! Killed before step 4, the journal may hold some batches of the group, each of them whole, and opening it again shows
 //! them: nobody was told either way. After an error in step 3 or 4 nothing is written any more: behind a batch that was
-//! cut off, recovery would drop what comes later.
+//! cut off, recovery would drop what comes later. Whoever opens the data next, this process or another one, puts on the disk
+//! what may be in the system's memory alone, before anybody reads it (`files.rs`).
 //!
 //! ```text
 //! DIR/lock     an flock for as long as the data are open
 //! DIR/epoch    how often they were opened; who finds another number than its own has lost them
+//! DIR/open     there from an opening until it is closed; who finds it knows that the last one was not
 //! DIR/rows/    fjall's files
 //! DIR/new/     the same while they are made for the first time: fjall cannot go on with a half of them
 //! DIR/torn-*   what the loss of power left of a group that nobody was answered about
@@ -25,8 +27,9 @@ mod commit;
 mod files;
 mod torn;
 
+use std::cell::Cell;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -40,7 +43,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use self::commit::Committer;
-use self::files::{estimate, open_database, read_epoch};
+use self::files::{estimate, note_closed, note_open, open_database, read_epoch};
 use super::group::{Request, State, check_readable, lower};
 use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable};
 
@@ -64,6 +67,7 @@ impl Default for Settings {
 
 /// One opening of a directory.
 pub struct Fjall {
+    dir: PathBuf,
     epoch: u64,
     state: Arc<Mutex<State>>,
     store: Arc<tokio::sync::RwLock<Option<Store>>>,
@@ -99,16 +103,19 @@ impl Fjall {
         // Whoever got round the lock reads this number before it writes.
         let epoch = read_epoch(&dir)?.unwrap_or(0) + 1;
         atomic_write(&RealDisk, &dir.join("epoch"), format!("{epoch}\n").as_bytes(), 0o644)?;
-        let (db, rows) = open_database(&dir, settings)?;
+        let was_closed = note_open(&dir)?;
+        let (db, rows) = open_database(&dir, settings, was_closed)?;
         let view = Arc::new(RwLock::new(Arc::new(db.snapshot())));
         let store = Store { view, rows, db, _lock: Arc::new(lock) };
         let state = Arc::new(Mutex::new(State::Open));
         let (queue, requests) = channel();
-        let spare_bytes = settings.spare_bytes;
-        let committer = Committer { dir, epoch, spare_bytes, state: state.clone(), store: store.clone() };
+        let (spare_bytes, refuses) = (settings.spare_bytes, Cell::new(false));
+        let (own, own_dir) = (store.clone(), dir.clone());
+        let committer = Committer { dir: own_dir, epoch, spare_bytes, state: state.clone(), store: own, refuses };
         let thread = std::thread::Builder::new().name("tables-commit".into());
         let committer = thread.spawn(move || committer.run(&requests))?;
         Ok(Self {
+            dir,
             epoch,
             state,
             store: Arc::new(tokio::sync::RwLock::new(Some(store))),
@@ -123,7 +130,10 @@ impl Fjall {
         let (request, answered) = Request::new(batch);
         match self.queue.lock().as_ref().map(|queue| queue.send(request)) {
             Some(Ok(())) => Ok(answered),
-            Some(Err(_)) => Err(unavailable("the thread that writes has ended")),
+            Some(Err(_)) => {
+                lower(&self.state, State::Broken);
+                Err(unavailable("the thread that writes has ended"))
+            }
             None => Err(unavailable("the engine is closed")),
         }
     }
@@ -131,7 +141,10 @@ impl Fjall {
     /// Sends a batch to the thread that writes.
     async fn write(&self, batch: Batch) -> Result<()> {
         let answered = self.enqueue(batch)?;
-        answered.await.unwrap_or_else(|_| Err(unknown("the thread that writes has ended")))
+        answered.await.unwrap_or_else(|_| {
+            lower(&self.state, State::Broken);
+            Err(unknown("the thread that writes has ended"))
+        })
     }
 
     /// Runs `work` where it may block; the engine is not closed meanwhile.
@@ -228,6 +241,10 @@ impl Engine for Fjall {
         self.epoch
     }
 
+    fn takes_writes(&self) -> bool {
+        *self.state.lock() == State::Open
+    }
+
     async fn close(&self) -> Result<()> {
         // Without a sender the thread ends, once it has written what is in the queue.
         drop(self.queue.lock().take());
@@ -240,16 +257,13 @@ impl Engine for Fjall {
         match (store, was) {
             // fjall waits for its threads, for ever if one has died of the error that broke us.
             (Some(store), State::Broken) => drop_aside(store),
-            (Some(store), _) => {
-                let last = move || {
-                    // This fails if one of fjall's threads has died, for which fjall would wait for ever.
-                    match store.db.persist(PersistMode::SyncData) {
-                        Ok(()) => drop(store),
-                        Err(_) => drop_aside(store),
-                    }
+            (Some(store), was) => {
+                let dir = self.dir.clone();
+                blocking(move || {
+                    close_now(store, was, &dir);
                     Ok(())
-                };
-                blocking(last).await?;
+                })
+                .await?;
             }
             (None, _) => {}
         }
@@ -321,6 +335,22 @@ impl Scan for FjallScan {
 /// Runs what may block away from the threads of the runtime.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(unreadable)?
+}
+
+/// The end of an opening none of whose writes failed.
+fn close_now(store: Store, was: State, dir: &Path) {
+    // The second line fails if one of fjall's threads has died, for which fjall would wait for ever.
+    let synced = store.db.persist(PersistMode::SyncData).and_then(|()| store.db.persist(PersistMode::Buffer));
+    if synced.is_err() {
+        return drop_aside(store);
+    }
+    // Before the lock goes: behind it, the note would be somebody else's.
+    if was == State::Open
+        && let Err(error) = note_closed(dir)
+    {
+        tracing::debug!(%error, "the next opening of the table store takes longer");
+    }
+    drop(store);
 }
 
 /// Lets go of fjall where it may take as long as it likes.

@@ -67,6 +67,13 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// The cause, for the log.
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Unavailable(why) | Self::Full(why) | Self::Unknown(why) => why,
+        }
+    }
+
     fn error(&self) -> Error {
         match self {
             Self::Unavailable(why) => unavailable(why.as_str()),

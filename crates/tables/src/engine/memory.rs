@@ -182,6 +182,11 @@ impl Engine for Memory {
         self.epoch
     }
 
+    fn takes_writes(&self) -> bool {
+        let is_owner = self.check_owner(&self.disk.state.lock()).is_ok();
+        is_owner && self.frozen.lock().is_none()
+    }
+
     async fn close(&self) -> Result<()> {
         let _turn = self.disk.turn.lock().await;
         self.closed.store(true, Ordering::SeqCst);

@@ -3,6 +3,7 @@
 mod cases;
 mod model;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -174,10 +175,13 @@ async fn a_commit_in_memory_fails_as_it_was_told() {
         let engine = Memory::open(&disk);
         engine.commit(puts([("a", "1")])).await.unwrap();
         disk.fail_next(failure);
+        assert!(engine.takes_writes());
         assert_eq!(code_of(engine.commit(puts([("a", "2")])).await), "OTSTimeout");
         assert_eq!(engine.get(b"a").await.unwrap().unwrap(), "1", "{failure:?}: not known, so not shown");
         assert_eq!(code_of(engine.commit(puts([("a", "3")])).await), "OTSPartitionUnavailable");
+        assert!(!engine.takes_writes());
         let again = Memory::open(&disk);
+        assert!(again.takes_writes() && !engine.takes_writes());
         assert_eq!(again.get(b"a").await.unwrap().unwrap(), after, "{failure:?}");
     }
 }
@@ -208,6 +212,7 @@ async fn fjall_without_room_refuses_writes_and_can_be_read() {
     let engine = Fjall::open(place.0.path(), settings).await.unwrap();
     let refused = engine.commit(puts([("a", "2")])).await.unwrap_err();
     assert_eq!((refused.code(), refused.kind()), ("OTSServerBusy", Kind::Unavailable));
+    assert!(engine.takes_writes(), "it does as soon as there is room");
     assert_eq!(engine.get(b"a").await.unwrap().unwrap(), "1");
     engine.close().await.unwrap();
 }
@@ -221,6 +226,7 @@ async fn fjall_whose_epoch_is_not_its_own_writes_and_reads_no_more() {
     let own = std::fs::read(&path).unwrap();
     std::fs::write(&path, format!("{}\n", engine.epoch() + 1)).unwrap();
     assert_eq!(code_of(engine.commit(puts([("a", "2")])).await), "OTSPartitionUnavailable");
+    assert!(!engine.takes_writes());
     std::fs::write(&path, own).unwrap();
     assert_eq!(code_of(engine.commit(puts([("a", "3")])).await), "OTSPartitionUnavailable");
     assert_eq!(code_of(engine.get(b"a").await), "OTSPartitionUnavailable");
@@ -266,6 +272,26 @@ async fn fjall_that_is_killed_has_every_batch_that_was_answered() {
         }
     }
     engine.close().await.unwrap();
+}
+
+// A journal that was written anew is another file under the same name.
+#[tokio::test(flavor = "multi_thread")]
+async fn fjall_that_was_not_closed_writes_its_journal_anew_before_it_is_read() {
+    let place = TempDir::new().unwrap();
+    let settings = Settings { memtable_bytes: 32 << 20, ..small() };
+    let engine = Fjall::open(place.path(), settings.clone()).await.unwrap();
+    engine.commit(puts([("a", "1")])).await.unwrap();
+    let killed = TempDir::new().unwrap();
+    copy(place.path(), killed.path());
+    engine.close().await.unwrap();
+    for (dir, is_anew) in [(killed.path(), true), (killed.path(), false), (place.path(), false)] {
+        let journal = dir.join("rows/0.jnl");
+        let before = std::fs::metadata(&journal).unwrap().ino();
+        let engine = Fjall::open(dir, settings.clone()).await.unwrap();
+        assert_eq!(std::fs::metadata(&journal).unwrap().ino() != before, is_anew, "{}", dir.display());
+        assert_eq!(engine.get(b"a").await.unwrap().unwrap(), "1");
+        engine.close().await.unwrap();
+    }
 }
 
 /// What fjall has in its journal after three commits, the last one of which is changed by `harm` where its value lies.

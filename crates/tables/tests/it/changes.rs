@@ -127,6 +127,10 @@ impl Engine for Slow {
         self.below.epoch()
     }
 
+    fn takes_writes(&self) -> bool {
+        self.below.takes_writes()
+    }
+
     async fn close(&self) -> Result<()> {
         self.below.close().await
     }

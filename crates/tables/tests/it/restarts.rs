@@ -138,3 +138,31 @@ async fn read_units_are_closed_exactly() {
     assert_eq!(refused.code(), "OTSPartitionUnavailable");
     assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 1);
 }
+
+// An engine that fails is opened again by the process that has it, which forgets no unit, counts none twice, and answers in
+// between what was acknowledged. Each of these reads costs one unit, by arithmetic.
+#[tokio::test]
+async fn units_outlive_an_engine_that_fails() {
+    for failure in [Failure::Lost, Failure::Kept] {
+        let mut store = store().await;
+        for _ in 0..3 {
+            store.tables.get_row("i", get("t", key(1, "x"))).await.unwrap();
+        }
+        store.disk.fail_next(failure);
+        let change = in_table("t", update(key(1, "x"), vec![set("n", 2)]));
+        assert_eq!(store.tables.write_row("i", change).await.unwrap_err().code(), "OTSTimeout");
+        assert!(!store.tables.takes_writes());
+        assert_eq!(cells(&store.tables, "t", key(1, "x")).await.unwrap()[0].2, 1);
+        let before = store.tables.clone();
+        assert!(before.clone().close().await.is_err(), "there is nowhere to write the units");
+        store.reopen().await;
+        assert!(store.tables.takes_writes());
+        assert_eq!(store.tables.usage()[0].read_units, 0);
+        store.tables.inherit(&before);
+        store.tables.inherit(&before);
+        assert_eq!(store.tables.usage()[0].read_units, 3 + 1);
+        store.tables.clone().close().await.unwrap();
+        store.reopen().await;
+        assert_eq!(store.tables.usage()[0].read_units, 3 + 1);
+    }
+}

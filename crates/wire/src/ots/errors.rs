@@ -114,9 +114,9 @@ pub fn status(code: &str) -> u16 {
     }
 }
 
-/// Whether a code is a fault that an operator should hear of each time. Not those that say that nothing was done and that the
-/// request is to come again: clients send it many times a second while the store is elsewhere or its disk is full, of which
-/// the store itself tells once.
+/// Whether a code is a fault that an operator should hear of each time. Not those that say that nothing was done and that
+/// the request is to come again: clients send it many times a second while the store is elsewhere or its disk is full, of
+/// which the store itself tells once.
 pub fn is_fault(code: &str) -> bool {
     status(code) >= 500 && !matches!(code, "OTSPartitionUnavailable" | "OTSServerBusy")
 }
@@ -175,8 +175,8 @@ mod tests {
         }
     }
 
-    // From: the documentation of the error codes: the first say that the service failed, the others that the request is to
-    // be sent again, changed, or not at all.
+    // From: the documentation of the error codes: the first say that the service failed, the others that the request is
+    // to be sent again, changed, or not at all.
     #[test]
     fn a_fault_is_what_a_client_cannot_help() {
         for fault in ["OTSInternalServerError", "OTSTimeout", "OTSServerUnavailable"] {

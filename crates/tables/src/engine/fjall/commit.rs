@@ -1,5 +1,6 @@
 //! The thread that writes: what waits becomes one group with one sync. The steps are those of the file above.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -25,6 +26,8 @@ pub(super) struct Committer {
     pub(super) spare_bytes: u64,
     pub(super) state: Arc<Mutex<State>>,
     pub(super) store: Store,
+    /// Whether the last group was refused, which is told once for all that follow.
+    pub(super) refuses: Cell<bool>,
 }
 
 impl Committer {
@@ -45,8 +48,10 @@ impl Committer {
     }
 
     fn commit(&self, group: &mut [Request], bytes: usize) -> Result<(), Refusal> {
-        self.prepare(bytes)?;
-        failpoint::hit("engine.before_write");
+        let prepared = self.prepare(bytes);
+        self.tell(&prepared);
+        prepared?;
+        failpoint::check("engine.before_write").map_err(|e| self.broke(&::fjall::Error::Io(e)))?;
         // Step 3.
         for request in group.iter_mut() {
             let mut batch = self.store.db.batch().durability(None);
@@ -58,7 +63,7 @@ impl Committer {
             }
             batch.commit().map_err(|e| self.broke(&e))?;
         }
-        failpoint::hit("engine.before_sync");
+        failpoint::check("engine.before_sync").map_err(|e| self.broke(&::fjall::Error::Io(e)))?;
         // Step 4. The system tells an error of a file once. A thread of fjall's syncs the journal too, before it begins
         // another one; if it has heard the error, our own sync does not fail. It notes that: the second line asks.
         self.store.db.persist(PersistMode::SyncData).map_err(|e| self.broke(&e))?;
@@ -95,6 +100,15 @@ impl Committer {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Logs that groups are refused, and that they are taken again. Clients come back many times a second.
+    fn tell(&self, prepared: &Result<(), Refusal>) {
+        match (prepared, self.refuses.replace(prepared.is_err())) {
+            (Err(refusal), false) => tracing::warn!(why = refusal.why(), "the table store refuses writes"),
+            (Ok(()), true) => tracing::info!("the table store takes writes again"),
+            _ => {}
         }
     }
 

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use ::fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, LsmError};
 use feitian_base::{Error, Kind, Result, failpoint};
+use feitian_store::{RealDisk, atomic_write};
 
 use super::Settings;
-use super::torn::mend;
+use super::torn::{mend, newest_journal};
 use crate::engine::size::share;
 use crate::engine::{full, unavailable, unreadable};
 
@@ -23,8 +24,41 @@ pub(super) fn read_epoch(dir: &Path) -> Result<Option<u64>> {
     }
 }
 
-/// Opens fjall's files, which are made aside the first time and put in their place when all are there.
-pub(super) fn open_database(dir: &Path, settings: &Settings) -> Result<(Database, Keyspace)> {
+/// The file that is there from an opening to its end.
+const OPEN: &str = "open";
+
+/// Notes that the data are open; whether the opening before this one was closed.
+pub(super) fn note_open(dir: &Path) -> Result<bool> {
+    let path = dir.join(OPEN);
+    if path.try_exists()? {
+        return Ok(false);
+    }
+    atomic_write(&RealDisk, &path, b"", 0o644)?;
+    Ok(true)
+}
+
+/// Notes that the data were closed, and that all of the journal is on the disk. If the power goes at once, the note may come
+/// back, which costs the next opening some time.
+pub(super) fn note_closed(dir: &Path) -> Result<()> {
+    Ok(std::fs::remove_file(dir.join(OPEN))?)
+}
+
+/// Puts on the disk what an opening left that was not closed. What it wrote last can be read and may be in the system's memory
+/// alone: a process that is killed does not sync, and a sync that failed leaves pages that the system takes for written and
+/// does not tell of again. So the newest journal, which alone has what was not synced, is written anew.
+fn renew(rows: &Path) -> Result<()> {
+    if let Some(journal) = newest_journal(rows)? {
+        let bytes = std::fs::read(&journal)?;
+        // The journal's file is made long before it is full. A batch ends with other bytes than zeros.
+        let written = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        atomic_write(&RealDisk, &journal, &bytes[..written], 0o644)?;
+    }
+    sync_all(rows)
+}
+
+/// Opens fjall's files, which are made aside the first time and put in their place when all are there. `was_closed`: what
+/// [`note_open`] answered.
+pub(super) fn open_database(dir: &Path, settings: &Settings, was_closed: bool) -> Result<(Database, Keyspace)> {
     let place = dir.join("rows");
     if !place.try_exists()? {
         let fresh = dir.join("new");
@@ -37,6 +71,10 @@ pub(super) fn open_database(dir: &Path, settings: &Settings) -> Result<(Database
         failpoint::hit("engine.made");
         std::fs::rename(&fresh, &place)?;
         std::fs::File::open(dir)?.sync_all()?;
+    }
+    if !was_closed {
+        renew(&place)?;
+        failpoint::hit("engine.renewed");
     }
     let opened = match open_files(&place, settings) {
         Err(::fjall::Error::JournalRecovery(_)) if mend(dir, &place)? => open_files(&place, settings),

@@ -57,7 +57,7 @@ pub(super) fn mend(dir: &Path, rows: &Path) -> Result<bool> {
 }
 
 /// The file `N.jnl` with the greatest number.
-fn newest_journal(rows: &Path) -> Result<Option<PathBuf>> {
+pub(super) fn newest_journal(rows: &Path) -> Result<Option<PathBuf>> {
     let mut newest = None;
     for entry in std::fs::read_dir(rows)? {
         let path = entry?.path();
