@@ -4,6 +4,7 @@ take for a reason to try again, and has it when the first is gone. No write is l
 What is right is judged as in test_ots_model: by the definition of linearizability.
 """
 
+import signal
 import time
 import unittest
 
@@ -13,7 +14,7 @@ from ots import new_instance, wire
 from ots_clients import Crowd, create_table, is_open
 
 ROUNDS = 4
-# Acknowledged by one process, before it is killed.
+# Acknowledged by one process, before it goes.
 ENOUGH = 500
 
 
@@ -41,24 +42,52 @@ class TwoOfOne(unittest.TestCase):
         words = (503, "OTSPartitionUnavailable", "The partition is not available.")
         self.assertEqual((error.status, error.code, error.text), words)
 
+    def answers(self, crowd):
+        wanted = crowd.acknowledged + ENOUGH
+        harness.wait_for("answers", lambda: crowd.acknowledged >= wanted)
+
     def test_rows_are_kept_while_it_goes_from_one_to_the_other(self):
         create_table(self.wire(self.owner))
         crowd = Crowd(self.instance, time.time_ns())
-        for _ in range(ROUNDS):
+        for turn in range(ROUNDS):
 
             def ends():
-                for server in (self.owner, self.other):
-                    wanted = crowd.acknowledged + ENOUGH
-                    harness.wait_for("answers", lambda: crowd.acknowledged >= wanted)
-                    # The clients of the other one go on, now with answers.
-                    if server is self.owner:
-                        server.kill()
+                self.answers(crowd)
+                if turn % 2:
+                    self.owner.stop()
+                else:
+                    self.owner.kill()
+                # The clients of the other one go on, now with answers.
+                self.answers(crowd)
 
             crowd.work([self.owner, self.other], ends)
             crowd.settle(self.other)
             self.owner.start()
             self.owner, self.other = self.other, self.owner
         crowd.check_units(self.owner)
+
+    def test_one_that_stands_still_keeps_it_and_goes_on_until_it_is_killed(self):
+        """What holds the other one back is a lock of the system's: it is held by a process that is there, whether that
+        runs or not, and nobody else's before that process can do nothing more."""
+        create_table(self.wire(self.owner))
+        crowd = Crowd(self.instance, time.time_ns())
+        beside = self.wire(self.other)
+
+        def ends():
+            self.answers(crowd)
+            self.owner.process.send_signal(signal.SIGSTOP)
+            self.assertFalse(is_open(beside))
+            self.owner.process.send_signal(signal.SIGCONT)
+            # No client of the other one has any, so these are of the one that goes on.
+            self.answers(crowd)
+            self.owner.process.send_signal(signal.SIGSTOP)
+            self.assertFalse(is_open(beside))
+            self.owner.kill()
+            self.answers(crowd)
+
+        crowd.work([self.owner, self.other], ends)
+        crowd.settle(self.other)
+        crowd.check_units(self.other)
 
 
 if __name__ == "__main__":

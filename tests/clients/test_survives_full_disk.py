@@ -7,8 +7,6 @@ writing was acknowledged; what was not acknowledged is there whole or not at all
 import base64
 import os
 import random
-import subprocess
-import tempfile
 import unittest
 import unittest.mock
 from collections import Counter
@@ -19,6 +17,7 @@ from odps.tunnel.errors import TunnelError
 from odps.tunnel.retry import ExponentialWaitRetryPolicy
 
 import harness
+import small_disk
 
 DISK = 256 << 20
 # What the test itself puts on the disk, to be taken away later.
@@ -36,19 +35,8 @@ def batch(number):
 
 class FullDisk(unittest.TestCase):
     def setUp(self):
-        self.mount = tempfile.mkdtemp(prefix="feitian-small-disk-")
-        self.addCleanup(os.rmdir, self.mount)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "feitian-test", self.mount],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            self.fail(f"this test must mount a small tmpfs, for which it needs root: {done.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", self.mount], check=True)
-        self.ballast = os.path.join(self.mount, "ballast")
-        with open(self.ballast, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, BALLAST)
+        self.mount = small_disk.mounted(self, DISK)
+        self.ballast = small_disk.ballast(self.mount, BALLAST)
         self.server = harness.Server(data=os.path.join(self.mount, "data"), meta=harness.new_database())
         self.addCleanup(self.server.close)
         self.o = self.server.start().entry()
@@ -67,8 +55,7 @@ class FullDisk(unittest.TestCase):
         self.failed = []
 
     def free(self):
-        stat = os.statvfs(self.mount)
-        return stat.f_bavail * stat.f_frsize
+        return small_disk.free(self.mount)
 
     def alive(self):
         self.assertIsNone(self.server.process.poll(), "the server has ended")

@@ -7,14 +7,13 @@ writing was acknowledged.
 """
 
 import os
-import subprocess
-import tempfile
 import unittest
 
 from tablestore import INF_MAX, INF_MIN, CapacityUnit, Row
 
 import harness
 import ots
+import small_disk
 from ots import IGNORE, OtsCase
 
 DISK = 640 << 20
@@ -26,27 +25,14 @@ BUSY = (503, "OTSServerBusy")
 
 class FullDisk(OtsCase):
     def setUp(self):
-        self.mount = tempfile.mkdtemp(prefix="feitian-small-disk-")
-        self.addCleanup(os.rmdir, self.mount)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "feitian-test", self.mount],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            self.fail(f"this test must mount a small tmpfs, for which it needs root: {done.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", self.mount], check=True)
+        self.mount = small_disk.mounted(self, DISK)
         server = harness.Server(data=os.path.join(self.mount, "data"), meta=harness.new_database())
         self.addCleanup(server.close)
         self.use(server.start())
 
     def fill(self):
         """Takes all of the disk but what is left; returns the file that does."""
-        stat = os.statvfs(self.mount)
-        ballast = os.path.join(self.mount, "ballast")
-        with open(ballast, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, stat.f_bavail * stat.f_frsize - LEFT)
-        return ballast
+        return small_disk.ballast(self.mount, small_disk.free(self.mount) - LEFT)
 
     def rows(self, table):
         found = self.ots.xget_range(table, "FORWARD", [("n", INF_MIN)], [("n", INF_MAX)], CapacityUnit(0, 0))

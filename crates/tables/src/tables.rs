@@ -254,6 +254,11 @@ impl Tables {
         clean::round(&self.0, &mut Due::default()).await
     }
 
+    /// Writes the units down, now: likewise.
+    pub async fn flush(&self) -> Result<()> {
+        clean::flush(&self.0).await
+    }
+
     /// Fills every index that is building, now: likewise.
     pub async fn fill_indexes(&self) -> Result<()> {
         for table in self.0.tables() {

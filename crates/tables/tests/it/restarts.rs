@@ -166,3 +166,24 @@ async fn units_outlive_an_engine_that_fails() {
         assert_eq!(store.tables.usage()[0].read_units, 3 + 1);
     }
 }
+
+// The loop in the background writes the units down once a second. What was counted before that outlives a crash, what came
+// after it is forgotten, and nothing counts twice. Each of these reads costs one unit, by arithmetic.
+#[tokio::test]
+async fn a_crash_forgets_what_was_read_since_the_units_were_written_down() {
+    assert_eq!(Settings::default().meter_every, std::time::Duration::from_secs(1));
+    let mut store = store().await;
+    let mut written_down = 0;
+    for turn in 1..=3 {
+        for _ in 0..turn {
+            store.tables.get_row("i", get("t", key(1, "x"))).await.unwrap();
+        }
+        store.tables.flush().await.unwrap();
+        store.tables.flush().await.unwrap();
+        written_down += turn;
+        store.tables.get_row("i", get("t", key(1, "x"))).await.unwrap();
+        assert_eq!(store.tables.usage()[0].read_units, written_down + 1);
+        store.reopen().await;
+        assert_eq!(store.tables.usage()[0].read_units, written_down);
+    }
+}
