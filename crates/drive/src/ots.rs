@@ -11,7 +11,7 @@ use feitian_wire::ots::messages::{
     self, BatchWriteRowRequest, BatchWriteRowResponse, CapacityUnit, Condition, CreateTableRequest, DeleteTableRequest,
     Direction, GetRangeRequest, GetRangeResponse, GetRowRequest, GetRowResponse, OperationType, PrimaryKeySchema,
     PrimaryKeyType, PutRowRequest, ReservedThroughput, RowExistenceExpectation, RowInBatchWriteRowRequest,
-    TableInBatchWriteRowRequest, TableMeta, TableOptions, UpdateRowRequest,
+    TableInBatchWriteRowRequest, TableMeta, TableOptions, UpdateRowRequest, UpdateTableRequest,
 };
 use feitian_wire::ots::sign::sign_request;
 use feitian_wire::ots::{Cell, Compare, Filter, KeyColumn, KeyValue, Row, Value, decode_row, encode_key, encode_row};
@@ -132,6 +132,16 @@ impl Ots {
             ..CreateTableRequest::default()
         };
         self.ask("CreateTable", &messages::encode(&request)).map(|_| ())
+    }
+
+    /// Changes how many versions the table keeps.
+    pub fn keep_versions(&mut self, max_versions: i32) -> Result<()> {
+        let request = UpdateTableRequest {
+            table_name: self.table.clone(),
+            table_options: Some(TableOptions { max_versions: Some(max_versions), ..TableOptions::default() }),
+            ..UpdateTableRequest::default()
+        };
+        self.ask("UpdateTable", &messages::encode(&request)).map(|_| ())
     }
 
     /// Drops the table.

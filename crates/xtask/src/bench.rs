@@ -2,6 +2,7 @@
 
 mod engines;
 mod script;
+mod soak;
 mod sql;
 mod tables;
 
@@ -28,7 +29,7 @@ const NOT_YET: &str = "Not written yet: it takes a profile of this run.";
 pub fn run(options: &Options) -> Result<bool> {
     let workspace = Workspace::find()?;
     match options.words.as_slice() {
-        [name] if name == "tables" && options.long => tables::soak(&workspace),
+        [name] if name == "tables" && options.long => soak::run(&workspace, options),
         [name] if options.long => bail!("the bench `{name}` has no long form"),
         [name] if name == "sql" => sql::run(&workspace, options),
         [name] if name == "tables" => tables::run(&workspace, options),

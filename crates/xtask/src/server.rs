@@ -34,6 +34,11 @@ impl Server {
     /// Starts the built server on `data` and waits until it is ready. It takes the ports 7700 and 7701 if they are free
     /// and `usual` is true. `stays` gives it a process group of its own, so that it outlives us and our terminal's Ctrl-C.
     pub fn start(workspace: &Workspace, data: &Path, usual: bool, stays: bool) -> Result<Self> {
+        Self::start_with(workspace, data, usual, stays, &[])
+    }
+
+    /// The same with settings, for example `ots.cache=512MiB`.
+    pub fn start_with(workspace: &Workspace, data: &Path, usual: bool, stays: bool, settings: &[&str]) -> Result<Self> {
         let _bar = Bar::start("starting feitian");
         let usual_or_free = |wanted: u16| {
             if usual && TcpListener::bind(("127.0.0.1", wanted)).is_ok() { Ok(wanted) } else { free_port() }
@@ -45,6 +50,7 @@ impl Server {
         without_settings(&mut command);
         command.arg("up").arg("--data").arg(data).args(["--listen", &format!("127.0.0.1:{port}")]);
         command.args(["--ots-listen", &format!("127.0.0.1:{ots_port}")]);
+        command.args(settings.iter().flat_map(|setting| ["--set", *setting]));
         command.current_dir(data.parent().unwrap_or(data));
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         if stays {

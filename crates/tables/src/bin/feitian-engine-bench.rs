@@ -2,7 +2,8 @@
 //!
 //! `feitian-engine-bench --data DIR` prints tables in Markdown, and `step N/M what` on its standard error; `cargo xtask
 //! bench engines` keeps them. It starts itself as `--fill ENGINE DIR`, which commits without an end and says what was
-//! answered, so that there is something to kill. DIR must be empty.
+//! answered, so that there is something to kill. DIR must be empty. `--puts DIR ROWS SECONDS` is for `cargo xtask bench
+//! tables`, which sets the engine beside servers that are asked through a wire.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
@@ -23,6 +24,10 @@ const ENGINES: &[&str] = &["fjall"];
 
 /// How many commit at the same time.
 const WRITERS: [usize; 3] = [1, 16, 256];
+
+/// The same beside other servers, whose cache is as large.
+const PUTS: [usize; 2] = [64, 256];
+const CACHE_BYTES: u64 = 512 << 20;
 
 /// How long each of them does.
 const SPAN: Duration = Duration::from_secs(10);
@@ -57,8 +62,15 @@ fn run() -> Result<()> {
     match words.as_slice() {
         ["--data", data] => runtime.block_on(measure(Path::new(data))),
         ["--fill", engine, data] => runtime.block_on(fill(engine, Path::new(data))),
-        _ => Err(Error::invalid("takes --data DIR, or --fill ENGINE DIR")),
+        ["--puts", data, rows, seconds] => {
+            runtime.block_on(puts(Path::new(data), whole_number(rows)?, whole_number(seconds)?))
+        }
+        _ => Err(Error::invalid("takes --data DIR, --fill ENGINE DIR, or --puts DIR ROWS SECONDS")),
     }
+}
+
+fn whole_number(word: &str) -> Result<u64> {
+    word.parse().map_err(|_| Error::invalid(format!("`{word}` is no whole number")))
 }
 
 async fn open(engine: &str, data: &Path) -> Result<Arc<dyn Engine>> {
@@ -124,17 +136,55 @@ fn file_alone(path: &Path) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// Milliseconds of each commit.
+/// Milliseconds of each commit of a new row.
 async fn commits(engine: &str, place: &Path, writers: usize) -> Result<Vec<f64>> {
     let engine = open(engine, place).await?;
-    let end = Instant::now() + SPAN;
+    let times = timed(&engine, writers, SPAN, |number| number).await?;
+    engine.close().await?;
+    Ok(times)
+}
+
+/// Puts to rows that are there, in no order. Prints what the load program of the tables bench prints.
+async fn puts(data: &Path, rows: u64, seconds: u64) -> Result<()> {
+    let settings = fjall::Settings { cache_bytes: CACHE_BYTES, ..fjall::Settings::default() };
+    let engine: Arc<dyn Engine> = Arc::new(Fjall::open(data, settings).await?);
+    let steps = 1 + PUTS.len();
+    eprintln!("step 1/{steps} {rows} rows");
+    let begun = Instant::now();
+    for first in (0..rows).step_by(BATCH as usize) {
+        let mut batch = Batch::new();
+        for row in first..(first + BATCH).min(rows) {
+            batch.put(scattered(row), value(row));
+        }
+        engine.commit(batch).await?;
+    }
+    println!("filled\t{rows}\t{}", begun.elapsed().as_secs_f64());
+    for (at, writers) in PUTS.into_iter().enumerate() {
+        eprintln!("step {}/{steps} {writers} writers", at + 2);
+        let span = Duration::from_secs(seconds);
+        let mut times = timed(&engine, writers, span, move |number| mixed(number) % rows.max(1)).await?;
+        times.sort_by(f64::total_cmp);
+        let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied().unwrap_or(f64::NAN);
+        println!("found\tput\t{writers}\t{}\t{}\t{}\t0", times.len() as f64 / seconds as f64, at(0.5), at(0.99));
+    }
+    engine.close().await
+}
+
+/// Milliseconds of each commit of one row. `row` says which one it is when they are counted.
+async fn timed(
+    engine: &Arc<dyn Engine>,
+    writers: usize,
+    span: Duration,
+    row: impl Fn(u64) -> u64 + Copy + Send + 'static,
+) -> Result<Vec<f64>> {
+    let end = Instant::now() + span;
     let writer = |first: usize| {
         let engine = engine.clone();
         async move {
             let (mut times, mut number) = (Vec::new(), first as u64);
             while Instant::now() < end {
                 let mut batch = Batch::new();
-                batch.put(scattered(number), value(number));
+                batch.put(scattered(row(number)), value(number));
                 let begun = Instant::now();
                 engine.commit(batch).await?;
                 times.push(begun.elapsed().as_secs_f64() * 1000.0);
@@ -148,7 +198,6 @@ async fn commits(engine: &str, place: &Path, writers: usize) -> Result<Vec<f64>>
     for task in tasks {
         times.extend(task.await.map_err(|e| Error::internal(e.to_string()))??);
     }
-    engine.close().await?;
     Ok(times)
 }
 
@@ -295,6 +344,14 @@ fn megabytes(bytes: u64) -> String {
 /// A key of its own for each number, in no order.
 fn scattered(number: u64) -> Vec<u8> {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec()
+}
+
+/// A number for each number, in no order: the finalizer of splitmix64.
+fn mixed(number: u64) -> u64 {
+    let mut hash = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
 }
 
 /// The key of a writer's row, in the order of its rows.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench tables`: the table store beside PostgreSQL and Redis, one after the other on the same disk, asked by one
 //! program through their own protocols.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,17 +18,19 @@ use crate::stage::Options;
 use crate::tools;
 use crate::workspace::{Workspace, without_settings};
 
-/// Rows, in millions, unless another number is asked for. Only their numbers are kept as a page; of more rows, feitian's
-/// alone are measured.
+/// Rows, in millions, unless another number is asked for. Of more rows, feitian's alone are measured and kept as another
+/// page; of fewer, the numbers are only printed.
 const MILLIONS: f64 = 2.0;
+const MORE_MILLIONS: f64 = 10.0;
 /// Each measurement takes so long, after a second that does not count.
 const SECONDS: u64 = 20;
-/// The soak.
-const SOAK_SECONDS: u64 = 3600;
+/// As much as PostgreSQL has in `postgres::MEASURED`.
+pub(super) const CACHE: &str = "ots.cache=512MiB";
 
 /// The targets. Lines of less clients than these have none.
 const READ_RATIO: f64 = 1.0;
 const PUT_RATIO: f64 = 1.0;
+const ENGINE_PUT_RATIO: f64 = 2.0;
 const SCAN_RATIO: f64 = 2.0;
 const HALF_LOAD_P99_MS: f64 = 2.0;
 const LONELY_MS: f64 = 1.0;
@@ -89,12 +92,14 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     ensure!(millions > 0.0 && millions.is_finite(), "{millions} million rows are not above 0");
     let rows = (millions * 1e6) as u64;
     let folder = prepare(workspace, "bench-tables")?;
+    // What is in its way should be known before the first hour.
+    let for_postgres = reachable(&folder)?;
     // The page that is about to be written is no part of what was measured.
     let head = head(
         workspace,
         &folder,
         "# The table store, measured",
-        "tables",
+        if millions > MILLIONS { "tables --scale 10" } else { "tables" },
         "`crates/drive/src/tables_bench.rs` and `load.rs` beside it say how each number is taken.",
         "the `dev` profile of this repository for server and load program; PostgreSQL and Redis are Debian's",
     )?;
@@ -102,15 +107,24 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let text = if millions > MILLIONS {
         alone(&feitian)
     } else {
-        let postgres = of_postgres(workspace, &folder, rows)?;
+        let engine = of_engine(workspace, &folder, rows)?;
+        let postgres = of_postgres(workspace, &folder, &for_postgres, rows)?;
         let redis = of_redis(workspace, &folder, rows)?;
-        format!("{}\n{}\n{}", beside_postgres(&feitian, &postgres), beside_redis(&feitian, &redis), how(rows))
+        [
+            beside_postgres(&feitian, &postgres),
+            engine_beside_postgres(&engine, &postgres),
+            beside_redis(&feitian, &redis),
+            how(rows),
+        ]
+        .join("\n")
     };
     std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     if millions == MILLIONS {
         write(workspace, "tables", &head, &text)?;
+    } else if millions == MORE_MILLIONS {
+        write(workspace, "tables-large", &head, &format!("{rows} rows, feitian alone.\n\n{text}"))?;
     } else {
-        println!("\n{text}\na page is written for {MILLIONS} million rows alone");
+        println!("\n{text}\npages are written for {MILLIONS} and {MORE_MILLIONS} million rows");
     }
     let missed = text.matches("| miss |").count();
     println!("{missed} targets missed; {} in all", shown(begun.elapsed()));
@@ -118,10 +132,11 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
 }
 
 /// Builds, and empties a folder.
-fn prepare(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+pub(super) fn prepare(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     tools::ensure(tools::FOR_TABLES)?;
     let mut build = workspace.cargo();
     build.args(["build", "--workspace", "--bin", "feitian", "--bin", "feitian-tables-bench"]);
+    build.args(["--bin", "feitian-engine-bench"]);
     cargo::build("building feitian and the bench", &mut build)?;
     let folder = workspace.own(name)?;
     std::fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
@@ -129,7 +144,7 @@ fn prepare(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn write(workspace: &Workspace, name: &str, head: &str, found: &str) -> Result<()> {
+pub(super) fn write(workspace: &Workspace, name: &str, head: &str, found: &str) -> Result<()> {
     let page = workspace.root.join(format!("docs/bench/{name}.md"));
     let before = std::fs::read_to_string(&page).unwrap_or_default();
     let text = format!("{head}\n{found}\n{BY_HAND}\n\n{}\n", by_hand(&before));
@@ -139,7 +154,7 @@ fn write(workspace: &Workspace, name: &str, head: &str, found: &str) -> Result<(
 }
 
 /// The load program for one target.
-fn load(workspace: &Workspace, folder: &Path, target: &str, port: u16, rows: u64) -> Command {
+pub(super) fn load(workspace: &Workspace, folder: &Path, target: &str, port: u16, rows: u64) -> Command {
     let mut command = Command::new(workspace.program("feitian-tables-bench"));
     without_settings(&mut command);
     command.args(["--target", target, "--port", &port.to_string(), "--rows", &rows.to_string()]);
@@ -149,7 +164,7 @@ fn load(workspace: &Workspace, folder: &Path, target: &str, port: u16, rows: u64
 
 fn of_feitian(workspace: &Workspace, folder: &Path, rows: u64) -> Result<Report> {
     let data = folder.join("data");
-    let server = Server::start(workspace, &data, false, false)?;
+    let server = Server::start_with(workspace, &data, false, false, &[CACHE])?;
     let mut command = load(workspace, folder, "feitian", server.ots_port, rows);
     command.arg("--credentials").arg(data.join("credentials"));
     let report = Report::parse(&measure("feitian", &mut command)?)?;
@@ -158,8 +173,37 @@ fn of_feitian(workspace: &Workspace, folder: &Path, rows: u64) -> Result<Report>
     Ok(report)
 }
 
-fn of_postgres(workspace: &Workspace, folder: &Path, rows: u64) -> Result<Report> {
-    let cluster = Cluster::start_in(folder, &MEASURED)?;
+/// The engine below the table store by itself, with as much cache: no wire, no columns, no conditions.
+fn of_engine(workspace: &Workspace, folder: &Path, rows: u64) -> Result<Report> {
+    let data = folder.join("engine");
+    let mut command = Command::new(workspace.program("feitian-engine-bench"));
+    without_settings(&mut command);
+    command.arg("--puts").arg(&data).args([rows.to_string(), SECONDS.to_string()]);
+    let report = Report::parse(&measure("the engine", &mut command)?)?;
+    std::fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))?;
+    Ok(report)
+}
+
+/// A folder on the disk of `folder` that PostgreSQL's user can reach, whom root has to ask: that one, or one for the temporary
+/// files of everybody.
+fn reachable(folder: &Path) -> Result<PathBuf> {
+    let is_open = |path: &Path| {
+        let mut above = path.ancestors();
+        above.all(|above| std::fs::metadata(above).is_ok_and(|found| found.mode() & 0o001 != 0))
+    };
+    if !tools::is_root() || is_open(folder) {
+        return Ok(folder.to_path_buf());
+    }
+    let disk = std::fs::metadata(folder)?.dev();
+    let others = [std::env::temp_dir(), PathBuf::from("/var/tmp")];
+    let on_it = |path: &PathBuf| is_open(path) && std::fs::metadata(path).is_ok_and(|found| found.dev() == disk);
+    let shown = folder.display();
+    let why = || format!("PostgreSQL's user cannot reach {shown}; set CARGO_TARGET_DIR to where others may go");
+    others.into_iter().find(on_it).with_context(why)
+}
+
+fn of_postgres(workspace: &Workspace, folder: &Path, parent: &Path, rows: u64) -> Result<Report> {
+    let cluster = Cluster::start_in(parent, &MEASURED)?;
     Report::parse(&measure("PostgreSQL", &mut load(workspace, folder, "postgres", cluster.port(), rows))?)
 }
 
@@ -168,6 +212,8 @@ fn of_redis(workspace: &Workspace, folder: &Path, rows: u64) -> Result<Report> {
     std::fs::create_dir_all(&data)?;
     let mut command = Command::new(tools::find("redis-server").context("redis-server is missing")?);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
+    // As PostgreSQL does, it does not write its log anew in the midst of a measurement.
+    command.args(["--auto-aof-rewrite-percentage", "0"]);
     command.args(["--appendfsync", "always", "--dir"]).arg(&data);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut server = Running(command.spawn().context("run redis-server")?);
@@ -244,6 +290,31 @@ fn beside_postgres(feitian: &Report, postgres: &Report) -> String {
     lines.join("\n")
 }
 
+fn engine_beside_postgres(engine: &Report, postgres: &Report) -> String {
+    let mut lines = vec![
+        "## Puts at the engine's own interface, beside PostgreSQL through its wire".to_string(),
+        String::new(),
+        "| clients | engine, a second | p50, ms | p99, ms | PostgreSQL, a second | times | target | |".to_string(),
+        "|--:|--:|--:|--:|--:|--:|---|---|".to_string(),
+    ];
+    for ours in &engine.found {
+        let Some(theirs) = postgres.of(&ours.what, ours.clients) else { continue };
+        let times = ours.per_second / theirs.per_second;
+        let target = (format!("at least {ENGINE_PUT_RATIO} times"), times >= ENGINE_PUT_RATIO);
+        lines.push(format!(
+            "| {} | {:.0} | {:.2} | {:.2} | {:.0} | {times:.2} | {}",
+            ours.clients,
+            ours.per_second,
+            ours.p50_ms,
+            ours.p99_ms,
+            theirs.per_second,
+            verdict(Some(target)),
+        ));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
 fn beside_redis(feitian: &Report, redis: &Report) -> String {
     let mut lines = vec![
         "## Puts beside Redis 7".to_string(),
@@ -291,73 +362,17 @@ fn how(rows: u64) -> String {
         "- The servers run one at a time on the same disk; every write is durable before it is acknowledged.",
         "- One program asks all of them through their own protocols, a connection and a thread for each client. Requests \
          to feitian are signed. What it used of the processors itself is in the table, for feitian and for PostgreSQL.",
-        "- The cache of PostgreSQL is 512 MB of shared buffers. feitian's is the engine's own setting. Redis has all \
-         in memory, without a limit. The system's page cache is everybody's.",
+        "- The cache of PostgreSQL is 512 MB of shared buffers, feitian's are 512 MiB of blocks, and the engine's by \
+         itself too. Redis has all in memory, without a limit. The system's page cache is everybody's.",
         "- PostgreSQL: a table with a primary key, prepared statements, `synchronous_commit=on`; a put is `INSERT … ON \
-         CONFLICT DO UPDATE`. Redis: `appendfsync always`, no snapshots.",
+         CONFLICT DO UPDATE`. Redis: `appendfsync always`, no snapshots, no rewriting of its log.",
+        "- The engine's own puts are commits of one key and one value of 1,024 bytes each, by so many tasks in its \
+         process.",
         "- Half load is half of what 16 clients had before; waiting counts from when a request should have been sent.",
         "- Keys of the mixes are Zipf's with 0.99, scattered; others are even.",
         "",
     ];
     lines.join("\n")
-}
-
-/// An hour of reads and writes of rows that expire, and a large table that is dropped.
-pub(super) fn soak(workspace: &Workspace) -> Result<bool> {
-    let folder = prepare(workspace, "bench-tables-soak")?;
-    let head = head(
-        workspace,
-        &folder,
-        "# The table store for an hour, measured",
-        "tables --long",
-        "`crates/drive/src/tables_bench/soak.rs` says how each number is taken.",
-        "the `dev` profile of this repository",
-    )?;
-    let data = folder.join("data");
-    let server = Server::start(workspace, &data, false, false)?;
-    let mut command = load(workspace, &data, "feitian", server.ots_port, 0);
-    command.arg("--credentials").arg(data.join("credentials"));
-    command.args(["--soak", &SOAK_SECONDS.to_string(), "--pid", &server.id().to_string()]);
-    let printed = measure("soak", &mut command)?;
-    server.stop()?;
-    let text = soaked(&printed)?;
-    write(workspace, "tables-soak", &head, &text)?;
-    std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
-    Ok(!text.contains("| miss |"))
-}
-
-/// The tables of the soak.
-fn soaked(printed: &str) -> Result<String> {
-    let mut lines = vec!["| window | p99, ms | requests a second | memory, MB | disk, MB |".to_string()];
-    lines.push("|--:|--:|--:|--:|--:|".to_string());
-    let (mut windows, mut dropped) = (Vec::new(), None);
-    for line in printed.lines() {
-        let fields: Vec<&str> = line.split('\t').collect();
-        let numbers: Vec<f64> = fields[1..].iter().filter_map(|field| field.parse().ok()).collect();
-        match (fields[0], numbers.as_slice()) {
-            ("window", [number, p99, rate, memory, disk]) => {
-                lines.push(format!("| {number} | {p99:.2} | {rate:.0} | {memory:.0} | {disk:.0} |"));
-                windows.push([*p99, *memory, *disk]);
-            }
-            ("dropped", [before, table, after]) => dropped = Some([*before, *table, *after]),
-            _ => bail!("the load program said `{line}`"),
-        }
-    }
-    let (first, last) = windows.first().zip(windows.last()).context("there are no windows")?;
-    // Until the second window ends, nothing has expired for long.
-    let steady = windows.get(1).context("there is one window only")?;
-    let [before, table, after] = dropped.context("no table was dropped")?;
-    let checks = [
-        ("p99 of the last window within 1.5 times of the first", last[0] <= first[0] * 1.5),
-        ("memory in the last window within 1.2 times of the second", last[1] <= steady[1] * 1.2),
-        ("disk in the last window within 1.5 times of the second", last[2] <= steady[2] * 1.5),
-        ("nine tenths of the dropped table's disk are given back", after <= before + table * 0.1),
-    ];
-    lines.push(format!("\nThe dropped table took {table:.0} MB; {before:.0} MB before it, {after:.0} MB after.\n"));
-    lines.extend(["| target | |".to_string(), "|---|---|".to_string()]);
-    lines.extend(checks.map(|(what, is_met)| format!("| {what} | {} |", if is_met { "PASS" } else { "miss" })));
-    lines.push(String::new());
-    Ok(lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -387,14 +402,5 @@ mod tests {
         assert!(verdict(target(&put(1, 1.6), 9.0, 0.5)).contains("| miss |"));
         assert!(verdict(target(&put(1, 1.4), 0.1, 0.5)).contains("| PASS |"));
         assert_eq!(verdict(target(&put(16, 9.0), 0.1, 0.5)), " | |");
-    }
-
-    // The numbers are by hand: 10 ms against 16 ms is more than 1.5 times; 5 MB of 5,000 are left.
-    #[test]
-    fn the_soak_compares_its_end_with_its_beginning() {
-        let text = "window\t1\t10\t500\t100\t200\nwindow\t2\t11\t500\t110\t220\nwindow\t3\t16\t500\t111\t221\n\
-                    dropped\t221\t5000\t226\n";
-        let found = soaked(text).expect("it is well-formed");
-        assert_eq!((found.matches("| miss |").count(), found.matches("| PASS |").count()), (1, 3), "{found}");
     }
 }
