@@ -1,5 +1,6 @@
 //! fjall's files: made as a whole, opened, numbered, measured.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use ::fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, LsmError};
@@ -45,13 +46,16 @@ pub(super) fn note_closed(dir: &Path) -> Result<()> {
 
 /// Puts on the disk what an opening left that was not closed. What it wrote last can be read and may be in the system's memory
 /// alone: a process that is killed does not sync, and a sync that failed leaves pages that the system takes for written and
-/// does not tell of again. So the newest journal, which alone has what was not synced, is written anew.
+/// does not tell of again. So the newest journal, which alone has what was not synced, is written over with what can be read
+/// of it; that needs no room on a full disk, and whoever is killed meanwhile has changed nothing.
 fn renew(rows: &Path) -> Result<()> {
     if let Some(journal) = newest_journal(rows)? {
         let bytes = std::fs::read(&journal)?;
-        // The journal's file is made long before it is full. A batch ends with other bytes than zeros.
+        // The file is made long before it is full. A batch ends with other bytes than zeros.
         let written = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
-        atomic_write(&RealDisk, &journal, &bytes[..written], 0o644)?;
+        let file = std::fs::File::options().write(true).open(&journal)?;
+        file.write_all_at(&bytes[..written], 0)?;
+        file.sync_all()?;
     }
     sync_all(rows)
 }
@@ -142,8 +146,39 @@ pub(super) fn estimate(rows: &Keyspace, from: &[u8], to: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use tempfile::TempDir;
+
     use super::*;
+
+    #[test]
+    fn an_opening_knows_whether_the_one_before_it_was_closed() {
+        let dir = TempDir::new().unwrap();
+        assert!(note_open(dir.path()).unwrap());
+        assert!(!note_open(dir.path()).unwrap());
+        note_closed(dir.path()).unwrap();
+        assert!(note_open(dir.path()).unwrap());
+    }
+
+    // A file that is written to has another time than one that is not.
+    #[test]
+    fn the_newest_journal_is_written_over_with_itself() {
+        let dir = TempDir::new().unwrap();
+        let content = [&b"batches"[..], &[0; 100]].concat();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["7.jnl", "12.jnl"] {
+            std::fs::write(path(name), &content).unwrap();
+            std::fs::File::options().write(true).open(path(name)).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        }
+        renew(dir.path()).unwrap();
+        let modified = |name: &str| std::fs::metadata(path(name)).unwrap().modified().unwrap();
+        assert_eq!(modified("7.jnl"), UNIX_EPOCH);
+        assert!(modified("12.jnl") > UNIX_EPOCH);
+        assert_eq!(std::fs::read(path("12.jnl")).unwrap(), content);
+    }
 
     // From: the table of `engine.rs`; whoever opens it tries again after the first two.
     #[test]
