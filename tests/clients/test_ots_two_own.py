@@ -34,6 +34,10 @@ class TwoOfOne(unittest.TestCase):
         self.addCleanup(way.close)
         return way
 
+    def answers(self, crowd):
+        wanted = crowd.acknowledged + ENOUGH
+        harness.wait_for("answers", lambda: crowd.acknowledged >= wanted)
+
     def test_the_one_without_it_refuses_with_the_error_that_is_tried_again(self):
         create_table(self.wire(self.owner))
         with self.assertRaises(ots_raw.Refused) as raised:
@@ -41,10 +45,6 @@ class TwoOfOne(unittest.TestCase):
         error = raised.exception
         words = (503, "OTSPartitionUnavailable", "The partition is not available.")
         self.assertEqual((error.status, error.code, error.text), words)
-
-    def answers(self, crowd):
-        wanted = crowd.acknowledged + ENOUGH
-        harness.wait_for("answers", lambda: crowd.acknowledged >= wanted)
 
     def test_rows_are_kept_while_it_goes_from_one_to_the_other(self):
         create_table(self.wire(self.owner))

@@ -75,8 +75,7 @@ impl Tables {
     pub fn inherit(&self, before: &Self) {
         let old = before.0.tables();
         for table in self.0.tables() {
-            let same = |old: &&Arc<Table>| old.instance == table.instance && old.name == table.name;
-            if let Some(old) = old.iter().find(same) {
+            if let Some(old) = old.iter().find(|old| old.instance == table.instance && old.name == table.name) {
                 table.meters.inherit(&old.meters);
             }
         }
