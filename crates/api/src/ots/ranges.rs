@@ -8,7 +8,6 @@ use feitian_wire::ots::messages::{
     GetRangeResponse, SplitLocation, encode,
 };
 
-use super::read::Wanted;
 use super::{OtsAnswer, OtsCall, read, told};
 
 /// What a split size is counted in when the request does not say.
@@ -26,15 +25,7 @@ pub async fn get(call: OtsCall) -> OtsAnswer {
         begin: read::key(&request.inclusive_start_primary_key)?,
         end: read::key(&request.exclusive_end_primary_key)?,
         limit: request.limit,
-        select: read::select(Wanted {
-            columns: request.columns_to_get,
-            time: request.time_range,
-            max_versions: request.max_versions,
-            filter: request.filter.as_deref(),
-            start_column: request.start_column,
-            end_column: request.end_column,
-            token: request.token,
-        })?,
+        select: read::select(read::wanted!(request))?,
         transaction: request.transaction_id,
     };
     let page = call.tables.get_range(&call.instance, range).await?;

@@ -86,6 +86,22 @@ pub(super) struct Wanted<'a> {
     pub token: Option<Vec<u8>>,
 }
 
+/// [`Wanted`] of a request for one row or for a range, which are messages of their own with the same fields.
+macro_rules! wanted {
+    ($request:ident) => {
+        $crate::ots::read::Wanted {
+            columns: $request.columns_to_get,
+            time: $request.time_range,
+            max_versions: $request.max_versions,
+            filter: $request.filter.as_deref(),
+            start_column: $request.start_column,
+            end_column: $request.end_column,
+            token: $request.token,
+        }
+    };
+}
+pub(super) use wanted;
+
 pub(super) fn select(wanted: Wanted<'_>) -> Result<Select> {
     Ok(Select {
         columns: wanted.columns,

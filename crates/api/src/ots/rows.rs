@@ -19,15 +19,7 @@ pub async fn get(call: OtsCall) -> OtsAnswer {
     let get = GetRow {
         table: request.table_name,
         key: read::key(&request.primary_key)?,
-        select: read::select(Wanted {
-            columns: request.columns_to_get,
-            time: request.time_range,
-            max_versions: request.max_versions,
-            filter: request.filter.as_deref(),
-            start_column: request.start_column,
-            end_column: request.end_column,
-            token: request.token,
-        })?,
+        select: read::select(read::wanted!(request))?,
         transaction: request.transaction_id,
     };
     let got = call.tables.get_row(&call.instance, get).await?;
