@@ -184,8 +184,6 @@ class Loop:
         create_table(wire)
         wire.close()
         self.crowd, self.dropper = Crowd(self.instance, seed), Dropper()
-        for client in self.crowd.clients:
-            client.may_lose_transactions = True
         self.reached = {}
         self.surplus = 0
 
@@ -200,6 +198,8 @@ class Loop:
             return self.die_while_made()
         if point and point.startswith(CLEANING):
             self.leave_something()
+        for client in self.crowd.clients:
+            client.may_lose_transactions = bool(point and point.startswith(REOPENING))
         self.server.kill()
         self.arm(self.armed(point) if point else None)
         try:

@@ -169,12 +169,15 @@ class Meter(unittest.TestCase):
         self.server.variables = {"FEITIAN_FAILPOINTS": "tables.meter.before_flush:3"}
         self.server.start()
         wire, read, written = ots.wire(self.server, self.instance), 0, 0
+        end = time.monotonic() + harness.DEADLINE_S
         try:
-            while True:
+            while time.monotonic() < end:
                 written += ots_raw.units(wire.ask("PutRow", ots_raw.put(TABLE, key("a", 1), [("v", 1)])))[1]
                 read += ots_raw.units(wire.ask("GetRow", ots_raw.get(TABLE, key("a", 1))))[0]
         except (OSError, http.client.HTTPException):
             wire.close()
+        else:
+            self.fail("the server did not die")
         self.server.kill()
         self.server.variables = {}
         self.server.start()
