@@ -32,8 +32,8 @@
 //! | `OTSTimeout` | is there or not, as a whole | the disk failed: reads go on, later writes get the code above |
 //! | `OTSInternalServerError` | did not happen | a fault of the caller's, such as a key of 0 bytes |
 //!
-//! A batch whose outcome is not known is not shown to readers either, until the engine is opened again. That it must be is
-//! what [`Engine::takes_writes`] says.
+//! A batch whose outcome is not known is not shown to readers either, until the engine is opened again. That it should be is
+//! what [`Engine::is_broken`] says.
 //!
 //! # Who owns the data
 //!
@@ -88,9 +88,9 @@ pub trait Engine: Send + Sync + 'static {
     /// The number of this opening of the data; each one is above all before it.
     fn epoch(&self) -> u64;
 
-    /// False once no write is taken any more, however long one waits: one failed, or somebody else has the data. Whoever
-    /// keeps the engine open closes it then and opens the data again.
-    fn takes_writes(&self) -> bool;
+    /// True once a write has failed, after which none is taken. Whoever keeps the engine open closes it then and opens the
+    /// data again. Not so once it was fenced: the data are somebody else's and to be left alone.
+    fn is_broken(&self) -> bool;
 
     /// Answers what was begun, refuses what comes later, and lets go of the data. Closing twice is closing once.
     async fn close(&self) -> Result<()>;

@@ -64,9 +64,10 @@ impl Tables {
         flushed
     }
 
-    /// False once no write is taken any more: whoever keeps the store open closes it then and opens its data again.
-    pub fn takes_writes(&self) -> bool {
-        self.0.engine.takes_writes()
+    /// True once a write has failed, after which none is taken: whoever keeps the store open closes it then and opens its
+    /// data again.
+    pub fn is_broken(&self) -> bool {
+        self.0.engine.is_broken()
     }
 
     /// Counts on from what an opening before this one had counted and could not write down any more. To be called before

@@ -31,9 +31,9 @@ impl Ots {
         self.0.tables.read().is_some()
     }
 
-    /// Whether what is open here takes no writes any more.
+    /// Whether what is open here takes no writes until it is opened again.
     pub fn is_broken(&self) -> bool {
-        self.0.tables.read().as_ref().is_some_and(|tables| !tables.takes_writes())
+        self.0.tables.read().as_ref().is_some_and(Tables::is_broken)
     }
 
     /// Requests find nothing from now on; what was open, to be closed.

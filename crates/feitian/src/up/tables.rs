@@ -6,7 +6,7 @@
 //!
 //! A store that takes no writes any more, because one failed, is opened again by the process that has it:
 //!
-//! 1. Each second it asks whether the store takes writes. While it does not, rows are read as before.
+//! 1. Each second it asks whether a write has failed. From then on none is taken, and rows are read as before.
 //! 2. It waits until the disk can be written again: a store that can be read is better than one that cannot be opened.
 //! 3. It takes the store away from requests. From now on they are refused with the code after which clients try again.
 //! 4. It closes the store: changes under way end with what they get, open transactions are forgotten, of which nothing was
@@ -14,6 +14,8 @@
 //! 5. It opens the data. A write whose client was told `OTSTimeout` is there as a whole or not at all; all that was
 //!    acknowledged is there. If this fails, it is tried again each second.
 //! 6. The units that could not be written down are counted on, and requests are answered again.
+//!
+//! A store whose data somebody else has opened, who got round the lock, is left as it is: opening it would take them back.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,8 +164,8 @@ impl Keeper {
 }
 
 fn probe(path: &Path, spare_bytes: u64) -> bool {
-    let has_room = free_bytes(path).is_ok_and(|free| free >= spare_bytes);
-    has_room && atomic_write(&RealDisk, &path.join(PROBE), b"", 0o644).is_ok()
+    let (has_room, file) = (free_bytes(path).is_ok_and(|free| free >= spare_bytes), path.join(PROBE));
+    has_room && atomic_write(&RealDisk, &file, b"", 0o644).is_ok() && std::fs::remove_file(&file).is_ok()
 }
 
 /// Closes what is open, when no request is under way any more.

@@ -241,8 +241,8 @@ impl Engine for Fjall {
         self.epoch
     }
 
-    fn takes_writes(&self) -> bool {
-        *self.state.lock() == State::Open
+    fn is_broken(&self) -> bool {
+        *self.state.lock() == State::Broken
     }
 
     async fn close(&self) -> Result<()> {

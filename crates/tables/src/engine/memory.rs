@@ -182,9 +182,9 @@ impl Engine for Memory {
         self.epoch
     }
 
-    fn takes_writes(&self) -> bool {
+    fn is_broken(&self) -> bool {
         let is_owner = self.check_owner(&self.disk.state.lock()).is_ok();
-        is_owner && self.frozen.lock().is_none()
+        is_owner && self.frozen.lock().is_some()
     }
 
     async fn close(&self) -> Result<()> {

@@ -127,8 +127,8 @@ impl Engine for Slow {
         self.below.epoch()
     }
 
-    fn takes_writes(&self) -> bool {
-        self.below.takes_writes()
+    fn is_broken(&self) -> bool {
+        self.below.is_broken()
     }
 
     async fn close(&self) -> Result<()> {
