@@ -15,7 +15,7 @@ struct Armed {
     action: Action,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Kill,
     Panic,
@@ -72,4 +72,24 @@ fn kill() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     // SIGKILL is delivered before this thread runs on; abort is for a system that would not.
     std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The words are those of the head of this file.
+    #[test]
+    fn an_item_says_where_when_and_what() {
+        let parsed = |item: &str| parse(item).map(|(name, armed)| (name, armed.nth, armed.action));
+        for (item, nth, action) in [
+            ("a.b", 1, Action::Kill),
+            (" a.b:3", 3, Action::Kill),
+            ("a.b:3:panic", 3, Action::Panic),
+            ("a.b:2:error", 2, Action::Fail),
+        ] {
+            assert_eq!(parsed(item), Some(("a.b".to_string(), nth, action)), "{item}");
+        }
+        assert_eq!(parsed("a.b:x"), None);
+    }
 }

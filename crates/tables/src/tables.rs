@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feitian_base::Result;
+use feitian_base::{Kind, Result};
 use feitian_wire::ots::KeyColumn;
 
 use crate::alter;
@@ -333,8 +333,11 @@ fn start_metering(inner: &Arc<Inner>) {
                 () = tokio::time::sleep(own.settings.meter_every) => {}
             }
             own.transactions.expire(&own);
-            if let Err(e) = clean::flush(&own).await {
-                tracing::warn!(error = ?e, "read units are written down in the next round");
+            match clean::flush(&own).await {
+                Ok(()) => {}
+                // The engine has told of it, once.
+                Err(e) if e.kind() == Kind::Unavailable => tracing::debug!(error = ?e, "units wait for the next round"),
+                Err(e) => tracing::warn!(error = ?e, "read units are written down in the next round"),
             }
         }
     });
