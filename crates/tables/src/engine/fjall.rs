@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ::fjall::{AbstractTree, Database, Iter, Keyspace, PersistMode, Readable, Snapshot};
 use async_trait::async_trait;
@@ -46,6 +47,9 @@ use self::commit::Committer;
 use self::files::{estimate, note_closed, note_open, open_database, read_epoch};
 use super::group::{Request, State, check_readable, lower};
 use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable};
+
+/// How long the files are held after fjall said that it has let go of them.
+const LET_GO: Duration = Duration::from_millis(500);
 
 /// What can be chosen.
 #[derive(Debug, Clone)]
@@ -82,7 +86,7 @@ struct Store {
     view: Arc<RwLock<Arc<Snapshot>>>,
     rows: Keyspace,
     db: Database,
-    _lock: Arc<DirLock>,
+    lock: Arc<DirLock>,
 }
 
 impl Fjall {
@@ -106,7 +110,7 @@ impl Fjall {
         let was_closed = note_open(&dir)?;
         let (db, rows) = open_database(&dir, settings, was_closed)?;
         let view = Arc::new(RwLock::new(Arc::new(db.snapshot())));
-        let store = Store { view, rows, db, _lock: Arc::new(lock) };
+        let store = Store { view, rows, db, lock: Arc::new(lock) };
         let state = Arc::new(Mutex::new(State::Open));
         let (queue, requests) = channel();
         let (spare_bytes, refuses) = (settings.spare_bytes, Cell::new(false));
@@ -353,10 +357,17 @@ fn close_now(store: Store, was: State, dir: &Path) {
     drop(store);
 }
 
-/// Lets go of fjall where it may take as long as it likes.
+/// Lets go of fjall where it may take as long as it likes. One of its threads may have the journal for a moment longer than
+/// fjall waits for it, and write then what an error left in the journal's buffer: nobody opens the files before that.
 fn drop_aside(store: Store) {
     let thread = std::thread::Builder::new().name("tables-close".into());
-    if let Err(error) = thread.spawn(move || drop(store)) {
+    let let_go = move || {
+        let lock = store.lock.clone();
+        drop(store);
+        std::thread::sleep(LET_GO);
+        drop(lock);
+    };
+    if let Err(error) = thread.spawn(let_go) {
         tracing::warn!(%error, "the table store was closed without a thread of its own");
     }
 }
