@@ -342,13 +342,14 @@ fn beside_redis(feitian: &Report, redis: &Report) -> String {
 
 /// The numbers of feitian by itself.
 fn alone(feitian: &Report) -> String {
-    let mut lines = vec!["| what | clients | a second | p50, ms | p99, ms |".to_string()];
-    lines.push("|---|--:|--:|--:|--:|".to_string());
+    let mut lines = vec!["| what | clients | a second | p50, ms | p99, ms | processors of the program |".to_string()];
+    lines.push("|---|--:|--:|--:|--:|--:|".to_string());
     for found in &feitian.found {
-        let Found { what, clients, per_second, p50_ms, p99_ms, .. } = found;
-        lines.push(format!("| {what} | {clients} | {per_second:.0} | {p50_ms:.2} | {p99_ms:.2} |"));
+        let Found { what, clients, per_second, p50_ms, p99_ms, cpus } = found;
+        lines.push(format!("| {what} | {clients} | {per_second:.0} | {p50_ms:.2} | {p99_ms:.2} | {cpus:.2} |"));
     }
     lines.push(format!("\nFilled at {:.0} rows a second.", feitian.filled_per_second));
+    lines.push(format!("An append of one row and its `fdatasync`: {:.2} ms.\n", feitian.disk_ms));
     lines.join("\n")
 }
 
