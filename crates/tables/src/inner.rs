@@ -142,6 +142,13 @@ impl Inner {
         names.values().flat_map(BTreeMap::values).filter(|name| !name.is_index).map(|name| name.table.clone()).collect()
     }
 
+    /// Those of one instance, by name.
+    pub(crate) fn tables_of(&self, instance: &str) -> Vec<Arc<Table>> {
+        let names = self.names.read();
+        let of_it = names.get(instance).into_iter().flat_map(BTreeMap::values);
+        of_it.filter(|name| !name.is_index).map(|name| name.table.clone()).collect()
+    }
+
     /// A table or index that may be read.
     pub(crate) fn source(&self, instance: &str, name: &str) -> Result<Source> {
         let found = self.name(instance, name)?;

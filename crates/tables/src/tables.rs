@@ -239,8 +239,8 @@ impl Tables {
     pub fn usage_of(&self, instance: &str) -> Result<Vec<TableUsage>> {
         let size = |generation: u64| -> Result<u64> { usage::size(&self.0, generation) };
         let mut found = Vec::new();
-        for table in self.0.tables().iter().filter(|table| table.instance == instance) {
-            found.extend(usage::of(table, &size)?);
+        for table in self.0.tables_of(instance) {
+            found.extend(usage::of(&table, &size)?);
         }
         Ok(found)
     }
