@@ -47,9 +47,8 @@ const fn page(name: &'static str, method: &'static str, path: &'static str, righ
 }
 
 /// The same of the table store's forms.
-const OTS_FIELDS: &[&str] = &[
-    "next", "lang", "start", "direction", "columns", "key1", "key2", "key3", "key4", "key5", "key6", "key7", "key8",
-];
+const OTS_FIELDS: &[&str] =
+    &["next", "lang", "start", "direction", "columns", "key1", "key2", "key3", "key4", "key5", "key6", "key7", "key8"];
 
 const fn ots_page(name: &'static str, method: &'static str, path: &'static str) -> Operation {
     Operation::new(name, Surface::Page, method, path, &[], Right::Account).flags(OTS_FIELDS)

@@ -17,6 +17,7 @@
 mod again;
 mod cartesian;
 mod casts;
+mod cheap;
 mod coerce;
 mod columns;
 mod condition;
@@ -199,6 +200,7 @@ impl Session {
         sorted::add(&mut rules);
         rules.push(Arc::new(unsorted::Unsorted));
         rules.push(Arc::new(kept::NoWaiting));
+        rules.push(Arc::new(cheap::CheapFirst));
         if self.settings.has_late_scans() {
             rules.push(Arc::new(late::LateScans { all: self.settings.forces_late_scans() }));
         }

@@ -48,7 +48,11 @@ fn range(kind: &'static str, index: Option<&str>, units: Option<OtsUnits>) -> Ot
 impl TableStore for Made {
     async fn tables(&self, instance_id: &str) -> Result<Vec<OtsTable>> {
         if instance_id == "gone" {
-            return Err(Error::new(Kind::Unavailable, "ServiceUnavailable", "another process has the table store open"));
+            return Err(Error::new(
+                Kind::Unavailable,
+                "ServiceUnavailable",
+                "another process has the table store open",
+            ));
         }
         let options = OtsOptions { max_versions: 2, time_to_live_s: None, has_stream: true, created_ms: 1 };
         Ok(vec![table(None, Some(options)), table(Some("by_n"), None)])

@@ -244,11 +244,8 @@ fn a_key_is_typed_in_by_its_columns() {
         assert!(e.code() == "InvalidParameter" && e.message().contains(words), "{query}: {e:?}");
     }
     let whole = |query: &str| key::typed_whole(&columns(), &Query::parse(query));
-    let empty = [
-        OtsKeyPart::Integer(1),
-        OtsKeyPart::String(String::new()),
-        OtsKeyPart::Binary(OtsHex { hex: String::new() }),
-    ];
+    let empty =
+        [OtsKeyPart::Integer(1), OtsKeyPart::String(String::new()), OtsKeyPart::Binary(OtsHex { hex: String::new() })];
     assert_eq!(whole("key1=1&key2=&key3=").unwrap(), empty);
     assert!(whole("key2=x").is_err());
 }
