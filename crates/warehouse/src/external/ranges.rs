@@ -145,8 +145,7 @@ fn values_of(key: &[KeyName], filter: &Expr) -> Option<(usize, Values)> {
             for element in list {
                 let Expr::Literal(value, _) = element else { return None };
                 let (column, values) = compared(key, expr, Operator::Eq, value)?;
-                let before = all.take().map(|(_, before)| before).unwrap_or_default();
-                all = Some((column, before.into_iter().chain(values).collect()));
+                all.get_or_insert_with(|| (column, Vec::new())).1.extend(values);
             }
             all.map(|(column, values)| (column, joined(values)))
         }
