@@ -62,8 +62,9 @@ impl RowSource for TableSource {
             Err(e) if e.kind() == Kind::NotFound => return Ok(Found::NoTable),
             Err(e) => return Err(said(&shown, None, e)),
         };
+        let index_of = index_of(&tables, &found.id, table).await.map_err(|e| said(&shown, None, e))?;
         let (ots, keys) = (self.ots.clone(), keys(&info));
-        let own = Own { ots, instance: found.id, name: table.to_string(), shown, keys };
+        let own = Own { ots, instance: found.id, name: table.to_string(), shown, keys, index_of };
         Ok(Found::Table(Arc::new(Handle(Arc::new(own)))))
     }
 }
@@ -76,6 +77,22 @@ fn keys(info: &TableInfo) -> Vec<SourceKey> {
     };
     let key = info.key.iter();
     key.map(|k| SourceKey { name: k.name.clone(), ty: ty(k.kind), is_generated: k.auto_increment }).collect()
+}
+
+/// The table that an index is of.
+async fn index_of(tables: &Tables, instance: &str, name: &str) -> Result<Option<String>> {
+    let all = tables.list_tables(instance).await?;
+    if all.iter().any(|table| table == name) {
+        return Ok(None);
+    }
+    for table in all {
+        // One that has gone meanwhile has taken its indexes with it.
+        let Ok(info) = tables.describe_table(instance, &table).await else { continue };
+        if info.indexes.iter().any(|index| index.name == name) {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
 }
 
 /// What the table store says of a table and, if it is about one, of the row with this key, under a code of SQL.
@@ -111,6 +128,7 @@ struct Own {
     name: String,
     shown: String,
     keys: Vec<SourceKey>,
+    index_of: Option<String>,
 }
 
 impl Own {
@@ -185,12 +203,15 @@ impl RowTable for Handle {
         &self.0.keys
     }
 
+    fn index_of(&self) -> Option<&str> {
+        self.0.index_of.as_deref()
+    }
+
     fn num_bytes(&self) -> u64 {
         let own = &self.0;
-        let Ok(tables) = own.tables() else { return 0 };
-        let usage = tables.usage();
-        let of_instance = usage.iter().filter(|used| used.instance == own.instance);
-        of_instance.filter(|used| *used.index.as_ref().unwrap_or(&used.table) == own.name).map(|used| used.bytes).sum()
+        // Sizes of a table store that is being closed nobody knows.
+        let Ok(usage) = own.tables().and_then(|tables| tables.usage_of(&own.instance)) else { return 0 };
+        usage.iter().filter(|used| *used.index.as_ref().unwrap_or(&used.table) == own.name).map(|used| used.bytes).sum()
     }
 
     async fn pieces(&self, num_bytes: u64) -> Result<Vec<KeyRange>> {

@@ -36,6 +36,11 @@ pub trait RowTable: Send + Sync + 'static {
     /// Its key, one column at least.
     fn key(&self) -> &[SourceKey];
 
+    /// The table whose rows these are in another order, if they are an index of one.
+    fn index_of(&self) -> Option<&str> {
+        None
+    }
+
     /// About how many bytes it holds.
     fn num_bytes(&self) -> u64;
 
