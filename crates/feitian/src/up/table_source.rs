@@ -360,21 +360,21 @@ fn seen<'a>(row: &'a Row, column: &SourceColumn) -> Option<Seen<'a>> {
 /// The rows of a page with the columns that are wanted.
 fn to_batch(table: &str, read: &SourceRead, rows: &[Row]) -> Result<RecordBatch> {
     let wanted = read.columns.iter().zip(read.schema.fields());
-    let arrays = wanted.map(|(column, field)| to_array(table, rows, column, field)).collect::<Result<Vec<_>>>()?;
+    let all = wanted.map(|(column, field)| Column { table, rows, column, field, hides_keys: read.hides_keys });
+    let arrays = all.map(|column| to_array(&column)).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     RecordBatch::try_new_with_options(read.schema.clone(), arrays, &options)
         .map_err(|e| Error::internal(format!("rows of {table}: {e}")))
 }
 
-fn to_array(table: &str, rows: &[Row], column: &SourceColumn, field: &Field) -> Result<ArrayRef> {
-    let all = Column { table, rows, column, field };
-    Ok(match field.data_type() {
+fn to_array(all: &Column<'_>) -> Result<ArrayRef> {
+    Ok(match all.field.data_type() {
         ArrowType::Int64 => Arc::new(all.take::<_, Int64Array>(Seen::int)?),
         ArrowType::Float64 => Arc::new(all.take::<_, Float64Array>(Seen::double)?),
         ArrowType::Boolean => Arc::new(all.take::<_, BooleanArray>(Seen::truth)?),
         ArrowType::Utf8 => Arc::new(all.take::<_, StringArray>(Seen::text)?),
         ArrowType::Binary => Arc::new(all.take::<_, BinaryArray>(Seen::bytes)?),
-        other => return Err(Error::internal(format!("a column of {table} as {other}"))),
+        other => return Err(Error::internal(format!("a column of {} as {other}", all.table))),
     })
 }
 
@@ -384,6 +384,7 @@ struct Column<'a> {
     rows: &'a [Row],
     column: &'a SourceColumn,
     field: &'a Field,
+    hides_keys: bool,
 }
 
 impl<'a> Column<'a> {
@@ -400,7 +401,8 @@ impl<'a> Column<'a> {
         let Column { table, column, field, .. } = self;
         let ty = column_type(field).map_or_else(|| field.data_type().to_string(), |ty| ty.to_string().to_uppercase());
         let words = format!("column {} holds {}, and column {} is {ty}", column.name, value.type_name(), field.name());
-        let text = format!("{table} row ({}): {words}", key_text(&row.key));
+        let key = if self.hides_keys { "…".to_string() } else { key_text(&row.key) };
+        let text = format!("{table} row ({key}): {words}");
         let text = format!("ODPS-0123131:[0,0] User defined function exception - {text}");
         Error::new(Kind::Invalid, "ODPS-0123131", text)
     }
@@ -538,7 +540,7 @@ mod tests {
         let names = [("n", DataType::BigInt), ("k", DataType::Binary), ("s", DataType::String)];
         let schema = engine_schema(&names.map(|(name, ty)| SqlColumn::new(name, ty)));
         let wanted = columns(&[("N", false), ("K", true), ("S", false)]);
-        let read = SourceRead { columns: wanted, schema, limit: None };
+        let mut read = SourceRead { columns: wanted, schema, limit: None, hides_keys: false };
         let row = |k: u8, cells: Vec<Cell>| Row { key: key(StoredKey::Bin(vec![k])), cells, deleted: false };
         let first = row(1, vec![cell("N", Value::Int(7)), cell("S", Value::Str("x".into()))]);
         let batch = to_batch("t", &read, &[first.clone(), row(2, Vec::new())]).unwrap();
@@ -546,8 +548,12 @@ mod tests {
         assert_eq!(batch.column(1).as_binary::<i32>(), &BinaryArray::from(vec![&[1_u8][..], &[2]]));
         assert_eq!(batch.column(2).as_string::<i32>(), &StringArray::from(vec![Some("x"), None]));
         let other = row(255, vec![cell("N", Value::Str("seven".into()))]);
-        let e = to_batch("tablestore://shop/t", &read, &[first, other]).unwrap_err();
+        let rows = [first, other];
+        let e = to_batch("tablestore://shop/t", &read, &rows).unwrap_err();
         let words = "tablestore://shop/t row (K=X'FF'): column N holds STRING, and column n is BIGINT";
         assert!(e.message().ends_with(words), "{e}");
+        read.hides_keys = true;
+        let e = to_batch("tablestore://shop/t", &read, &rows).unwrap_err();
+        assert!(e.message().contains("t row (…): column N holds STRING"), "{e}");
     }
 }

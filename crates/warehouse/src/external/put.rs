@@ -1,5 +1,5 @@
-//! INSERT into a table of another part of the program, such as the table store's. OVERWRITE is no other statement there:
-//! as in the original, rows of other keys stay.
+//! INSERT into a table of another part of the program, such as the table store's. OVERWRITE is no other statement
+//! there: as in the original, rows of other keys stay.
 //!
 //! 1. The query gives rows; a batch in which a column of the key is NULL is refused before any row of it is written.
 //! 2. The job is asked for: one that was stopped, or that runs elsewhere by now, writes no more.

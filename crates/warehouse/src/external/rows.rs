@@ -130,7 +130,7 @@ impl TableProvider for RowsScan {
             true => Work::Pieces { width, num_bytes: num_bytes.div_ceil(width as u64), found: OnceCell::new() },
             false => Work::Ranges(dealt(ranges, width)),
         };
-        let read = SourceRead { columns, schema, limit };
+        let read = SourceRead { columns, schema, limit, hides_keys: !self.hidden.is_empty() };
         Ok(Arc::new(RowsExec::new(self.source.clone(), self.mapping.shown(), work, read)))
     }
 }

@@ -79,6 +79,8 @@ pub struct SourceRead {
     pub schema: SchemaRef,
     /// More rows than this are not needed.
     pub limit: Option<usize>,
+    /// Errors say nothing of keys: the one who asks may not see all columns.
+    pub hides_keys: bool,
 }
 
 /// How rows are written.
