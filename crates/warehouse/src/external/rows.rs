@@ -120,6 +120,9 @@ impl TableProvider for RowsScan {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         self.check_hidden(&wanted, filters)?;
+        if let Some(filter) = ranges::lost(&self.key, filters) {
+            return Err(external(Error::internal(format!("the filter {filter} is no range of keys any more"))));
+        }
         let schema = Arc::new(self.schema.project(&wanted)?);
         let columns = wanted.iter().filter_map(|place| self.mapping.columns.get(*place).cloned()).collect();
         let ranges = ranges::ranges(&self.key, filters);
