@@ -15,6 +15,8 @@ from tablestore import (
     CapacityUnit,
     PutRowItem,
     Row,
+    SecondaryIndexMeta,
+    SecondaryIndexType,
     TableInBatchWriteRowItem,
 )
 
@@ -246,12 +248,25 @@ class Writing(OtsSql):
         self.o.execute_sql(f"insert into {name} (b, a) values (1, 'x')")
         self.assertEqual(self.rows_of()[("x", 1)], {"hidden": "stays"})
         self.assertEqual(self.query(f"select count(*) from {name}"), [(3,)])
+        # The same page: its INSERT OVERWRITE changes the rows of the keys that are written, and no others.
+        self.o.execute_sql(f"insert overwrite table {name} values ('x', 1, 2.5, null), ('new', 4, null, 'w')")
+        self.assertEqual(
+            self.rows_of(),
+            {("x", 1): {"v": 2.5, "hidden": "stays"}, ("y", 2): {"w": "new"}, ("z", 3): {}, ("new", 4): {"w": "w"}},
+        )
 
-    def test_a_row_is_put_whole_if_the_table_says_so(self):
+    def test_a_row_is_put_whole_if_the_table_or_the_session_says_so(self):
         name = self.table_of_two(", 'tablestore.table.put.row'='true'")
         self.ots.put_row("t", Row([("a", "x"), ("b", 1)], [("v", 0.5), ("hidden", "goes")]), IGNORE)
         self.o.execute_sql(f"insert into {name} values ('x', 1, null, 'w')")
         self.assertEqual(self.rows_of(), {("x", 1): {"w": "w"}})
+        # MaxCompute documentation, "Flag parameters": writing with PutRow, for a session.
+        plain = self.external("a string, b bigint, v double, w string", ":a,:b,v,w", "t")
+        for value, wanted in (("false", {"v": 1.5, "hidden": "old"}), ("true", {"v": 1.5})):
+            self.ots.put_row("t", Row([("a", "x"), ("b", 1)], [("hidden", "old")]), IGNORE)
+            flag = {"odps.sql.unstructured.tablestore.put.row": value}
+            self.o.execute_sql(f"insert into {plain} values ('x', 1, 1.5, null)", hints=flag)
+            self.assertEqual(self.rows_of(), {("x", 1): wanted})
 
     def test_a_table_of_keys_alone_takes_rows_and_keeps_columns(self):
         ots.create(self.ots, "t", [("a", "STRING"), ("b", "INTEGER")])
@@ -286,7 +301,6 @@ class Writing(OtsSql):
 
     def test_what_the_table_store_has_no_word_for_is_refused(self):
         name = self.table_of_two()
-        self.refused(f"insert overwrite table {name} values ('x', 1, 0.5, 'w')", "ODPS-0121125", "INSERT OVERWRITE")
         self.refused(f"insert into {name} select concat(a, 'x'), b, v, w from {name}", "ODPS-0121125", "reads it")
         for sql in (
             f"update {name} set v = 1",
@@ -306,6 +320,18 @@ class Writing(OtsSql):
         ots.create(self.ots, "auto", [("a", "STRING"), ("id", "INTEGER", PK_AUTO_INCR)])
         auto = self.external("a string, id bigint, v bigint", ":a,:id,v", "auto")
         self.refused(f"insert into {auto} values ('x', 1, 2)", "ODPS-0121125", "id")
+
+    def test_an_index_is_read_and_not_written(self):
+        index = SecondaryIndexMeta("by_v", ["v"], [], SecondaryIndexType.GLOBAL_INDEX)
+        ots.create(self.ots, "indexed", [("a", "STRING")], columns=[("v", "INTEGER")], indexes=[index])
+        table = self.external("a string, v bigint", ":a,v", "indexed")
+        by_v = self.external("v bigint, a string", ":v,:a", "by_v")
+        self.o.execute_sql(f"insert into {table} values ('x', 3), ('y', 1), ('z', 2)")
+        self.assertEqual(self.query(f"select v, a from {by_v} where v >= 2 order by v limit 5"), [(2, "z"), (3, "x")])
+        self.refused(f"insert into {by_v} values (4, 'w')", "ODPS-0121125", "an index of indexed")
+        # It would find the rows that it has just written, for ever.
+        self.refused(f"insert into {table} select a, v + 1 from {by_v}", "ODPS-0121125", "reads it")
+        self.assertEqual(len(contents(self.ots, "indexed", [("a", "STRING")])), 3)
 
 
 class Tables(OtsSql):

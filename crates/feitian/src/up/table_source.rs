@@ -62,8 +62,9 @@ impl RowSource for TableSource {
             Err(e) if e.kind() == Kind::NotFound => return Ok(Found::NoTable),
             Err(e) => return Err(said(&shown, None, e)),
         };
+        let index_of = index_of(&tables, &found.id, table).await.map_err(|e| said(&shown, None, e))?;
         let (ots, keys) = (self.ots.clone(), keys(&info));
-        let own = Own { ots, instance: found.id, name: table.to_string(), shown, keys };
+        let own = Own { ots, instance: found.id, name: table.to_string(), shown, keys, index_of };
         Ok(Found::Table(Arc::new(Handle(Arc::new(own)))))
     }
 }
@@ -76,6 +77,22 @@ fn keys(info: &TableInfo) -> Vec<SourceKey> {
     };
     let key = info.key.iter();
     key.map(|k| SourceKey { name: k.name.clone(), ty: ty(k.kind), is_generated: k.auto_increment }).collect()
+}
+
+/// The table that an index is of.
+async fn index_of(tables: &Tables, instance: &str, name: &str) -> Result<Option<String>> {
+    let all = tables.list_tables(instance).await?;
+    if all.iter().any(|table| table == name) {
+        return Ok(None);
+    }
+    for table in all {
+        // One that has gone meanwhile has taken its indexes with it.
+        let Ok(info) = tables.describe_table(instance, &table).await else { continue };
+        if info.indexes.iter().any(|index| index.name == name) {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
 }
 
 /// What the table store says of a table and, if it is about one, of the row with this key, under a code of SQL.
@@ -111,6 +128,7 @@ struct Own {
     name: String,
     shown: String,
     keys: Vec<SourceKey>,
+    index_of: Option<String>,
 }
 
 impl Own {
@@ -185,12 +203,15 @@ impl RowTable for Handle {
         &self.0.keys
     }
 
+    fn index_of(&self) -> Option<&str> {
+        self.0.index_of.as_deref()
+    }
+
     fn num_bytes(&self) -> u64 {
         let own = &self.0;
-        let Ok(tables) = own.tables() else { return 0 };
-        let usage = tables.usage();
-        let of_instance = usage.iter().filter(|used| used.instance == own.instance);
-        of_instance.filter(|used| *used.index.as_ref().unwrap_or(&used.table) == own.name).map(|used| used.bytes).sum()
+        // Sizes of a table store that is being closed nobody knows.
+        let Ok(usage) = own.tables().and_then(|tables| tables.usage_of(&own.instance)) else { return 0 };
+        usage.iter().filter(|used| *used.index.as_ref().unwrap_or(&used.table) == own.name).map(|used| used.bytes).sum()
     }
 
     async fn pieces(&self, num_bytes: u64) -> Result<Vec<KeyRange>> {
@@ -339,21 +360,21 @@ fn seen<'a>(row: &'a Row, column: &SourceColumn) -> Option<Seen<'a>> {
 /// The rows of a page with the columns that are wanted.
 fn to_batch(table: &str, read: &SourceRead, rows: &[Row]) -> Result<RecordBatch> {
     let wanted = read.columns.iter().zip(read.schema.fields());
-    let arrays = wanted.map(|(column, field)| to_array(table, rows, column, field)).collect::<Result<Vec<_>>>()?;
+    let all = wanted.map(|(column, field)| Column { table, rows, column, field, hides_keys: read.hides_keys });
+    let arrays = all.map(|column| to_array(&column)).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     RecordBatch::try_new_with_options(read.schema.clone(), arrays, &options)
         .map_err(|e| Error::internal(format!("rows of {table}: {e}")))
 }
 
-fn to_array(table: &str, rows: &[Row], column: &SourceColumn, field: &Field) -> Result<ArrayRef> {
-    let all = Column { table, rows, column, field };
-    Ok(match field.data_type() {
+fn to_array(all: &Column<'_>) -> Result<ArrayRef> {
+    Ok(match all.field.data_type() {
         ArrowType::Int64 => Arc::new(all.take::<_, Int64Array>(Seen::int)?),
         ArrowType::Float64 => Arc::new(all.take::<_, Float64Array>(Seen::double)?),
         ArrowType::Boolean => Arc::new(all.take::<_, BooleanArray>(Seen::truth)?),
         ArrowType::Utf8 => Arc::new(all.take::<_, StringArray>(Seen::text)?),
         ArrowType::Binary => Arc::new(all.take::<_, BinaryArray>(Seen::bytes)?),
-        other => return Err(Error::internal(format!("a column of {table} as {other}"))),
+        other => return Err(Error::internal(format!("a column of {} as {other}", all.table))),
     })
 }
 
@@ -363,6 +384,7 @@ struct Column<'a> {
     rows: &'a [Row],
     column: &'a SourceColumn,
     field: &'a Field,
+    hides_keys: bool,
 }
 
 impl<'a> Column<'a> {
@@ -379,7 +401,8 @@ impl<'a> Column<'a> {
         let Column { table, column, field, .. } = self;
         let ty = column_type(field).map_or_else(|| field.data_type().to_string(), |ty| ty.to_string().to_uppercase());
         let words = format!("column {} holds {}, and column {} is {ty}", column.name, value.type_name(), field.name());
-        let text = format!("{table} row ({}): {words}", key_text(&row.key));
+        let key = if self.hides_keys { "…".to_string() } else { key_text(&row.key) };
+        let text = format!("{table} row ({key}): {words}");
         let text = format!("ODPS-0123131:[0,0] User defined function exception - {text}");
         Error::new(Kind::Invalid, "ODPS-0123131", text)
     }
@@ -517,7 +540,7 @@ mod tests {
         let names = [("n", DataType::BigInt), ("k", DataType::Binary), ("s", DataType::String)];
         let schema = engine_schema(&names.map(|(name, ty)| SqlColumn::new(name, ty)));
         let wanted = columns(&[("N", false), ("K", true), ("S", false)]);
-        let read = SourceRead { columns: wanted, schema, limit: None };
+        let mut read = SourceRead { columns: wanted, schema, limit: None, hides_keys: false };
         let row = |k: u8, cells: Vec<Cell>| Row { key: key(StoredKey::Bin(vec![k])), cells, deleted: false };
         let first = row(1, vec![cell("N", Value::Int(7)), cell("S", Value::Str("x".into()))]);
         let batch = to_batch("t", &read, &[first.clone(), row(2, Vec::new())]).unwrap();
@@ -525,8 +548,12 @@ mod tests {
         assert_eq!(batch.column(1).as_binary::<i32>(), &BinaryArray::from(vec![&[1_u8][..], &[2]]));
         assert_eq!(batch.column(2).as_string::<i32>(), &StringArray::from(vec![Some("x"), None]));
         let other = row(255, vec![cell("N", Value::Str("seven".into()))]);
-        let e = to_batch("tablestore://shop/t", &read, &[first, other]).unwrap_err();
+        let rows = [first, other];
+        let e = to_batch("tablestore://shop/t", &read, &rows).unwrap_err();
         let words = "tablestore://shop/t row (K=X'FF'): column N holds STRING, and column n is BIGINT";
         assert!(e.message().ends_with(words), "{e}");
+        read.hides_keys = true;
+        let e = to_batch("tablestore://shop/t", &read, &rows).unwrap_err();
+        assert!(e.message().contains("t row (…): column N holds STRING"), "{e}");
     }
 }

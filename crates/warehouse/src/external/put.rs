@@ -1,4 +1,5 @@
-//! INSERT into a table of another part of the program, such as the table store's.
+//! INSERT into a table of another part of the program, such as the table store's. OVERWRITE is no other statement
+//! there: as in the original, rows of other keys stay.
 //!
 //! 1. The query gives rows; a batch in which a column of the key is NULL is refused before any row of it is written.
 //! 2. The job is asked for: one that was stopped, or that runs elsewhere by now, writes no more.
@@ -29,7 +30,7 @@ use crate::query::{Planned, Session, errors, plan_query, run_plan};
 /// So many rows are written before the job is asked for again.
 const ROWS: usize = 1000;
 
-/// `INSERT INTO` the table that the mapping names: statement `index` of the session's job.
+/// `INSERT INTO|OVERWRITE` the table that the mapping names: statement `index` of the session's job.
 pub(super) async fn insert(
     session: &Session,
     insert: &Insert,
@@ -37,23 +38,20 @@ pub(super) async fn insert(
     index: i64,
 ) -> Result<()> {
     let at = Position::from(insert.table.span());
-    if insert.overwrite {
-        let what = "INSERT OVERWRITE of a table of the table store (INSERT INTO changes the rows of the same keys)";
-        return Err(errors::front_end(SqlError::unsupported(at, what)));
-    }
     let row = table.row.clone();
     let source = mapping.open(session, at).await?;
     check(&row, &mapping, source.as_ref(), insert, at)?;
     session.progress.begin_step(index);
     let state = session.state()?;
     let planned = plan_query(session, &state, *insert.source.clone()).await?;
-    refuse_itself(&planned, &mapping, at)?;
+    refuse_itself(session, &planned, &mapping, at).await?;
     let planned = project_files(session, &state, planned, (table, (Vec::new(), Vec::new())), insert).await?;
     let mut rows = run_plan(session, &state, planned).await?;
     session.progress.begin_sink(format!("{}.{}", row.project, row.local_name()));
     let fields = row.schema.columns.iter().map(|c| engine_field(c).with_nullable(true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let write = SourceWrite { columns: mapping.columns.clone(), replaces: mapping.replaces };
+    let replaces = mapping.replaces || session.settings.puts_rows();
+    let write = SourceWrite { columns: mapping.columns.clone(), replaces };
     let mut num_bytes = 0;
     while let Some(batch) = rows.stream.next().await {
         let batch = batch.map_err(crate::engine_error)?;
@@ -79,6 +77,10 @@ fn check(row: &Table, mapping: &Mapping, source: &dyn RowTable, insert: &Insert,
     let columns = &row.schema.columns;
     mapping.check_columns(columns, at)?;
     mapping.check_key(columns, source.key(), at)?;
+    if let Some(table) = source.index_of() {
+        let what = format!("INSERT into {}, an index of {table}", mapping.shown());
+        return Err(errors::front_end(SqlError::unsupported(at, what)));
+    }
     if let Some(key) = source.key().iter().find(|key| key.is_generated) {
         let what = format!("INSERT into {}, which makes the values of its key column {}", mapping.shown(), key.name);
         return Err(errors::front_end(SqlError::unsupported(at, what)));
@@ -91,11 +93,15 @@ fn check(row: &Table, mapping: &Mapping, source: &dyn RowTable, insert: &Insert,
     }
 }
 
-/// Refuses a query over the table that it writes: it would find its own rows as it goes on, and may never end.
-fn refuse_itself(planned: &Planned, target: &Mapping, at: Position) -> Result<()> {
+/// Refuses a query over the table that it writes, or over an index of it: it would find its own rows as it goes on, and
+/// may never end.
+async fn refuse_itself(session: &Session, planned: &Planned, target: &Mapping, at: Position) -> Result<()> {
     for table in planned.tables.iter().filter(|table| is_external(&table.row)) {
-        let read = Mapping::of(&Clauses::of(&table.row)?, Position::UNKNOWN)?;
-        if read.is_some_and(|read| read.instance == target.instance && read.table == target.table) {
+        let Some(read) = Mapping::of(&Clauses::of(&table.row)?, at)? else { continue };
+        if read.instance != target.instance {
+            continue;
+        }
+        if read.table == target.table || read.open(session, at).await?.index_of() == Some(target.table.as_str()) {
             let what = format!("INSERT into {} of a query that reads it", target.shown());
             return Err(errors::front_end(SqlError::unsupported(at, what)));
         }

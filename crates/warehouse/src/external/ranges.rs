@@ -71,6 +71,14 @@ pub(super) fn pushed(key: &[KeyName], filter: &Expr) -> TableProviderFilterPushD
     }
 }
 
+/// A filter that `pushed` may have promised to meet and that no range says any more: a plan can be rewritten in between.
+pub(super) fn lost<'a>(key: &[KeyName], filters: &'a [Expr]) -> Option<&'a Expr> {
+    let first = key.first().map(|k| k.name.as_str());
+    filters.iter().flat_map(split_conjunction).find(|filter| {
+        values_of(key, filter).is_none() && filter.column_refs().iter().all(|c| first == Some(c.name.as_str()))
+    })
+}
+
 /// The one value of an interval that has one.
 fn point((low, high): &Interval) -> Option<&Edge> {
     match low {
@@ -121,6 +129,11 @@ fn after(value: &KeyValue) -> Edge {
 /// The column that a filter is about, and the values that it lets through.
 fn values_of(key: &[KeyName], filter: &Expr) -> Option<(usize, Values)> {
     match filter {
+        // What is left of conditions that contradict each other.
+        Expr::Literal(ScalarValue::Boolean(truth), _) => {
+            let all = (*truth == Some(true)).then_some((Edge::Min, Edge::Max));
+            Some((0, all.into_iter().collect()))
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
             Operator::And | Operator::Or => {
                 let (column, left) = values_of(key, left)?;
@@ -145,8 +158,7 @@ fn values_of(key: &[KeyName], filter: &Expr) -> Option<(usize, Values)> {
             for element in list {
                 let Expr::Literal(value, _) = element else { return None };
                 let (column, values) = compared(key, expr, Operator::Eq, value)?;
-                let before = all.take().map(|(_, before)| before).unwrap_or_default();
-                all = Some((column, before.into_iter().chain(values).collect()));
+                all.get_or_insert_with(|| (column, Vec::new())).1.extend(values);
             }
             all.map(|(column, values)| (column, joined(values)))
         }
@@ -321,6 +333,22 @@ mod tests {
         assert!(shown(&[INT], &[col("k0").between(lit(7_i64), lit(5_i64))]).is_empty());
         let later = [col("k0").eq(lit(1_i64)), col("k1").lt(lit(1_i64)), col("k1").gt(lit(1_i64))];
         assert!(shown(&[INT, INT], &later).is_empty());
+        assert!(shown(&[INT], &[lit(false)]).is_empty());
+        assert!(shown(&[INT], &[Expr::Literal(ScalarValue::Boolean(None), None)]).is_empty());
+        assert_eq!(shown(&[INT], &[lit(true)]), ["[(-inf), (+inf))"]);
+    }
+
+    #[test]
+    fn a_filter_of_the_first_column_that_is_no_range_is_told() {
+        let key = key(&[INT, TEXT]);
+        let other = col("k0").not_eq(lit(5_i64));
+        let filters = [
+            col("k0").eq(lit(5_i64)),
+            col("k1").not_eq(lit("a")),
+            col("k0").eq(lit(1_i64)).and(other.clone()),
+        ];
+        assert_eq!(lost(&key, &filters[..2]), None);
+        assert_eq!(lost(&key, &filters), Some(&other));
     }
 
     #[test]

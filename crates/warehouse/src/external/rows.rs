@@ -120,6 +120,9 @@ impl TableProvider for RowsScan {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         self.check_hidden(&wanted, filters)?;
+        if let Some(filter) = ranges::lost(&self.key, filters) {
+            return Err(external(Error::internal(format!("the filter {filter} is no range of keys any more"))));
+        }
         let schema = Arc::new(self.schema.project(&wanted)?);
         let columns = wanted.iter().filter_map(|place| self.mapping.columns.get(*place).cloned()).collect();
         let ranges = ranges::ranges(&self.key, filters);
@@ -130,7 +133,7 @@ impl TableProvider for RowsScan {
             true => Work::Pieces { width, num_bytes: num_bytes.div_ceil(width as u64), found: OnceCell::new() },
             false => Work::Ranges(dealt(ranges, width)),
         };
-        let read = SourceRead { columns, schema, limit };
+        let read = SourceRead { columns, schema, limit, hides_keys: !self.hidden.is_empty() };
         Ok(Arc::new(RowsExec::new(self.source.clone(), self.mapping.shown(), work, read)))
     }
 }

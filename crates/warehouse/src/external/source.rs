@@ -36,6 +36,11 @@ pub trait RowTable: Send + Sync + 'static {
     /// Its key, one column at least.
     fn key(&self) -> &[SourceKey];
 
+    /// The table whose rows these are in another order, if they are an index of one.
+    fn index_of(&self) -> Option<&str> {
+        None
+    }
+
     /// About how many bytes it holds.
     fn num_bytes(&self) -> u64;
 
@@ -74,6 +79,8 @@ pub struct SourceRead {
     pub schema: SchemaRef,
     /// More rows than this are not needed.
     pub limit: Option<usize>,
+    /// Errors say nothing of keys: the one who asks may not see all columns.
+    pub hides_keys: bool,
 }
 
 /// How rows are written.

@@ -145,6 +145,11 @@ impl Settings {
         named.unwrap_or(DEFAULT_SCHEMA).to_lowercase()
     }
 
+    /// INSERT into the table store puts whole rows.
+    pub(crate) fn puts_rows(&self) -> bool {
+        self.is_on("odps.sql.unstructured.tablestore.put.row", false)
+    }
+
     /// Refuses modes that change answers and that we do not have.
     pub(crate) fn refuse_modes(&self) -> Result<()> {
         match FIXED.iter().find(|(key, value)| self.is_on(key, *value) != *value) {
