@@ -89,17 +89,6 @@ impl Meters {
         }
     }
 
-    /// Sums that an earlier opening had gathered and not written; they only grow, so the greater one is the later one.
-    pub(crate) fn inherit(&self, before: &Self) {
-        let gathered: Vec<_> = before.0.lock().iter().map(|(generation, meter)| (*generation, meter.aside)).collect();
-        let mut meters = self.0.lock();
-        for (generation, (read, write)) in gathered {
-            if let Some(meter) = meters.get_mut(&generation) {
-                meter.aside = (meter.aside.0.max(read), meter.aside.1.max(write));
-            }
-        }
-    }
-
     /// Read and write units of a generation.
     pub(crate) fn sum(&self, generation: u64) -> (u64, u64) {
         self.0.lock().get(&generation).map_or((0, 0), Meter::sum)
