@@ -281,6 +281,7 @@ impl Txn {
             told: own.told.clone(),
             units: own.bill.units,
             charges: own.charges.iter().map(|(generation, units)| (*generation, *units)).collect(),
+            frees: false,
         };
         let held = inner.latches.partition(&self.partition).await;
         let outcome = write::commit(inner, &self.table, &record, &held, change).await;
