@@ -55,7 +55,7 @@ struct Comparison {
 impl Ready {
     /// Refuses a filter that its use does not allow. With expressions it takes long to make, and much room to keep.
     pub(crate) fn new(filter: &Filter, usage: Use) -> Result<Self> {
-        let make = || {
+        let make = || -> Result<Self> {
             let mut page = None;
             let test = ready(filter, usage, true, &mut page)?;
             Ok(Self { test, page })
