@@ -51,8 +51,9 @@ use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key,
 /// How long the files are held after fjall said that it has let go of them.
 const LET_GO: Duration = Duration::from_millis(500);
 
-/// After so many batches of deletions, of 1 MiB at most, files that lie in a range which is deleted go.
-const TURN: usize = 64;
+/// After so many batches of deletions, of 1 MiB at most, files that lie in a range which is deleted go. In tests after
+/// fewer, so that their ranges take several turns.
+const TURN: usize = if cfg!(test) { 2 } else { 64 };
 
 /// What can be chosen.
 #[derive(Debug, Clone)]
