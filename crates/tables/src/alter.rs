@@ -153,6 +153,7 @@ pub(crate) async fn drop_index(inner: &Inner, instance: &str, name: &str, index_
     let at = record.indexes.iter().position(|index| index.meta.name == index_name);
     let index = record.indexes.remove(at.ok_or_else(|| no_index(index_name))?);
     change.kill(index.generation);
+    change.frees = true;
     let past = add_past(inner, instance, table.meters.sum(index.generation));
     change.writes.put(keys::past_units(instance), meter::pair(past.0, past.1));
     // 3. and 4. A transaction's own writes may have entries of the dead index: it is over.

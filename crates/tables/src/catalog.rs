@@ -85,13 +85,15 @@ pub(crate) struct Change<'a> {
     last: MutexGuard<'a, u64>,
     given: u64,
     pub writes: Writes,
+    /// It takes away more than it adds, so that it goes on where the disk is full.
+    pub frees: bool,
 }
 
 impl<'a> Change<'a> {
     /// Step 1.
     pub(crate) async fn begin(inner: &'a Inner) -> Self {
         let last = inner.catalog.lock().await;
-        Self { given: *last, last, writes: Writes::default() }
+        Self { given: *last, last, writes: Writes::default(), frees: false }
     }
 
     pub(crate) fn generation(&mut self) -> u64 {
@@ -115,7 +117,8 @@ impl<'a> Change<'a> {
             self.writes.put(keys::catalog(space::LAST_GENERATION), encode_u64(self.given));
         }
         failpoint::hit("tables.catalog.before_commit");
-        inner.engine.commit(std::mem::take(&mut self.writes).into_batch()).await?;
+        let batch = std::mem::take(&mut self.writes).into_batch();
+        inner.engine.commit(if self.frees { batch.that_frees() } else { batch }).await?;
         failpoint::hit("tables.catalog.after_commit");
         *self.last = self.given;
         Ok(())
@@ -200,6 +203,7 @@ pub(crate) async fn delete_table(inner: &Inner, instance: &str, name: &str) -> R
     let record = table.record()?;
     // 2.
     change.writes.delete(keys::table(instance, name));
+    change.frees = true;
     for generation in generations(&record).into_iter().chain(record.stream.as_ref().map(|s| s.generation)) {
         change.kill(generation);
     }
@@ -239,6 +243,7 @@ pub(crate) async fn drop_instance(inner: &Inner, instance: &str) -> Result<()> {
     }
     let mut change = Change::begin(inner).await;
     change.writes.delete(keys::past_units(instance));
+    change.frees = true;
     change.commit(inner).await?;
     inner.past.lock().remove(instance);
     inner.names.write().retain(|name, names| name != instance || !names.is_empty());

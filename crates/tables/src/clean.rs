@@ -99,7 +99,7 @@ async fn remove_dead(inner: &Inner) -> Result<()> {
         let mut key = keys::catalog(space::DEAD);
         key.extend_from_slice(&generation);
         writes.delete(key);
-        inner.engine.commit(writes.into_batch()).await?;
+        inner.engine.commit(writes.into_batch().that_frees()).await?;
     }
     Ok(())
 }
@@ -166,7 +166,7 @@ async fn clean_row(inner: &Inner, table: &Table, generation: u64, prefix: &Bytes
     new.changes_from(&old, prefix, &mut writes);
     index::change(&record, &key, (&old, &new), &mut writes)?;
     failpoint::hit("tables.clean.before_row");
-    write::commit(inner, table, &record, &held, RowChange { writes, ..RowChange::default() }).await?;
+    write::commit(inner, table, &record, &held, RowChange { writes, frees: true, ..RowChange::default() }).await?;
     Ok(true)
 }
 

@@ -27,7 +27,7 @@
 //!
 //! | code | the batch | what the engine does afterwards |
 //! |---|---|---|
-//! | `OTSServerBusy` | did not happen | the disk is full: reads go on, writes do once there is room |
+//! | `OTSServerBusy` | did not happen | the disk is full: reads and [`Batch::that_frees`] go on, writes once there is room |
 //! | `OTSPartitionUnavailable` | did not happen | fenced or closed: every call is answered so from then on |
 //! | `OTSTimeout` | is there or not, as a whole | the disk failed: reads go on, later writes get the code above |
 //! | `OTSInternalServerError` | did not happen | a fault of the caller's, such as a key of 0 bytes |
@@ -118,6 +118,7 @@ pub enum Order {
 pub struct Batch {
     writes: Vec<Write>,
     bytes: usize,
+    frees: bool,
 }
 
 /// One change of a batch.
@@ -145,9 +146,23 @@ impl Batch {
         self.push(Write { key: key.into(), value: None });
     }
 
-    /// Appends the changes of another batch, which count as the later ones.
+    /// Says that the batch takes away what is more than it adds: it may have the last room of a full disk, without which
+    /// nothing there could ever be deleted.
+    #[must_use]
+    pub fn that_frees(mut self) -> Self {
+        self.frees = true;
+        self
+    }
+
+    /// Whether the last room is for it.
+    pub(crate) fn frees(&self) -> bool {
+        self.frees
+    }
+
+    /// Appends the changes of another batch, which count as the later ones. The last room is for both or for neither.
     pub fn append(&mut self, other: Batch) {
         self.bytes += other.bytes;
+        self.frees &= other.frees;
         self.writes.extend(other.writes);
     }
 

@@ -53,11 +53,14 @@ struct Comparison {
 }
 
 impl Ready {
-    /// Refuses a filter that its use does not allow.
+    /// Refuses a filter that its use does not allow. With expressions it takes long to make, and much room to keep.
     pub(crate) fn new(filter: &Filter, usage: Use) -> Result<Self> {
-        let mut page = None;
-        let test = ready(filter, usage, true, &mut page)?;
-        Ok(Self { test, page })
+        let make = || -> Result<Self> {
+            let mut page = None;
+            let test = ready(filter, usage, true, &mut page)?;
+            Ok(Self { test, page })
+        };
+        if is_slow(filter) { blocking(make) } else { make() }
     }
 
     /// Whether a row passes, of which `columns` is what a read would show.
@@ -65,14 +68,31 @@ impl Ready {
         self.test.passes(key, columns)
     }
 
-    /// The columns that are asked for.
-    pub(crate) fn columns(&self, to: &mut BTreeSet<String>) {
-        self.test.columns(to);
-    }
-
     /// Whether a row may take long.
     pub(crate) fn has_expressions(&self) -> bool {
         self.test.has_expressions()
+    }
+}
+
+/// The columns that a filter asks for.
+pub(crate) fn columns(filter: &Filter, to: &mut BTreeSet<String>) {
+    match filter {
+        Filter::Compare { column, .. } => {
+            to.insert(column.clone());
+        }
+        Filter::Not(inner) => columns(inner, to),
+        Filter::And(parts) | Filter::Or(parts) => parts.iter().for_each(|part| columns(part, to)),
+        Filter::Page { .. } => {}
+    }
+}
+
+/// Whether it has expressions.
+fn is_slow(filter: &Filter) -> bool {
+    match filter {
+        Filter::Compare { transfer, .. } => transfer.is_some(),
+        Filter::Not(inner) => is_slow(inner),
+        Filter::And(parts) | Filter::Or(parts) => parts.iter().any(is_slow),
+        Filter::Page { .. } => false,
     }
 }
 
@@ -143,17 +163,6 @@ impl Test {
             Self::Compare(comparison) => comparison.transfer.is_some(),
             Self::Not(inner) => inner.has_expressions(),
             Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::has_expressions),
-        }
-    }
-
-    fn columns(&self, to: &mut BTreeSet<String>) {
-        match self {
-            Self::Always => {}
-            Self::Compare(comparison) => {
-                to.insert(comparison.column.clone());
-            }
-            Self::Not(inner) => inner.columns(to),
-            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.columns(to)),
         }
     }
 }
@@ -261,6 +270,17 @@ mod tests {
             transfer: Some(Transfer { regex: "([0-9]+)".into(), cast: Cast::Int }),
         };
         assert!(passes(&number(6)) && !passes(&number(5)));
+        assert!(is_slow(&Filter::Not(Box::new(number(6)))) && !is_slow(&yes));
+    }
+
+    // By hand: the names that stand in it, whatever is asked of them.
+    #[test]
+    fn a_filter_asks_for_the_columns_that_it_names() {
+        let named = |column: &str| compare(Compare::NotExist, column, Value::Int(0), true, true);
+        let either = Filter::Or(vec![named("b"), Filter::Not(Box::new(named("c"))), named("b")]);
+        let mut found = BTreeSet::new();
+        columns(&Filter::And(vec![named("a"), either, Filter::Page { offset: 0, limit: 1 }]), &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 
     // A runtime of one thread, which would wait for the work for ever if that kept it to itself.

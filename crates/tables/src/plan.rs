@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use feitian_base::Result;
-use feitian_wire::ots::{Cell, CellOp, KeyColumn, KeyValue, Row};
+use feitian_wire::ots::{Cell, CellOp, Filter, KeyColumn, KeyValue, Row};
 
 use crate::apply::{self, Applied};
 use crate::cells::{Live, StoredRow};
 use crate::check;
 use crate::errors::condition_failed;
-use crate::filter::{Ready, Use};
+use crate::filter::{self, Ready, Use};
 use crate::index::{self, Charges};
 use crate::keys;
 use crate::model::{Action, Condition, Existence, Returns, RowChange, RowWrite, Units, Written};
@@ -34,8 +34,10 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
     let key = check::changed_key(&write.change);
     let prefix = keys::row(record.generation, key);
     let live = record.live(now_ms);
-    let filter = write.condition.filter.as_ref().map(|filter| Ready::new(filter, Use::Condition)).transpose()?;
-    let old = view.row(&prefix, &needed(record, &write.change, filter.as_ref())).await?;
+    let condition = write.condition.filter.as_ref();
+    let old = view.row(&prefix, &needed(record, &write.change, condition)).await?;
+    // Behind the last pause: a batch may have thousands of expressions, of which few should be in memory at a time.
+    let filter = condition.map(|filter| Ready::new(filter, Use::Condition)).transpose()?;
     if !holds(&write.condition, filter.as_ref(), key, &old, &live) {
         return Err(condition_failed());
     }
@@ -53,10 +55,10 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
 
 /// A write needs the values of the columns that it increments, of those of its condition, and of those of indexes. What
 /// it writes over or deletes needs none: 1024 columns may hold far more than a request.
-fn needed(record: &Record, change: &RowChange, filter: Option<&Ready>) -> Needed<'static> {
+fn needed(record: &Record, change: &RowChange, condition: Option<&Filter>) -> Needed<'static> {
     let mut values = BTreeSet::new();
-    if let Some(filter) = filter {
-        filter.columns(&mut values);
+    if let Some(condition) = condition {
+        filter::columns(condition, &mut values);
     }
     index::columns(record, &mut values);
     match change {

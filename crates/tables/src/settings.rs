@@ -18,10 +18,12 @@ pub struct Settings {
     pub batch_get_rows: usize,
     pub batch_write_rows: usize,
     pub transaction_life: Duration,
-    /// Open transactions at one time.
+    /// Open transactions at one time, and those of one instance.
     pub open_transactions: usize,
-    /// Bytes that all open transactions may hold in memory together.
+    pub instance_transactions: usize,
+    /// Bytes that all open transactions may hold in memory together, and those of one instance.
     pub transactions_bytes: usize,
+    pub instance_transactions_bytes: usize,
     /// Between two rounds of cleaning.
     pub clean_every: Duration,
     /// How often read units are written down.
@@ -42,7 +44,9 @@ impl Default for Settings {
             batch_write_rows: 200,
             transaction_life: Duration::from_secs(60),
             open_transactions: 10_000,
+            instance_transactions: 2500,
             transactions_bytes: 1 << 30,
+            instance_transactions_bytes: 256 << 20,
             clean_every: Duration::from_secs(60),
             meter_every: Duration::from_secs(1),
             background: true,

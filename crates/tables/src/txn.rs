@@ -11,8 +11,8 @@
 //! units all the same: those that no commit carries are counted when it ends.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use feitian_base::{Error, Kind, Result, id};
@@ -24,6 +24,7 @@ use crate::errors::{bad_transaction_id, invalid, no_session, out_of_scope, row_c
 use crate::inner::Inner;
 use crate::model::{Action, RowWrite, Units, Written};
 use crate::plan::{self, Planned};
+use crate::settings::Settings;
 use crate::table::{Record, Table};
 use crate::view::{View, Writes};
 use crate::write::{self, Change};
@@ -41,30 +42,65 @@ pub(crate) struct Transactions {
     by_id: Mutex<BTreeMap<String, Arc<Txn>>>,
     /// Bytes that all of them hold.
     held: Arc<AtomicUsize>,
+    /// What those of one instance have, for as long as it has any: no instance takes all that there is.
+    shares: Mutex<BTreeMap<String, Weak<Share>>>,
 }
 
-/// Bytes that a transaction holds; they are free again when it is over.
+/// What the open transactions of one instance have.
+#[derive(Default)]
+struct Share {
+    open: AtomicUsize,
+    held: AtomicUsize,
+}
+
+/// A transaction's part of a share: itself, and the bytes that it holds. They are free again when it is over.
 struct Weight {
     own: usize,
     all: Arc<AtomicUsize>,
+    share: Arc<Share>,
 }
 
 impl Weight {
-    fn add(&mut self, bytes: usize, most: usize) -> Result<()> {
-        self.own += bytes;
-        if self.all.fetch_add(bytes, Ordering::SeqCst) + bytes <= most {
-            return Ok(());
+    /// Counts a transaction that holds nothing yet, unless its instance has as many as it may.
+    fn new(all: &Arc<AtomicUsize>, share: Arc<Share>, most: usize) -> Result<Self> {
+        if !take(&share.open, 1, most) {
+            return Err(busy("Too many transactions of the instance are open."));
         }
-        self.own -= bytes;
-        self.all.fetch_sub(bytes, Ordering::SeqCst);
-        Err(Error::new(Kind::Throttled, "OTSServerBusy", "The open transactions hold too many bytes."))
+        Ok(Self { own: 0, all: all.clone(), share })
+    }
+
+    fn add(&mut self, bytes: usize, settings: &Settings) -> Result<()> {
+        if !take(&self.share.held, bytes, settings.instance_transactions_bytes) {
+            return Err(busy("The open transactions of the instance hold too many bytes."));
+        }
+        if !take(&self.all, bytes, settings.transactions_bytes) {
+            self.share.held.fetch_sub(bytes, Ordering::SeqCst);
+            return Err(busy("The open transactions hold too many bytes."));
+        }
+        self.own += bytes;
+        Ok(())
     }
 }
 
 impl Drop for Weight {
     fn drop(&mut self) {
         self.all.fetch_sub(self.own, Ordering::SeqCst);
+        self.share.held.fetch_sub(self.own, Ordering::SeqCst);
+        self.share.open.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Adds to a sum, unless there would be more than `most`.
+fn take(sum: &AtomicUsize, more: usize, most: usize) -> bool {
+    let fits = sum.fetch_add(more, Ordering::SeqCst).saturating_add(more) <= most;
+    if !fits {
+        sum.fetch_sub(more, Ordering::SeqCst);
+    }
+    fits
+}
+
+fn busy(words: &str) -> Error {
+    Error::new(Kind::Throttled, "OTSServerBusy", words)
 }
 
 pub(crate) struct Txn {
@@ -91,8 +127,7 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    fn new(all: &Arc<AtomicUsize>, table: Arc<Table>, generation: u64) -> Self {
-        let weight = Weight { own: 0, all: all.clone() };
+    fn new(weight: Weight, table: Arc<Table>, generation: u64) -> Self {
         let bill = Bill { table, generation, units: 0, is_carried: false };
         Self { writes: Writes::default(), told: Vec::new(), charges: BTreeMap::new(), bill, size: 0, weight }
     }
@@ -125,8 +160,10 @@ impl Transactions {
         let _held = inner.latches.partition(&partition).await;
         self.refuse_locked(inner, &table, &partition)?;
         if self.by_id.lock().len() >= inner.settings.open_transactions {
-            return Err(Error::new(Kind::Throttled, "OTSServerBusy", "Too many transactions are open."));
+            return Err(busy("Too many transactions are open."));
         }
+        let share = self.share(&table.instance);
+        let weight = Weight::new(&self.held, share, inner.settings.instance_transactions)?;
         let id = new_id();
         table.lock(&partition, &id)?;
         let life_us = i64::try_from(inner.settings.transaction_life.as_micros()).unwrap_or(i64::MAX);
@@ -138,10 +175,22 @@ impl Transactions {
             expires_us: inner.now_us().saturating_add(life_us),
             began: Instant::now(),
             is_void: AtomicBool::new(false),
-            state: tokio::sync::Mutex::new(Some(Own::new(&self.held, table.clone(), record.generation))),
+            state: tokio::sync::Mutex::new(Some(Own::new(weight, table.clone(), record.generation))),
         };
         self.by_id.lock().insert(id.clone(), Arc::new(txn));
         Ok(id)
+    }
+
+    /// What the open transactions of an instance have.
+    fn share(&self, instance: &str) -> Arc<Share> {
+        let mut shares = self.shares.lock();
+        if let Some(share) = shares.get(instance).and_then(Weak::upgrade) {
+            return share;
+        }
+        shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Share::default());
+        shares.insert(instance.to_owned(), Arc::downgrade(&share));
+        share
     }
 
     /// The open transaction of an id.
@@ -255,7 +304,7 @@ impl Txn {
         if size > most || raw > most.saturating_mul(RAW_FACTOR) {
             return Err(check::too_large("transaction", most, size.max(raw)));
         }
-        own.weight.add(weight_of(&planned), inner.settings.transactions_bytes)?;
+        own.weight.add(weight_of(&planned), &inner.settings)?;
         own.size = size;
         own.writes.append(planned.writes);
         own.told.extend(planned.told);
@@ -281,6 +330,7 @@ impl Txn {
             told: own.told.clone(),
             units: own.bill.units,
             charges: own.charges.iter().map(|(generation, units)| (*generation, *units)).collect(),
+            frees: false,
         };
         let held = inner.latches.partition(&self.partition).await;
         let outcome = write::commit(inner, &self.table, &record, &held, change).await;

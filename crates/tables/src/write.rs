@@ -24,7 +24,7 @@ use crate::inner::Inner;
 use crate::keys;
 use crate::latch::Held;
 use crate::meter::Charged;
-use crate::model::{Action, RowWrite, Units, Written};
+use crate::model::{Action, RowChange, RowWrite, Units, Written};
 use crate::plan::{self, Planned};
 use crate::stream;
 use crate::table::{Record, Table};
@@ -58,7 +58,8 @@ pub(crate) async fn write_row(inner: &Inner, table: &Table, mut write: RowWrite)
     // 4.
     let Planned { writes: planned_writes, told, answer, charges, .. } = planned;
     writes.append(planned_writes);
-    let change = Change { writes, told: told.into_iter().collect(), units: answer.consumed.write, charges };
+    let frees = matches!(write.change, RowChange::Delete(_));
+    let change = Change { writes, told: told.into_iter().collect(), units: answer.consumed.write, charges, frees };
     commit(inner, table, &record, &held, change).await?;
     table.meters.count(record.generation, Units { read: answer.consumed.read, write: 0 });
     // 5.
@@ -112,6 +113,8 @@ pub(crate) struct Change {
     pub units: i32,
     /// Those of its indexes.
     pub charges: Charges,
+    /// It takes away more than it adds, so that it goes on where the disk is full.
+    pub frees: bool,
 }
 
 /// Whether a commit with this error may be there all the same.
@@ -127,7 +130,7 @@ pub(crate) async fn commit(
     held: &Held<'_>,
     change: Change,
 ) -> Result<()> {
-    let Change { mut writes, told, units, charges } = change;
+    let Change { mut writes, told, units, charges, frees } = change;
     if writes.is_empty() && told.is_empty() {
         // Nothing to make durable: the units are written down with the next sums.
         table.meters.count(record.generation, Units { read: 0, write: units });
@@ -150,7 +153,8 @@ pub(crate) async fn commit(
         times
     });
     failpoint::hit("tables.before_commit");
-    let outcome = inner.engine.commit(writes.into_batch()).await;
+    let batch = writes.into_batch();
+    let outcome = inner.engine.commit(if frees { batch.that_frees() } else { batch }).await;
     match (outcome, on_their_way) {
         (Ok(()), times) => {
             failpoint::hit("tables.after_commit");

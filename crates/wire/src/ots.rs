@@ -20,5 +20,5 @@ pub mod sign;
 pub mod value;
 
 pub use filter::{Cast, Compare, Filter, Transfer, decode_filter};
-pub use plain::{decode_key, decode_row, encode_key, encode_row, encode_rows};
+pub use plain::{decode_change, decode_key, decode_row, encode_key, encode_row, encode_rows};
 pub use value::{Cell, CellOp, KeyColumn, KeyValue, Row, Sequence, Value};

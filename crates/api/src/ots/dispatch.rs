@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::EXPECT;
 use axum::http::request::Parts;
@@ -115,7 +115,12 @@ async fn run(
     let Some(handler) = op.handler else {
         return Err(errors::parameter_invalid(format!("Unsupported operation: '{name}': {}.", op.note)));
     };
-    let bytes = read_body(body.take().unwrap_or_default(), state.settings.limits.ots_body_bytes).await;
+    let most = state.settings.limits.ots_body_bytes;
+    // It stays where it is, to be discarded before the answer.
+    if body.as_ref().is_some_and(|body| body.size_hint().lower() > most as u64) {
+        return Err(errors::body_too_large());
+    }
+    let bytes = read_body(body.take().unwrap_or_default(), most).await;
     let bytes = bytes.map_err(body_error)?;
     who.check_body(&bytes)?;
     let call = OtsCall {

@@ -7,7 +7,7 @@ use feitian_tables::model::{
 };
 use feitian_wire::ots::errors::parameter_invalid as invalid;
 use feitian_wire::ots::messages as wire;
-use feitian_wire::ots::{Filter, KeyColumn, decode_filter, decode_key, decode_row};
+use feitian_wire::ots::{Filter, KeyColumn, decode_change, decode_filter, decode_key};
 
 pub(super) fn key_schema(schema: wire::PrimaryKeySchema) -> KeySchema {
     let kind = match schema.r#type() {
@@ -132,7 +132,7 @@ pub(super) struct Change {
 }
 
 pub(super) fn write(change: Change) -> Result<RowWrite> {
-    let row = decode_row(&change.row)?;
+    let row = decode_change(&change.row)?;
     let marked = row.deleted;
     let change_of_row = match change.kind {
         wire::OperationType::Put | wire::OperationType::Update if marked => {

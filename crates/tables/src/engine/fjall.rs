@@ -51,6 +51,10 @@ use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key,
 /// How long the files are held after fjall said that it has let go of them.
 const LET_GO: Duration = Duration::from_millis(500);
 
+/// After so many batches of deletions, of 1 MiB at most, files that lie in a range which is deleted go. In tests after
+/// fewer, so that their ranges take several turns.
+const TURN: usize = if cfg!(test) { 2 } else { 64 };
+
 /// What can be chosen.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -58,8 +62,8 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// Bytes that are written into one table in memory before it goes to the disk.
     pub memtable_bytes: u64,
-    /// Bytes of the disk that commits leave free. fjall stops for good when it cannot write a table; this is what it
-    /// takes to write those in memory and to merge some.
+    /// Bytes of the disk that commits leave free, of which those that free some leave a quarter. fjall stops for good
+    /// when it cannot write a table; this is what it takes to write those in memory and to merge some.
     pub spare_bytes: u64,
 }
 
@@ -162,19 +166,20 @@ impl Fjall {
         .await
     }
 
-    /// Deletes the keys of a range one by one.
-    async fn bury(&self, from: &Bytes, to: &Bytes) -> Result<()> {
+    /// Deletes the keys of a range one by one, in `most` batches. The answer is where it must go on; `None` at the end.
+    async fn bury(&self, from: &Bytes, to: &Bytes, most: usize) -> Result<Option<Bytes>> {
         let bounds = (Bound::Included(from.clone()), Bound::Excluded(to.clone()));
         let mut scan = self.scan(bounds.0, bounds.1, Order::Forward).await?;
-        loop {
+        for _ in 0..most {
             let pairs = scan.next_batch(4096, 1 << 20).await?;
             if pairs.is_empty() {
-                return Ok(());
+                return Ok(None);
             }
-            let mut batch = Batch::new();
+            let mut batch = Batch::new().that_frees();
             pairs.into_iter().for_each(|(key, _)| batch.delete(key));
             self.write(batch).await?;
         }
+        Ok(scan.next_batch(1, 1).await?.pop().map(|(key, _)| key))
     }
 }
 
@@ -206,7 +211,8 @@ impl Engine for Fjall {
     /// a crash, and files that lie across a border stay. So:
     ///
     /// 1. every key is deleted, which the journal has behind the rows;
-    /// 2. the files that lie in the range go, with rows and deletions;
+    /// 2. the files that lie in the range go, with rows and deletions. These two go on by turns through a large range: on
+    ///    a full disk there is no room for the deletions of all of it before the first file goes;
     /// 3. one deletion more, after which readers, ourselves among them, have a view that is newer than the removal: one
     ///    that is older still has those files. It also makes fjall look for views that are not in use any more when it
     ///    changes its table in memory, which it does only if that has something in it;
@@ -216,15 +222,20 @@ impl Engine for Fjall {
         if first >= to {
             return check_readable(&self.state);
         }
-        self.bury(&first, &to).await?;
-        failpoint::hit("engine.buried");
-        let bounds = (Bound::Included(first.clone()), Bound::Excluded(to.clone()));
-        self.read(move |store| store.rows.tree.drop_range(bounds).map_err(|e| unreadable(e.to_string()))).await?;
+        let mut from = Some(first.clone());
+        while let Some(at) = from {
+            from = self.bury(&at, &to, TURN).await?;
+            failpoint::hit("engine.buried");
+            // A file may lie in several turns.
+            let end = from.as_ref().unwrap_or(&to).clone();
+            let bounds = (Bound::Included(first.clone()), Bound::Excluded(end));
+            self.read(move |store| store.rows.tree.drop_range(bounds).map_err(|e| unreadable(e.to_string()))).await?;
+        }
         failpoint::hit("engine.dropped");
-        let mut once_more = Batch::new();
+        let mut once_more = Batch::new().that_frees();
         once_more.delete(first.clone());
         self.commit(once_more).await?;
-        self.bury(&first, &to).await?;
+        self.bury(&first, &to, usize::MAX).await?;
         self.read(|store| {
             if let Err(error) = store.rows.rotate_memtable() {
                 tracing::warn!(%error, "the space of deleted rows is given back later");

@@ -47,6 +47,8 @@ pub(super) struct Request {
     pub(super) writes: Vec<Write>,
     /// The most that it takes in a log.
     pub(super) bytes: usize,
+    /// Whether the last room of the disk is for it.
+    pub(super) frees: bool,
     answer: oneshot::Sender<Result<()>>,
 }
 
@@ -55,7 +57,8 @@ impl Request {
     pub(super) fn new(batch: Batch) -> (Self, oneshot::Receiver<Result<()>>) {
         let (answer, answered) = oneshot::channel();
         let bytes = batch.bytes() + MARK_BYTES * (batch.len() + 1);
-        (Self { bytes, writes: batch.into_distinct(), answer }, answered)
+        let frees = batch.frees();
+        (Self { bytes, frees, writes: batch.into_distinct(), answer }, answered)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Commits that fail and are there, or are not: all of a change is, or nothing of it.
 
+use feitian_tables::engine::Engine;
 use feitian_tables::engine::memory::Failure;
 
 use super::*;
@@ -101,6 +102,28 @@ async fn a_full_disk_keeps_what_there_is() {
     store.disk.set_full(false);
     store.tables.write_row("i", change()).await.unwrap();
     assert_eq!(counts(&store.tables).await, (vec![2], vec![KeyValue::Int(2)], 2));
+}
+
+// What gives the disk its room back goes on when there is none: otherwise nobody could ever write again. What writes is
+// refused all the same.
+#[tokio::test]
+async fn a_full_disk_can_be_emptied() {
+    let mut store = store().await;
+    store.tables.create_table("i", new_table("u")).await.unwrap();
+    store.tables.write_row("i", in_table("u", put(key(1, "x"), vec![set("n", 1)]))).await.unwrap();
+    store.disk.set_full(true);
+    store.tables.write_row("i", in_table("t", delete(key(1, "x")))).await.unwrap();
+    assert_eq!(cells(&store.tables, "t", key(1, "x")).await, None);
+    let generation = store.tables.usage().into_iter().find(|used| used.table == "u").unwrap().generation;
+    store.tables.delete_table("i", "u").await.unwrap();
+    store.tables.clean().await.unwrap();
+    let again = put(key(1, "x"), vec![set("n", 3)]);
+    assert_eq!(store.tables.write_row("i", in_table("t", again)).await.unwrap_err().code(), "OTSServerBusy");
+    store.reopen().await;
+    assert_eq!(cells(&store.tables, "t", key(1, "x")).await, None);
+    assert_eq!(store.tables.list_tables("i").await.unwrap(), ["t"]);
+    let of_it = Memory::open(&store.disk).size(&generation.to_be_bytes(), &(generation + 1).to_be_bytes());
+    assert_eq!(of_it.unwrap(), 0);
 }
 
 // A version is the server's time. If the clock goes back over a restart, the later write is the one that is read all

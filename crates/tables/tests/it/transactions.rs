@@ -130,6 +130,35 @@ async fn transactions_have_a_size_together() {
     assert!(tables.get_row("i", get("t", key(2, "x"))).await.unwrap().row.is_some());
 }
 
+// Arithmetic: of two transactions of one instance, and of 2 MiB for them, one that has 1.4 MiB leaves no room for another
+// such one, and two leave none for a third. Another instance has its own.
+#[tokio::test]
+async fn an_instance_takes_no_more_than_its_share_of_transactions() {
+    let (disk, clock) = (Disk::new(), Arc::new(Hand(AtomicI64::new(START_MS * 1000))));
+    let settings = Settings { background: false, instance_transactions: 2, ..Settings::default() };
+    let settings = Settings { instance_transactions_bytes: 2 << 20, ..settings };
+    let tables = Tables::open(Arc::new(Memory::open(&disk)), clock, settings).await.unwrap();
+    for instance in ["i", "j"] {
+        tables.create_table(instance, new_table("t")).await.unwrap();
+    }
+    let start = async |instance: &str, a: i64| tables.start_transaction(instance, "t", key(a, "")[..1].to_vec()).await;
+    let big = |id: &str, a: i64| {
+        let value = Some(Value::Bin(vec![7; 700 << 10]));
+        inside(id, put(key(a, "x"), vec![Cell { name: "v".into(), value, op: None, version: None }]))
+    };
+    let (first, second) = (start("i", 1).await.unwrap(), start("i", 2).await.unwrap());
+    assert_eq!(start("i", 3).await.unwrap_err().code(), "OTSServerBusy");
+    // The row counts twice, as above.
+    tables.write_row("i", big(&first, 1)).await.unwrap();
+    assert_eq!(tables.write_row("i", big(&second, 2)).await.unwrap_err().code(), "OTSServerBusy");
+    let other = start("j", 1).await.unwrap();
+    tables.write_row("j", big(&other, 1)).await.unwrap();
+    tables.commit_transaction("i", &first).await.unwrap();
+    tables.write_row("i", big(&second, 2)).await.unwrap();
+    start("i", 3).await.unwrap();
+    assert_eq!(tables.open_transactions(), 3);
+}
+
 // From the reference, part 2.10: each request in a transaction costs a write unit at least. Arithmetic: the two rows of
 // the beginning, and what was answered since, however the transactions end.
 #[tokio::test]

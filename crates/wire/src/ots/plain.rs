@@ -27,6 +27,9 @@ use super::value::{KeyColumn, KeyValue, Row, Sequence, Value};
 
 const HEADER: [u8; 4] = [0x75, 0, 0, 0];
 
+/// The most cells of a change; a key has far fewer columns.
+const MAX_CELLS: usize = 1024;
+
 mod tag {
     pub(super) const ROW_PK: u8 = 0x01;
     pub(super) const ROW_DATA: u8 = 0x02;
@@ -150,14 +153,23 @@ impl Variant<'_> {
 /// Reads a buffer of one row. What the cells of a change mean together is for the caller to check.
 pub fn decode_row(bytes: &[u8]) -> Result<Row> {
     let mut reader = read::Reader::new(bytes)?;
-    let (row, _) = reader.row(false)?;
+    let (row, _) = reader.row(false, usize::MAX)?;
+    reader.end()?;
+    Ok(row)
+}
+
+/// The same of a request, which no table takes more than 1,024 cells of: of more, so many are kept that it is seen to have
+/// too many, and no memory is spent on the others.
+pub fn decode_change(bytes: &[u8]) -> Result<Row> {
+    let mut reader = read::Reader::new(bytes)?;
+    let (row, _) = reader.row(false, MAX_CELLS + 1)?;
     reader.end()?;
     Ok(row)
 }
 
 /// Reads a buffer of one row that is a key alone: no attributes, no delete marker.
 pub fn decode_key(bytes: &[u8]) -> Result<Vec<KeyColumn>> {
-    let row = decode_row(bytes)?;
+    let row = decode_change(bytes)?;
     if !row.cells.is_empty() || row.deleted {
         return Err(parameter_invalid("The primary key must not carry attribute columns or a delete marker."));
     }
@@ -172,7 +184,7 @@ pub fn decode_rows(bytes: &[u8]) -> Result<Vec<Row>> {
     }
     let mut reader = read::Reader::new(bytes)?;
     while !reader.is_empty() {
-        let (row, _) = reader.row(false)?;
+        let (row, _) = reader.row(false, usize::MAX)?;
         if row.key.is_empty() {
             return Err(parameter_invalid("A row has no primary key."));
         }
@@ -184,7 +196,7 @@ pub fn decode_rows(bytes: &[u8]) -> Result<Vec<Row>> {
 /// Reads a record of a stream, with its place in the order of changes if it says so.
 pub fn decode_stream_row(bytes: &[u8]) -> Result<(Row, Option<Sequence>)> {
     let mut reader = read::Reader::new(bytes)?;
-    let row = reader.row(true)?;
+    let row = reader.row(true, usize::MAX)?;
     reader.end()?;
     Ok(row)
 }

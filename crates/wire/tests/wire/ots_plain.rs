@@ -2,8 +2,8 @@
 
 use feitian_base::{Error, Kind};
 use feitian_wire::ots::plain::{
-    decode_key, decode_row, decode_rows, decode_stream_row, decode_value, encode_key, encode_row, encode_rows,
-    encode_stream_row, encode_value,
+    decode_change, decode_key, decode_row, decode_rows, decode_stream_row, decode_value, encode_key, encode_row,
+    encode_rows, encode_stream_row, encode_value,
 };
 use feitian_wire::ots::{Cell, CellOp, KeyColumn, KeyValue, Row, Sequence, Value};
 use proptest::collection::vec;
@@ -175,6 +175,22 @@ fn a_key_is_a_key_alone() {
     // A version on a column of the key: the cell of UPDATE's `a` with a version, behind the mark of the key.
     let bytes = hex("75000000 01 03 04 01000000 61 05 06000000 03 01000000 78 07 0068e5cf8b010000 0a 86 09 00");
     assert!(refused(&decode_row(&bytes).unwrap_err()).contains("'a'"));
+}
+
+// Arithmetic: of 2,000 cells one more than the most, 1,024, is kept; of 1,024 all. What is not kept is read all the same.
+#[test]
+fn of_a_change_with_too_many_cells_as_many_are_kept_as_show_that() {
+    let row = |cells: i64| {
+        let cell = |n| Cell { name: format!("c{n:04}"), value: Some(Value::Int(n)), op: None, version: None };
+        Row { key: vec![column("k", KeyValue::Int(1))], cells: (0..cells).map(cell).collect(), deleted: false }
+    };
+    for (sent, kept) in [(1024, 1024), (1025, 1025), (2000, 1025)] {
+        let mut bytes = encode_row(&row(sent));
+        assert_eq!(decode_change(&bytes).unwrap(), row(kept));
+        assert_eq!(decode_row(&bytes).unwrap(), row(sent));
+        *bytes.last_mut().unwrap() ^= 1;
+        refused(&decode_change(&bytes).unwrap_err());
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::engine::group::{MAX_GROUP_BYTES, Refusal, Request, State, answer, che
 const MAX_SEALED: usize = 3;
 const MAX_RUNS: usize = 28;
 
+/// Of the room that commits leave free, the part that those leave too which free some.
+const LAST_ROOM: u64 = 4;
+
 /// The thread that writes.
 pub(super) struct Committer {
     pub(super) dir: PathBuf,
@@ -41,15 +44,29 @@ impl Committer {
                 bytes += next.bytes;
                 group.push(next);
             }
-            let outcome = self.commit(&mut group, bytes);
+            let outcome = self.commit(&mut group);
             // Step 6.
-            answer(group, &outcome);
+            match outcome {
+                // The whole group was refused before anything of it was written. What frees some room goes on alone.
+                Err(Refusal::Full(_)) if group.iter().any(|request| request.frees) => {
+                    let (mut freeing, others): (Vec<_>, Vec<_>) = group.into_iter().partition(|request| request.frees);
+                    answer(others, &outcome);
+                    let outcome = self.commit(&mut freeing);
+                    answer(freeing, &outcome);
+                }
+                outcome => answer(group, &outcome),
+            }
         }
     }
 
-    fn commit(&self, group: &mut [Request], bytes: usize) -> Result<(), Refusal> {
-        let prepared = self.prepare(bytes);
-        self.tell(&prepared);
+    fn commit(&self, group: &mut [Request]) -> Result<(), Refusal> {
+        let (bytes, frees) = (group.iter().map(|r| r.bytes).sum(), group.iter().all(|r| r.frees));
+        let spare_bytes = if frees { self.spare_bytes / LAST_ROOM } else { self.spare_bytes };
+        let prepared = self.prepare(spare_bytes, bytes);
+        // That deletions go on does not say that other writes do.
+        if !frees || prepared.is_err() {
+            self.tell(&prepared);
+        }
         prepared?;
         failpoint::check("engine.before_write").map_err(|e| self.broke(&::fjall::Error::Io(e)))?;
         // Step 3.
@@ -76,7 +93,7 @@ impl Committer {
     }
 
     /// Step 2.
-    fn prepare(&self, bytes: usize) -> Result<(), Refusal> {
+    fn prepare(&self, spare_bytes: u64, bytes: usize) -> Result<(), Refusal> {
         let state = *self.state.lock();
         if state != State::Open {
             return Err(Refusal::Unavailable(format!("the engine is {state:?}")));
@@ -89,7 +106,7 @@ impl Committer {
             }
             Err(error) => return Err(Refusal::Unavailable(format!("the epoch cannot be read: {error}"))),
         }
-        check_room(&self.dir, self.spare_bytes, bytes)?;
+        check_room(&self.dir, spare_bytes, bytes)?;
         loop {
             // This writes nothing; it tells whether fjall has stopped after an error in one of its threads.
             self.store.db.persist(PersistMode::Buffer).map_err(|e| {

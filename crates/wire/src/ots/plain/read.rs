@@ -42,8 +42,9 @@ impl<'a> Reader<'a> {
         Err(parameter_invalid(format!("The PlainBuffer goes on for {} bytes after its row.", self.rest.len())))
     }
 
-    /// Reads one row. Only a record of a stream may have a sequence.
-    pub(super) fn row(&mut self, of_stream: bool) -> Result<(Row, Option<Sequence>)> {
+    /// Reads one row, and keeps the first `most` columns of its key and the first `most` cells. Only a record of a stream may
+    /// have a sequence.
+    pub(super) fn row(&mut self, of_stream: bool, most: usize) -> Result<(Row, Option<Sequence>)> {
         let (mut row, mut sequence, mut sum) = (Row::default(), None, 0);
         let mut tag = self.byte()?;
         if tag == tag::ROW_PK {
@@ -51,7 +52,9 @@ impl<'a> Reader<'a> {
             while tag == tag::CELL {
                 let cell = self.cell()?;
                 sum = crc::update(sum, &[cell.crc]);
-                row.key.push(key_column(&cell)?);
+                if row.key.len() < most {
+                    row.key.push(key_column(&cell)?);
+                }
                 tag = self.byte()?;
             }
         }
@@ -60,7 +63,9 @@ impl<'a> Reader<'a> {
             while tag == tag::CELL {
                 let cell = self.cell()?;
                 sum = crc::update(sum, &[cell.crc]);
-                row.cells.push(attribute(&cell)?);
+                if row.cells.len() < most {
+                    row.cells.push(attribute(&cell)?);
+                }
                 tag = self.byte()?;
             }
         }
