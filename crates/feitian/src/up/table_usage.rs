@@ -175,7 +175,7 @@ mod tests {
         // Whoever has it is named, by the number that lies beside the data.
         std::fs::create_dir(dir.path().join("tables")).expect("a directory");
         std::fs::write(dir.path().join(LOCK), "4294967295\n").expect("a file");
-        let error = usage.tables("i").await.err().expect("nobody knows");
+        let error = usage.tables("i").await.expect_err("nobody knows");
         assert!(error.message().contains("; process 4294967295 opened it last; run it again"), "{error}");
     }
 }

@@ -342,11 +342,8 @@ mod tests {
     fn a_filter_of_the_first_column_that_is_no_range_is_told() {
         let key = key(&[INT, TEXT]);
         let other = col("k0").not_eq(lit(5_i64));
-        let filters = [
-            col("k0").eq(lit(5_i64)),
-            col("k1").not_eq(lit("a")),
-            col("k0").eq(lit(1_i64)).and(other.clone()),
-        ];
+        let filters =
+            [col("k0").eq(lit(5_i64)), col("k1").not_eq(lit("a")), col("k0").eq(lit(1_i64)).and(other.clone())];
         assert_eq!(lost(&key, &filters[..2]), None);
         assert_eq!(lost(&key, &filters), Some(&other));
     }

@@ -27,10 +27,13 @@ const CREATE: &str = "create external table orders (a string, b bigint, v bigint
     with serdeproperties ('tablestore.columns.mapping'=':A, :B, V', 'tablestore.table.name'='orders') \
     location 'tablestore://shop.cn-local.tablestore.aliyuncs.com'";
 
+/// V by A and B.
+type Rows = BTreeMap<(String, i64), Option<i64>>;
+
 /// The instance `shop` of the account of the tests, with the table `orders`: the key A and B, the column V.
 #[derive(Clone)]
 struct Memory {
-    rows: Arc<Mutex<BTreeMap<(String, i64), Option<i64>>>>,
+    rows: Arc<Mutex<Rows>>,
     read: Arc<AtomicUsize>,
     key: Vec<SourceKey>,
     num_bytes: u64,
