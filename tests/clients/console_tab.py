@@ -1,5 +1,7 @@
 """A tab in which the first account has signed in to the console, and what a hand on keyboard and mouse does there."""
 
+from test_logview_browser import CONTRAST
+
 CONTROL = 2
 
 
@@ -42,3 +44,32 @@ class SignedIn:
             return words in tab.source()
         except AssertionError:
             return False
+
+    def check_looks(self, prefix, pages, refused, own=()):
+        """That the pages, paths by name, can be read in both schemes and languages and on a narrow screen, run nothing and
+        fetch nothing from elsewhere. `refused` are the statuses that some of them have, `own` what the browser fetches from
+        itself."""
+        papers = set()
+        for name, settings in {
+            "light": {},
+            "dark": {"dark": True},
+            "zh": {"language": "zh-CN,zh;q=0.9"},
+            "narrow": {"width": 390, "height": 840},
+        }.items():
+            tab = self.signed_in(**settings)
+            for page, path in pages.items():
+                with self.subTest(name=name, page=page):
+                    tab.open(self.address(path))
+                    tab.screenshot(f"{prefix}-{page}-{name}")
+                    ratio, text = tab.run(CONTRAST)
+                    self.assertGreaterEqual(ratio, 4.5, text)
+                    self.assertLessEqual(tab.run("document.documentElement.scrollWidth - window.innerWidth"), 0)
+                    self.assertEqual(tab.run("document.documentElement.lang"), "zh-CN" if name == "zh" else "en")
+                    self.assertEqual(tab.run("document.querySelectorAll('main script, img, [onerror]').length"), 0)
+                    papers.add(tab.run("getComputedStyle(document.body).backgroundColor"))
+            # A page that was refused is itself an error that the browser tells.
+            said = [words for words in tab.complaints() if not any(status in words for status in refused)]
+            self.assertEqual(said, [])
+            there = (self.address("/"), *own)
+            self.assertEqual([url for url in tab.requests() if not url.startswith(there)], [])
+        self.assertEqual(len(papers), 2, "light and dark have papers of their own")

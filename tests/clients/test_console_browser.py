@@ -47,31 +47,8 @@ class ConsoleInABrowser(SignedIn, ClientCase):
             "keys": "/console/keys",
             "refused": f"{base}/tables/not_there",
         }
-        papers = set()
-        for name, settings in {
-            "light": {},
-            "dark": {"dark": True},
-            "zh": {"language": "zh-CN,zh;q=0.9"},
-            "narrow": {"width": 390, "height": 840},
-        }.items():
-            tab = self.signed_in(**settings)
-            for page, path in pages.items():
-                with self.subTest(name=name, page=page):
-                    tab.open(self.address(path))
-                    tab.screenshot(f"console-{page}-{name}")
-                    ratio, text = tab.run(CONTRAST)
-                    self.assertGreaterEqual(ratio, 4.5, text)
-                    self.assertLessEqual(tab.run("document.documentElement.scrollWidth - window.innerWidth"), 0)
-                    self.assertEqual(tab.run("document.documentElement.lang"), "zh-CN" if name == "zh" else "en")
-                    self.assertEqual(tab.run("document.querySelectorAll('main script, img, [onerror]').length"), 0)
-                    papers.add(tab.run("getComputedStyle(document.body).backgroundColor"))
-            # A page that was refused is itself an error that the browser tells.
-            said = [words for words in tab.complaints() if "404" not in words]
-            self.assertEqual(said, [])
-            # The browser draws the button of a field for times from a picture of its own.
-            own = (self.address("/"), "data:image/svg+xml")
-            self.assertEqual([url for url in tab.requests() if not url.startswith(own)], [])
-        self.assertEqual(len(papers), 2, "light and dark have papers of their own")
+        # The browser draws the button of a field for times from a picture of its own.
+        self.check_looks("console", pages, refused=["404"], own=["data:image/svg+xml"])
 
     def test_the_sign_in_looks_right_and_says_what_was_wrong(self):
         for name, settings in {"light": {}, "dark": {"dark": True}, "narrow": {"width": 390, "height": 840}}.items():

@@ -15,7 +15,6 @@ from browser import Browser
 from console_tab import SignedIn
 from harness import wait_for
 from ots import IGNORE, OtsCase
-from test_logview_browser import CONTRAST
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"&\u202e"
 # The SDK says how many characters a name has where the protocol wants bytes.
@@ -59,29 +58,7 @@ class TableStoreInABrowser(SignedIn, OtsCase):
             "no-row": self.row(777),
             "mistake": f"{table}/rows?key1=Ada&key2=x",
         }
-        papers = set()
-        for name, settings in {
-            "light": {},
-            "dark": {"dark": True},
-            "zh": {"language": "zh-CN,zh;q=0.9"},
-            "narrow": {"width": 390, "height": 840},
-        }.items():
-            tab = self.signed_in(**settings)
-            for page, path in pages.items():
-                with self.subTest(name=name, page=page):
-                    tab.open(self.address(path))
-                    tab.screenshot(f"console-ots-{page}-{name}")
-                    ratio, text = tab.run(CONTRAST)
-                    self.assertGreaterEqual(ratio, 4.5, text)
-                    self.assertLessEqual(tab.run("document.documentElement.scrollWidth - window.innerWidth"), 0)
-                    self.assertEqual(tab.run("document.documentElement.lang"), "zh-CN" if name == "zh" else "en")
-                    self.assertEqual(tab.run("document.querySelectorAll('main script, img, [onerror]').length"), 0)
-                    papers.add(tab.run("getComputedStyle(document.body).backgroundColor"))
-            # A page that was refused is itself an error that the browser tells.
-            said = [words for words in tab.complaints() if "404" not in words and "400" not in words]
-            self.assertEqual(said, [])
-            self.assertEqual([url for url in tab.requests() if not url.startswith(self.address("/"))], [])
-        self.assertEqual(len(papers), 2, "light and dark have papers of their own")
+        self.check_looks("console-ots", pages, refused=["404", "400"])
 
     def test_rows_are_found_by_keyboard_without_scripts(self):
         self.fill()
