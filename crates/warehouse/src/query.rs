@@ -7,9 +7,10 @@
 //! `planner` (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for
 //! tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column
 //! for another), `scans` (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of
-//! joins), `kept` (how hash joins keep rows), `late` (which columns a scan reads first), `physical` (pauses in joins),
-//! execution, and once more where memory is too little for it (`again`). `settings` are the flags of the session, `hive` what
-//! one of them allows, `errors` the words of the original, `condition` a filter without a query.
+//! joins), `kept` (how hash joins keep rows), `rising` (groups in the order of rows), `late` (which columns a scan reads
+//! first), `physical` (pauses in joins), execution, and once more where memory is too little for it (`again`). `settings` are
+//! the flags of the session, `hive` what one of them allows, `errors` the words of the original, `condition` a filter without
+//! a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
 //! of a script, and a change of rows before them, take effect together, and `program` runs scripts that ask on their way.
@@ -41,6 +42,7 @@ mod prepare;
 mod program;
 mod pushdown;
 pub(crate) mod rights;
+mod rising;
 mod rows;
 mod scans;
 mod script;
@@ -201,6 +203,9 @@ impl Session {
         rules.push(Arc::new(unsorted::Unsorted));
         rules.push(Arc::new(kept::NoWaiting));
         rules.push(Arc::new(cheap::CheapFirst));
+        if self.settings.has_ordered_groups() {
+            rules.push(Arc::new(rising::OrderedGroups { all: self.settings.forces_ordered_groups() }));
+        }
         if self.settings.has_late_scans() {
             rules.push(Arc::new(late::LateScans { all: self.settings.forces_late_scans() }));
         }

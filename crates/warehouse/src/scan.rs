@@ -238,7 +238,8 @@ impl TableScan {
         Ok(counted.map(|(rows, bytes)| Arc::new(CountedRows::new(rows, bytes)) as Arc<dyn ExecutionPlan>))
     }
 
-    fn partitioned_file(&self, file: &DataFile, num_columns: usize) -> PartitionedFile {
+    /// The file as the engine reads it. What the log says of it goes with it, for `query::rising`.
+    fn partitioned_file(&self, file: &Arc<DataFile>, num_columns: usize) -> PartitionedFile {
         let modified = chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default();
         let meta = ObjectMeta {
             location: object_path(&self.row.location, &file.path),
@@ -251,6 +252,7 @@ impl TableScan {
         let place = |_: &FieldRef| self.snapshot.place_of(&file.path).and_then(|place| i64::try_from(place).ok());
         let values = values.chain(self.places.first().map(place).map(ScalarValue::Int64));
         let mut out = PartitionedFile::new_from_meta(meta).with_partition_values(values.collect());
+        out = out.with_extension(file.clone());
         if file.num_rows >= 0 {
             let unknown = datafusion::common::ColumnStatistics::new_unknown();
             out = out.with_statistics(Arc::new(Statistics {

@@ -1,8 +1,10 @@
 //! Delta per-file statistics: from a Parquet footer the row count, NULL counts, and the least and greatest value of columns
-//! whose order every reader agrees on; from the rows, sketches of how many different values there are.
+//! whose order every reader agrees on; from the rows, sketches of how many different values there are, and which columns
+//! rise.
 
 pub(crate) mod distinct;
 pub(crate) mod hll;
+pub(crate) mod rising;
 
 use std::collections::BTreeMap;
 
@@ -13,15 +15,16 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use self::distinct::{DISTINCT, Distinct};
+use self::rising::{RISING, Rising};
 
 /// Text longer than this is not worth its place in the log.
 const MAX_TEXT: usize = 64;
 
-/// The statistics JSON of a file with these data columns, whose values `distinct` has seen.
+/// The statistics JSON of a file with these data columns, whose rows `distinct` and `rising` have seen.
 ///
 /// Least and greatest values are given for whole numbers, dates, finite floats and short text; a column without them is
 /// simply not pruned by them. Source: "Per-file Statistics" of the Delta protocol.
-pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData, distinct: &Distinct) -> String {
+pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData, distinct: &Distinct, rising: &Rising) -> String {
     let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
     let leaves = file.file_metadata().schema_descr();
     for (i, leaf) in leaves.columns().iter().enumerate() {
@@ -47,6 +50,9 @@ pub(crate) fn delta_stats(columns: &[Column], file: &ParquetMetaData, distinct: 
     let sketches = distinct.members(columns, rows.unsigned_abs());
     if !sketches.is_empty() {
         stats[DISTINCT] = Value::Object(sketches);
+    }
+    if let Some(names) = rising.member(columns) {
+        stats[RISING] = names;
     }
     stats.to_string()
 }

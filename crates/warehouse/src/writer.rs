@@ -24,6 +24,7 @@ use crate::disk;
 use crate::log::{DataFile, store_error};
 use crate::stats;
 use crate::stats::distinct::{self, Distinct};
+use crate::stats::rising::Rising;
 
 /// The value of a partition column that is NULL, as MaxCompute and Hive write it.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -90,6 +91,7 @@ pub(crate) struct FileWriter {
     columns: Arc<Vec<Column>>,
     parquet: ArrowWriter<Vec<u8>>,
     distinct: Distinct,
+    rising: Rising,
     upload: Option<Box<dyn MultipartUpload>>,
     handed_over: usize,
     num_rows: u64,
@@ -108,7 +110,9 @@ impl FileWriter {
             ArrowWriter::try_new(Vec::new(), disk::disk_schema(&columns), Some(properties)).map_err(parquet_error)?;
         let location = dir.location.clone();
         let distinct = Distinct::of(distinct::counted(&columns));
-        Ok(Self { store, location, path, columns, parquet, distinct, upload: None, handed_over: 0, num_rows: 0 })
+        let rising = Rising::of(&columns);
+        let (upload, handed_over, num_rows) = (None, 0, 0);
+        Ok(Self { store, location, path, columns, parquet, distinct, rising, upload, handed_over, num_rows })
     }
 
     /// Adds rows in engine form, after checking them against the columns.
@@ -117,6 +121,7 @@ impl FileWriter {
         let disk = disk::to_disk(&self.columns, batch, self.num_rows)?;
         self.parquet.write(&disk).map_err(parquet_error)?;
         self.distinct.add(&self.columns, batch);
+        self.rising.add(batch);
         self.num_rows += batch.num_rows() as u64;
         if self.parquet.in_progress_size() > ROW_GROUP_BYTES {
             self.parquet.flush().map_err(parquet_error)?;
@@ -167,7 +172,7 @@ impl FileWriter {
             }
         }
         Ok(NewFile {
-            stats: Some(stats::delta_stats(&self.columns, &metadata, &self.distinct)),
+            stats: Some(stats::delta_stats(&self.columns, &metadata, &self.distinct, &self.rising)),
             path: self.path,
             partition_values,
             num_bytes: num_bytes as i64,

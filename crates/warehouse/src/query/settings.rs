@@ -112,6 +112,16 @@ impl Settings {
         self.is_on("odps.optimizer.force.dynamic.filter", false)
     }
 
+    /// Groups by a column by which files rise are made in the order of their rows.
+    pub(crate) fn has_ordered_groups(&self) -> bool {
+        self.is_on("odps.optimizer.enable.ordered.groups", true) || self.forces_ordered_groups()
+    }
+
+    /// They are so whatever is expected of it.
+    pub(crate) fn forces_ordered_groups(&self) -> bool {
+        self.is_on("odps.optimizer.force.ordered.groups", false)
+    }
+
     /// Joins sort rows instead of keeping one side of them in memory: hash joins are ruled out.
     pub(crate) fn sorts_joins(&self) -> bool {
         let without = self.get("odps.optimizer.cbo.rule.filter.black").unwrap_or_default();
@@ -206,6 +216,14 @@ mod tests {
         for (rules, sorts) in [("hj", true), ("pojr, HJ", true), ("xhj", false), ("", false)] {
             assert_eq!(settings(&[("odps.optimizer.cbo.rule.filter.black", rules)]).sorts_joins(), sorts, "{rules}");
         }
+    }
+
+    #[test]
+    fn how_groups_are_made_can_be_said() {
+        let unset = settings(&[]);
+        assert_eq!((unset.has_ordered_groups(), unset.forces_ordered_groups()), (true, false));
+        assert!(!settings(&[("odps.optimizer.enable.ordered.groups", "false")]).has_ordered_groups());
+        assert!(settings(&[("odps.optimizer.force.ordered.groups", "true")]).forces_ordered_groups());
     }
 
     // MaxCompute documentation, "Flag parameters": these flags choose other types and conversions.
