@@ -16,6 +16,7 @@ mod powercut;
 mod profile;
 mod reads;
 mod registry;
+mod rising;
 mod rows;
 mod scripts;
 mod shown;
