@@ -25,12 +25,13 @@ MOST_ROWS = 9_000
 ATTEMPTS = 150
 HINTS = {"odps.sql.allow.cartesian": "true"}
 # A query goes one of these ways: as it is chosen, with every scan that may be late, with joins that sort (MaxCompute
-# documentation, "Dynamic filtering"). None of them changes an answer.
+# documentation, "Dynamic filtering"), with groups in the order of rows where there is one. None of them changes an answer.
 WAYS = [
     {},
     {},
     {"odps.optimizer.force.dynamic.filter": "true"},
     {"odps.optimizer.cbo.rule.filter.black": "hj"},
+    {"odps.optimizer.force.ordered.groups": "true"},
 ]
 
 

@@ -87,6 +87,8 @@ MEETS = {
     **{kind: (kind,) for kind in ("text", "day", "at", "bool")},
 }
 ORDERED = tuple(kind for kind in TYPES if kind != "bool")
+# Rows of one INSERT.
+FILE_ROWS = 3
 PATTERNS = ["a%", "%b", "%a%", "_", "a_", "", "%", "B", "飞%"]
 
 
@@ -270,9 +272,10 @@ class Maker:
     # Data.
 
     def rows(self):
-        """A few rows with NULLs, values that occur several times, and numbers in `u`."""
+        """A few rows with NULLs, values that occur several times, and numbers in `u`, which rise in half of the tables."""
         numbers = list(range(1, self.some(3, 7) + 1))
-        self.chance.shuffle(numbers)
+        if self.often(0.5):
+            self.chance.shuffle(numbers)
         value = lambda kind: None if self.often(0.2) else self.one(VALUES[kind])
         return [[u, *[value(kind) for name, kind in COLUMNS.items() if name != "u"]] for u in numbers]
 
@@ -849,10 +852,13 @@ def query(seed, number, tables, maker=Maker):
 
 
 def creation(table, rows, which):
-    """The statements that make and fill a table."""
+    """The statements that make and fill a table, ours in files of a few rows."""
     columns = ", ".join(f"{name} {TYPES[kind][which]}" for name, kind in COLUMNS.items())
     line = lambda row: "(" + ", ".join(literal(kind, v, which) for kind, v in zip(COLUMNS.values(), row)) + ")"
-    return [f"CREATE TABLE {table} ({columns})", f"INSERT INTO {table} VALUES {', '.join(map(line, rows))}"]
+    step = FILE_ROWS if which == OURS else len(rows)
+    parts = [rows[at : at + step] for at in range(0, len(rows), step)]
+    inserts = [f"INSERT INTO {table} VALUES {', '.join(map(line, part))}" for part in parts]
+    return [f"CREATE TABLE {table} ({columns})", *inserts]
 
 
 def smaller(query):
