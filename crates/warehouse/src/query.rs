@@ -7,10 +7,10 @@
 //! `planner` (a logical plan; `casts` for what DataFusion would name otherwise, `lateral`, `rows`, `pivot` and `sets` for
 //! tables that it does not know), `coerce` (types), DataFusion's optimizer with `pushdown` (filters do not take one column
 //! for another), `scans` (no full scan of a partitioned table), `cartesian` (no join without an equality), `order` (of
-//! joins), `kept` (how hash joins keep rows), `rising` (groups in the order of rows), `late` (which columns a scan reads
-//! first), `physical` (pauses in joins), execution, and once more where memory is too little for it (`again`). `settings` are
-//! the flags of the session, `hive` what one of them allows, `errors` the words of the original, `condition` a filter without
-//! a query.
+//! joins), `shared` (what stands there twice is computed once), `kept` (how hash joins keep rows), `rising` (groups in the
+//! order of rows), `late` (which columns a scan reads first), `physical` (pauses in joins), execution, and once more where
+//! memory is too little for it (`again`). `settings` are the flags of the session, `hive` what one of them allows, `errors`
+//! the words of the original, `condition` a filter without a query.
 //!
 //! Statements that change something are in `insert`, `dml` and `ddl`, those that describe in `show`; `script` lets the INSERTs
 //! of a script, and a change of rows before them, take effect together, and `program` runs scripts that ask on their way.
@@ -49,6 +49,7 @@ mod script;
 mod select;
 mod sets;
 pub(crate) mod settings;
+pub(crate) mod shared;
 mod sorted;
 pub(crate) mod sql_function;
 mod subqueries;

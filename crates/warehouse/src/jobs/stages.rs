@@ -5,12 +5,14 @@
 //! `J3_1_2_job_0` joins what stages 1 and 2 give. Stages are numbered from 1, a stage after those it reads from.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use serde::Serialize;
 
 use super::counters::{Counters, Worker, skew};
+use crate::query::shared::{PARTS, part_read_by};
 
 /// The operators that give rows to other workers.
 const EXCHANGES: [&str; 3] = ["RepartitionExec", "CoalescePartitionsExec", "SortPreservingMergeExec"];
@@ -200,8 +202,9 @@ pub(super) struct Stages {
 impl Stages {
     /// Cuts the `job`-th plan of an instance, which is of statement `step`.
     pub(super) fn cut(plan: &Arc<dyn ExecutionPlan>, job: usize, step: i64) -> Self {
-        let mut shapes = Vec::new();
-        add_stage(plan, &mut shapes);
+        let mut cut = Cut::default();
+        cut.add_stage(plan);
+        let mut shapes = cut.shapes;
         let mut left = OPERATORS;
         for shape in shapes.iter_mut().rev() {
             shape.shown = shape.operators.len().min(left);
@@ -328,38 +331,58 @@ fn fuller(a: &(u64, f64), b: &(u64, f64)) -> Ordering {
     a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
 }
 
-/// Adds the stage that ends at `plan`, after those that it reads from; returns its place.
-fn add_stage(plan: &Arc<dyn ExecutionPlan>, shapes: &mut Vec<Shape>) -> usize {
-    let mut shape = Shape { workers: partitions(plan), ..Shape::default() };
-    add_operators(plan, None, &mut shape, shapes);
-    shape.inputs.sort_unstable();
-    shapes.push(shape);
-    shapes.len() - 1
+/// A plan on its way into stages.
+#[derive(Default)]
+struct Cut {
+    shapes: Vec<Shape>,
+    /// The places of the stages that make what is shared, by the numbers of the parts.
+    shared: HashMap<usize, usize>,
 }
 
-fn add_operators(plan: &Arc<dyn ExecutionPlan>, parent: Option<usize>, shape: &mut Shape, shapes: &mut Vec<Shape>) {
-    let children = plan.children();
-    // Of two exchanges in a row only the lower one cuts: nothing is done between them.
-    let cuts = is_exchange(plan) && !children.iter().any(|c| is_exchange(c));
-    let parent = if SILENT.contains(&plan.name()) {
-        parent
-    } else {
-        shape.operators.push(Operator {
-            plan: plan.clone(),
-            parent,
-            partitions: partitions(plan),
-            is_leaf: children.is_empty(),
-            is_source: children.is_empty() || cuts,
-            text: OnceLock::new(),
-        });
-        Some(shape.operators.len() - 1)
-    };
-    for (i, child) in children.into_iter().enumerate() {
-        if cuts || (i > 0 && plan.name() == SUBQUERIES) {
-            let input = add_stage(child, shapes);
-            shape.inputs.push(input);
+impl Cut {
+    /// Adds the stage that ends at `plan`, after those that it reads from; returns its place.
+    fn add_stage(&mut self, plan: &Arc<dyn ExecutionPlan>) -> usize {
+        let mut shape = Shape { workers: partitions(plan), ..Shape::default() };
+        self.add_operators(plan, None, &mut shape);
+        shape.inputs.sort_unstable();
+        shape.inputs.dedup();
+        self.shapes.push(shape);
+        self.shapes.len() - 1
+    }
+
+    fn add_operators(&mut self, plan: &Arc<dyn ExecutionPlan>, parent: Option<usize>, shape: &mut Shape) {
+        let mut children = plan.children();
+        let of_part = part_read_by(plan);
+        // Of two exchanges in a row only the lower one cuts: nothing is done between them.
+        let cuts = is_exchange(plan) && !children.iter().any(|c| is_exchange(c));
+        let parent = if SILENT.contains(&plan.name()) {
+            parent
         } else {
-            add_operators(child, parent, shape, shapes);
+            shape.operators.push(Operator {
+                plan: plan.clone(),
+                parent,
+                partitions: partitions(plan),
+                is_leaf: children.is_empty() && of_part.is_none(),
+                is_source: children.is_empty() || cuts,
+                text: OnceLock::new(),
+            });
+            Some(shape.operators.len() - 1)
+        };
+        shape.inputs.extend(of_part.and_then(|number| self.shared.get(&number)));
+        if plan.name() == PARTS {
+            // A part reads those after it only, and the first input reads all of them.
+            for (i, part) in children.drain(1..).enumerate().rev() {
+                let place = self.add_stage(part);
+                self.shared.insert(i, place);
+            }
+        }
+        for (i, child) in children.into_iter().enumerate() {
+            if cuts || (i > 0 && plan.name() == SUBQUERIES) {
+                let input = self.add_stage(child);
+                shape.inputs.push(input);
+            } else {
+                self.add_operators(child, parent, shape);
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! 1. The query runs as it is planned. A hash join keeps one of its sides in memory and cannot spill.
 //! 2. Memory ends before the first row has left the plan: the plan goes, and what it kept in memory with it.
-//! 3. The query is planned once more, over the same versions of its tables. Hash joins whose keys can be sorted sort.
+//! 3. The query is planned once more, over the same versions of its tables. Hash joins whose keys can be sorted sort, and
+//!    what stands in it twice is computed twice.
 //! 4. Its rows are the query's. Nobody has seen one before, so that none comes twice.
 //!
 //! Memory that ends after the first row, or for the second time, is the error that says so.
@@ -29,7 +30,7 @@ use feitian_base::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::select::{gathered, physical_plan};
-use super::{Planned, Session, errors};
+use super::{Planned, Session, errors, shared};
 use crate::jobs::Run;
 
 /// A plan is let go by its tasks where they wait next: so often it is looked whether they have.
@@ -53,12 +54,13 @@ pub(super) fn run(
 ) -> Result<SendableRecordBatchStream> {
     let run = session.progress.begin(&plan);
     let may_sort = has(&plan, "HashJoinExec") && !session.settings.sorts_joins();
+    let shares = has(&plan, shared::PARTS);
     let rows = run.clone().counted(execute_stream(plan, state.task_ctx()).map_err(errors::engine)?);
-    if !may_sort {
+    if !may_sort && !shares {
         return Ok(rows);
     }
     let schema = rows.schema();
-    let first = First { session: session.clone(), state: state.clone(), planned, run };
+    let first = First { session: session.clone(), state: state.clone(), planned, run, shares };
     let rows = stream::once(first.rows(rows)).try_flatten();
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
 }
@@ -73,6 +75,8 @@ struct First {
     state: SessionState,
     planned: Planned,
     run: Arc<Run>,
+    /// A part of it was computed once for several that read it.
+    shares: bool,
 }
 
 impl First {
@@ -100,8 +104,8 @@ impl First {
         }
     }
 
-    /// Steps 2 and 3, after the error `e`. It stays the error when there is nothing to sort.
-    async fn again(self, e: DataFusionError) -> DfResult<SendableRecordBatchStream> {
+    /// Steps 2 and 3, after the error `e`. It stays the error when there is nothing to sort and nothing was shared.
+    async fn again(mut self, e: DataFusionError) -> DfResult<SendableRecordBatchStream> {
         self.run.forget_plan();
         let pool = self.state.runtime_env().memory_pool.clone();
         for _ in 0..LOOKS {
@@ -110,10 +114,12 @@ impl First {
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
+        // Rows that are kept for others take memory, too.
+        self.session.settings.share_nothing();
         let state = sorting(self.state, self.session.warehouse.config.memory_per_instance);
         let plan = physical_plan(&self.session, &state, &self.planned).await;
         let plan = plan.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        if !has(&plan, "SortMergeJoinExec") {
+        if !self.shares && !has(&plan, "SortMergeJoinExec") {
             return Err(e);
         }
         tracing::info!(error = %e, "memory is too little for hash joins; the query runs again and sorts");

@@ -92,8 +92,13 @@ fn is_to_be_turned(join: &Join) -> bool {
     can_be && num_bytes(&join.left) > num_bytes(&join.right)
 }
 
+/// How many rows are expected of `plan`.
+pub(super) fn rows(plan: &LogicalPlan) -> f64 {
+    estimate::of(plan).rows
+}
+
 /// The memory of a hash table of the rows of `plan`.
-fn num_bytes(plan: &LogicalPlan) -> f64 {
+pub(super) fn num_bytes(plan: &LogicalPlan) -> f64 {
     let width = |ty: &DataType| ty.primitive_width().map_or(TEXT_BYTES, |bytes| bytes as f64);
     let row = plan.schema().fields().iter().map(|f| width(f.data_type())).sum::<f64>();
     estimate::of(plan).rows * (ENTRY_BYTES + row)

@@ -26,7 +26,7 @@ use super::names::TableName;
 use super::user_code::{Around, UserFunctions, decided_first};
 use super::{
     Session, again, cartesian, coerce, columns, errors, fold, hive, names, order, patterns, physical, planner, prepare,
-    rights, scans,
+    rights, scans, shared,
 };
 use crate::catalog::OpenTable;
 use crate::external;
@@ -282,8 +282,11 @@ pub(crate) async fn physical_plan(
         cartesian::check(&optimized)?;
     }
     let ordered = order::joins(optimized, state).map_err(errors::engine)?;
-    let plan = state.query_planner().create_physical_plan(&ordered, state).await.map_err(errors::engine)?;
-    physical::finish(plan, state.runtime_env()).map_err(errors::engine)
+    let plan = match session.settings.shares_parts() {
+        true => shared::physical_plan(ordered, state).await,
+        false => state.query_planner().create_physical_plan(&ordered, state).await,
+    };
+    physical::finish(plan.map_err(errors::engine)?, state.runtime_env()).map_err(errors::engine)
 }
 
 /// Starts the plan. Its rows come as they are made; dropping the stream ends the work.

@@ -18,6 +18,9 @@ const FIXED: [(&str, bool); 7] = [
     ("odps.sql.timestamp.function.ntz", false),
 ];
 
+/// Ours: MaxCompute has no flag of this kind.
+const SHARED_PARTS: &str = "odps.optimizer.enable.shared.parts";
+
 /// Flags that a statement runs under. Keys that nobody reads are kept and have no effect, as in the original.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
@@ -128,6 +131,16 @@ impl Settings {
         without.split([',', '|']).any(|rule| rule.trim().eq_ignore_ascii_case("hj"))
     }
 
+    /// What stands in a query more than once is computed once.
+    pub(crate) fn shares_parts(&self) -> bool {
+        self.is_on(SHARED_PARTS, true)
+    }
+
+    /// Every part of a query is computed where it stands.
+    pub(crate) fn share_nothing(&mut self) {
+        self.set(SHARED_PARTS, "false");
+    }
+
     pub(crate) fn order_by_needs_limit(&self) -> bool {
         self.is_on("odps.sql.validate.orderby.limit", false)
     }
@@ -213,6 +226,10 @@ mod tests {
         assert_eq!((unset.has_late_scans(), unset.forces_late_scans(), unset.sorts_joins()), (true, false, false));
         assert!(!settings(&[("odps.optimizer.enable.dynamic.filter", "false")]).has_late_scans());
         assert!(settings(&[("odps.optimizer.force.dynamic.filter", "true")]).forces_late_scans());
+        let mut flags = settings(&[]);
+        assert!(flags.shares_parts());
+        flags.share_nothing();
+        assert!(!flags.shares_parts());
         for (rules, sorts) in [("hj", true), ("pojr, HJ", true), ("xhj", false), ("", false)] {
             assert_eq!(settings(&[("odps.optimizer.cbo.rule.filter.black", rules)]).sorts_joins(), sorts, "{rules}");
         }

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
     Aggregate, Expr, FetchType, Join, LogicalPlan, Operator, TableProviderFilterPushDown, TableScan,
 };
 
+use crate::query::shared::rows_of_leaf;
 use crate::scan::statistics_of;
 
 /// The share of rows that a comparison with an unknown value keeps.
@@ -229,6 +230,7 @@ pub(super) fn of(plan: &LogicalPlan) -> Estimate {
         }
         LogicalPlan::Values(values) => Estimate { rows: values.values.len() as f64, ..Estimate::default() },
         LogicalPlan::EmptyRelation(_) => Estimate { rows: 1.0, ..Estimate::default() },
+        LogicalPlan::Extension(leaf) => Estimate { rows: rows_of_leaf(leaf.node.as_ref()), ..Estimate::default() },
         other => {
             let inputs = other.inputs();
             match inputs.as_slice() {
