@@ -19,6 +19,7 @@ mod registry;
 mod rising;
 mod rows;
 mod scripts;
+mod shared;
 mod shown;
 mod sql;
 mod statistics;
