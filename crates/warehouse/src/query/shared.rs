@@ -53,7 +53,7 @@ const NARROWED: f64 = 10.0;
 
 /// The physical plan of `plan`, which is optimized.
 pub(super) async fn physical_plan(plan: LogicalPlan, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
-    let Found { plan, parts } = find(plan)?;
+    let Found { plan: shared, parts } = find(plan.clone())?;
     if parts.is_empty() {
         return state.query_planner().create_physical_plan(&plan, state).await;
     }
@@ -61,14 +61,19 @@ pub(super) async fn physical_plan(plan: LogicalPlan, state: &SessionState) -> Re
     let mut planned = Vec::with_capacity(parts.len());
     // A part reads those after it only.
     for (number, part) in parts.iter().enumerate().rev() {
+        let columns = part.schema();
         let part = planner(&leaves).create_physical_plan(part, state).await?;
+        // The engine plans no leaf that calls its columns otherwise.
+        if !columns.matches_arrow_schema(&part.schema()) {
+            return state.query_planner().create_physical_plan(&plan, state).await;
+        }
         let slot = Arc::<Slot>::default();
         leaves.insert(number, Arc::new(SharedRows::of(number, &part, slot.clone())));
         planned.push((part, slot));
     }
     planned.reverse();
-    let plan = planner(&leaves).create_physical_plan(&plan, state).await?;
-    Ok(Arc::new(SharedParts::new(gathered(plan), planned)))
+    let shared = planner(&leaves).create_physical_plan(&shared, state).await?;
+    Ok(Arc::new(SharedParts::new(gathered(shared), planned)))
 }
 
 /// The place among the parts of its plan of the one that the leaf `plan` reads; `None` for all other operators.
