@@ -34,9 +34,9 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
-/// A part keeps so much in memory,
+/// The parts of a plan keep so much in memory,
 const MOST_BYTES: usize = 64 << 20;
-/// and at most this part of what its job has: the operators that read it need the rest.
+/// and at most one of so many parts of what their job has: the operators that read them need the rest.
 const PART_OF_MEMORY: usize = 8;
 /// What goes to disk goes in files of about so much memory.
 const FILE_BYTES: usize = 4 << 20;
@@ -64,6 +64,8 @@ struct Part {
     /// That of the root. A leaf may have another one, without a disk.
     context: Arc<TaskContext>,
     metrics: ExecutionPlanMetricsSet,
+    /// The bytes that all parts of the plan keep in memory.
+    in_memory: Arc<AtomicUsize>,
     /// Empty until somebody asks. The tasks end with it.
     partitions: OnceLock<Vec<Partition>>,
 }
@@ -76,10 +78,9 @@ impl Part {
     }
 
     fn start(&self) -> Vec<Partition> {
-        let in_memory = Arc::<AtomicUsize>::default();
         let start = |partition| {
             let spills = SpillMetrics::new(&self.metrics, partition);
-            let work = kept(self.plan.clone(), partition, self.context.clone(), spills, in_memory.clone());
+            let work = kept(self.plan.clone(), partition, self.context.clone(), spills, self.in_memory.clone());
             let task = SpawnedTask::spawn(work);
             let outcome = async move {
                 match task.join().await {
@@ -110,7 +111,7 @@ enum Piece {
     Disk(Arc<dyn SpillFile>),
 }
 
-/// Runs a partition of `plan` to its end. All of them together have `in_memory` bytes in memory.
+/// Runs a partition of `plan` to its end.
 async fn kept(
     plan: Arc<dyn ExecutionPlan>,
     partition: usize,
@@ -355,11 +356,13 @@ impl ExecutionPlan for SharedParts {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let in_memory = Arc::<AtomicUsize>::default();
         let begin = |(plan, slot): &(Arc<dyn ExecutionPlan>, Arc<Slot>)| {
             let part = Arc::new(Part {
                 plan: plan.clone(),
                 context: context.clone(),
                 metrics: self.metrics.clone(),
+                in_memory: in_memory.clone(),
                 partitions: OnceLock::new(),
             });
             *slot.0.lock() = Arc::downgrade(&part);
