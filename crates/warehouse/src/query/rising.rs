@@ -103,7 +103,8 @@ impl Groups {
         if *first.mode() != AggregateMode::Partial || !is_by_key || last.limit_options().is_some() {
             return Ok(None);
         }
-        let Some(groups) = self.by_ranges(first, self.workers)?.filter(|groups| groups.schema() == last.schema()) else {
+        let Some(groups) = self.by_ranges(first, self.workers)?.filter(|groups| groups.schema() == last.schema())
+        else {
             return Ok(None);
         };
         let partitioning = last.properties().output_partitioning().clone();

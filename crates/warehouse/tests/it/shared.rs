@@ -59,7 +59,8 @@ async fn a_query_of_with_that_is_read_twice_is_computed_once() {
     // As in query 15 of TPC-H.
     let best = format!("{SUMS} select g, total from r where total = (select max(total) from r);");
     check(&bench, &best, &["99 | 200098000"]).await;
-    let joined = format!("{SUMS} select count(*), sum(a.total - b.total), max(b.total) from r a join r b on a.g = b.g;");
+    let joined =
+        format!("{SUMS} select count(*), sum(a.total - b.total), max(b.total) from r a join r b on a.g = b.g;");
     check(&bench, &joined, &["100 | 0 | 200098000"]).await;
     let ends = format!("{SUMS} select max(total) from r union all select min(total) from r;");
     check(&bench, &ends, &["199900000", "200098000"]).await;
