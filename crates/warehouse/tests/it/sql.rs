@@ -331,6 +331,7 @@ files! {
     names
     nested
     numbers
+    ordered_groups
     pivot
     queries
     risks
