@@ -59,6 +59,18 @@ def new_database():
     return base.rsplit("/", 1)[0] + "/" + name + (f"?{query}" if query else "")
 
 
+def two_processes(cleanup):
+    """Two servers on one directory and one database; `cleanup` is the test's way to have something done at its end."""
+    database = new_database()
+    if database is None:
+        raise AssertionError("two processes need PostgreSQL: set FEITIAN_TEST_META")
+    first = Server(meta=database).start()
+    cleanup(first.close)
+    second = Server(data=first.data, meta=database).start()
+    cleanup(second.close)
+    return first, second
+
+
 class Server:
     """One feitian process on a directory. Several of them may share a directory when they share a database."""
 

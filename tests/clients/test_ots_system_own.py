@@ -16,13 +16,7 @@ ROUNDS = 12
 
 class TwoOfOne(unittest.TestCase):
     def setUp(self):
-        database = harness.new_database()
-        if database is None:
-            raise AssertionError("two processes need PostgreSQL: set FEITIAN_TEST_META")
-        self.owner = harness.Server(meta=database).start()
-        self.addCleanup(self.owner.close)
-        self.other = harness.Server(data=self.owner.data, meta=database).start()
-        self.addCleanup(self.other.close)
+        self.owner, self.other = harness.two_processes(self.addCleanup)
         self.instance = ots.new_instance(self.owner)
         ots.create(ots.sdk(self.owner, self.instance), "t", [("k", "STRING")])
 

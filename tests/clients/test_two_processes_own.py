@@ -19,13 +19,7 @@ PAIRED = 12_000
 class TwoProcesses(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        database = harness.new_database()
-        if database is None:
-            raise AssertionError("two processes need PostgreSQL: set FEITIAN_TEST_META")
-        cls.first = harness.Server(meta=database).start()
-        cls.addClassCleanup(cls.first.close)
-        cls.second = harness.Server(data=cls.first.data, meta=database).start()
-        cls.addClassCleanup(cls.second.close)
+        cls.first, cls.second = harness.two_processes(cls.addClassCleanup)
 
     def setUp(self):
         self.a = self.first.entry()
