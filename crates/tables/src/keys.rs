@@ -268,29 +268,28 @@ pub(crate) fn type_of(value: &KeyValue) -> Option<KeyType> {
 
 /// Bytes that sort like the text: 00 becomes 00 ff, and 00 01 ends them.
 fn push_escaped(to: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        to.push(*byte);
-        if *byte == 0 {
-            to.push(0xff);
-        }
+    let mut parts = bytes.split(|byte| *byte == 0);
+    to.extend_from_slice(parts.next().unwrap_or_default());
+    for part in parts {
+        to.extend_from_slice(&[0, 0xff]);
+        to.extend_from_slice(part);
     }
-    to.extend([0, 1]);
+    to.extend_from_slice(&[0, 1]);
 }
 
-fn read_escaped(bytes: &[u8]) -> Result<(Vec<u8>, &[u8])> {
-    let (mut out, mut at) = (Vec::new(), 0);
+fn read_escaped(mut bytes: &[u8]) -> Result<(Vec<u8>, &[u8])> {
+    let mut out = Vec::new();
     loop {
-        match (bytes.get(at), bytes.get(at + 1)) {
-            (Some(0), Some(0xff)) => {
+        let zero = bytes.iter().position(|byte| *byte == 0);
+        let (part, rest) = bytes.split_at(zero.unwrap_or(bytes.len()));
+        out.extend_from_slice(part);
+        match rest {
+            [0, 0xff, rest @ ..] => {
                 out.push(0);
-                at += 2;
+                bytes = rest;
             }
-            (Some(0), Some(1)) => return Ok((out, &bytes[at + 2..])),
-            (Some(0), _) | (None, _) => return Err(corrupt("an escaped text without an end")),
-            (Some(byte), _) => {
-                out.push(*byte);
-                at += 1;
-            }
+            [0, 1, rest @ ..] => return Ok((out, rest)),
+            _ => return Err(corrupt("an escaped text without an end")),
         }
     }
 }

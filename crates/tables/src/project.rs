@@ -91,16 +91,14 @@ impl<'a> Projector<'a> {
             return Shown { row: None, looked_at: key_size };
         }
         let passes = self.filter.as_ref().is_none_or(|filter| filter.passes(&key, &row.columns));
-        let mut shown = cells(&row);
-        let looked_at = key_size + units::cells_size(&shown, self.with_versions);
+        let looked_at = key_size + units::columns_size(&row.columns, self.with_versions);
         if !passes {
             return Shown { row: None, looked_at };
         }
         if let Some((offset, limit)) = self.filter.as_ref().and_then(|filter| filter.page) {
             row.columns = row.columns.into_iter().skip(offset).take(limit).collect();
-            shown = cells(&row);
         }
-        Shown { row: Some(Row { key, cells: shown, deleted: false }), looked_at }
+        Shown { row: Some(Row { key, cells: cells(row), deleted: false }), looked_at }
     }
 
     /// Bytes of a row that is answered.
@@ -130,15 +128,12 @@ impl<'a> Projector<'a> {
 }
 
 /// Cells by name, the newest version first.
-fn cells(row: &StoredRow) -> Vec<Cell> {
-    let column = |(name, versions): (&String, &crate::cells::Versions)| {
-        let cell = |(version, value): (&i64, &feitian_wire::ots::Value)| Cell {
-            name: name.clone(),
-            value: Some(value.clone()),
-            op: None,
-            version: Some(*version),
-        };
-        versions.iter().rev().map(cell).collect::<Vec<_>>()
-    };
-    row.columns.iter().flat_map(column).collect()
+fn cells(row: StoredRow) -> Vec<Cell> {
+    let mut cells = Vec::with_capacity(row.columns.len());
+    for (name, versions) in row.columns {
+        for (version, value) in versions.into_iter().rev() {
+            cells.push(Cell { name: name.clone(), value: Some(value), op: None, version: Some(version) });
+        }
+    }
+    cells
 }

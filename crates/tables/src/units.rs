@@ -1,7 +1,10 @@
 //! Capacity units and sizes, as the protocol counts them: bytes of names and values, in units of 4 KiB.
 
+use std::collections::BTreeMap;
+
 use feitian_wire::ots::{Cell, CellOp, KeyColumn, Row};
 
+use crate::cells::Versions;
 use crate::model::Options;
 
 const UNIT_BYTES: usize = 4096;
@@ -32,6 +35,15 @@ fn cell_size(cell: &Cell, with_versions: bool) -> usize {
         Some(CellOp::DeleteAll | CellOp::DeleteOne) => cell.name.len(),
         Some(CellOp::Increment) | None => cell.name.len() + value + if with_versions { 8 } else { 0 },
     }
+}
+
+/// Bytes of columns as a read looks at them, each version with its column's name.
+pub(crate) fn columns_size(columns: &BTreeMap<String, Versions>, with_versions: bool) -> usize {
+    let beside = |name: &String| name.len() + if with_versions { 8 } else { 0 };
+    let column = |(name, versions): (&String, &Versions)| -> usize {
+        versions.values().map(|value| beside(name) + value.size()).sum()
+    };
+    columns.iter().map(column).sum()
 }
 
 /// Bytes of a whole row.

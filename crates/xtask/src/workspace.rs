@@ -10,6 +10,8 @@ pub struct Workspace {
     pub root: PathBuf,
     /// `CARGO_TARGET_DIR` if it is set, else `target` in the root.
     pub target: PathBuf,
+    /// Where cargo puts the programs of the profile that is measured or tested.
+    built: &'static str,
 }
 
 impl Workspace {
@@ -26,7 +28,12 @@ impl Workspace {
             Some(dir) => std::env::current_dir()?.join(dir),
             None => root.join("target"),
         };
-        Ok(Self { root, target })
+        Ok(Self { root, target, built: "debug" })
+    }
+
+    /// The same, with the programs of the `release` profile.
+    pub fn released(&self) -> Self {
+        Self { root: self.root.clone(), target: self.target.clone(), built: "release" }
     }
 
     /// A directory below the target directory that belongs to xtask; created when absent.
@@ -43,7 +50,7 @@ impl Workspace {
 
     /// A built program.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.target.join("debug").join(name)
+        self.target.join(self.built).join(name)
     }
 
     /// A cargo call in the root, with the same cargo that called us. Settings of a server in the environment are not

@@ -22,6 +22,8 @@ pub struct OtsOperation {
     pub note: &'static str,
     /// None when refused.
     pub handler: Option<OtsHandler>,
+    /// A client that goes away may stop it at any step: it reads, or what it writes goes on by itself.
+    pub may_stop: bool,
 }
 
 impl OtsOperation {
@@ -32,6 +34,11 @@ impl OtsOperation {
 
     const fn partial(mut self, handler: OtsHandler, note: &'static str) -> Self {
         (self.status, self.note, self.handler) = (Status::Partial, note, Some(handler));
+        self
+    }
+
+    const fn that_may_stop(mut self) -> Self {
+        self.may_stop = true;
         self
     }
 
@@ -50,6 +57,7 @@ macro_rules! op {
             status: Status::Refused,
             note: "not implemented",
             handler: None,
+            may_stop: false,
         }
     };
 }
@@ -88,13 +96,13 @@ const TABLES: &[OtsOperation] = &[
 ];
 
 const ROWS: &[OtsOperation] = &[
-    op!("GetRow").partial(run!(rows::get), "rows come whole: there are no tokens within a row"),
-    op!("PutRow").done(run!(rows::put)),
-    op!("UpdateRow").done(run!(rows::update)),
-    op!("DeleteRow").done(run!(rows::delete)),
-    op!("BatchGetRow").partial(run!(rows::batch_get), "rows come whole: there are no tokens within a row"),
+    op!("GetRow").partial(run!(rows::get), "rows come whole: there are no tokens within a row").that_may_stop(),
+    op!("PutRow").done(run!(rows::put)).that_may_stop(),
+    op!("UpdateRow").done(run!(rows::update)).that_may_stop(),
+    op!("DeleteRow").done(run!(rows::delete)).that_may_stop(),
+    op!("BatchGetRow").partial(run!(rows::batch_get), "rows come whole: there are no tokens within a row").that_may_stop(),
     op!("BatchWriteRow").done(run!(rows::batch_write)),
-    op!("GetRange").partial(run!(ranges::get), "rows come whole: there are no tokens within a row"),
+    op!("GetRange").partial(run!(ranges::get), "rows come whole: there are no tokens within a row").that_may_stop(),
     op!("ComputeSplitPointsBySize").partial(run!(ranges::split_points), "without split_point_limit"),
     op!("BulkImport").refused("use BatchWriteRow"),
     op!("BulkExport").refused("use GetRange"),

@@ -1,5 +1,6 @@
 //! The path of a request to the table store: who sent it, whose instance it names, what it asks, the signed answer.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::Router;
@@ -11,6 +12,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use feitian_base::{Error, Kind, Result, id};
 use feitian_wire::ots::errors;
+use futures::FutureExt;
 use tracing::Instrument;
 
 use super::auth::{self, Who};
@@ -131,7 +133,11 @@ async fn run(
         meta: state.meta.clone(),
         body: bytes,
     };
-    // On a task of its own: a client that goes away must not stop a write between two of its steps.
+    if op.may_stop {
+        let work = AssertUnwindSafe(handler(call)).catch_unwind();
+        return work.await.unwrap_or_else(|panic| Err(after_panic(&*panic)));
+    }
+    // On a task of its own: a client that goes away must not stop a change between two of its steps.
     let work = state.tasks.spawn("ots-request", handler(call).instrument(span));
     work.await.unwrap_or_else(|e| Err(ended(e)))
 }

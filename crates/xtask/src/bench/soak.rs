@@ -15,6 +15,7 @@ const HOUR_S: f64 = 3600.0;
 pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let hours = options.scale.unwrap_or(1.0);
     ensure!(hours > 0.0 && hours.is_finite(), "{hours} hours are not above 0");
+    let workspace = &workspace.released();
     let folder = prepare(workspace, "bench-tables-soak")?;
     let head = head(
         workspace,
@@ -22,7 +23,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         "# The table store for an hour, measured",
         "tables --long",
         "`crates/drive/src/tables_bench/soak.rs` says how each number is taken.",
-        "the `dev` profile of this repository",
+        "the `release` profile of this repository",
     )?;
     let data = folder.join("data");
     let server = Server::start_with(workspace, &data, false, false, &[CACHE])?;

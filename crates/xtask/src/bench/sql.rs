@@ -27,7 +27,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let mut build = workspace.cargo();
     build.args(["build", "--release", "--workspace", "--bin", "feitian", "--bin", "feitian-select-bench"]);
     cargo::build("building feitian and the bench", &mut build)?;
-    let release = |name: &str| workspace.target.join("release").join(name);
+    let workspace = &workspace.released();
     let python = python::environment(workspace, &REQUIREMENTS)?;
     // The tables stay for the next run: loading them takes minutes.
     let folder = workspace.own(&format!("bench-sql-{scale}"))?;
@@ -46,8 +46,8 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     without_settings(&mut command);
     command.arg("-B").arg(workspace.root.join(CLIENTS).join("bench_sql.py"));
     command.arg("--data").arg(&folder).arg("--scale").arg(scale.to_string()).current_dir(&folder);
-    command.arg("--select-bench").arg(release("feitian-select-bench"));
-    command.env("FEITIAN_TEST_BIN", release("feitian")).env("FEITIAN_TEST_LOGS", &folder);
+    command.arg("--select-bench").arg(workspace.program("feitian-select-bench"));
+    command.env("FEITIAN_TEST_BIN", workspace.feitian()).env("FEITIAN_TEST_LOGS", &folder);
     command.env_remove("FEITIAN_TEST_META");
     let found = measure("sql", &mut command)?;
 

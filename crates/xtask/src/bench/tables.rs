@@ -90,7 +90,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let begun = Instant::now();
     let millions = options.scale.unwrap_or(MILLIONS);
     ensure!(millions > 0.0 && millions.is_finite(), "{millions} million rows are not above 0");
-    let rows = (millions * 1e6) as u64;
+    let (rows, workspace) = ((millions * 1e6) as u64, &workspace.released());
     let folder = prepare(workspace, "bench-tables")?;
     // What is in its way should be known before the first hour.
     let for_postgres = reachable(&folder)?;
@@ -101,7 +101,8 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         "# The table store, measured",
         if millions > MILLIONS { "tables --scale 10" } else { "tables" },
         "`crates/drive/src/tables_bench.rs` and `load.rs` beside it say how each number is taken.",
-        "the `dev` profile of this repository for server and load program; PostgreSQL and Redis are Debian's",
+        "the `release` profile of this repository, with overflow checks in its own crates, for server and load program; \
+         PostgreSQL and Redis are Debian's",
     )?;
     let feitian = of_feitian(workspace, &folder, rows)?;
     let text = if millions > MILLIONS {
@@ -131,11 +132,11 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     Ok(missed == 0)
 }
 
-/// Builds, and empties a folder.
+/// Builds for release, and empties a folder.
 pub(super) fn prepare(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     tools::ensure(tools::FOR_TABLES)?;
     let mut build = workspace.cargo();
-    build.args(["build", "--workspace", "--bin", "feitian", "--bin", "feitian-tables-bench"]);
+    build.args(["build", "--release", "--workspace", "--bin", "feitian", "--bin", "feitian-tables-bench"]);
     build.args(["--bin", "feitian-engine-bench"]);
     cargo::build("building feitian and the bench", &mut build)?;
     let folder = workspace.own(name)?;
