@@ -115,13 +115,13 @@ async fn add_row_latched(inner: &Inner, table: &Table, generation: u64, prefix: 
     let mut columns = BTreeSet::new();
     index::columns(&record, &mut columns);
     let needed = Needed::Columns { values: columns.clone(), columns };
-    let mut row = View::of(&*inner.engine).row(prefix, &needed).await?;
+    let mut row = View::of_rows(inner).row(prefix, &needed).await?;
     row.trim(&record.live(inner.now_ms()));
     let mut writes = Writes::default();
     index::add(&index, &key, &row, &mut writes);
     if !writes.is_empty() {
         failpoint::hit("tables.backfill.before_row");
-        inner.engine.commit(writes.into_batch()).await?;
+        inner.commit(writes.into_batch()).await?;
     }
     Ok(true)
 }

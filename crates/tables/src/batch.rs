@@ -38,7 +38,7 @@ pub(crate) async fn get(inner: &Inner, instance: &str, tables: &[TableGets]) -> 
     let sources = tables.iter().map(|table| inner.source(instance, &table.table)).collect::<Result<Vec<_>>>()?;
     let (mut answer, room) = (Vec::with_capacity(tables.len()), Room::default());
     for (table, source) in tables.iter().zip(&sources) {
-        let look = (View::of(&*inner.engine), &room);
+        let look = (View::of_rows(inner), &room);
         let projector = read::projector(inner, source, &table.select);
         let rows = table.keys.iter().map(|key| read::row(source, look, key, &projector));
         answer.push((table.table.clone(), join_all(rows).await));
@@ -168,7 +168,7 @@ async fn write_together(inner: &Inner, table: &Table, rows: &[RowWrite]) -> Resu
     let (mut change, mut answers) = (Change::default(), Vec::new());
     let mut read = 0_i32;
     for row in rows {
-        let view = View { engine: &*inner.engine, overlay: Some(&change.writes) };
+        let view = View::over(&*inner.engine, Some(&change.writes));
         let planned = plan::plan(view, &record, row, now_ms).await;
         let planned = planned.inspect_err(|e| write::count_failure(table, &record, e))?;
         change.writes.append(planned.writes);

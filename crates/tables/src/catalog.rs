@@ -118,7 +118,7 @@ impl<'a> Change<'a> {
         }
         failpoint::hit("tables.catalog.before_commit");
         let batch = std::mem::take(&mut self.writes).into_batch();
-        inner.engine.commit(if self.frees { batch.that_frees() } else { batch }).await?;
+        inner.commit(if self.frees { batch.that_frees() } else { batch }).await?;
         failpoint::hit("tables.catalog.after_commit");
         *self.last = self.given;
         Ok(())

@@ -99,7 +99,7 @@ async fn remove_dead(inner: &Inner) -> Result<()> {
         let mut key = keys::catalog(space::DEAD);
         key.extend_from_slice(&generation);
         writes.delete(key);
-        inner.engine.commit(writes.into_batch().that_frees()).await?;
+        inner.commit(writes.into_batch().that_frees()).await?;
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ async fn clean_row(inner: &Inner, table: &Table, generation: u64, prefix: &Bytes
     }
     let mut columns = BTreeSet::new();
     index::columns(&record, &mut columns);
-    let old = View::of(&*inner.engine).row(prefix, &Needed::Named(columns)).await?;
+    let old = View::of_rows(inner).row(prefix, &Needed::Named(columns)).await?;
     let mut new = old.clone();
     if !new.trim(&record.live(inner.now_ms())) {
         return Ok(true);

@@ -85,6 +85,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Roughly the bytes that the keys from `from` to `to` take on the disk, without reading them.
     fn size(&self, from: &[u8], to: &[u8]) -> Result<u64>;
 
+    /// Refuses where a read would be refused: the engine is fenced or closed.
+    fn check_readable(&self) -> Result<()>;
+
     /// The number of this opening of the data; each one is above all before it.
     fn epoch(&self) -> u64;
 

@@ -11,8 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::cells::{decode_u64, encode_u64};
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Batch, Engine};
 use crate::errors::{fault, invalid, no_table};
+use crate::hot::{Begun, Hot};
 use crate::keys::{self, space};
 use crate::latch::Latches;
 use crate::model::{KeySchema, Options};
@@ -20,6 +21,7 @@ use crate::settings::Settings;
 use crate::table::{Index, Record, Table};
 use crate::txn::Transactions;
 use crate::view::Writes;
+use crate::write::may_have_happened;
 
 /// What a name of an instance stands for.
 #[derive(Clone)]
@@ -33,6 +35,7 @@ pub(crate) type Names = BTreeMap<String, BTreeMap<String, Name>>;
 
 pub(crate) struct Inner {
     pub engine: Arc<dyn Engine>,
+    pub hot: Hot,
     pub settings: Settings,
     pub latches: Latches,
     pub names: RwLock<Names>,
@@ -61,6 +64,7 @@ impl Inner {
     pub(crate) fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
         Self {
             engine,
+            hot: Hot::new(settings.row_cache_bytes),
             settings,
             latches: Latches::new(),
             names: RwLock::default(),
@@ -123,6 +127,16 @@ impl Inner {
     /// Milliseconds since 1970, never going back.
     pub(crate) fn now_ms(&self) -> i64 {
         self.now_us() / 1000
+    }
+
+    /// Carries out what may change rows. The answer is for [`Hot::learn`].
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<Begun> {
+        let begun = self.hot.begin(&batch);
+        let outcome = self.engine.commit(batch).await;
+        if !outcome.as_ref().is_err_and(may_have_happened) {
+            self.hot.end(&begun);
+        }
+        outcome.map(|()| begun)
     }
 
     /// What a name stands for.

@@ -18,6 +18,7 @@ pub mod engine;
 mod errors;
 mod filter;
 mod heat;
+mod hot;
 mod index;
 mod inner;
 mod keys;

@@ -10,6 +10,7 @@ use crate::cells::{Live, StoredRow};
 use crate::check;
 use crate::errors::condition_failed;
 use crate::filter::{self, Ready, Use};
+use crate::hot::Known;
 use crate::index::{self, Charges};
 use crate::keys;
 use crate::model::{Action, Condition, Existence, Returns, RowChange, RowWrite, Units, Written};
@@ -27,6 +28,8 @@ pub(crate) struct Planned {
     pub charges: Charges,
     /// Bytes that the caller sent.
     pub size: usize,
+    /// The row's prefix, and what the engine will have under it: for [`Hot`](crate::hot::Hot).
+    pub after: Option<(Vec<u8>, Known)>,
 }
 
 /// Works out a write at `now_ms`. Its key is complete: the caller has put a number in the place of `AUTO_INCREMENT`.
@@ -35,7 +38,7 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
     let prefix = keys::row(record.generation, key);
     let live = record.live(now_ms);
     let condition = write.condition.filter.as_ref();
-    let old = view.row(&prefix, &needed(record, &write.change, condition)).await?;
+    let (old, known) = view.look(&prefix, &needed(record, &write.change, condition)).await?;
     // Behind the last pause: a batch may have thousands of expressions, of which few should be in memory at a time.
     let filter = condition.map(|filter| Ready::new(filter, Use::Condition)).transpose()?;
     if !holds(&write.condition, filter.as_ref(), key, &old, &live) {
@@ -44,13 +47,14 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
     let applied = apply::apply(&old, &write.change, now_ms, &live)?;
     let mut writes = Writes::default();
     applied.row.changes_from(&old, &prefix, &mut writes);
+    let after = known.and_then(|known| known.with(writes.of_row(&prefix)));
     let charges = index::change(record, key, (&old, &applied.row), &mut writes)?;
     let size = changed_size(record, &write.change);
     let answer = Written { consumed: consumed(write, key, size), row: returned(write, key, &applied) };
     let told = applied
         .told
         .map(|(action, cells)| (action, Row { key: key.to_vec(), cells, deleted: action == Action::Delete }));
-    Ok(Planned { writes, told, answer, charges, size })
+    Ok(Planned { writes, told, answer, charges, size, after: after.map(|known| (prefix, known)) })
 }
 
 /// A write needs the values of the columns that it increments, of those of its condition, and of those of indexes. What

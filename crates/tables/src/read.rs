@@ -18,13 +18,13 @@ pub(crate) async fn get_row(inner: &Inner, instance: &str, get: &GetRow) -> Resu
     let source = inner.source(instance, &get.table)?;
     let projector = projector(inner, &source, &get.select);
     let Some(id) = &get.transaction else {
-        return row(&source, (View::of(&*inner.engine), &Room::default()), &get.key, &projector).await;
+        return row(&source, (View::of_rows(inner), &Room::default()), &get.key, &projector).await;
     };
     let txn = inner.transactions.find(inner, instance, id)?;
     txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
-    let look = (View { engine: &*inner.engine, overlay }, &Room::default());
+    let look = (View::over(&*inner.engine, overlay), &Room::default());
     let mut got = row(&source, look, &get.key, &projector).await?;
     in_transaction(&source, &mut got.consumed);
     Ok(got)
@@ -72,7 +72,7 @@ pub(crate) async fn get_range(inner: &Inner, instance: &str, get: &GetRange) -> 
     txn.check_table(&source.table.name)?;
     let own = txn.own()?;
     let overlay = own.as_ref().map(|own| &own.writes);
-    let mut page = range(inner, &source, View { engine: &*inner.engine, overlay }, get).await?;
+    let mut page = range(inner, &source, View::over(&*inner.engine, overlay), get).await?;
     in_transaction(&source, &mut page.consumed);
     Ok(page)
 }

@@ -24,6 +24,8 @@ pub struct Settings {
     /// Bytes that all open transactions may hold in memory together, and those of one instance.
     pub transactions_bytes: usize,
     pub instance_transactions_bytes: usize,
+    /// Bytes of rows that are kept in memory as they are.
+    pub row_cache_bytes: usize,
     /// Between two rounds of cleaning.
     pub clean_every: Duration,
     /// How often read units are written down.
@@ -47,6 +49,7 @@ impl Default for Settings {
             instance_transactions: 2500,
             transactions_bytes: 1 << 30,
             instance_transactions_bytes: 256 << 20,
+            row_cache_bytes: 16 << 20,
             clean_every: Duration::from_secs(60),
             meter_every: Duration::from_secs(1),
             background: true,

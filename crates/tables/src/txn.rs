@@ -296,7 +296,7 @@ impl Txn {
             return Err(out_of_scope(&key_text(&self.first.value), &key_text(&key[0].value)));
         }
         let own = state.as_mut().ok_or_else(no_session)?;
-        let view = View { engine: &*inner.engine, overlay: Some(&own.writes) };
+        let view = View::over(&*inner.engine, Some(&own.writes));
         let planned = plan::plan(view, &record, write, inner.stamp_us() / 1000).await;
         let planned = planned.inspect_err(|e| write::count_failure(&self.table, &record, e))?;
         let size = own.size.saturating_add(planned.size);
@@ -331,6 +331,7 @@ impl Txn {
             units: own.bill.units,
             charges: own.charges.iter().map(|(generation, units)| (*generation, *units)).collect(),
             frees: false,
+            after: None,
         };
         let held = inner.latches.partition(&self.partition).await;
         let outcome = write::commit(inner, &self.table, &record, &held, change).await;

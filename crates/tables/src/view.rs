@@ -12,6 +12,8 @@ use feitian_base::Result;
 use crate::cells::StoredRow;
 use crate::engine::{Batch, Engine, Order, Pair, Scan};
 use crate::errors::invalid;
+use crate::hot::{Gathered, Hot, Known};
+use crate::inner::Inner;
 use crate::keys;
 
 /// Pairs and bytes of one page of a scan: what is in memory of a range, beside the row that is being put together.
@@ -57,6 +59,13 @@ impl Writes {
         self.by_key.is_empty()
     }
 
+    /// The changes of one row: what stands behind its prefix, and the new value if there is one.
+    pub(crate) fn of_row<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let from = self.by_key.range::<[u8], _>((Bound::Included(row), Bound::Unbounded));
+        let own = from.take_while(|(key, _)| key.starts_with(row));
+        own.map(|(key, value)| (&key[row.len()..], value.as_deref()))
+    }
+
     /// How many keys are changed.
     pub(crate) fn len(&self) -> usize {
         self.by_key.len()
@@ -93,16 +102,36 @@ pub(crate) enum Needed<'a> {
     Columns { columns: BTreeSet<String>, values: BTreeSet<String> },
 }
 
+impl Needed<'_> {
+    fn add_to(&self, row: &mut StoredRow, tail: &[u8], value: &[u8]) -> Result<()> {
+        match self {
+            Self::Shown(wanted, room) => room.take(row.add_wanted(tail, value, *wanted)?),
+            Self::Named(values) | Self::Columns { values, .. } => row.add_named(tail, value, values),
+        }
+    }
+}
+
 /// The engine, with writes over it that nobody else sees.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub engine: &'a dyn Engine,
-    pub overlay: Option<&'a Writes>,
+    engine: &'a dyn Engine,
+    overlay: Option<&'a Writes>,
+    hot: Option<&'a Hot>,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn of(engine: &'a dyn Engine) -> Self {
-        Self { engine, overlay: None }
+        Self::over(engine, None)
+    }
+
+    /// With writes over it.
+    pub(crate) fn over(engine: &'a dyn Engine, overlay: Option<&'a Writes>) -> Self {
+        Self { engine, overlay, hot: None }
+    }
+
+    /// With the rows that are in memory: for who asks for rows by their keys.
+    pub(crate) fn of_rows(inner: &'a Inner) -> Self {
+        Self { engine: &*inner.engine, overlay: None, hot: Some(&inner.hot) }
     }
 
     pub(crate) async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -142,19 +171,46 @@ impl<'a> View<'a> {
 
     /// The row under a prefix; only what is needed of it, if it is wide.
     pub(crate) async fn row(&self, row: &[u8], needed: &Needed<'_>) -> Result<StoredRow> {
+        Ok(self.look(row, needed).await?.0)
+    }
+
+    /// The same with all that the engine has of the row, unless that is much. It is exact for who holds the row's latch.
+    pub(crate) async fn look(&self, row: &[u8], needed: &Needed<'_>) -> Result<(StoredRow, Option<Known>)> {
+        let Some(hot) = self.hot else { return Ok((self.read(row, needed, None).await?, None)) };
+        if let Some(known) = hot.get(row) {
+            self.engine.check_readable()?;
+            let mut found = StoredRow::default();
+            for (tail, value) in known.pairs() {
+                needed.add_to(&mut found, tail, value)?;
+            }
+            return Ok((found, Some(known)));
+        }
+        let (begun, mut gathered) = (hot.begun(row), Gathered::default());
+        let found = self.read(row, needed, Some(&mut gathered)).await?;
+        let known = gathered.finish();
+        if let (Some(begun), Some(known)) = (begun, &known) {
+            hot.keep(row, known.clone(), begun);
+        }
+        Ok((found, known))
+    }
+
+    /// The row as the engine and the writes over it have it.
+    async fn read(&self, row: &[u8], needed: &Needed<'_>, mut gathered: Option<&mut Gathered>) -> Result<StoredRow> {
         let mut found = StoredRow::default();
         let mut pairs = self.pairs(row.to_vec(), keys::row_end(row), Order::Forward).await?;
         let mut count = 0;
         while let Some((key, value)) = pairs.next().await? {
             count += 1;
+            let tail = &key[row.len()..];
+            if let Some(gathered) = &mut gathered {
+                gathered.push(tail, &value);
+            }
             match needed {
                 Needed::Columns { columns, values } if count > PAGE_PAIRS => {
+                    gathered.into_iter().for_each(Gathered::give_up);
                     return self.columns(row, columns, values).await;
                 }
-                Needed::Shown(wanted, room) => room.take(found.add_wanted(&key[row.len()..], &value, *wanted)?)?,
-                Needed::Named(values) | Needed::Columns { values, .. } => {
-                    found.add_named(&key[row.len()..], &value, values)?;
-                }
+                needed => needed.add_to(&mut found, tail, &value)?,
             }
         }
         Ok(found)

@@ -19,6 +19,7 @@ use crate::cells::{decode_u64, encode_u64};
 use crate::check;
 use crate::engine::unknown;
 use crate::errors::{condition_failed, invalid};
+use crate::hot::Known;
 use crate::index::Charges;
 use crate::inner::Inner;
 use crate::keys;
@@ -53,13 +54,14 @@ pub(crate) async fn write_row(inner: &Inner, table: &Table, mut write: RowWrite)
         let number = next_number(inner, &record, &write, at, now_us, &mut writes).await?;
         plan::fill(&mut write, at, number);
     }
-    let planned = plan::plan(View::of(&*inner.engine), &record, &write, now_us / 1000).await;
+    let planned = plan::plan(View::of_rows(inner), &record, &write, now_us / 1000).await;
     let planned = planned.inspect_err(|e| count_failure(table, &record, e))?;
     // 4.
-    let Planned { writes: planned_writes, told, answer, charges, .. } = planned;
+    let Planned { writes: planned_writes, told, answer, charges, after, .. } = planned;
     writes.append(planned_writes);
     let frees = matches!(write.change, RowChange::Delete(_));
-    let change = Change { writes, told: told.into_iter().collect(), units: answer.consumed.write, charges, frees };
+    let change =
+        Change { writes, told: told.into_iter().collect(), units: answer.consumed.write, charges, frees, after };
     commit(inner, table, &record, &held, change).await?;
     table.meters.count(record.generation, Units { read: answer.consumed.read, write: 0 });
     // 5.
@@ -115,6 +117,8 @@ pub(crate) struct Change {
     pub charges: Charges,
     /// It takes away more than it adds, so that it goes on where the disk is full.
     pub frees: bool,
+    /// One row as it is then, if it is known.
+    pub after: Option<(Vec<u8>, Known)>,
 }
 
 /// Whether a commit with this error may be there all the same.
@@ -130,7 +134,7 @@ pub(crate) async fn commit(
     held: &Held<'_>,
     change: Change,
 ) -> Result<()> {
-    let Change { mut writes, told, units, charges, frees } = change;
+    let Change { mut writes, told, units, charges, frees, after } = change;
     if writes.is_empty() && told.is_empty() {
         // Nothing to make durable: the units are written down with the next sums.
         table.meters.count(record.generation, Units { read: 0, write: units });
@@ -154,10 +158,13 @@ pub(crate) async fn commit(
     });
     failpoint::hit("tables.before_commit");
     let batch = writes.into_batch();
-    let outcome = inner.engine.commit(if frees { batch.that_frees() } else { batch }).await;
+    let outcome = inner.commit(if frees { batch.that_frees() } else { batch }).await;
     match (outcome, on_their_way) {
-        (Ok(()), times) => {
+        (Ok(begun), times) => {
             failpoint::hit("tables.after_commit");
+            if let Some((row, known)) = after {
+                inner.hot.learn(&row, known, &begun);
+            }
             table.meters.settle(charged);
             drop(times);
             Ok(())

@@ -100,7 +100,9 @@ const ROWS: &[OtsOperation] = &[
     op!("PutRow").done(run!(rows::put)).that_may_stop(),
     op!("UpdateRow").done(run!(rows::update)).that_may_stop(),
     op!("DeleteRow").done(run!(rows::delete)).that_may_stop(),
-    op!("BatchGetRow").partial(run!(rows::batch_get), "rows come whole: there are no tokens within a row").that_may_stop(),
+    op!("BatchGetRow")
+        .partial(run!(rows::batch_get), "rows come whole: there are no tokens within a row")
+        .that_may_stop(),
     op!("BatchWriteRow").done(run!(rows::batch_write)),
     op!("GetRange").partial(run!(ranges::get), "rows come whole: there are no tokens within a row").that_may_stop(),
     op!("ComputeSplitPointsBySize").partial(run!(ranges::split_points), "without split_point_limit"),

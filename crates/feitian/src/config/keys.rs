@@ -218,7 +218,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "ots.cache",
         default: "64MiB",
-        doc: "Memory for blocks of the table store that were read. At least 1MiB.",
+        doc: "Memory for rows and blocks of the table store that were read. At least 1MiB.",
         is_path: false,
         shown: Shown::Everybody,
         set: |c, v| at_least(parse_bytes(v)?, 1 << 20, "1MiB").map(|n| c.ots_cache = n),

@@ -65,16 +65,20 @@ pub(super) async fn open(config: &Config, dir: &DataDir, tasks: &Tasks) -> Resul
     Ok(ots)
 }
 
+/// Of the cache, the part that is whole rows; the others are blocks.
+const ROW_PART: u64 = 4;
+
 fn settings(config: &Config) -> Settings {
     Settings {
         transactions: config.ots_transactions,
         tables_per_instance: config.ots_tables_per_instance,
+        row_cache_bytes: (config.ots_cache / ROW_PART) as usize,
         ..Settings::default()
     }
 }
 
 fn engine_settings(config: &Config) -> fjall::Settings {
-    fjall::Settings { cache_bytes: config.ots_cache, ..fjall::Settings::default() }
+    fjall::Settings { cache_bytes: config.ots_cache - config.ots_cache / ROW_PART, ..fjall::Settings::default() }
 }
 
 /// Who keeps the table store open.

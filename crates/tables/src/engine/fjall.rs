@@ -261,6 +261,10 @@ impl Engine for Fjall {
         Ok(estimate(&store.rows, from, to))
     }
 
+    fn check_readable(&self) -> Result<()> {
+        check_readable(&self.state)
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -329,7 +333,7 @@ enum Rest {
 impl Scan for FjallScan {
     async fn next_batch(&mut self, max_rows: usize, max_bytes: usize) -> Result<Vec<Pair>> {
         check_readable(&self.state)?;
-        let mut iter = match std::mem::replace(&mut self.rest, Rest::Away) {
+        let iter = match std::mem::replace(&mut self.rest, Rest::Away) {
             Rest::Some(iter) => iter,
             Rest::Away => return Err(unreadable("an earlier page of this scan was given up")),
             Rest::Nothing => {

@@ -178,6 +178,10 @@ impl Engine for Memory {
         Ok(bytes as u64)
     }
 
+    fn check_readable(&self) -> Result<()> {
+        self.check_owner(&self.disk.state.lock())
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }

@@ -123,6 +123,10 @@ impl Engine for Slow {
         self.below.size(from, to)
     }
 
+    fn check_readable(&self) -> Result<()> {
+        self.below.check_readable()
+    }
+
     fn epoch(&self) -> u64 {
         self.below.epoch()
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod hot;
 mod indexes;
 mod model;
 mod options;

@@ -214,8 +214,10 @@ pub fn encode_row(row: &Row) -> Vec<u8> {
 }
 
 /// A buffer of all `rows`; no bytes at all if there are none.
-pub fn encode_rows<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<u8> {
-    let mut out = Vec::new();
+pub fn encode_rows<'a>(rows: impl IntoIterator<Item = &'a Row, IntoIter: Clone>) -> Vec<u8> {
+    let rows = rows.into_iter();
+    // A page has megabytes, which should not move each time the buffer grows.
+    let mut out = Vec::with_capacity(rows.clone().map(write::room).sum());
     for row in rows {
         if out.is_empty() {
             out.extend_from_slice(&HEADER);

@@ -34,9 +34,10 @@ pub(super) fn update(mut crc: u8, bytes: &[u8]) -> u8 {
     let (eights, rest) = bytes.as_chunks::<8>();
     for eight in eights {
         let [first, others @ ..] = *eight;
-        crc = others.iter().zip([6_usize, 5, 4, 3, 2, 1, 0]).fold(TABLES[7][usize::from(crc ^ first)], |crc, (byte, behind)| {
-            crc ^ TABLES[behind][usize::from(*byte)]
-        });
+        crc = others
+            .iter()
+            .zip([6_usize, 5, 4, 3, 2, 1, 0])
+            .fold(TABLES[7][usize::from(crc ^ first)], |crc, (byte, behind)| crc ^ TABLES[behind][usize::from(*byte)]);
     }
     rest.iter().fold(crc, |crc, byte| TABLES[0][usize::from(crc ^ byte)])
 }

@@ -1,7 +1,16 @@
 //! Writing rows.
 
 use super::{EXTENSION_BYTES, SEQUENCE_BYTES, Variant, crc, op, tag, variant as ty};
-use crate::ots::value::{Cell, CellOp, KeyColumn, Sequence};
+use crate::ots::value::{Cell, CellOp, KeyColumn, Row, Sequence, Value};
+
+/// The most bytes that a row and a header take, if it says nothing of a sequence.
+pub(super) fn room(row: &Row) -> usize {
+    // The marks of a cell, its version and the lengths of name and value are less, and so are the marks of a row.
+    const BESIDE: usize = 40;
+    let key = row.key.iter().map(|column| column.name.len() + column.value.size() + BESIDE);
+    let cells = row.cells.iter().map(|cell| cell.name.len() + cell.value.as_ref().map_or(0, Value::size) + BESIDE);
+    key.sum::<usize>() + cells.sum::<usize>() + BESIDE
+}
 
 /// Appends one row, without a header.
 pub(super) fn row(out: &mut Vec<u8>, key: &[KeyColumn], cells: &[Cell], deleted: bool, sequence: Option<Sequence>) {
