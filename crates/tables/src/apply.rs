@@ -115,7 +115,7 @@ mod tests {
     fn stored(columns: &[(&str, &[(i64, i64)])]) -> StoredRow {
         let versions = |cells: &[(i64, i64)]| cells.iter().map(|(at, value)| (*at, Value::Int(*value))).collect();
         let columns = columns.iter().map(|(name, cells)| ((*name).to_owned(), versions(cells))).collect();
-        StoredRow { exists: true, columns }
+        StoredRow { exists: true, columns, ..StoredRow::default() }
     }
 
     const ONE: Live = Live { max_versions: 1, oldest: i64::MIN };

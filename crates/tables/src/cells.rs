@@ -1,4 +1,4 @@
-//! A row in memory, and the bytes of its cells' values in the engine, which are a format for ever (docs/format-tables.md).
+//! A row in memory, and what it is in the engine; the bytes of its cells' values are a format for ever (docs/format-tables.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,13 @@ use feitian_wire::ots::Value;
 use crate::errors::corrupt;
 use crate::keys::{self, Tail};
 use crate::view::{Wanted, Writes};
+use crate::whole;
 
 const INTEGER: u8 = 0;
 const DOUBLE: u8 = 1;
 const BOOLEAN: u8 = 2;
 const STRING: u8 = 3;
 const BINARY: u8 = 7;
-
-/// The value of a marker: the version of the row's form.
-const MARKER_VALUE: &[u8] = &[1];
 
 /// What a cell takes in memory beside its bytes: its places in two maps and in the answer. Of small cells it is most.
 const CELL_BYTES: usize = 128;
@@ -28,12 +26,17 @@ const UNREAD: Value = Value::Double(f64::NAN);
 /// Versions of a column; the newest is the last.
 pub(crate) type Versions = BTreeMap<i64, Value>;
 
+/// Versions by the name of their column.
+pub(crate) type Columns = BTreeMap<String, Versions>;
+
 /// What lies in the engine under one row, or the part of it that was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct StoredRow {
     /// Whether the row is there: it may be, without any column.
     pub exists: bool,
-    pub columns: BTreeMap<String, Versions>,
+    /// Its cells lie under keys of their own and stay there: without this, all of them are in the marker as long as they fit.
+    pub has_cell_keys: bool,
+    pub columns: Columns,
 }
 
 impl StoredRow {
@@ -41,53 +44,68 @@ impl StoredRow {
     /// many bytes that takes in memory.
     pub(crate) fn add_wanted(&mut self, tail: &[u8], value: &[u8], wanted: Wanted<'_>) -> Result<usize> {
         match keys::read_tail(tail)? {
-            Tail::Marker => self.exists = true,
+            Tail::Marker => self.add_marker(value, wanted),
             Tail::Cell { name, version } if wanted(&name) => {
                 self.columns.entry(name).or_default().insert(version, decode(value)?);
-                return Ok(tail.len() + value.len() + CELL_BYTES);
+                Ok(tail.len() + value.len() + CELL_BYTES)
             }
-            Tail::Cell { .. } => {}
+            Tail::Cell { .. } => Ok(0),
         }
-        Ok(0)
     }
 
-    /// Takes in all cells, but the values of those columns alone that are named: what goes or stays needs no value. A
-    /// row that is to be replaced may be far wider than what is written.
+    /// Takes in all cells, but the values of those columns alone that are named, where cells have keys of their own: what goes
+    /// or stays needs no value. A row that is to be replaced may be far wider than what is written.
     pub(crate) fn add_named(&mut self, tail: &[u8], value: &[u8], names: &BTreeSet<String>) -> Result<()> {
         match keys::read_tail(tail)? {
-            Tail::Marker => self.exists = true,
+            Tail::Marker => self.add_marker(value, &|_: &str| true).map(|_| ()),
             Tail::Cell { name, version } => {
                 let value = if names.contains(&name) { decode(value)? } else { UNREAD };
                 self.columns.entry(name).or_default().insert(version, value);
+                Ok(())
             }
         }
-        Ok(())
+    }
+
+    fn add_marker(&mut self, value: &[u8], wanted: Wanted<'_>) -> Result<usize> {
+        self.exists = true;
+        let Some(cells) = whole::cells(value)? else {
+            self.has_cell_keys = true;
+            return Ok(0);
+        };
+        let mut taken = 0;
+        for cell in cells {
+            let (name, version, value) = cell?;
+            if !wanted(name) {
+                continue;
+            }
+            taken += name.len() + size_of_val(&version) + value.len() + CELL_BYTES;
+            let value = decode(value)?;
+            match self.columns.get_mut(name) {
+                Some(versions) => versions.insert(version, value),
+                None => self.columns.insert(name.to_owned(), Versions::from([(version, value)])).and(None),
+            };
+        }
+        Ok(taken)
     }
 
     /// The changes that make `self` out of `old`, under the prefix `row`.
     pub(crate) fn changes_from(&self, old: &Self, row: &[u8], writes: &mut Writes) {
-        let nothing = Versions::new();
-        for (name, versions) in &old.columns {
-            let kept = self.columns.get(name).unwrap_or(&nothing);
-            for version in versions.keys().filter(|version| !kept.contains_key(*version)) {
-                writes.delete(keys::cell(row, name, *version));
-            }
-        }
-        for (name, versions) in &self.columns {
-            let had = old.columns.get(name).unwrap_or(&nothing);
-            for (version, value) in versions {
-                let bytes = encode(value);
-                // Bytes are compared, not values: 0.0 and -0.0 are equal and not the same.
-                if had.get(version).map(encode).as_ref() != Some(&bytes) {
-                    writes.put(keys::cell(row, name, *version), bytes);
-                }
-            }
-        }
-        match (old.exists, self.exists) {
-            (false, true) => writes.put(keys::marker(row), MARKER_VALUE.to_vec()),
-            (true, false) => writes.delete(keys::marker(row)),
+        let (whole, nothing) = (self.whole(), Columns::new());
+        let before = if old.has_cell_keys { &old.columns } else { &nothing };
+        let after = if whole.is_some() { &nothing } else { &self.columns };
+        cell_changes(before, after, row, writes);
+        let had = if old.exists && old.has_cell_keys { Some(whole::APART.to_vec()) } else { old.whole() };
+        match self.exists.then(|| whole.unwrap_or_else(|| whole::APART.to_vec())) {
+            // Bytes are compared, not values: 0.0 and -0.0 are equal and not the same.
+            Some(marker) if had.as_ref() != Some(&marker) => writes.put(keys::marker(row), marker),
+            None if old.exists => writes.delete(keys::marker(row)),
             _ => {}
         }
+    }
+
+    /// The marker that has all of the row; `None` if the row is not there, or is too large, or has keys of its own for cells.
+    fn whole(&self) -> Option<Vec<u8>> {
+        (self.exists && !self.has_cell_keys).then(|| whole::encode(&self.columns)).flatten()
     }
 
     /// Removes versions that nobody can read any more; true if there were any.
@@ -124,13 +142,38 @@ impl Live {
     }
 }
 
+/// The changes of cells that have keys of their own.
+fn cell_changes(before: &Columns, after: &Columns, row: &[u8], writes: &mut Writes) {
+    let nothing = Versions::new();
+    for (name, versions) in before {
+        let kept = after.get(name).unwrap_or(&nothing);
+        for version in versions.keys().filter(|version| !kept.contains_key(*version)) {
+            writes.delete(keys::cell(row, name, *version));
+        }
+    }
+    for (name, versions) in after {
+        let had = before.get(name).unwrap_or(&nothing);
+        for (version, value) in versions {
+            let bytes = encode(value);
+            if had.get(version).map(encode).as_ref() != Some(&bytes) {
+                writes.put(keys::cell(row, name, *version), bytes);
+            }
+        }
+    }
+}
+
 /// The value of a cell as the engine keeps it.
-pub(crate) fn encode(value: &Value) -> Vec<u8> {
-    let tagged = |tag: u8, payload: &[u8]| {
-        let mut bytes = Vec::with_capacity(1 + payload.len());
-        bytes.push(tag);
-        bytes.extend(payload);
-        bytes
+fn encode(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + value.size());
+    encode_to(&mut bytes, value);
+    bytes
+}
+
+/// Appends the value of a cell.
+pub(crate) fn encode_to(to: &mut Vec<u8>, value: &Value) {
+    let mut tagged = |tag: u8, payload: &[u8]| {
+        to.push(tag);
+        to.extend_from_slice(payload);
     };
     match value {
         Value::Int(v) => tagged(INTEGER, &v.to_be_bytes()),
@@ -206,7 +249,7 @@ mod tests {
     #[test]
     fn trimming_keeps_the_newest_that_live() {
         let versions = |at: &[i64]| at.iter().map(|v| (*v, Value::Int(*v))).collect::<Versions>();
-        let mut row = StoredRow { exists: true, columns: BTreeMap::new() };
+        let mut row = StoredRow { exists: true, ..StoredRow::default() };
         row.columns.insert("a".into(), versions(&[1, 2, 3, 4]));
         row.columns.insert("b".into(), versions(&[1]));
         assert!(!row.clone().trim(&Live::ALL));

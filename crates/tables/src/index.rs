@@ -16,6 +16,7 @@ use crate::model::KeyType;
 use crate::table::{Index, Record};
 use crate::units;
 use crate::view::Writes;
+use crate::whole;
 
 /// An entry, and where it lies.
 struct Entry {
@@ -95,8 +96,9 @@ pub(crate) fn add(index: &Index, key: &[KeyColumn], row: &StoredRow, writes: &mu
 
 /// The part of an entry that must be deleted to become another one; the rest is taken for missing, and so written.
 fn only_stale(old: &StoredRow, new: &StoredRow) -> StoredRow {
-    let is_stale = |name: &String, version: &i64| !new.columns.get(name).is_some_and(|v| v.contains_key(version));
-    let mut stale = StoredRow { exists: false, columns: old.columns.clone() };
+    let is_kept = |name: &String, version: &i64| new.columns.get(name).is_some_and(|v| v.contains_key(version));
+    let is_stale = |name: &String, version: &i64| !new.has_cell_keys || !is_kept(name, version);
+    let mut stale = StoredRow { exists: false, ..old.clone() };
     for (name, versions) in &mut stale.columns {
         versions.retain(|version, _| is_stale(name, version));
     }
@@ -131,7 +133,8 @@ fn entry(index: &Index, key: &[KeyColumn], row: &StoredRow) -> Option<Entry> {
         }
     }
     let prefix = keys::row(index.generation, &entry_key);
-    Some(Entry { prefix, key: entry_key, row: StoredRow { exists: true, columns } })
+    let row = StoredRow { exists: true, has_cell_keys: !whole::fits(&columns), columns };
+    Some(Entry { prefix, key: entry_key, row })
 }
 
 fn fits(value: &KeyValue) -> bool {

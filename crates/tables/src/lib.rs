@@ -37,6 +37,7 @@ mod txn;
 mod units;
 mod usage;
 mod view;
+mod whole;
 mod write;
 
 pub use clock::{Clock, SystemClock};

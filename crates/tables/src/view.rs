@@ -15,6 +15,7 @@ use crate::errors::invalid;
 use crate::hot::{Gathered, Hot, Known};
 use crate::inner::Inner;
 use crate::keys;
+use crate::whole;
 
 /// Pairs and bytes of one page of a scan: what is in memory of a range, beside the row that is being put together.
 const PAGE_PAIRS: usize = 1024;
@@ -197,6 +198,13 @@ impl<'a> View<'a> {
     /// The row as the engine and the writes over it have it.
     async fn read(&self, row: &[u8], needed: &Needed<'_>, mut gathered: Option<&mut Gathered>) -> Result<StoredRow> {
         let mut found = StoredRow::default();
+        let Some(marker) = self.get(&keys::marker(row)).await? else { return Ok(found) };
+        if whole::cells(&marker)?.is_some() {
+            gathered.into_iter().for_each(|gathered| gathered.push(&[keys::MARKER], &marker));
+            needed.add_to(&mut found, &[keys::MARKER], &marker)?;
+            return Ok(found);
+        }
+        // Others may be changing the row: it is read again, marker and cells as they are at one moment.
         let mut pairs = self.pairs(row.to_vec(), keys::row_end(row), Order::Forward).await?;
         let mut count = 0;
         while let Some((key, value)) = pairs.next().await? {
@@ -218,7 +226,7 @@ impl<'a> View<'a> {
 
     async fn columns(&self, row: &[u8], names: &BTreeSet<String>, values: &BTreeSet<String>) -> Result<StoredRow> {
         let exists = self.get(&keys::marker(row)).await?.is_some();
-        let mut found = StoredRow { exists, columns: BTreeMap::new() };
+        let mut found = StoredRow { exists, has_cell_keys: true, ..StoredRow::default() };
         for name in names {
             let from = keys::column(row, name);
             let to = keys::after(&from);

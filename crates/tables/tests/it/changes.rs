@@ -108,7 +108,8 @@ impl Engine for Slow {
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
-        if batch.writes().iter().any(|write| write.key.windows(4).any(|name| name == b"slow")) {
+        let is_slow = |value: &Bytes| value.windows(4).any(|name| name == b"slow");
+        if batch.writes().iter().any(|write| write.value.as_ref().is_some_and(is_slow)) {
             self.has_begun.store(true, Ordering::SeqCst);
             self.go.acquire().await.expect("nobody closes it").forget();
         }
@@ -153,6 +154,7 @@ async fn readers_do_not_go_past_a_change_on_its_way() {
     let change = put(key(1, "x"), vec![set("slow", 1)]);
     let slow = tokio::spawn(async move { own.write_row("i", in_table("t", change)).await });
     while !has_begun.load(Ordering::SeqCst) {
+        assert!(!slow.is_finished(), "it waits for nothing");
         tokio::task::yield_now().await;
     }
     tables.write_row("i", in_table("t", put(key(2, "x"), vec![]))).await.unwrap();

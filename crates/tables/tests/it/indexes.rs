@@ -126,3 +126,52 @@ async fn a_row_with_a_value_too_long_for_an_index_is_not_stuck() {
     assert_eq!(cells(tables, "t", key(2, "x")).await, None);
     assert_eq!(found().await, [KeyValue::Int(1), KeyValue::Int(3)]);
 }
+
+// Arithmetic on what was written: entries on both sides of the size up to which a row is one value of the engine.
+#[tokio::test]
+async fn entries_grow_and_shrink_with_their_row() {
+    let mut store = Store::new().await;
+    let mut new = new_table("t");
+    new.indexes = vec![by_n()];
+    store.tables.create_table("i", new).await.unwrap();
+    let later = meta("later", IndexKind::Global, &["n"], &["s"]);
+    store.tables.create_index("i", "t", later, false).await.unwrap();
+    let text =
+        |length: usize| Cell { name: "s".into(), value: Some(Value::Str("x".repeat(length))), op: None, version: None };
+    let writes = [
+        (1, 10, put(key(1, "x"), vec![set("n", 1), text(10)])),
+        (1, 9000, update(key(1, "x"), vec![text(9000)])),
+        (1, 20, update(key(1, "x"), vec![text(20)])),
+        (2, 20, update(key(1, "x"), vec![set("n", 2)])),
+        (2, 9000, put(key(1, "x"), vec![set("n", 2), text(9000)])),
+        (3, 9000, update(key(1, "x"), vec![set("n", 3)])),
+        (3, 30, put(key(1, "x"), vec![set("n", 3), text(30)])),
+        (3, 8000, update(key(1, "x"), vec![text(8000)])),
+    ];
+    for (number, length, write) in writes {
+        store.clock.advance_ms(1);
+        store.tables.write_row("i", in_table("t", write)).await.unwrap();
+        store.reopen().await;
+        for index in ["by_n", "later"] {
+            let bound = |value: KeyValue| {
+                ["n", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec()
+            };
+            let asked = range(index, Direction::Backward, bound(KeyValue::InfMax), bound(KeyValue::InfMin));
+            let rows = pages(&store.tables, asked).await;
+            let found: Vec<_> = rows
+                .iter()
+                .map(|row| {
+                    (
+                        row.key[0].value.clone(),
+                        row.cells.iter().map(|cell| cell.value.clone().unwrap().size()).collect(),
+                    )
+                })
+                .collect();
+            assert_eq!(found, [(KeyValue::Int(number), vec![length])], "{index}");
+        }
+    }
+    store.tables.write_row("i", in_table("t", delete(key(1, "x")))).await.unwrap();
+    for index in ["by_n", "later"] {
+        assert_eq!(entries(&store.tables, index).await, []);
+    }
+}

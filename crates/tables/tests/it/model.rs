@@ -102,8 +102,11 @@ impl Model {
     }
 }
 
+/// Columns from here on have the longest names: a row that has all of them is too large for one value of the engine.
+const WIDE: std::ops::Range<u8> = 3..20;
+
 fn name(column: u8) -> String {
-    format!("c{column}")
+    if WIDE.contains(&column) { format!("{:x<255}", format!("w{column}")) } else { format!("c{column}") }
 }
 
 fn row_key((a, b): (u8, u8)) -> Vec<KeyColumn> {
@@ -115,7 +118,12 @@ fn step() -> impl Strategy<Value = Step> {
     let existence =
         || prop_oneof![3 => Just(Existence::Ignore), 1 => Just(Existence::Exists), 1 => Just(Existence::Missing)];
     let version = || proptest::option::of((0..6i64).prop_map(|by| START_MS + by - 3));
-    let cells = proptest::collection::vec((0..3u8, 0..100i64, version()), 0..4);
+    let wide = || proptest::bool::weighted(0.2);
+    let cells =
+        (proptest::collection::vec((0..3u8, 0..100i64, version()), 0..4), wide()).prop_map(|(mut cells, wide)| {
+            cells.extend(WIDE.filter(|_| wide).map(|column| (column, 7, None)));
+            cells
+        });
     let kind = prop_oneof![3 => Just(Kind::Put), 1 => Just(Kind::DeleteAll), 1 => Just(Kind::DeleteOne), 1 => Just(Kind::Increment)];
     let change = (0..3u8, kind, 0..100i64, version()).prop_map(|(column, kind, value, version)| {
         let version = match kind {
@@ -126,11 +134,14 @@ fn step() -> impl Strategy<Value = Step> {
         Change(column, kind, value, version)
     });
     // One change for each column: an increment is not combined with another one.
-    let changes = proptest::collection::vec(change, 1..4).prop_map(|mut changes| {
-        changes.sort_by_key(|change| change.0);
-        changes.dedup_by_key(|change| change.0);
-        changes
-    });
+    let changes =
+        (proptest::collection::vec(change, 1..4), wide(), any::<bool>()).prop_map(|(mut changes, wide, puts)| {
+            changes.sort_by_key(|change: &Change| change.0);
+            changes.dedup_by_key(|change| change.0);
+            let kind = if puts { Kind::Put } else { Kind::DeleteAll };
+            changes.extend(WIDE.filter(|_| wide).map(|column| Change(column, kind, 8, None)));
+            changes
+        });
     prop_oneof![
         4 => (row(), existence(), cells).prop_map(|(row, existence, cells)| Step::Put(row, existence, cells)),
         6 => (row(), existence(), changes).prop_map(|(row, existence, changes)| Step::Update(row, existence, changes)),
