@@ -36,7 +36,8 @@ pub(crate) async fn load(inner: &Inner) -> Result<()> {
         let (instance, name) = keys::read_pair(&key[at..])?;
         let record: Record = serde_json::from_slice(&value).map_err(|e| corrupt("a table's record").with_source(e))?;
         if record.form != FORM {
-            return Err(corrupt(format!("the record of table '{name}' has form {}, not {FORM}", record.form)));
+            let words = "write its tables out with the build that made it (feitian ots export)";
+            return Err(corrupt(format!("the record of table '{name}' has form {}, not {FORM}: {words}", record.form)));
         }
         let meters = Meters::load(&*inner.engine, &generations(&record)).await?;
         let last_us = last_change(view, &record).await?;

@@ -44,7 +44,7 @@
 pub mod fjall;
 mod group;
 pub mod memory;
-mod size;
+pub(crate) mod size;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -84,6 +84,10 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Roughly the bytes that the keys from `from` to `to` take on the disk, without reading them.
     fn size(&self, from: &[u8], to: &[u8]) -> Result<u64>;
+
+    /// Keys from `from` on and before `to`, each once, in their order: those up to which [`size`](Self::size) knows best what
+    /// there is. Between two of them keys are taken to be spread evenly.
+    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>>;
 
     /// Refuses where a read would be refused: the engine is fenced or closed.
     fn check_readable(&self) -> Result<()>;

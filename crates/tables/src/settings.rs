@@ -26,6 +26,8 @@ pub struct Settings {
     pub instance_transactions_bytes: usize,
     /// Bytes of rows that are kept in memory as they are.
     pub row_cache_bytes: usize,
+    /// Up to this size a table is read to tell where it can be split; of a larger one it is estimated.
+    pub counted_split_bytes: u64,
     /// Between two rounds of cleaning.
     pub clean_every: Duration,
     /// How often read units are written down.
@@ -50,6 +52,7 @@ impl Default for Settings {
             transactions_bytes: 1 << 30,
             instance_transactions_bytes: 256 << 20,
             row_cache_bytes: 16 << 20,
+            counted_split_bytes: 64 << 20,
             clean_every: Duration::from_secs(60),
             meter_every: Duration::from_secs(1),
             background: true,

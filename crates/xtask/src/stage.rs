@@ -85,7 +85,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "tunnel | sql [--scale N] | old | load | engines | tables [--scale N] [--long]",
+        usage: "tunnel | sql [--scale N] | old | load | udf | engines | tables [--scale N] [--long]",
         about: "the tunnel beside the bare machine, TPC-H (scale factor 10) beside other engines, what has grown old, answers under load, the table store's engines, or the table store beside PostgreSQL and Redis (2 million rows, --scale 10: 10 million of feitian alone; --long: an hour of it, with --scale 0.1 six minutes); kept in docs/bench",
         run: bench::run,
     },

@@ -44,7 +44,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use self::commit::Committer;
-use self::files::{estimate, note_closed, note_open, open_database, read_epoch};
+use self::files::{borders, estimate, note_closed, note_open, open_database, read_epoch};
 use super::group::{Request, State, check_readable, lower};
 use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable};
 
@@ -259,6 +259,13 @@ impl Engine for Fjall {
         let store = self.store.try_read().map_err(|_| unavailable("the engine is being closed"))?;
         let store = store.as_ref().ok_or_else(closed)?;
         Ok(estimate(&store.rows, from, to))
+    }
+
+    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>> {
+        check_readable(&self.state)?;
+        let store = self.store.try_read().map_err(|_| unavailable("the engine is being closed"))?;
+        let store = store.as_ref().ok_or_else(closed)?;
+        Ok(borders(&store.rows, from, to))
     }
 
     fn check_readable(&self) -> Result<()> {

@@ -124,6 +124,10 @@ impl Engine for Slow {
         self.below.size(from, to)
     }
 
+    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>> {
+        self.below.borders(from, to)
+    }
+
     fn check_readable(&self) -> Result<()> {
         self.below.check_readable()
     }

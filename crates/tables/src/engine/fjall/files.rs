@@ -1,9 +1,11 @@
 //! fjall's files: made as a whole, opened, numbered, measured.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use ::fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, LsmError};
+use bytes::Bytes;
 use feitian_base::{Error, Kind, Result, failpoint};
 use feitian_store::{RealDisk, atomic_write};
 
@@ -143,6 +145,25 @@ pub(super) fn estimate(rows: &Keyspace, from: &[u8], to: &[u8]) -> u64 {
         _ => 0,
     };
     files.sum::<u64>() + in_memory
+}
+
+/// The first and the last key of each file and of the table in memory, those in the range alone.
+pub(super) fn borders(rows: &Keyspace, from: &[u8], to: &[u8]) -> Vec<Bytes> {
+    let mut keys = BTreeSet::new();
+    let mut add = |key: &[u8]| {
+        if from <= key && key < to {
+            keys.insert(Bytes::copy_from_slice(key));
+        }
+    };
+    for file in rows.tree.current_version().iter_tables() {
+        add(file.metadata.key_range.min());
+        add(file.metadata.key_range.max());
+    }
+    let memory = rows.tree.active_memtable();
+    for end in memory.iter().next().into_iter().chain(memory.iter().next_back()) {
+        add(&end.key.user_key);
+    }
+    keys.into_iter().collect()
 }
 
 #[cfg(test)]
