@@ -122,9 +122,15 @@ impl Fjall {
         let store = Store { view, rows, db, lock: Arc::new(lock) };
         let state = Arc::new(Mutex::new(State::Open));
         let (queue, requests) = channel();
-        let (spare_bytes, refuses) = (settings.spare_bytes, Cell::new(false));
-        let (own, own_dir) = (store.clone(), dir.clone());
-        let committer = Committer { dir: own_dir, epoch, spare_bytes, state: state.clone(), store: own, refuses };
+        let committer = Committer {
+            dir: dir.clone(),
+            epoch,
+            spare_bytes: settings.spare_bytes,
+            memtable_bytes: settings.memtable_bytes,
+            state: state.clone(),
+            store: store.clone(),
+            refuses: Cell::new(false),
+        };
         let thread = std::thread::Builder::new().name("tables-commit".into());
         let committer = thread.spawn(move || committer.run(&requests))?;
         Ok(Self {

@@ -27,6 +27,7 @@ pub(super) struct Committer {
     pub(super) dir: PathBuf,
     pub(super) epoch: u64,
     pub(super) spare_bytes: u64,
+    pub(super) memtable_bytes: u64,
     pub(super) state: Arc<Mutex<State>>,
     pub(super) store: Store,
     /// Whether the last group was refused, which is told once for all that follow.
@@ -113,11 +114,26 @@ impl Committer {
                 lower(&self.state, State::Broken);
                 Refusal::Unavailable(format!("fjall has stopped: {e}"))
             })?;
-            if self.store.rows.sealed_memtable_count() < MAX_SEALED && self.store.rows.tree.l0_run_count() < MAX_RUNS {
-                return Ok(());
+            let rows = &self.store.rows;
+            if rows.sealed_memtable_count() < MAX_SEALED && rows.tree.l0_run_count() < MAX_RUNS {
+                return self.rotate();
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Begins another table in memory when this one is full. fjall would have a thread of its own do so, which may be merging
+    /// files for long, and would ask for it at each commit until it is done: the table would grow, and with it fjall's queue,
+    /// behind a thread that fjall lets wait for room in the queue that it empties.
+    fn rotate(&self) -> Result<(), Refusal> {
+        if self.store.rows.tree.active_memtable().size() < self.memtable_bytes {
+            return Ok(());
+        }
+        let rotated = self.store.rows.rotate_memtable();
+        rotated.map(|_| ()).map_err(|e| {
+            lower(&self.state, State::Broken);
+            Refusal::Unavailable(format!("fjall cannot begin another table in memory: {e}"))
+        })
     }
 
     /// Logs that groups are refused, and that they are taken again. Clients come back many times a second.

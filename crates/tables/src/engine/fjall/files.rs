@@ -1,6 +1,7 @@
 //! fjall's files: made as a whole, opened, numbered, measured.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -26,6 +27,9 @@ pub(super) fn read_epoch(dir: &Path) -> Result<Option<u64>> {
         Err(_) => Err(Error::new(Kind::Corrupt, "OTSInternalServerError", format!("{} has no number", path.display()))),
     }
 }
+
+/// From so many cores on, fjall writes and merges files with several threads.
+const MANY_CORES: usize = 8;
 
 /// The file that is there from an opening to its end.
 const OPEN: &str = "open";
@@ -104,7 +108,10 @@ fn failed(place: &Path, error: &::fjall::Error) -> Error {
 }
 
 fn open_files(place: &Path, settings: &Settings) -> ::fjall::Result<(Database, Keyspace)> {
-    let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().clamp(2, 4));
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    // While one of several threads merges files, the first one takes what is to be merged next out of the queue and puts it back,
+    // without a pause: that is a core of two, and one of many.
+    let threads = if cores < MANY_CORES { 1 } else { 4 };
     let builder = Database::builder(place)
         .cache_size(settings.cache_bytes)
         .journal_compression(CompressionType::None)
@@ -113,7 +120,8 @@ fn open_files(place: &Path, settings: &Settings) -> ::fjall::Result<(Database, K
     let db = builder.open()?;
     let options = || {
         let options = KeyspaceCreateOptions::default().manual_journal_persist(true);
-        options.max_memtable_size(settings.memtable_bytes)
+        // Before that, the thread that writes begins another one.
+        options.max_memtable_size(4 * settings.memtable_bytes)
     };
     let rows = db.keyspace("rows", options)?;
     Ok((db, rows))
