@@ -14,6 +14,7 @@ mod targets;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -91,8 +92,11 @@ fn run_all(targets: &[&'static Target], args: &Args) -> Result<Vec<Report>> {
                 loop {
                     let next = queue.lock().ok().and_then(|mut q| q.next());
                     let Some((at, target)) = next else { break };
-                    let report = engine::run(target, args.seed.wrapping_add(at as u64), each, &folder);
-                    if let Ok(mut all) = reports.lock() {
+                    let (seed, folder) = (args.seed.wrapping_add(at as u64), &folder);
+                    let work = move || engine::run(target, seed, each, folder);
+                    let thread = std::thread::Builder::new().stack_size(target.stack_bytes);
+                    let report = thread.spawn_scoped(scope, work).map(ScopedJoinHandle::join);
+                    if let (Ok(Ok(report)), Ok(mut all)) = (report, reports.lock()) {
                         all.push((at, report));
                     }
                 }

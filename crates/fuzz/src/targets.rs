@@ -12,10 +12,17 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Tokens of the format, thrown in at random places.
     pub words: &'static [&'static [u8]],
+    /// The stack that it has at least.
+    pub stack_bytes: usize,
     /// Runs the parser and returns what it did, in few words: the same words mean the same behaviour. Panics when the
     /// parser breaks a promise.
     pub run: fn(&[u8]) -> String,
 }
+
+/// Threads that answer requests have so much.
+const NETWORK_STACK: usize = 2 << 20;
+/// Statements are read by threads with more, so that there is room for their plans.
+const QUERY_STACK: usize = 4 << 20;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[

@@ -123,6 +123,7 @@ pub const PLAIN_BUFFER: Target = Target {
         rows.into_iter().chain(others).collect()
     },
     words: &[b"\x75\x00\x00\x00", b"\x01\x03\x04", b"\x02\x03\x04", b"\x05\x09\x00\x00\x00\x00", b"\x09\x00", b"\x0a"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let word = |result: Result<&str, Error>| result.map_or_else(|e| shape(e.message()), str::to_string);
         let damaged = word(decode_row(input).map(|_| "row"));
@@ -181,6 +182,7 @@ pub const REQUESTS: Target = Target {
         ]
     },
     words: &[b"\x0a\x00", b"\x12\x00", b"\x1a\x02\x08\x00", b"\x08\x01", b"\x22\x00", b"\x28\x01", b"\x0b", b"\x0c"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         [
             request::<PutRowRequest>(input),
@@ -215,6 +217,7 @@ pub const FILTERS: Target = Target {
         two.iter().chain([&page, &or]).map(encode_filter).collect()
     },
     words: &[b"\x08\x01", b"\x08\x02\x12", b"\x08\x03", b"\x12\x00", b"\x1a\x09\x00", b"\x20\x01", b"\x28\x01"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| match decode_filter(input) {
         Ok(filter) => {
             let again = decode_filter(&encode_filter(&filter)).expect("what was accepted is well formed");
@@ -235,6 +238,7 @@ pub const SIGNATURES: Target = Target {
         vec![v2.as_bytes().to_vec(), v4.into_bytes()]
     },
     words: &[b"x-ots-", b":", b"\n", b" ", b"T00:00:00.000Z", b"x-ots-signaturev4:", b"+08:00"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let text = String::from_utf8_lossy(input);
         let headers: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(':')).collect();

@@ -67,6 +67,7 @@ pub const SPLITTER: Target = Target {
     name: "splitter",
     seeds,
     words: WORDS,
+    stack_bytes: super::QUERY_STACK,
     run: |input| {
         let text = String::from_utf8_lossy(input);
         let pieces = match split(&text) {
@@ -123,6 +124,7 @@ pub const PARSER: Target = Target {
     name: "parser",
     seeds,
     words: WORDS,
+    stack_bytes: super::QUERY_STACK,
     run: |input| {
         let text = String::from_utf8_lossy(input);
         match parse_script(&text) {

@@ -65,6 +65,7 @@ pub const WHOLE: Target = Target {
     name: "whole",
     seeds,
     words: WORDS,
+    stack_bytes: super::QUERY_STACK,
     run: |input| {
         let text = String::from_utf8_lossy(input);
         // What a variable is and holds is read where it is used, and nowhere else.

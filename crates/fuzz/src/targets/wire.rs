@@ -127,6 +127,7 @@ pub const RECORDS: Target = Target {
     },
     // The tags that end a record, begin and end a footer, and end its metrics.
     words: &[b"\x80\xc0\xff\x7f", b"\xf0\xff\xff\x7f", b"\xf8\xff\xff\x7f", b"\x80\xf0\xff\x7f"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let columns = record_columns();
         let decode = |bytes: &[u8]| {
@@ -169,6 +170,7 @@ pub const ARROW_FRAMES: Target = Target {
         vec![framed(b"", 65_536), framed(b"abc", 16), framed(&message, 64), framed(&message, 65_536)]
     },
     words: &[b"\x00\x00\x00\x00", b"\x00\x00\x00\x10", b"\xff\xff\xff\xff"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let mut payload = Vec::new();
         match FrameReader::new(input).read_to_end(&mut payload) {
@@ -207,6 +209,7 @@ pub const VOLUME_FRAMES: Target = Target {
         vec![chunks, volume_framed(b""), volume_framed(b"abc")]
     },
     words: &[b"\x00\x00\x00\x00", b"\x00\x00\x00\x01", b"\x10\x00\x00\x00", b"\xff\xff\xff\xff"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| match volume_content(input) {
         Ok(content) => {
             let again = volume_content(&volume_framed(&content)).expect("what was accepted is well formed");
@@ -222,6 +225,7 @@ pub const ARROW_MESSAGES: Target = Target {
     name: "arrow-messages",
     seeds: || vec![arrow_message(), [arrow_message(), arrow_message()].concat(), Vec::new()],
     words: &[b"\xff\xff\xff\xff\x00\x00\x00\x00", b"\xff\xff\xff\xff"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let columns = arrow_columns();
         let mut decoder = ArrowDecoder::new(columns, input, limits()).expect("every column has an Arrow form");
@@ -259,6 +263,7 @@ pub const ARROW_STREAMS: Target = Target {
         streams.into_iter().chain([arrow_stream(&columns, &[], Codec::Identity)]).collect()
     },
     words: &[b"\xff\xff\xff\xff\x00\x00\x00\x00", b"\xff\xff\xff\xff", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let columns = arrow_columns();
         let decode = |bytes: &[u8], limits: Limits| {
@@ -293,6 +298,7 @@ pub const COMPRESSION: Target = Target {
         codecs.into_iter().enumerate().map(compress).collect()
     },
     words: &[b"\x78\x01", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\xff\x06\x00\x00sNaPpY"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let codecs = [Codec::Deflate, Codec::Zstd, Codec::Lz4Frame, Codec::SnappyFramed];
         let Some((first, body)) = input.split_first() else { return "empty".to_string() };
@@ -337,6 +343,7 @@ pub const XML: Target = Target {
         b"<!--",
         b"-->",
     ],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let word = |result: Result<&str, Error>| result.map_or_else(|e| shape(e.message()), str::to_string);
         [
@@ -365,6 +372,7 @@ pub const SCHEMAS: Target = Target {
         types.chain([schema.as_bytes().to_vec(), b"array<struct<`a b`:char(3)>>".to_vec()]).collect()
     },
     words: &[b"array<", b"map<", b"struct<", b"`", b">", b",", b":", b"decimal(", b"\"columns\":[", b"\"type\":"],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let text = String::from_utf8_lossy(input);
         let ty = match DataType::parse(&text) {
@@ -394,6 +402,7 @@ pub const SIGNATURES: Target = Target {
         .to_vec()
     },
     words: &[b"%", b"%2", b"%25", b"+", b"&", b"=", b"?", b";", b"ODPS ", b"/", b":", b","],
+    stack_bytes: super::NETWORK_STACK,
     run: |input| {
         let text = String::from_utf8_lossy(input);
         let to_sign = sign::string_to_sign("GET", &text, [("Date", "d"), ("x-odps-a", &text)]);
