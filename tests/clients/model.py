@@ -162,7 +162,7 @@ class Replay:
 
     def __init__(self, table, statements, others):
         self.table, self.statements, self.others = table, statements, others
-        self.states, self.by = [], []
+        self.states, self.by, self.empty = [], [], set()
         self.version_of, self.own = {}, collections.defaultdict(list)
 
     def run(self):
@@ -188,6 +188,8 @@ class Replay:
         assert txn and txn["appId"] in self.statements, f"{place}: nobody submitted {txn}"
         statement = self.statements[txn["appId"]]
         self.by.append(statement)
+        if not any("add" in action or "remove" in action for action in actions):
+            self.empty.add(version)
         assert self.table.name in statement["tables"], f"{place}: {statement} is not about it"
         assert statement["outcome"] == "done", f"{place}: {statement} changed something"
         assert txn["appId"] not in self.version_of, f"{place}: {statement} a second time"
@@ -208,7 +210,8 @@ class Replay:
         assert read >= begun, f"{place}: {statement} has not read version {begun} of its own writer"
         if not reads(statement, self.table.name):
             return effect(statement, self.table.name, before, source)
-        between = [self.by[n] for n in range(read + 1, version) if self.by[n] is not None]
+        # Whoever overwrote no rows with no rows is in the log and changed nothing.
+        between = [self.by[n] for n in range(read + 1, version) if self.by[n] is not None and n not in self.empty]
         spares = statement["kind"] in ("update", "delete")
         changing = [other for other in between if not (spares and is_append(other, self.table.name))]
         assert not changing, f"{place}: {statement} read version {read} and comes behind {changing}"
