@@ -115,8 +115,8 @@ async fn add_row_latched(inner: &Inner, table: &Table, generation: u64, prefix: 
     let mut columns = BTreeSet::new();
     index::columns(&record, &mut columns);
     let needed = Needed::Columns { values: columns.clone(), columns };
-    let mut row = View::of_rows(inner).row(prefix, &needed).await?;
-    row.trim(&record.live(inner.now_ms()));
+    // With what has expired and is not gone yet: the next change of the row takes the entry of all that there is for written.
+    let row = View::of_rows(inner).row(prefix, &needed).await?;
     let mut writes = Writes::default();
     index::add(&index, &key, &row, &mut writes);
     if !writes.is_empty() {

@@ -166,7 +166,9 @@ async fn clean_row(inner: &Inner, table: &Table, generation: u64, prefix: &Bytes
     new.changes_from(&old, prefix, &mut writes);
     index::change(&record, &key, (&old, &new), &mut writes)?;
     failpoint::hit("tables.clean.before_row");
-    write::commit(inner, table, &record, &held, RowChange { writes, frees: true, ..RowChange::default() }).await?;
+    // What is left of a small row is written again.
+    let frees = !new.exists || old.has_cell_keys;
+    write::commit(inner, table, &record, &held, RowChange { writes, frees, ..RowChange::default() }).await?;
     Ok(true)
 }
 

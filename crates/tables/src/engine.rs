@@ -85,9 +85,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Roughly the bytes that the keys from `from` to `to` take on the disk, without reading them.
     fn size(&self, from: &[u8], to: &[u8]) -> Result<u64>;
 
-    /// Keys from `from` on and before `to`, each once, in their order: those up to which [`size`](Self::size) knows best what
-    /// there is. Between two of them keys are taken to be spread evenly.
-    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>>;
+    /// Keys from `from` on and before `to`, each once, in their order, with roughly the bytes from `from` to there: where most
+    /// is known of these, as of one moment, so that they do not fall. Some hundreds at most.
+    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<(Bytes, u64)>>;
 
     /// Refuses where a read would be refused: the engine is fenced or closed.
     fn check_readable(&self) -> Result<()>;

@@ -1,7 +1,7 @@
 //! Rows that were read or written of late, in memory as the engine has them.
 //!
-//! A row that is written often leaves a trail in the engine: each cell that was replaced lies there, marked as removed, until
-//! files are merged, and whoever reads the row passes all of them. Who finds it here passes none.
+//! A large row that is written often leaves a trail in the engine: each cell that was replaced lies there, marked as removed,
+//! until files are merged, and whoever reads the row passes all of them. Who finds a row here passes none, and reads no file.
 //!
 //! What is here is durable, and nothing that a commit may be changing is found here. Rows share stripes by the hash of
 //! their partition; a stripe counts the commits that began and those that ended.

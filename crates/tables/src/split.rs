@@ -13,9 +13,12 @@ use crate::view::View;
 
 const MIN_BYTES: u64 = 1 << 20;
 const MAX_POINTS: usize = 10_000;
+/// A first key value may have more rows than a piece: not each look finds a point.
+const MAX_LOOKS: u64 = 10 * MAX_POINTS as u64;
 
-/// Points between first key values, each after about `bytes` of rows. A small table is read for them. Those of a larger
-/// one come from the sizes of the engine's files, to the size of one of them, which are compressed.
+/// Points between first key values, each after about `bytes` of rows. A small table is read for them. In a larger one they
+/// are estimated from the engine's files: their sizes are those on the disk, compressed, and what several tables share is not
+/// told apart well.
 pub(crate) async fn points(inner: &Inner, instance: &str, table: &str, bytes: u64) -> Result<SplitPoints> {
     if bytes < MIN_BYTES {
         return Err(invalid(format!("The split size must be at least {MIN_BYTES} bytes.")));
@@ -62,35 +65,38 @@ async fn counted(inner: &Inner, source: &Source, bytes: u64) -> Result<Vec<Vec<K
     Ok(points)
 }
 
-/// Looks between the borders of the engine's files for keys up to which one size, two, three of them lie, and there for the next
-/// first key value that there is.
+/// Looks between keys up to which sizes are known for those up to which `bytes` lie, twice as much and so on: at each, a piece
+/// begins with the first key value of the row that is found there.
 async fn estimated(inner: &Inner, source: &Source, bytes: u64, all: u64) -> Result<Vec<Vec<KeyColumn>>> {
-    if all / bytes > MAX_POINTS as u64 {
+    if all / bytes > MAX_LOOKS {
         return Err(too_many());
     }
     let from = source.generation().to_be_bytes().to_vec();
     let to = keys::after(&from);
-    let mut borders = vec![(from.clone(), 0)];
-    for key in inner.engine.borders(&from, &to)? {
-        borders.push((key.to_vec(), inner.engine.size(&from, &key)?));
-    }
     let view = View::of(&*inner.engine);
-    let first_from = async |key: Vec<u8>| -> Result<Option<Vec<u8>>> {
-        let Some((key, _)) = view.pairs(key, to.clone(), Order::Forward).await?.next().await? else { return Ok(None) };
-        Ok(Some(key[..keys::row_len(&key, 1)?].to_vec()))
+    let end = async |order| view.pairs(from.clone(), to.clone(), order).await?.next().await;
+    let (Some((first, _)), Some((last, _))) = (end(Order::Forward).await?, end(Order::Backward).await?) else {
+        return Ok(Vec::new());
     };
-    // What comes before the first row is no piece.
-    let (mut points, mut last) = (Vec::new(), first_from(from).await?);
+    let mut borders = vec![(first.clone(), 0)];
+    let within = inner.engine.borders(&from, &to)?;
+    borders.extend(within.into_iter().filter(|(key, before)| first < *key && *key < last && *before <= all));
+    borders.push((last, all));
+    let (mut points, mut begun) = (Vec::new(), first.slice(..keys::row_len(&first, 1)?));
     for wanted in (1..).map(|count| bytes.saturating_mul(count)).take_while(|wanted| *wanted < all) {
         let at = borders.partition_point(|(_, before)| *before <= wanted);
-        let (Some((min, less)), Some((max, more))) = (borders.get(at.saturating_sub(1)), borders.get(at)) else {
-            break;
-        };
-        let found = first_from(key_at(min, max, wanted - less, more - less)).await?;
-        if found.is_some() && found > last {
-            points.extend(found.iter().map(|row| keys::read_row(row, &source.key()[..1])));
-            last = found;
+        let (Some((min, less)), Some((max, more))) = (borders.get(at.wrapping_sub(1)), borders.get(at)) else { break };
+        let guess = key_at(min, max, wanted.saturating_sub(*less), more.saturating_sub(*less));
+        let Some((key, _)) = view.pairs(guess, to.clone(), Order::Forward).await?.next().await? else { break };
+        let partition = key.slice(..keys::row_len(&key, 1)?);
+        if partition <= begun {
+            continue;
         }
+        if points.len() >= MAX_POINTS {
+            return Err(too_many());
+        }
+        points.push(keys::read_row(&partition, &source.key()[..1])?);
+        begun = partition;
     }
-    points.into_iter().collect()
+    Ok(points)
 }

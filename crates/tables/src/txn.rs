@@ -304,7 +304,7 @@ impl Txn {
         if size > most || raw > most.saturating_mul(RAW_FACTOR) {
             return Err(check::too_large("transaction", most, size.max(raw)));
         }
-        own.weight.add(weight_of(&planned), &inner.settings)?;
+        own.weight.add(weight_of(&own.writes, &planned), &inner.settings)?;
         own.size = size;
         own.writes.append(planned.writes);
         own.told.extend(planned.told);
@@ -356,9 +356,9 @@ impl Txn {
 }
 
 /// What a write takes in memory until the end. Of small rows that is far more than their bytes.
-fn weight_of(planned: &Planned) -> usize {
+fn weight_of(before: &Writes, planned: &Planned) -> usize {
     let told = planned.told.as_ref().map_or(0, |(_, row)| 1 + row.key.len() + row.cells.len());
-    planned.writes.bytes() + planned.size + (planned.writes.len() + told) * ENTRY_BYTES
+    before.growth(&planned.writes, ENTRY_BYTES) + planned.size + told * ENTRY_BYTES
 }
 
 fn first_column(record: &Record, key: &[KeyColumn]) -> Result<KeyColumn> {

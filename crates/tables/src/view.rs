@@ -67,9 +67,14 @@ impl Writes {
         own.map(|(key, value)| (&key[row.len()..], value.as_deref()))
     }
 
-    /// How many keys are changed.
-    pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
+    /// What later changes take beside these: the bytes of keys and values, and `each` for a key. What shrinks is not counted.
+    pub(crate) fn growth(&self, later: &Self, each: usize) -> usize {
+        let size = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        let grows = |(key, value): (&Bytes, &Option<Bytes>)| match self.by_key.get(key) {
+            Some(before) => size(value).saturating_sub(size(before)),
+            None => key.len() + size(value) + each,
+        };
+        later.by_key.iter().map(grows).sum()
     }
 
     /// Bytes of keys and values.

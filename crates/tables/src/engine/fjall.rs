@@ -267,7 +267,7 @@ impl Engine for Fjall {
         Ok(estimate(&store.rows, from, to))
     }
 
-    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>> {
+    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<(Bytes, u64)>> {
         check_readable(&self.state)?;
         let store = self.store.try_read().map_err(|_| unavailable("the engine is being closed"))?;
         let store = store.as_ref().ok_or_else(closed)?;

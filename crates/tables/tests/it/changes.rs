@@ -124,7 +124,7 @@ impl Engine for Slow {
         self.below.size(from, to)
     }
 
-    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<Bytes>> {
+    fn borders(&self, from: &[u8], to: &[u8]) -> Result<Vec<(Bytes, u64)>> {
         self.below.borders(from, to)
     }
 

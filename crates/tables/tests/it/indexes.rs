@@ -127,51 +127,89 @@ async fn a_row_with_a_value_too_long_for_an_index_is_not_stuck() {
     assert_eq!(found().await, [KeyValue::Int(1), KeyValue::Int(3)]);
 }
 
-// Arithmetic on what was written: entries on both sides of the size up to which a row is one value of the engine.
+/// What an index has of a row, read by its key and in a range: lengths of texts by the names of their columns.
+async fn lengths(tables: &Tables, index: &str, number: i64) -> Vec<(String, usize)> {
+    let texts = |row: Row| {
+        let length = |cell: Cell| (cell.name, cell.value.unwrap().size());
+        row.cells.into_iter().map(length).collect::<Vec<_>>()
+    };
+    let of = |values: [KeyValue; 3]| {
+        let named = ["n", "a", "b"].into_iter().zip(values);
+        named.map(|(name, value)| KeyColumn { name: name.into(), value }).collect::<Vec<_>>()
+    };
+    let bound = |value: KeyValue| of([value.clone(), value.clone(), value]);
+    let asked = range(index, Direction::Backward, bound(KeyValue::InfMax), bound(KeyValue::InfMin));
+    let rows = pages(tables, asked).await;
+    assert_eq!(rows.len(), 1, "{index}: {rows:?}");
+    assert_eq!(rows[0].key[0].value, KeyValue::Int(number), "{index}");
+    let own = of([KeyValue::Int(number), KeyValue::Int(1), KeyValue::Str("x".into())]);
+    let one = texts(tables.get_row("i", get(index, own)).await.unwrap().row.unwrap());
+    assert_eq!(texts(rows[0].clone()), one, "{index}");
+    one
+}
+
+// Arithmetic on what was written: entries on both sides of the size up to which a row is one value of the engine, in an index
+// of all rows and in one of later rows alone.
 #[tokio::test]
 async fn entries_grow_and_shrink_with_their_row() {
     let mut store = Store::new().await;
     let mut new = new_table("t");
-    new.indexes = vec![by_n()];
+    new.defined.push(DefinedColumn { name: "r".into(), kind: ColumnType::String });
+    new.indexes = vec![meta("by_n", IndexKind::Global, &["n"], &["r", "s"])];
     store.tables.create_table("i", new).await.unwrap();
-    let later = meta("later", IndexKind::Global, &["n"], &["s"]);
+    let text = |name: &str, length: usize| {
+        let value = Some(Value::Str("x".repeat(length)));
+        Cell { name: name.into(), value, op: None, version: None }
+    };
+    let row = |number, r, s| put(key(1, "x"), vec![set("n", number), text("r", r), text("s", s)]);
+    store.tables.write_row("i", in_table("t", row(1, 9000, 50))).await.unwrap();
+    let later = meta("later", IndexKind::Global, &["n"], &["r", "s"]);
     store.tables.create_index("i", "t", later, false).await.unwrap();
-    let text =
-        |length: usize| Cell { name: "s".into(), value: Some(Value::Str("x".repeat(length))), op: None, version: None };
     let writes = [
-        (1, 10, put(key(1, "x"), vec![set("n", 1), text(10)])),
-        (1, 9000, update(key(1, "x"), vec![text(9000)])),
-        (1, 20, update(key(1, "x"), vec![text(20)])),
-        (2, 20, update(key(1, "x"), vec![set("n", 2)])),
-        (2, 9000, put(key(1, "x"), vec![set("n", 2), text(9000)])),
-        (3, 9000, update(key(1, "x"), vec![set("n", 3)])),
-        (3, 30, put(key(1, "x"), vec![set("n", 3), text(30)])),
-        (3, 8000, update(key(1, "x"), vec![text(8000)])),
+        (1, 20, 50, update(key(1, "x"), vec![text("r", 20)])),
+        (1, 20, 9000, update(key(1, "x"), vec![text("s", 9000)])),
+        (1, 30, 9000, update(key(1, "x"), vec![text("r", 30)])),
+        (1, 30, 40, update(key(1, "x"), vec![text("s", 40)])),
+        (1, 0, 40, update(key(1, "x"), vec![op("r", CellOp::DeleteAll, None, None)])),
+        (2, 30, 40, update(key(1, "x"), vec![set("n", 2), text("r", 30)])),
+        (2, 10, 9000, row(2, 10, 9000)),
+        (3, 10, 9000, update(key(1, "x"), vec![set("n", 3)])),
+        (3, 10, 30, row(3, 10, 30)),
+        (3, 8000, 30, update(key(1, "x"), vec![text("r", 8000)])),
     ];
-    for (number, length, write) in writes {
+    for (number, r, s, write) in writes {
         store.clock.advance_ms(1);
         store.tables.write_row("i", in_table("t", write)).await.unwrap();
         store.reopen().await;
         for index in ["by_n", "later"] {
-            let bound = |value: KeyValue| {
-                ["n", "a", "b"].map(|name| KeyColumn { name: name.into(), value: value.clone() }).to_vec()
-            };
-            let asked = range(index, Direction::Backward, bound(KeyValue::InfMax), bound(KeyValue::InfMin));
-            let rows = pages(&store.tables, asked).await;
-            let found: Vec<_> = rows
-                .iter()
-                .map(|row| {
-                    (
-                        row.key[0].value.clone(),
-                        row.cells.iter().map(|cell| cell.value.clone().unwrap().size()).collect(),
-                    )
-                })
-                .collect();
-            assert_eq!(found, [(KeyValue::Int(number), vec![length])], "{index}");
+            let mut want = vec![("r".to_owned(), r), ("s".to_owned(), s)];
+            want.retain(|(_, length)| *length > 0);
+            assert_eq!(lengths(&store.tables, index, number).await, want, "{index}");
         }
     }
     store.tables.write_row("i", in_table("t", delete(key(1, "x")))).await.unwrap();
     for index in ["by_n", "later"] {
         assert_eq!(entries(&store.tables, index).await, []);
     }
+}
+
+// From the reference, part 5.3: an index is made with the rows that are there. What has expired of one counts until it is gone.
+#[tokio::test]
+async fn an_index_is_made_of_rows_of_which_something_has_expired() {
+    const DAY_MS: i64 = 86_400_000;
+    let store = Store::new().await;
+    let tables = &store.tables;
+    let mut new = new_table("t");
+    let options = OptionsChange { time_to_live_s: Some(86_400), max_versions: Some(1), ..OptionsChange::default() };
+    new.options = Some(OptionsChange { allow_update: Some(false), ..options });
+    tables.create_table("i", new).await.unwrap();
+    let text =
+        |length: usize| Cell { name: "s".into(), value: Some(Value::Str("x".repeat(length))), op: None, version: None };
+    let write = |cells| tables.write_row("i", in_table("t", put(key(1, "x"), cells)));
+    write(vec![set("n", 5), text(9000)]).await.unwrap();
+    store.clock.advance_ms(DAY_MS + 1);
+    tables.create_index("i", "t", by_n(), true).await.unwrap();
+    tables.fill_indexes().await.unwrap();
+    write(vec![set("n", 5), text(9001)]).await.unwrap();
+    assert_eq!(lengths(tables, "by_n", 5).await, [("s".to_owned(), 9001)]);
 }

@@ -31,6 +31,8 @@ pub(super) fn read_epoch(dir: &Path) -> Result<Option<u64>> {
 /// From so many cores on, fjall writes and merges files with several threads.
 const MANY_CORES: usize = 8;
 
+const MAX_BORDERS: usize = 512;
+
 /// The file that is there from an opening to its end.
 const OPEN: &str = "open";
 
@@ -139,39 +141,47 @@ fn sync_all(dir: &Path) -> Result<()> {
     Ok(std::fs::File::open(dir)?.sync_all()?)
 }
 
-/// Roughly the bytes from `from` to `to`, by the first and the last key of each file and of the table in memory.
-pub(super) fn estimate(rows: &Keyspace, from: &[u8], to: &[u8]) -> u64 {
-    let version = rows.tree.current_version();
-    let files = version.iter_tables().map(|file| {
-        let keys = &file.metadata.key_range;
-        share(from, to, keys.min(), keys.max(), file.metadata.file_size)
-    });
-    let memory = rows.tree.active_memtable();
-    let ends = (memory.iter().next(), memory.iter().next_back());
-    let in_memory = match ends {
-        (Some(min), Some(max)) => share(from, to, &min.key.user_key, &max.key.user_key, memory.size()),
-        _ => 0,
-    };
-    files.sum::<u64>() + in_memory
+/// Keys between which bytes lie: a file, or the table in memory.
+struct Part {
+    min: Bytes,
+    max: Bytes,
+    bytes: u64,
 }
 
-/// The first and the last key of each file and of the table in memory, those in the range alone.
-pub(super) fn borders(rows: &Keyspace, from: &[u8], to: &[u8]) -> Vec<Bytes> {
-    let mut keys = BTreeSet::new();
-    let mut add = |key: &[u8]| {
-        if from <= key && key < to {
-            keys.insert(Bytes::copy_from_slice(key));
-        }
+fn parts(rows: &Keyspace) -> Vec<Part> {
+    let part = |min: &[u8], max: &[u8], bytes| {
+        let (min, max) = (Bytes::copy_from_slice(min), Bytes::copy_from_slice(max));
+        Part { min, max, bytes }
     };
-    for file in rows.tree.current_version().iter_tables() {
-        add(file.metadata.key_range.min());
-        add(file.metadata.key_range.max());
+    let version = rows.tree.current_version();
+    let mut parts = Vec::new();
+    for file in version.iter_tables() {
+        let keys = &file.metadata.key_range;
+        parts.push(part(keys.min(), keys.max(), file.metadata.file_size));
     }
     let memory = rows.tree.active_memtable();
-    for end in memory.iter().next().into_iter().chain(memory.iter().next_back()) {
-        add(&end.key.user_key);
+    if let (Some(min), Some(max)) = (memory.iter().next(), memory.iter().next_back()) {
+        parts.push(part(&min.key.user_key, &max.key.user_key, memory.size()));
     }
-    keys.into_iter().collect()
+    parts
+}
+
+/// Roughly the bytes from `from` to `to`, by the first and the last key of each file and of the table in memory.
+pub(super) fn estimate(rows: &Keyspace, from: &[u8], to: &[u8]) -> u64 {
+    parts(rows).iter().map(|part| share(from, to, &part.min, &part.max, part.bytes)).sum()
+}
+
+/// The first and the last keys of files and of the table in memory, those in the range alone, and what lies from its
+/// beginning to there.
+pub(super) fn borders(rows: &Keyspace, from: &[u8], to: &[u8]) -> Vec<(Bytes, u64)> {
+    let mut parts = parts(rows);
+    parts.retain(|part| part.min[..] < *to && part.max[..] >= *from);
+    let keys = parts.iter().flat_map(|part| [&part.min, &part.max]).filter(|key| from <= &key[..] && key[..] < *to);
+    let keys: Vec<Bytes> = BTreeSet::from_iter(keys).into_iter().cloned().collect();
+    // Each is held against each file.
+    let of_them = keys.iter().step_by(keys.len() / MAX_BORDERS + 1);
+    let before = |key: &Bytes| parts.iter().map(|part| share(from, key, &part.min, &part.max, part.bytes)).sum();
+    of_them.map(|key| (key.clone(), before(key))).collect()
 }
 
 #[cfg(test)]
