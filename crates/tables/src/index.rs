@@ -62,7 +62,7 @@ pub(crate) fn change(
                 // In an index of later rows alone, the entry of a row from before is not there although it seems so.
                 let base = if index.is_whole { had.clone() } else { only_stale(had, &after.row) };
                 after.row.changes_from(&base, &after.prefix, writes);
-                units += units::units(units::key_size(&after.key) + attributes_size(&after.row));
+                units += units::units(units::key_size(&after.key) + units::columns_size(&after.row.columns, false));
             }
         }
         if units > 0 {
@@ -103,13 +103,6 @@ fn only_stale(old: &StoredRow, new: &StoredRow) -> StoredRow {
         versions.retain(|version, _| is_stale(name, version));
     }
     stale
-}
-
-fn attributes_size(row: &StoredRow) -> usize {
-    let size = |(name, versions): (&String, &Versions)| -> usize {
-        versions.values().map(|value| name.len() + value.size()).sum()
-    };
-    row.columns.iter().map(size).sum()
 }
 
 /// A row's entry; a row that lacks a listed column, or has one of another type or too long for a key, has none.

@@ -1,10 +1,8 @@
 //! Capacity units and sizes, as the protocol counts them: bytes of names and values, in units of 4 KiB.
 
-use std::collections::BTreeMap;
-
 use feitian_wire::ots::{Cell, CellOp, KeyColumn, Row};
 
-use crate::cells::Versions;
+use crate::cells::{Columns, Versions};
 use crate::model::Options;
 
 const UNIT_BYTES: usize = 4096;
@@ -37,8 +35,8 @@ fn cell_size(cell: &Cell, with_versions: bool) -> usize {
     }
 }
 
-/// Bytes of columns as a read looks at them, each version with its column's name.
-pub(crate) fn columns_size(columns: &BTreeMap<String, Versions>, with_versions: bool) -> usize {
+/// Bytes of columns, each version with its column's name.
+pub(crate) fn columns_size(columns: &Columns, with_versions: bool) -> usize {
     let beside = |name: &String| name.len() + if with_versions { 8 } else { 0 };
     let column = |(name, versions): (&String, &Versions)| -> usize {
         versions.values().map(|value| beside(name) + value.size()).sum()
