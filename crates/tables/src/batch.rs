@@ -169,7 +169,7 @@ async fn write_together(inner: &Inner, table: &Table, rows: &[RowWrite]) -> Resu
     let mut read = 0_i32;
     for row in rows {
         let view = View::over(&*inner.engine, Some(&change.writes));
-        let planned = plan::plan(view, &record, row, now_ms).await;
+        let planned = plan::plan(view, (table, &record), row, now_ms).await;
         let planned = planned.inspect_err(|e| write::count_failure(table, &record, e))?;
         change.writes.append(planned.writes);
         change.told.extend(planned.told);

@@ -21,7 +21,7 @@ use crate::inner::{Inner, Name, Names};
 use crate::keys::{self, space};
 use crate::meter::{self, Meters};
 use crate::model::{IndexMeta, NewTable, StreamInfo, StreamSpec, TableInfo};
-use crate::table::{FORM, Index, Record, StreamState, Table};
+use crate::table::{FORM, FORM_WITHOUT_NOTES, Index, Record, StreamState, Table};
 use crate::view::{View, Writes};
 
 /// Reads the catalog when the engine is opened.
@@ -35,13 +35,18 @@ pub(crate) async fn load(inner: &Inner) -> Result<()> {
     while let Some((key, value)) = pairs.next().await? {
         let (instance, name) = keys::read_pair(&key[at..])?;
         let record: Record = serde_json::from_slice(&value).map_err(|e| corrupt("a table's record").with_source(e))?;
-        if record.form != FORM {
+        if ![FORM, FORM_WITHOUT_NOTES].contains(&record.form) {
             let words = "write its tables out with the build that made it (feitian ots export)";
             return Err(corrupt(format!("the record of table '{name}' has form {}, not {FORM}: {words}", record.form)));
         }
         let meters = Meters::load(&*inner.engine, &generations(&record)).await?;
         let last_us = last_change(view, &record).await?;
+        let note = view.get(&keys::catalog_of(space::APART, record.generation)).await?;
+        let may_have_apart = record.form == FORM_WITHOUT_NOTES || note.is_some();
         let table = Arc::new(Table::new(&instance, &name, record, meters, last_us));
+        if may_have_apart {
+            table.note_apart();
+        }
         show(&mut names, &table)?;
     }
     *inner.names.write() = names;

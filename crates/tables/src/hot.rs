@@ -126,7 +126,7 @@ fn stripe(key: &[u8]) -> Option<usize> {
 
 /// All that the engine has of a row: for each key what stands behind the row's prefix, and the value. Nothing at all for a row that
 /// is not there. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Known(Bytes);
 
 impl Known {

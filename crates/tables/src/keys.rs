@@ -47,6 +47,8 @@ pub(crate) mod space {
     pub(crate) const AUTO: u8 = 0x07;
     /// A time that no version was given after, when it was written down.
     pub(crate) const CLOCK: u8 = 0x08;
+    /// A generation that may have rows whose cells have keys of their own.
+    pub(crate) const APART: u8 = 0x09;
 }
 
 /// The first key of a catalog space.

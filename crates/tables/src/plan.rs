@@ -12,11 +12,12 @@ use crate::errors::condition_failed;
 use crate::filter::{self, Ready, Use};
 use crate::hot::Known;
 use crate::index::{self, Charges};
-use crate::keys;
+use crate::keys::{self, space};
 use crate::model::{Action, Condition, Existence, Returns, RowChange, RowWrite, Units, Written};
-use crate::table::Record;
+use crate::table::{Record, Table};
 use crate::units;
 use crate::view::{Needed, View, Writes};
+use crate::whole;
 
 /// A write that only needs its commit.
 #[derive(Debug)]
@@ -33,12 +34,20 @@ pub(crate) struct Planned {
 }
 
 /// Works out a write at `now_ms`. Its key is complete: the caller has put a number in the place of `AUTO_INCREMENT`.
-pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_ms: i64) -> Result<Planned> {
+pub(crate) async fn plan(
+    view: View<'_>,
+    (table, record): (&Table, &Record),
+    write: &RowWrite,
+    now_ms: i64,
+) -> Result<Planned> {
     let key = check::changed_key(&write.change);
     let prefix = keys::row(record.generation, key);
     let live = record.live(now_ms);
     let condition = write.condition.filter.as_ref();
-    let (old, known) = view.look(&prefix, &needed(record, &write.change, condition)).await?;
+    let (old, known) = match needs_no_look(table, record, write) {
+        true => (StoredRow::default(), Some(Known::default())),
+        false => view.look(&prefix, &needed(record, &write.change, condition)).await?,
+    };
     // Behind the last pause: a batch may have thousands of expressions, of which few should be in memory at a time.
     let filter = condition.map(|filter| Ready::new(filter, Use::Condition)).transpose()?;
     if !holds(&write.condition, filter.as_ref(), key, &old, &live) {
@@ -46,6 +55,10 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
     }
     let applied = apply::apply(&old, &write.change, now_ms, &live)?;
     let mut writes = Writes::default();
+    if !whole::fits(&applied.row.columns) {
+        table.note_apart();
+        writes.put(keys::catalog_of(space::APART, record.generation), Vec::new());
+    }
     applied.row.changes_from(&old, &prefix, &mut writes);
     let after = known.and_then(|known| known.with(writes.of_row(&prefix)));
     let charges = index::change(record, key, (&old, &applied.row), &mut writes)?;
@@ -55,6 +68,14 @@ pub(crate) async fn plan(view: View<'_>, record: &Record, write: &RowWrite, now_
         .told
         .map(|(action, cells)| (action, Row { key: key.to_vec(), cells, deleted: action == Action::Delete }));
     Ok(Planned { writes, told, answer, charges, size, after: after.map(|known| (prefix, known)) })
+}
+
+/// A put without a condition replaces whatever there is, which is one key where no row has keys for its cells. Of indexes, the
+/// entry that the row had must be found.
+fn needs_no_look(table: &Table, record: &Record, write: &RowWrite) -> bool {
+    let RowWrite { change: RowChange::Put(_), condition, .. } = write else { return false };
+    let expects = condition.existence != Existence::Ignore || condition.filter.is_some();
+    !expects && record.indexes.is_empty() && !table.may_have_apart()
 }
 
 /// A write needs the values of the columns that it increments, of those of its condition, and of those of indexes. What

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use feitian_base::Result;
 use feitian_wire::ots::KeyColumn;
@@ -15,7 +16,9 @@ use crate::meter::Meters;
 use crate::model::{DefinedColumn, IndexMeta, KeySchema, Options, Throughput};
 
 /// The form of [`Record`]; another one is another feitian's.
-pub(crate) const FORM: u32 = 2;
+pub(crate) const FORM: u32 = 3;
+/// The form of those whose large rows are not noted ([`Table::note_apart`]).
+pub(crate) const FORM_WITHOUT_NOTES: u32 = 2;
 
 /// What the catalog keeps of a table, as JSON. Fields are added with `#[serde(default)]` and never change their
 /// meaning.
@@ -87,6 +90,8 @@ pub(crate) struct Table {
     record: RwLock<Option<Arc<Record>>>,
     pub meters: Meters,
     pub tail: StreamTail,
+    /// Some row's cells may have keys of their own: who puts a row must look for them.
+    apart: AtomicBool,
     locks: Mutex<BTreeMap<Vec<u8>, String>>,
 }
 
@@ -99,8 +104,20 @@ impl Table {
             record: RwLock::new(Some(Arc::new(record))),
             meters,
             tail: StreamTail::from(last_change_us),
+            apart: AtomicBool::new(false),
             locks: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// Whether some row's cells may have keys of their own. The caller holds the latch of the row that it asks for: who wrote
+    /// that row before has noted it.
+    pub(crate) fn may_have_apart(&self) -> bool {
+        self.apart.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a row will get keys for its cells, before anybody can have written it. The commit that does it has the note.
+    pub(crate) fn note_apart(&self) {
+        self.apart.store(true, Ordering::SeqCst);
     }
 
     /// The table's record now; an error once it is deleted.
@@ -203,7 +220,7 @@ mod tests {
     // From docs/format-tables.md: a record that every later feitian reads.
     #[test]
     fn a_record_is_read() {
-        let text = r#"{"form":2,"generation":3,"created_ms":1700000000000,
+        let text = r#"{"form":3,"generation":3,"created_ms":1700000000000,
             "key":[{"name":"a","kind":"integer","auto_increment":false},{"name":"b","kind":"string","auto_increment":true}],
             "defined":[{"name":"n","kind":"double"}],
             "options":{"time_to_live_s":-1,"max_versions":1,"deviation_s":86400,"allow_update":true,"update_full_row":false},

@@ -297,7 +297,7 @@ impl Txn {
         }
         let own = state.as_mut().ok_or_else(no_session)?;
         let view = View::over(&*inner.engine, Some(&own.writes));
-        let planned = plan::plan(view, &record, write, inner.stamp_us() / 1000).await;
+        let planned = plan::plan(view, (&self.table, &record), write, inner.stamp_us() / 1000).await;
         let planned = planned.inspect_err(|e| write::count_failure(&self.table, &record, e))?;
         let size = own.size.saturating_add(planned.size);
         let raw = own.writes.bytes().saturating_add(planned.writes.bytes());

@@ -3,7 +3,7 @@
 //! 1. Share the table's gate, so that neither its schema nor its indexes change meanwhile, and check the request.
 //! 2. Take the row's latch (the whole partition's, where the server chooses the key); refuse if a transaction has the
 //!    partition.
-//! 3. Read the row, check the condition, work out the new row and its index entries (`plan.rs`).
+//! 3. Read the row if anything depends on it, check the condition, work out the new row and its index entries (`plan.rs`).
 //! 4. Commit all of it with the stream's record and the write units as one batch; it is durable or it is not there.
 //! 5. Let go and answer.
 //!
@@ -54,7 +54,7 @@ pub(crate) async fn write_row(inner: &Inner, table: &Table, mut write: RowWrite)
         let number = next_number(inner, &record, &write, at, now_us, &mut writes).await?;
         plan::fill(&mut write, at, number);
     }
-    let planned = plan::plan(View::of_rows(inner), &record, &write, now_us / 1000).await;
+    let planned = plan::plan(View::of_rows(inner), (table, &record), &write, now_us / 1000).await;
     let planned = planned.inspect_err(|e| count_failure(table, &record, e))?;
     // 4.
     let Planned { writes: planned_writes, told, answer, charges, after, .. } = planned;

@@ -1,6 +1,7 @@
 //! The table store over an engine in memory: what callers are promised, before and after a restart.
 #![allow(clippy::unwrap_used)]
 
+mod apart;
 mod changes;
 mod hot;
 mod indexes;
