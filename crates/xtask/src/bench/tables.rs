@@ -364,7 +364,7 @@ fn how(rows: u64) -> String {
         "- The servers run one at a time on the same disk; every write is durable before it is acknowledged.",
         "- One program asks all of them through their own protocols, a connection and a thread for each client. Requests \
          to feitian are signed. What it used of the processors itself is in the table, for feitian and for PostgreSQL.",
-        "- The cache of PostgreSQL is 512 MB of shared buffers, feitian's are 512 MiB of blocks, and the engine's by \
+        "- The cache of PostgreSQL is 512 MB of shared buffers, feitian's are 512 MiB of rows and blocks, the engine's by \
          itself too. Redis has all in memory, without a limit. The system's page cache is everybody's.",
         "- PostgreSQL: a table with a primary key, prepared statements, `synchronous_commit=on`; a put is `INSERT … ON \
          CONFLICT DO UPDATE`. Redis: `appendfsync always`, no snapshots, no rewriting of its log.",
