@@ -2,7 +2,7 @@
 
 /// Bounds for decoders. Whatever a length field says, a decoder holds at most about
 /// `batch_bytes + max_row_bytes` (record stream) or twice `max_message_bytes` (Arrow; three times where buffers are
-/// compressed), and it allocates only for bytes that have arrived.
+/// compressed), and it touches memory only for bytes that have arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest STRING, VARCHAR, CHAR, JSON, BINARY or DECIMAL text in bytes, at any depth of nesting.

@@ -253,9 +253,12 @@ impl Core {
     }
 }
 
-/// Reads `n` bytes, fewer at the end. The buffer grows only as bytes arrive.
+/// Reads `n` bytes, fewer at the end. The buffer grows only as bytes arrive: while it grows, the old one is in memory beside
+/// the new one. That should not be half of a message of the largest size, so a sixteenth of it is enough to take room for all,
+/// most of which is not touched yet.
 fn read(reader: &mut dyn BufRead, n: usize) -> Result<Vec<u8>> {
     const STEP: usize = 1 << 16;
+    const ENOUGH: usize = 16;
     let mut bytes = Vec::new();
     while bytes.len() < n {
         let piece = match reader.fill_buf() {
@@ -265,7 +268,8 @@ fn read(reader: &mut dyn BufRead, n: usize) -> Result<Vec<u8>> {
             Err(e) => return Err(from_io(e)),
         };
         if bytes.capacity() - bytes.len() < piece.len() {
-            let want = n.min(bytes.len().saturating_mul(2).max(bytes.len() + piece.len()).max(STEP));
+            let factor = if bytes.len() < n / ENOUGH { 2 } else { ENOUGH };
+            let want = n.min(bytes.len().saturating_mul(factor).max(bytes.len() + piece.len()).max(STEP));
             bytes.reserve_exact(want - bytes.len());
         }
         bytes.extend_from_slice(piece);
