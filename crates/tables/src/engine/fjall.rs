@@ -25,6 +25,7 @@
 
 mod commit;
 mod files;
+mod merge;
 mod torn;
 
 use std::cell::Cell;
@@ -45,6 +46,7 @@ use tokio::sync::oneshot;
 
 use self::commit::Committer;
 use self::files::{borders, estimate, note_closed, note_open, open_database, read_epoch};
+use self::merge::Merger;
 use super::group::{Request, State, check_readable, lower};
 use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable};
 
@@ -86,6 +88,8 @@ pub struct Fjall {
     store: Arc<tokio::sync::RwLock<Option<Store>>>,
     queue: Mutex<Option<Sender<Request>>>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// Without a sender the thread ends.
+    merger: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 /// fjall's handles. The last one that goes frees the directory, so the lock stands last.
@@ -133,6 +137,10 @@ impl Fjall {
         };
         let thread = std::thread::Builder::new().name("tables-commit".into());
         let committer = thread.spawn(move || committer.run(&requests))?;
+        let (stop, stopped) = channel();
+        let merger = Merger { state: state.clone(), store: store.clone() };
+        let thread = std::thread::Builder::new().name("tables-merge".into());
+        let merger = thread.spawn(move || merger.run(&stopped))?;
         Ok(Self {
             dir,
             epoch,
@@ -140,6 +148,7 @@ impl Fjall {
             store: Arc::new(tokio::sync::RwLock::new(Some(store))),
             queue: Mutex::new(Some(queue)),
             committer: Mutex::new(Some(committer)),
+            merger: Mutex::new(Some((stop, merger))),
         })
     }
 
@@ -292,6 +301,11 @@ impl Engine for Fjall {
         let committer = self.committer.lock().take();
         if let Some(committer) = committer {
             blocking(move || Ok(committer.join().is_err())).await?;
+        }
+        let merger = self.merger.lock().take();
+        if let Some((stop, merger)) = merger {
+            drop(stop);
+            blocking(move || Ok(merger.join().is_err())).await?;
         }
         let was = lower(&self.state, State::Closed);
         let store = self.store.write().await.take();

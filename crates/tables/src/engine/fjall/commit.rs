@@ -108,7 +108,7 @@ impl Committer {
             Err(error) => return Err(Refusal::Unavailable(format!("the epoch cannot be read: {error}"))),
         }
         check_room(&self.dir, spare_bytes, bytes)?;
-        loop {
+        while *self.state.lock() == State::Open {
             // This writes nothing; it tells whether fjall has stopped after an error in one of its threads.
             self.store.db.persist(PersistMode::Buffer).map_err(|e| {
                 lower(&self.state, State::Broken);
@@ -120,6 +120,7 @@ impl Committer {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        Err(Refusal::Unavailable("the thread that merges files has ended".into()))
     }
 
     /// Begins another table in memory when this one is full. fjall would have a thread of its own do so, which may be merging

@@ -1,7 +1,6 @@
 //! fjall's files: made as a whole, opened, numbered, measured.
 
 use std::collections::BTreeSet;
-use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use feitian_base::{Error, Kind, Result, failpoint};
 use feitian_store::{RealDisk, atomic_write};
 
 use super::Settings;
+use super::merge::never;
 use super::torn::{mend, newest_journal};
 use crate::engine::size::share;
 use crate::engine::{full, unavailable, unreadable};
@@ -27,9 +27,6 @@ pub(super) fn read_epoch(dir: &Path) -> Result<Option<u64>> {
         Err(_) => Err(Error::new(Kind::Corrupt, "OTSInternalServerError", format!("{} has no number", path.display()))),
     }
 }
-
-/// From so many cores on, fjall writes and merges files with several threads.
-const MANY_CORES: usize = 8;
 
 const MAX_BORDERS: usize = 512;
 
@@ -110,18 +107,15 @@ fn failed(place: &Path, error: &::fjall::Error) -> Error {
 }
 
 fn open_files(place: &Path, settings: &Settings) -> ::fjall::Result<(Database, Keyspace)> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    // While one of several threads merges files, the first one takes what is to be merged next out of the queue and puts it back,
-    // without a pause: that is a core of two, and one of many.
-    let threads = if cores < MANY_CORES { 1 } else { 4 };
+    // It writes tables; `merge.rs` merges them.
     let builder = Database::builder(place)
         .cache_size(settings.cache_bytes)
         .journal_compression(CompressionType::None)
         .manual_journal_persist(true)
-        .worker_threads(threads);
+        .worker_threads(1);
     let db = builder.open()?;
     let options = || {
-        let options = KeyspaceCreateOptions::default().manual_journal_persist(true);
+        let options = KeyspaceCreateOptions::default().manual_journal_persist(true).compaction_strategy(never());
         // Before that, the thread that writes begins another one.
         options.max_memtable_size(4 * settings.memtable_bytes)
     };
