@@ -1,6 +1,6 @@
 //! Removing what nobody can read any more: dead generations, expired changes of streams, expired and surplus versions.
 //!
-//! A dead generation: 1. remove its keys, 2. remove its counters and notes, 3. forget it. Who was interrupted begins again.
+//! A dead generation: 1. remove its keys, 2. remove its counters, 3. forget it. Who was interrupted begins again.
 //! A row: under its latch, as a write does it; nobody sees a difference. Rows of an open transaction are left for
 //! later.
 
@@ -88,7 +88,7 @@ async fn remove_dead(inner: &Inner) -> Result<()> {
         remove_prefix(inner, generation.to_vec()).await?;
         failpoint::hit("tables.clean.after_range");
         // 2.
-        for space in [space::WRITE_UNITS, space::READ_UNITS, space::AUTO, space::APART] {
+        for space in [space::WRITE_UNITS, space::READ_UNITS, space::AUTO] {
             let mut prefix = keys::catalog(space);
             prefix.extend_from_slice(&generation);
             remove_prefix(inner, prefix).await?;
@@ -96,9 +96,11 @@ async fn remove_dead(inner: &Inner) -> Result<()> {
         failpoint::hit("tables.clean.before_forget");
         // 3.
         let mut writes = Writes::default();
-        let mut key = keys::catalog(space::DEAD);
-        key.extend_from_slice(&generation);
-        writes.delete(key);
+        for space in [space::APART, space::DEAD] {
+            let mut key = keys::catalog(space);
+            key.extend_from_slice(&generation);
+            writes.delete(key);
+        }
         inner.commit(writes.into_batch().that_frees()).await?;
     }
     Ok(())

@@ -45,7 +45,7 @@ pub(crate) async fn plan(
     let live = record.live(now_ms);
     let condition = write.condition.filter.as_ref();
     let (old, known) = match needs_no_look(table, record, write) {
-        true => (StoredRow::default(), Some(Known::default())),
+        true => (StoredRow::default(), view.keeps_rows().then(Known::default)),
         false => view.look(&prefix, &needed(record, &write.change, condition)).await?,
     };
     // Behind the last pause: a batch may have thousands of expressions, of which few should be in memory at a time.

@@ -140,6 +140,11 @@ impl<'a> View<'a> {
         Self { engine: &*inner.engine, overlay: None, hot: Some(&inner.hot) }
     }
 
+    /// Whether rows are kept in memory that are asked for.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        self.hot.is_some()
+    }
+
     pub(crate) async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         match self.overlay.and_then(|overlay| overlay.by_key.get(key)) {
             Some(own) => Ok(own.clone()),
