@@ -120,7 +120,7 @@ impl Committer {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(Refusal::Unavailable("the thread that merges files has ended".into()))
+        Err(Refusal::Unavailable("the engine broke while a write waited for files to be merged".into()))
     }
 
     /// Begins another table in memory when this one is full. fjall would have a thread of its own do so, which may be merging

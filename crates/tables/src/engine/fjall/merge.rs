@@ -19,8 +19,6 @@ use crate::engine::group::{State, lower};
 
 /// How often it is looked whether there is something.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long after an error, which most often is a full disk.
-const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(5);
 
 /// Rules by which nothing is ever merged: files are only moved to where nothing overlaps them.
 pub(super) fn never() -> Arc<Leveled> {
@@ -33,7 +31,8 @@ pub(super) struct Merger {
 }
 
 impl Merger {
-    /// Ends when the sender is gone, behind the merge that is under way.
+    /// Ends when the sender is gone, behind the merge that is under way, or with an error, as fjall's thread does: what such a
+    /// merge has written so far takes room until the data are opened again.
     pub(super) fn run(self, stop: &Receiver<()>) {
         let rules = Arc::new(Leveled::default());
         let mut pause = PAUSE;
@@ -42,8 +41,9 @@ impl Merger {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => PAUSE,
                 Err(error) => {
-                    tracing::warn!(%error, "files of the table store are merged later");
-                    PAUSE_AFTER_ERROR
+                    tracing::error!(%error, "the table store takes no writes until it is opened again");
+                    lower(&self.state, State::Broken);
+                    return;
                 }
             };
         }
