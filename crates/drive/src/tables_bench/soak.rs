@@ -23,8 +23,9 @@ const KEEPING: Keeping = Keeping { ttl_seconds: 86_400, max_versions: 3 };
 /// How far versions are dated back: they live for five to fifteen minutes more.
 const AGE: Duration = Duration::from_secs(86_400 - 900);
 const SPREAD: Duration = Duration::from_secs(600);
-/// The table that is dropped after an hour: about 5 GB. After less, as much less.
+/// The table that is dropped after an hour: about 5 GB. After less, as much less, but not less than the other's files move by.
 const DROPPED_ROWS: f64 = 5e6;
+const LEAST_DROPPED_ROWS: f64 = 1e6;
 const HOUR_S: f64 = 3600.0;
 /// How long the space of a dropped table may take to come back.
 const GIVEN_BACK: Duration = Duration::from_secs(900);
@@ -47,7 +48,7 @@ pub fn run(login: &Login, pid: u32, data: &Path, seconds: f64) -> Result<()> {
         println!("window\t{number}\t{}\t{}\t{memory}\t{disk}", found.p99_ms, found.per_second);
     }
     eprintln!("step {0}/{0} a large table", WINDOWS + 1);
-    dropped(login, data, (DROPPED_ROWS * (seconds / HOUR_S).min(1.0)) as u64)
+    dropped(login, data, (DROPPED_ROWS * seconds / HOUR_S).clamp(LEAST_DROPPED_ROWS, DROPPED_ROWS) as u64)
 }
 
 /// Fills a table, drops it, and waits until its space is back.
