@@ -279,6 +279,7 @@ pub(crate) fn describe(inner: &Inner, instance: &str, name: &str) -> Result<Tabl
         defined: defined.cloned().collect(),
         stream: StreamInfo { enable: false, stream_id: None, expiration_h: None, last_enable_us: None },
         indexes: Vec::new(),
+        building: Vec::new(),
         ..info
     })
 }
@@ -300,6 +301,12 @@ fn describe_table(name: &str, record: &Record) -> TableInfo {
             last_enable_us: stream.map(|stream| stream.enabled_us),
         },
         indexes: record.indexes.iter().map(|index| index.meta.clone()).collect(),
+        building: record
+            .indexes
+            .iter()
+            .filter(|index| index.is_building)
+            .map(|index| index.meta.name.clone())
+            .collect(),
         created_ms: record.created_ms,
         transactions: record.transactions,
     }

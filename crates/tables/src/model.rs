@@ -152,6 +152,8 @@ pub struct TableInfo {
     pub last_decrease_ms: Option<i64>,
     pub stream: StreamInfo,
     pub indexes: Vec<IndexMeta>,
+    /// The names of those that do not have all rows from before them yet.
+    pub building: Vec<String>,
     pub created_ms: i64,
     pub transactions: bool,
 }

@@ -1,13 +1,13 @@
 //! Operations on tables: create, list, describe, change, delete, and their defined columns.
 
 use feitian_base::Result;
-use feitian_tables::model::{NewTable, TableChange, Throughput};
+use feitian_tables::model::{IndexMeta, NewTable, TableChange, Throughput};
 use feitian_wire::ots::errors;
 use feitian_wire::ots::messages::{
     AddDefinedColumnRequest, AddDefinedColumnResponse, CreateTableRequest, CreateTableResponse,
     DeleteDefinedColumnRequest, DeleteDefinedColumnResponse, DeleteTableRequest, DeleteTableResponse,
-    DescribeTableRequest, DescribeTableResponse, ListTableRequest, ListTableResponse, TableMeta, UpdateTableRequest,
-    UpdateTableResponse, encode,
+    DescribeTableRequest, DescribeTableResponse, ListTableRequest, ListTableResponse, TableMeta, TableStatus,
+    UpdateTableRequest, UpdateTableResponse, encode,
 };
 
 use super::{OtsAnswer, OtsCall, read, told};
@@ -53,6 +53,9 @@ pub async fn list(call: OtsCall) -> OtsAnswer {
 pub async fn describe(call: OtsCall) -> OtsAnswer {
     let request: DescribeTableRequest = call.message()?;
     let table = call.tables.describe_table(&call.instance, &request.table_name).await?;
+    let building = &table.building;
+    let told = |index: &IndexMeta| told::index(index.clone(), building.contains(&index.name));
+    let index_metas = table.indexes.iter().map(told).collect();
     Ok(encode(&DescribeTableResponse {
         reserved_throughput_details: told::throughput(&table),
         table_meta: TableMeta {
@@ -61,10 +64,12 @@ pub async fn describe(call: OtsCall) -> OtsAnswer {
             defined_column: table.defined.into_iter().map(told::defined_column).collect(),
         },
         table_options: told::options(table.options),
+        // A table serves requests from its creation to its deletion, and changes of it are done when they are answered.
+        table_status: TableStatus::Active as i32,
         stream_details: Some(told::stream(table.stream)),
         shard_splits: Vec::new(),
         sse_details: None,
-        index_metas: table.indexes.into_iter().map(told::index).collect(),
+        index_metas,
         creation_time: Some(table.created_ms.saturating_mul(1000)),
     }))
 }

@@ -57,17 +57,19 @@ pub(super) fn stream(stream: StreamInfo) -> wire::StreamDetails {
     }
 }
 
-pub(super) fn index(meta: IndexMeta) -> wire::IndexMeta {
+pub(super) fn index(meta: IndexMeta, is_building: bool) -> wire::IndexMeta {
     let (kind, mode) = match meta.kind {
         IndexKind::Global => (wire::IndexType::Global, wire::IndexUpdateMode::Async),
         IndexKind::Local => (wire::IndexType::Local, wire::IndexUpdateMode::Sync),
     };
+    let phase = if is_building { wire::IndexSyncPhase::Full } else { wire::IndexSyncPhase::Incr };
     wire::IndexMeta {
         name: meta.name,
         primary_key: meta.key,
         defined_column: meta.columns,
         index_update_mode: mode as i32,
         index_type: kind as i32,
+        index_sync_phase: Some(phase as i32),
     }
 }
 

@@ -70,6 +70,7 @@ async fn rows_from_before_an_index_are_added_once_asked_for() {
     tables.create_index("i", "t", by_n(), true).await.unwrap();
     let building = tables.get_range("i", whole("by_n", ["n", "a"], Direction::Forward)).await.unwrap_err();
     assert_eq!(building.message(), "Disallow read index table in building base state");
+    assert_eq!(tables.describe_table("i", "t").await.unwrap().building, ["by_n"]);
     // Changes while it is being filled are not undone by it.
     tables.write_row("i", in_table("t", update(key(7, "x"), vec![set("n", 1)]))).await.unwrap();
     tables.write_row("i", in_table("t", delete(key(8, "x")))).await.unwrap();
@@ -87,6 +88,7 @@ async fn rows_from_before_an_index_are_added_once_asked_for() {
     assert_eq!(entries(tables, "later").await, [(991, 9, "x".to_owned())]);
     let described = tables.describe_table("i", "t").await.unwrap();
     assert_eq!(described.indexes, [by_n(), meta("later", IndexKind::Global, &["n"], &[])]);
+    assert!(described.building.is_empty());
     tables.drop_index("i", "t", "later").await.unwrap();
     assert_eq!(tables.get_row("i", get("later", key(1, "x"))).await.unwrap_err().code(), "OTSObjectNotExist");
     assert_eq!(entries(tables, "by_n").await, want);

@@ -6,12 +6,13 @@ use feitian_base::{Error, Kind};
 use feitian_wire::ots::filter::{FilterLimits, decode_filter_within, encode_filter};
 use feitian_wire::ots::messages::{
     BatchGetRowRequest, BatchWriteRowRequest, CapacityUnit, ConsumedCapacity, CreateTableRequest, DefinedColumnSchema,
-    DefinedColumnType, DeleteTableRequest, DescribeStreamRequest, Direction, GetRangeRequest, GetRangeResponse,
-    GetRowRequest, GetRowResponse, GetShardIteratorRequest, IndexMeta, IndexType, IndexUpdateMode, ListTableRequest,
-    OperationType, PartitionRange, PrimaryKeyOption, PrimaryKeySchema, PrimaryKeyType, PutRowRequest, PutRowResponse,
-    Request, ReservedThroughput, ReturnContent, ReturnType, RowInBatchWriteRowRequest, SqlQueryRequest,
-    SseSpecification, StartLocalTransactionRequest, StreamSpecification, TableInBatchGetRowRequest,
-    TableInBatchWriteRowRequest, TableMeta, TableOptions, TimeRange, UpdateTableRequest, decode, decode_answer, encode,
+    DefinedColumnType, DeleteTableRequest, DescribeStreamRequest, DescribeTableResponse, Direction, GetRangeRequest,
+    GetRangeResponse, GetRowRequest, GetRowResponse, GetShardIteratorRequest, GetStreamRecordRequest, IndexMeta,
+    IndexSyncPhase, IndexType, IndexUpdateMode, ListTableRequest, OperationType, PartitionRange, PrimaryKeyOption,
+    PrimaryKeySchema, PrimaryKeyType, PutRowRequest, PutRowResponse, Request, ReservedThroughput, ReturnContent,
+    ReturnType, RowInBatchWriteRowRequest, SqlQueryRequest, SseSpecification, StartLocalTransactionRequest,
+    StreamSpecification, TableInBatchGetRowRequest, TableInBatchWriteRowRequest, TableMeta, TableOptions, TableStatus,
+    TimeRange, UpdateTableRequest, decode, decode_answer, encode,
 };
 use feitian_wire::ots::{Cast, Compare, Filter, KeyColumn, KeyValue, Transfer, Value, decode_filter, decode_key};
 use proptest::collection::vec;
@@ -47,6 +48,16 @@ fn the_worked_examples_are_read_and_written_to_the_byte() {
     let nothing = GetRangeResponse { consumed: ConsumedCapacity { capacity_unit }, ..Default::default() };
     assert_eq!(encode(&nothing), hex("0a040a0208011200"));
     assert_eq!(decode_answer::<GetRangeResponse>(&hex("0a040a0208011200")).unwrap(), nothing);
+}
+
+// From: `table_store.proto` of the Go SDK, where the status is required. By hand: the empty messages before it.
+#[test]
+fn the_status_of_a_table_is_always_there() {
+    let table_status = TableStatus::Active.into();
+    let described = DescribeTableResponse { table_status, ..Default::default() };
+    assert_eq!(encode(&described), hex("0a020a00 12040a001000 1a00 2001"));
+    // The Java SDK does not know it, so other servers may leave it out: their answers are read all the same.
+    assert_eq!(decode_answer::<DescribeTableResponse>(&hex("0a020a00 12040a001000 1a00")).unwrap(), described);
 }
 
 #[test]
@@ -130,6 +141,22 @@ fn a_field_that_asks_for_what_is_not_done_is_named() {
         let why = refused(decode::<CreateTableRequest>(&hex(&format!("{meta} 1202 0a00"))));
         assert!(why.contains(called), "{why}");
     }
+    // Columns of a stream's rows as they were and as they are: a StreamColumn with the type ALL_COLUMNS, 3. The rows
+    // that a transaction locks.
+    for (field, called) in [("22020803", "'old_columns_to_get'"), ("2a020803", "'new_columns_to_get'")] {
+        let why = refused(decode::<UpdateTableRequest>(&hex(&format!("0a0174 2208 08011018 {field}"))));
+        assert!(why.contains("StreamSpecification") && why.contains(called), "{why}");
+    }
+    for (field, called) in [("32020803", "'old_columns_to_get'"), ("3a020803", "'new_columns_to_get'")] {
+        let why = refused(decode::<GetStreamRecordRequest>(&hex(&format!("0a0169 {field}"))));
+        assert!(why.contains(called), "{why}");
+    }
+    let why = refused(decode::<StartLocalTransactionRequest>(&hex("0a0174 1200 1a00")));
+    assert!(why.contains("'rowKeys'"), "{why}");
+    // Without them these are plain calls.
+    decode::<UpdateTableRequest>(&hex("0a0174 2204 08011018")).unwrap();
+    decode::<GetStreamRecordRequest>(&hex("0a0169")).unwrap();
+    decode::<StartLocalTransactionRequest>(&hex("0a0174 1200")).unwrap();
 }
 
 #[test]
@@ -177,6 +204,7 @@ fn messages_with_every_field_round_trip() {
         defined_column: vec![name()],
         index_update_mode: IndexUpdateMode::Sync.into(),
         index_type: IndexType::Local.into(),
+        index_sync_phase: Some(IndexSyncPhase::Incr.into()),
     };
     let sse = SseSpecification { enable: true, key_type: Some(2), key_id: Some(vec![1]), role_arn: Some(vec![2]) };
     round_trip(CreateTableRequest {

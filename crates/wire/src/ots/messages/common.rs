@@ -72,6 +72,14 @@ pub enum IndexUpdateMode {
     Sync = 1,
 }
 
+/// Whether an index is being filled with the rows from before it, or has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum IndexSyncPhase {
+    Full = 1,
+    Incr = 2,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum IndexType {
@@ -218,6 +226,9 @@ pub struct IndexMeta {
     pub index_update_mode: i32,
     #[prost(enumeration = "IndexType", required, tag = "5")]
     pub index_type: i32,
+    /// In answers: who has an index filled waits for it.
+    #[prost(enumeration = "IndexSyncPhase", optional, tag = "6")]
+    pub index_sync_phase: Option<i32>,
 }
 
 /// What must hold before a write.

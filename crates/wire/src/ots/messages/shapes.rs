@@ -31,13 +31,29 @@ static TABLE_OPTIONS: Shape = Shape {
 };
 static CAPACITY_UNIT: Shape = Shape { name: "CapacityUnit", fields: &[may(1, Number), may(2, Number)] };
 static RESERVED_THROUGHPUT: Shape = Shape { name: "ReservedThroughput", fields: &[must(1, Message(&CAPACITY_UNIT))] };
-static STREAM_SPECIFICATION: Shape =
-    Shape { name: "StreamSpecification", fields: &[must(1, Number), may(2, Number), may(3, Text)] };
+static STREAM_SPECIFICATION: Shape = Shape {
+    name: "StreamSpecification",
+    fields: &[
+        must(1, Number),
+        may(2, Number),
+        may(3, Text),
+        // What a record has of its row before and after the change: the Java SDK sends them only if they are set.
+        no(4, "old_columns_to_get"),
+        no(5, "new_columns_to_get"),
+    ],
+};
 static SSE_SPECIFICATION: Shape =
     Shape { name: "SSESpecification", fields: &[must(1, Number), may(2, Enum(&[1, 2])), may(3, Bytes), may(4, Bytes)] };
 static INDEX_META: Shape = Shape {
     name: "IndexMeta",
-    fields: &[must(1, Text), may(2, Text), may(3, Text), must(4, Enum(&[0, 1])), must(5, Enum(&[0, 1]))],
+    fields: &[
+        must(1, Text),
+        may(2, Text),
+        may(3, Text),
+        must(4, Enum(&[0, 1])),
+        must(5, Enum(&[0, 1])),
+        may(6, Enum(&[0, 1, 2])),
+    ],
 };
 static PARTITION_RANGE: Shape = Shape { name: "PartitionRange", fields: &[must(1, Bytes), must(2, Bytes)] };
 static CONDITION: Shape = Shape { name: "Condition", fields: &[must(1, Enum(&[0, 1, 2])), may(2, Bytes)] };
@@ -155,16 +171,28 @@ pub(super) static BATCH_WRITE_ROW: Shape = Shape {
     name: "BatchWriteRowRequest",
     fields: &[may(1, Message(&TABLE_IN_BATCH_WRITE)), may(2, Text), may(3, Number)],
 };
-pub(super) static START_TRANSACTION: Shape =
-    Shape { name: "StartLocalTransactionRequest", fields: &[must(1, Text), must(2, Bytes)] };
+pub(super) static START_TRANSACTION: Shape = Shape {
+    name: "StartLocalTransactionRequest",
+    // The rows to lock, where a transaction here locks its partition key. The Java SDK sends them only if they are set.
+    fields: &[must(1, Text), must(2, Bytes), no(3, "rowKeys")],
+};
 
 pub(super) static LIST_STREAM: Shape = Shape { name: "ListStreamRequest", fields: &[may(1, Text)] };
 pub(super) static DESCRIBE_STREAM: Shape =
     Shape { name: "DescribeStreamRequest", fields: &[must(1, Text), may(2, Text), may(3, Number), may(4, Number)] };
 pub(super) static GET_SHARD_ITERATOR: Shape =
     Shape { name: "GetShardIteratorRequest", fields: &[must(1, Text), must(2, Text), may(3, Number), may(4, Text)] };
-pub(super) static GET_STREAM_RECORD: Shape =
-    Shape { name: "GetStreamRecordRequest", fields: &[must(1, Text), may(2, Number), may(3, Text)] };
+pub(super) static GET_STREAM_RECORD: Shape = Shape {
+    name: "GetStreamRecordRequest",
+    fields: &[
+        must(1, Text),
+        may(2, Number),
+        may(3, Text),
+        // As those of StreamSpecification, for one call.
+        no(6, "old_columns_to_get"),
+        no(7, "new_columns_to_get"),
+    ],
+};
 pub(super) static SQL_QUERY: Shape =
     Shape { name: "SQLQueryRequest", fields: &[must(1, Text), may(2, Enum(&[1, 2])), may(3, Number), may(5, Text)] };
 pub(super) static LIST_SEARCH_INDEX: Shape = Shape { name: "ListSearchIndexRequest", fields: &[may(1, Text)] };

@@ -61,6 +61,17 @@ pub struct DescribeTableRequest {
     pub table_name: String,
 }
 
+/// Whether a table serves requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum TableStatus {
+    Active = 1,
+    Inactive = 2,
+    Loading = 3,
+    Unloading = 4,
+    Updating = 5,
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DescribeTableResponse {
     #[prost(message, required, tag = "1")]
@@ -69,6 +80,9 @@ pub struct DescribeTableResponse {
     pub reserved_throughput_details: ReservedThroughputDetails,
     #[prost(message, required, tag = "3")]
     pub table_options: TableOptions,
+    /// The SDKs for Go and Node.js refuse an answer without it; those for Java and Python do not know it.
+    #[prost(enumeration = "TableStatus", required, tag = "4")]
+    pub table_status: i32,
     #[prost(message, optional, tag = "5")]
     pub stream_details: Option<StreamDetails>,
     #[prost(bytes = "vec", repeated, tag = "6")]
