@@ -193,14 +193,14 @@ async fn forget_surplus(inner: &Inner, table: &Table, options: &Options) -> Resu
 /// Writes every table's read units down, and the time of the latest write.
 pub(crate) async fn flush(inner: &Inner) -> Result<()> {
     let _one = inner.flushing.lock().await;
-    inner.flush_clock().await?;
+    let clock = inner.flush_clock().await;
     for table in inner.tables() {
         let _gate = table.gate.read().await;
         if let Ok(record) = table.record() {
             table.meters.flush(&*inner.engine, &catalog::generations(&record)).await?;
         }
     }
-    Ok(())
+    clock
 }
 
 #[cfg(test)]

@@ -119,7 +119,8 @@ impl Inner {
         }
         let mut writes = Writes::default();
         writes.put(keys::catalog(space::CLOCK), encode_u64(stamped.unsigned_abs()));
-        self.engine.commit(writes.into_batch()).await?;
+        // What is written over takes no more room in the end.
+        self.engine.commit(writes.into_batch().that_frees()).await?;
         self.written_us.store(stamped, Ordering::SeqCst);
         Ok(())
     }

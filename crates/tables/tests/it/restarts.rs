@@ -210,3 +210,19 @@ async fn a_crash_forgets_what_was_read_since_the_units_were_written_down() {
         assert_eq!(store.tables.usage()[0].read_units, written_down);
     }
 }
+
+// A full disk refuses writes and answers reads, whose units are in the ledger after a clean stop. Each of these reads costs one
+// unit, by arithmetic.
+#[tokio::test]
+async fn units_of_reads_are_written_down_on_a_full_disk() {
+    let mut store = store().await;
+    store.disk.set_full(true);
+    let change = in_table("t", update(key(1, "x"), vec![set("n", 2)]));
+    assert_eq!(store.tables.write_row("i", change).await.unwrap_err().code(), "OTSServerBusy");
+    for _ in 0..3 {
+        store.tables.get_row("i", get("t", key(1, "x"))).await.unwrap();
+    }
+    store.tables.clone().close().await.unwrap();
+    store.reopen().await;
+    assert_eq!(store.tables.usage()[0].read_units, 3);
+}
