@@ -58,7 +58,8 @@ pub enum Command {
 /// Starts every part of feitian in one process and prints how to connect. The first start on an empty directory creates
 /// an account, an access key, the project `demo` and the instance `demo` of the table store; the key's secret is printed
 /// once and kept in DATA/credentials.
-/// Stop it with Ctrl-C or SIGTERM: running requests get 30 seconds, running jobs are queued again for the next start.
+/// Stop it with Ctrl-C or SIGTERM: running requests get 30 seconds, the table store ends the merge of files that it may be
+/// at, and running jobs are queued again for the next start.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -36,7 +36,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ::fjall::{AbstractTree, Database, Iter, Keyspace, PersistMode, Readable, Snapshot};
+use ::fjall::{Database, Iter, Keyspace, PersistMode, Readable, Snapshot};
 use async_trait::async_trait;
 use bytes::Bytes;
 use feitian_base::{Kind, Result, failpoint};
@@ -46,7 +46,7 @@ use tokio::sync::oneshot;
 
 use self::commit::Committer;
 use self::files::{borders, estimate, note_closed, note_open, open_database, read_epoch};
-use self::merge::Merger;
+use self::merge::{Merger, Merging, Removal};
 use super::group::{Request, State, check_readable, lower};
 use super::{Batch, Engine, Nothing, Order, Page, Pair, Scan, between, check_key, unavailable, unknown, unreadable};
 
@@ -70,7 +70,7 @@ pub struct Settings {
     /// Bytes that are written into one table in memory before it goes to the disk.
     pub memtable_bytes: u64,
     /// Bytes of the disk that commits leave free, of which those that free some leave a quarter. fjall stops for good
-    /// when it cannot write a table; this is what it takes to write those in memory and to merge some.
+    /// when it cannot write a table; this is what it takes to write those in memory. Merges need theirs beside it.
     pub spare_bytes: u64,
 }
 
@@ -86,11 +86,14 @@ pub struct Fjall {
     epoch: u64,
     state: Arc<Mutex<State>>,
     store: Arc<tokio::sync::RwLock<Option<Store>>>,
-    queue: Mutex<Option<Sender<Request>>>,
+    queue: Queue,
     committer: Mutex<Option<JoinHandle<()>>>,
     /// Without a sender the thread ends.
-    merger: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+    merger: Mutex<Option<(Sender<Removal>, JoinHandle<()>)>>,
 }
+
+/// Where batches wait, for as long as the engine is not closed.
+type Queue = Arc<Mutex<Option<Sender<Request>>>>;
 
 /// fjall's handles. The last one that goes frees the directory, so the lock stands last.
 #[derive(Clone)]
@@ -125,7 +128,8 @@ impl Fjall {
         let view = Arc::new(RwLock::new(Arc::new(db.snapshot())));
         let store = Store { view, rows, db, lock: Arc::new(lock) };
         let state = Arc::new(Mutex::new(State::Open));
-        let (queue, requests) = channel();
+        let (sender, requests) = channel();
+        let (queue, merging) = (Arc::new(Mutex::new(Some(sender))), Arc::new(Merging::default()));
         let committer = Committer {
             dir: dir.clone(),
             epoch,
@@ -133,22 +137,31 @@ impl Fjall {
             memtable_bytes: settings.memtable_bytes,
             state: state.clone(),
             store: store.clone(),
+            merging: merging.clone(),
             refuses: Cell::new(false),
         };
         let thread = std::thread::Builder::new().name("tables-commit".into());
         let committer = thread.spawn(move || committer.run(&requests))?;
-        let (stop, stopped) = channel();
-        let merger = Merger { state: state.clone(), store: store.clone() };
+        let (removals, removed) = channel();
+        let merger = Merger {
+            dir: dir.clone(),
+            epoch,
+            spare_bytes: settings.spare_bytes,
+            state: state.clone(),
+            store: store.clone(),
+            merging,
+            queue: queue.clone(),
+        };
         let thread = std::thread::Builder::new().name("tables-merge".into());
-        let merger = thread.spawn(move || merger.run(&stopped))?;
+        let merger = thread.spawn(move || merger.run(&removed))?;
         Ok(Self {
             dir,
             epoch,
             state,
             store: Arc::new(tokio::sync::RwLock::new(Some(store))),
-            queue: Mutex::new(Some(queue)),
+            queue,
             committer: Mutex::new(Some(committer)),
-            merger: Mutex::new(Some((stop, merger))),
+            merger: Mutex::new(Some((removals, merger))),
         })
     }
 
@@ -184,6 +197,17 @@ impl Fjall {
             None => Err(closed()),
         })
         .await
+    }
+
+    /// Has the files removed that lie in a range, behind the merge that is under way.
+    async fn remove_files(&self, from: Bytes, to: Bytes) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let removal = Removal { from, to, answer };
+        let sent = self.merger.lock().as_ref().is_some_and(|(removals, _)| removals.send(removal).is_ok());
+        match sent {
+            true => answered.await.unwrap_or_else(|_| Err(closed())),
+            false => Err(closed()),
+        }
     }
 
     /// Deletes the keys of a range one by one, in `most` batches. The answer is where it must go on; `None` at the end.
@@ -252,8 +276,7 @@ impl Engine for Fjall {
             failpoint::hit("engine.buried");
             // A file may lie in several turns.
             let end = from.as_ref().unwrap_or(&to).clone();
-            let bounds = (Bound::Included(first.clone()), Bound::Excluded(end));
-            self.read(move |store| store.rows.tree.drop_range(bounds).map_err(|e| unreadable(e.to_string()))).await?;
+            self.remove_files(first.clone(), end).await?;
         }
         failpoint::hit("engine.dropped");
         let mut once_more = Batch::new().that_frees();
@@ -303,14 +326,14 @@ impl Engine for Fjall {
             blocking(move || Ok(committer.join().is_err())).await?;
         }
         let merger = self.merger.lock().take();
-        if let Some((stop, merger)) = merger {
-            drop(stop);
+        if let Some((removals, merger)) = merger {
+            drop(removals);
             blocking(move || Ok(merger.join().is_err())).await?;
         }
         let was = lower(&self.state, State::Closed);
         let store = self.store.write().await.take();
         match (store, was) {
-            // fjall waits for its threads, for ever if one has died of the error that broke us.
+            // fjall waits for its threads, one of which may have died of the error that broke us.
             (Some(store), State::Broken) => drop_aside(store),
             (Some(store), was) => {
                 let dir = self.dir.clone();
@@ -405,7 +428,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 /// The end of an opening none of whose writes failed.
 fn close_now(store: Store, was: State, dir: &Path) {
-    // The second line fails if one of fjall's threads has died, for which fjall would wait for ever.
+    // The second line fails if one of fjall's threads has died.
     let synced = store.db.persist(PersistMode::SyncData).and_then(|()| store.db.persist(PersistMode::Buffer));
     if synced.is_err() {
         return drop_aside(store);

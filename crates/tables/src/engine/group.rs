@@ -1,6 +1,7 @@
 //! What the engines share that write groups: requests in a queue, the state of an opening, why a group was refused.
 
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
 use feitian_base::{Error, Result};
 use feitian_store::free_bytes;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Batch, Write, full, unavailable, unknown};
 
-/// The most bytes of a group, so that one sync does not take long: who comes later is in the next one.
+/// The most bytes of a group of several batches, so that one sync does not take long: who comes later is in the next one.
 pub(super) const MAX_GROUP_BYTES: usize = 8 << 20;
 
 /// More than the bytes that a log has beside each change, and beside each batch.
@@ -62,6 +63,21 @@ impl Request {
     }
 }
 
+/// What is committed together: `first` and what waits behind it, as far as there is room in the group. Where there is none
+/// for the next one, that begins another group.
+pub(super) fn take_group(first: Request, requests: &Receiver<Request>) -> (Vec<Request>, Option<Request>) {
+    let mut bytes = first.bytes;
+    let mut group = vec![first];
+    while let Ok(next) = requests.try_recv() {
+        bytes = bytes.saturating_add(next.bytes);
+        if bytes > MAX_GROUP_BYTES {
+            return (group, Some(next));
+        }
+        group.push(next);
+    }
+    (group, None)
+}
+
 /// Why a group was not committed; each of its callers gets an error of its own.
 pub(super) enum Refusal {
     Unavailable(String),
@@ -102,5 +118,33 @@ pub(super) fn check_room(dir: &Path, spare_bytes: u64, bytes: usize) -> Result<(
     match free < needed {
         true => Err(Refusal::Full(format!("{free} bytes are free and {needed} needed"))),
         false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    // A batch that was cut off is taken for one of the last group by how much lies behind it (`fjall/torn.rs`).
+    #[test]
+    fn a_group_of_several_batches_has_a_bound() {
+        let request = |bytes: usize| {
+            let mut batch = Batch::new();
+            batch.put("k", vec![0; bytes]);
+            Request::new(batch).0
+        };
+        let (queue, requests) = channel();
+        let sizes = [1 << 20, 6 << 20, 3 << 20, 20 << 20, 1, 1];
+        sizes.iter().for_each(|bytes| queue.send(request(*bytes)).unwrap());
+        let (mut behind, mut groups) = (None, Vec::new());
+        while let Some(first) = behind.take().or_else(|| requests.try_recv().ok()) {
+            let (group, next) = take_group(first, &requests);
+            groups.push(group.len());
+            behind = next;
+        }
+        assert_eq!(groups, [2, 1, 1, 2]);
     }
 }

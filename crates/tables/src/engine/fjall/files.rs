@@ -92,14 +92,17 @@ pub(super) fn open_database(dir: &Path, settings: &Settings, was_closed: bool) -
     opened.map_err(|e| failed(&place, &e))
 }
 
-fn failed(place: &Path, error: &::fjall::Error) -> Error {
+/// Whether there is no room left for what was to be written.
+pub(super) fn is_full(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+fn failed(place: &Path, error: &::fjall::Error) -> Error {
     match error {
         ::fjall::Error::Locked => unavailable(format!("{} is open already", place.display())),
         // Once there is room, it can be opened.
-        ::fjall::Error::Io(e) | ::fjall::Error::Storage(LsmError::Io(e))
-            if matches!(e.kind(), StorageFull | QuotaExceeded) =>
-        {
+        ::fjall::Error::Io(e) | ::fjall::Error::Storage(LsmError::Io(e)) if is_full(e) => {
             full(format!("cannot open {}: {e}", place.display()))
         }
         error => unreadable(error.to_string()).context(format_args!("cannot open {}", place.display())),

@@ -37,7 +37,7 @@ pub(super) fn mend(dir: &Path, rows: &Path) -> Result<bool> {
     let bytes = std::fs::read(&journal)?;
     let written = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let Some(batch) = bad_batch(&bytes) else { return Ok(false) };
-    // A group may have one batch more than its bytes allow. However large that is: nothing is behind the last one.
+    // However large a batch is that is a group by itself, nothing is behind it. Groups were larger once, by a batch.
     let is_last_group = batch.end >= written || written - batch.start <= 2 * MAX_GROUP_BYTES;
     if !is_last_group || !has_hole(&bytes, &batch) {
         return Ok(false);
