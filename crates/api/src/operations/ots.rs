@@ -129,7 +129,7 @@ const BEYOND: &[OtsOperation] = &[
     op!("Search").refused(NO_SEARCH),
     op!("ComputeSplits").refused(NO_SEARCH),
     op!("ParallelScan").refused(NO_SEARCH),
-    op!("SQLQuery").refused("tables of the table store are not read with SQL"),
+    op!("SQLQuery").refused("use external tables in the warehouse's SQL"),
     op!("CreateTimeseriesTable").refused(NO_SERIES),
     op!("ListTimeseriesTable").refused(NO_SERIES),
     op!("DescribeTimeseriesTable").refused(NO_SERIES),
